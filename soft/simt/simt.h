@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The execution engine of the software GPU, as its driver (soft/driver) sees it: PTX text becomes a
+ * program, a program is loaded into device memory as an image, a kernel of an image is launched.
+ */
+#ifndef VGPU_SOFT_SIMT_H
+#define VGPU_SOFT_SIMT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "soft/simt/memory.h"
+
+struct vgpu_program; /* decoded PTX; immutable, shared freely between threads */
+struct vgpu_image;   /* a program whose module-scope variables have addresses */
+
+/**
+ * Parses and decodes PTX text of `length` bytes (no terminating NUL needed).
+ * Errors: -EINVAL malformed PTX; -ENOTSUP an instruction, type or directive that is not supported;
+ * -ENOMEM. `log` (may be NULL) gets one line that names the line, the text and the reason.
+ */
+int vgpu_program_create(const char *text, size_t length, char *log, size_t log_size,
+                        struct vgpu_program **out);
+void vgpu_program_destroy(struct vgpu_program *program);
+
+/** What the driver needs to know of a kernel; strings and arrays live as long as the program. */
+struct vgpu_kernel_info {
+    const char *name;
+    uint32_t parameter_count;
+    const uint32_t *parameter_offset; /* bytes, in the packed parameter block */
+    const uint32_t *parameter_size;   /* bytes */
+    uint32_t parameter_bytes;         /* size of the block */
+    uint32_t static_shared_bytes;     /* per block */
+    uint32_t local_bytes;             /* per thread */
+    uint32_t constant_bytes;          /* module-scope .const in all */
+    uint32_t register_count;          /* an estimate, at least 1, at most 255 */
+    uint32_t max_threads;             /* .maxntid product, or 1024 */
+    uint32_t ptx_version;             /* 10 * major + minor of .version */
+    uint32_t target;                  /* e.g. 75 of .target sm_75 */
+};
+
+uint32_t vgpu_program_kernel_count(const struct vgpu_program *program);
+/** -ENOENT if `index` is out of range. */
+int vgpu_program_kernel_info(const struct vgpu_program *program, uint32_t index,
+                             struct vgpu_kernel_info *info);
+/** Index of the kernel (.entry) `name`, or -ENOENT. */
+int vgpu_program_find_kernel(const struct vgpu_program *program, const char *name);
+
+/** Places the module-scope variables in `memory` and runs their initialisers. */
+int vgpu_image_create(const struct vgpu_program *program, struct vgpu_memory *memory,
+                      struct vgpu_image **out);
+void vgpu_image_destroy(struct vgpu_image *image);
+
+/** Address and size in bytes of the module-scope variable `name`, or -ENOENT. */
+int vgpu_image_global(const struct vgpu_image *image, const char *name, uint64_t *address,
+                      size_t *size);
+
+struct vgpu_launch {
+    const struct vgpu_image *image;
+    uint32_t kernel; /* index */
+    uint32_t grid[3];
+    uint32_t block[3];
+    uint32_t dynamic_shared_bytes;
+    const void *parameters; /* packed block of parameter_bytes bytes */
+    /** printf of device code goes here, `text` without NUL; called from the engine's threads. */
+    void (*print)(void *context, const char *text, size_t length);
+    void *print_context;
+    /** Set to non-zero by another thread to stop the launch at the next instruction group. */
+    const volatile int *cancel; /* may be NULL */
+};
+
+enum vgpu_fault_kind {
+    VGPU_FAULT_NONE,
+    VGPU_FAULT_ILLEGAL_ADDRESS,     /* CUDA_ERROR_ILLEGAL_ADDRESS */
+    VGPU_FAULT_MISALIGNED_ADDRESS,  /* CUDA_ERROR_MISALIGNED_ADDRESS */
+    VGPU_FAULT_TRAP,                /* CUDA_ERROR_LAUNCH_FAILED */
+    VGPU_FAULT_ASSERT,              /* CUDA_ERROR_ASSERT */
+    VGPU_FAULT_ILLEGAL_INSTRUCTION, /* CUDA_ERROR_ILLEGAL_INSTRUCTION */
+    VGPU_FAULT_STACK,               /* CUDA_ERROR_LAUNCH_FAILED: call depth */
+    VGPU_FAULT_DEADLOCK,            /* CUDA_ERROR_LAUNCH_FAILED: no thread can go on */
+    VGPU_FAULT_CANCELLED,           /* stopped through vgpu_launch.cancel */
+    VGPU_FAULT_NO_MEMORY,           /* CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES */
+};
+
+struct vgpu_fault {
+    enum vgpu_fault_kind kind;
+    uint64_t address;
+    uint32_t access_bytes;
+    uint32_t block[3];
+    uint32_t thread[3];
+    uint32_t line; /* of the PTX text */
+    char text[160]; /* one line for a log: kernel, what, where */
+};
+
+/**
+ * Runs a launch to its end on the engine's threads (one per processor) and the caller's.
+ * Returns 0, or -EFAULT with *fault filled in (the first fault seen), or -EINVAL for a geometry that
+ * no kernel may have (the driver checks limits before), or -ENOMEM.
+ * May be called from several threads at once.
+ */
+int vgpu_simt_run(const struct vgpu_launch *launch, struct vgpu_fault *fault);
+
+#endif
