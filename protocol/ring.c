@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+#include "protocol/ring.h"
+
+#include <string.h>
+
+static uint64_t record_bytes(uint32_t payload_bytes)
+{
+    uint64_t bytes = VGPU_CALL_HEADER_BYTES + (uint64_t)payload_bytes;
+    return (bytes + VGPU_RECORD_ALIGNMENT - 1) & ~(uint64_t)(VGPU_RECORD_ALIGNMENT - 1);
+}
+
+void vgpu_ring_producer_init(struct vgpu_ring_producer *ring, void *extent)
+{
+    struct vgpu_channel_header *header = extent;
+    ring->indices = &header->ring;
+    ring->bytes = (uint8_t *)extent + VGPU_CHANNEL_RING_OFFSET;
+    ring->tail = __atomic_load_n(&ring->indices->tail, __ATOMIC_RELAXED);
+    ring->head_cached = __atomic_load_n(&ring->indices->head, __ATOMIC_ACQUIRE);
+}
+
+void vgpu_ring_consumer_init(struct vgpu_ring_consumer *ring, void *extent)
+{
+    struct vgpu_channel_header *header = extent;
+    ring->indices = &header->ring;
+    ring->bytes = (uint8_t *)extent + VGPU_CHANNEL_RING_OFFSET;
+    ring->head = 0;
+}
+
+static uint64_t copy_in(struct vgpu_ring_producer *ring, uint64_t position, const void *data,
+                        size_t bytes)
+{
+    size_t start = position % VGPU_RING_BYTES;
+    size_t first = bytes < VGPU_RING_BYTES - start ? bytes : VGPU_RING_BYTES - start;
+    if (bytes) {
+        memcpy(ring->bytes + start, data, first);
+        memcpy(ring->bytes, (const uint8_t *)data + first, bytes - first);
+    }
+    return position + bytes;
+}
+
+static void copy_out(const struct vgpu_ring_consumer *ring, uint64_t position, void *data,
+                     size_t bytes)
+{
+    size_t start = position % VGPU_RING_BYTES;
+    size_t first = bytes < VGPU_RING_BYTES - start ? bytes : VGPU_RING_BYTES - start;
+    memcpy(data, ring->bytes + start, first);
+    memcpy((uint8_t *)data + first, ring->bytes, bytes - first);
+}
+
+bool vgpu_ring_push(struct vgpu_ring_producer *ring, const struct vgpu_call_header *header,
+                    const void *part1, size_t bytes1, const void *part2, size_t bytes2, bool *wake)
+{
+    uint64_t bytes = record_bytes(header->payload_bytes);
+    *wake = false;
+    if (ring->tail + bytes - ring->head_cached > VGPU_RING_BYTES) {
+        /* pairs with the release store in vgpu_ring_pop() */
+        ring->head_cached = __atomic_load_n(&ring->indices->head, __ATOMIC_ACQUIRE);
+        if (ring->tail + bytes - ring->head_cached > VGPU_RING_BYTES)
+            return false;
+    }
+    uint64_t position = copy_in(ring, ring->tail, header, sizeof(*header));
+    position = copy_in(ring, position, part1, bytes1);
+    copy_in(ring, position, part2, bytes2);
+    ring->tail += bytes;
+    /* seq_cst on both sides of the sleep handshake, see vgpu_ring_sleep() */
+    __atomic_store_n(&ring->indices->tail, ring->tail, __ATOMIC_SEQ_CST);
+    *wake = __atomic_load_n(&ring->indices->consumer_sleeps, __ATOMIC_SEQ_CST) != 0;
+    return true;
+}
+
+bool vgpu_ring_drained(struct vgpu_ring_producer *ring)
+{
+    ring->head_cached = __atomic_load_n(&ring->indices->head, __ATOMIC_ACQUIRE);
+    return ring->head_cached == ring->tail;
+}
+
+int vgpu_ring_pop(struct vgpu_ring_consumer *ring, struct vgpu_call_header *header,
+                  uint8_t *payload)
+{
+    /* pairs with the store of tail in vgpu_ring_push() */
+    uint64_t tail = __atomic_load_n(&ring->indices->tail, __ATOMIC_ACQUIRE);
+    uint64_t available = tail - ring->head;
+    if (available == 0)
+        return 0;
+    if (available > VGPU_RING_BYTES || available % VGPU_RECORD_ALIGNMENT != 0 ||
+        available < VGPU_CALL_HEADER_BYTES)
+        return -VGPU_RING_BAD_TAIL;
+    copy_out(ring, ring->head, header, sizeof(*header));
+    uint64_t bytes = record_bytes(header->payload_bytes);
+    if (header->payload_bytes > VGPU_PAYLOAD_MAX || bytes > available)
+        return -VGPU_RING_BAD_PAYLOAD;
+    copy_out(ring, ring->head + sizeof(*header), payload, header->payload_bytes);
+    ring->head += bytes;
+    /* pairs with the acquire load in vgpu_ring_push() */
+    __atomic_store_n(&ring->indices->head, ring->head, __ATOMIC_RELEASE);
+    return 1;
+}
+
+bool vgpu_ring_sleep(struct vgpu_ring_consumer *ring)
+{
+    __atomic_store_n(&ring->indices->consumer_sleeps, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&ring->indices->tail, __ATOMIC_SEQ_CST) == ring->head)
+        return true;
+    vgpu_ring_awake(ring);
+    return false;
+}
+
+void vgpu_ring_awake(struct vgpu_ring_consumer *ring)
+{
+    __atomic_store_n(&ring->indices->consumer_sleeps, 0, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The command ring: one producer side (a guest process, which serialises its threads) and one
+ * consumer (the worker). Each side keeps private copies of the indices that it owns, so that
+ * nothing the other side writes can make it read or write outside the ring.
+ *
+ * Ordering: the producer's release store of `tail` pairs with the consumer's acquire load; the
+ * consumer's release store of `head` pairs with the producer's acquire load. Sleeping: the consumer
+ * stores consumer_sleeps = 1 and re-reads `tail`, the producer stores `tail` and then reads
+ * consumer_sleeps, both with sequential consistency, so that one of the two sees the other.
+ */
+#ifndef VGPU_PROTOCOL_RING_H
+#define VGPU_PROTOCOL_RING_H
+
+#include <stdbool.h>
+
+#include "protocol/channel.h"
+
+/** A consumer that is handed nonsense stops with one of these and its channel is closed. */
+enum vgpu_ring_fault {
+    VGPU_RING_OK = 0,
+    VGPU_RING_BAD_TAIL,    /* tail behind head, misaligned, or further than the ring is long */
+    VGPU_RING_BAD_PAYLOAD, /* payload larger than VGPU_PAYLOAD_MAX or than what was pushed */
+};
+
+struct vgpu_ring_producer {
+    struct vgpu_ring_indices *indices;
+    uint8_t *bytes;
+    uint64_t tail;        /* private: ours */
+    uint64_t head_cached; /* last head seen */
+};
+
+struct vgpu_ring_consumer {
+    struct vgpu_ring_indices *indices;
+    const uint8_t *bytes;
+    uint64_t head; /* private: ours */
+};
+
+/** Both take a mapped extent of VGPU_CHANNEL_BYTES bytes; neither owns it. */
+void vgpu_ring_producer_init(struct vgpu_ring_producer *ring, void *extent);
+void vgpu_ring_consumer_init(struct vgpu_ring_consumer *ring, void *extent);
+
+/**
+ * Appends a record if there is room for it now. Payload is gathered from two parts (either may be
+ * empty). Returns false when the ring is full. header->payload_bytes must be the parts' sum, at
+ * most VGPU_PAYLOAD_MAX. *wake is set when the consumer sleeps: ring the doorbell then.
+ */
+bool vgpu_ring_push(struct vgpu_ring_producer *ring, const struct vgpu_call_header *header,
+                    const void *part1, size_t bytes1, const void *part2, size_t bytes2, bool *wake);
+
+/** True when all that was pushed has been consumed, as far as the consumer says. */
+bool vgpu_ring_drained(struct vgpu_ring_producer *ring);
+
+/**
+ * Copies the next record out of shared memory: *header, and its payload into `payload`
+ * (VGPU_PAYLOAD_MAX bytes). Returns 1 with a record, 0 when the ring is empty, or the negated
+ * enum vgpu_ring_fault. The copy is made once: nothing is read again after it was checked.
+ */
+int vgpu_ring_pop(struct vgpu_ring_consumer *ring, struct vgpu_call_header *header,
+                  uint8_t *payload);
+
+/** Says "I sleep"; returns false (and takes it back) if a record has arrived meanwhile. */
+bool vgpu_ring_sleep(struct vgpu_ring_consumer *ring);
+void vgpu_ring_awake(struct vgpu_ring_consumer *ring);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Between the mediator and a worker: inherited descriptors, one page per worker, one page per VM,
+ * and the few messages of their socket pair. The mediator trusts a worker's counters as numbers
+ * only; it bounds or sums them and decides nothing about other VMs from them.
+ */
+#ifndef VGPU_PROTOCOL_WORKER_H
+#define VGPU_PROTOCOL_WORKER_H
+
+#include "protocol/mailbox.h"
+
+/** Descriptors that a worker finds open; all others are closed. */
+enum vgpu_worker_descriptor {
+    VGPU_WORKER_SOCKET = 3,    /* SOCK_SEQPACKET to the mediator */
+    VGPU_WORKER_PAGE = 4,      /* memfd of struct vgpu_worker_page */
+    VGPU_WORKER_LEDGER = 5,    /* memfd of struct vgpu_ledger_page */
+    VGPU_WORKER_WINDOW = 6,    /* memfd of the window; absent in a primitive worker */
+    VGPU_WORKER_DOORBELL = 7,  /* eventfd to read */
+    VGPU_WORKER_INTERRUPT = 8, /* eventfd to write */
+};
+
+#define VGPU_WORKER_CALLS_MAX 512u
+
+/** A VM's memory account. Workers charge before they allocate; 64-bit atomics, relaxed: it is a
+ *  sum, and orders nothing. The mediator takes back what a dead worker had charged. */
+struct vgpu_ledger_page {
+    uint64_t quota; /* bytes; written by the mediator */
+    uint64_t used;  /* bytes charged by all workers of the VM */
+};
+
+struct vgpu_worker_page {
+    /* written by the mediator before the worker starts */
+    uint32_t channel;
+    uint32_t has_window; /* 0: a worker for mailbox primitives only */
+    uint64_t offset;     /* of the channel's extent in the window */
+    uint64_t size;
+    char driver[256];    /* path or soname to dlopen */
+    char name[64];       /* of VM and program, for logs */
+
+    /* written by the worker; read by the mediator at any time */
+    uint32_t ready;           /* 1 after the driver was initialised (release / acquire) */
+    uint32_t exit_error;      /* CUresult for the channel's entry when the worker ends by itself */
+    uint64_t memory_charged;  /* bytes of the ledger that this worker holds */
+    uint64_t bytes_to_device;
+    uint64_t bytes_from_device;
+    uint64_t gpu_nanoseconds; /* measured with events, busy intervals */
+    uint64_t calls_total;
+    uint64_t calls[VGPU_WORKER_CALLS_MAX]; /* by call id */
+};
+
+/** Exit statuses of vgpu-worker, so that the mediator's log can say what happened. */
+enum vgpu_worker_exit {
+    VGPU_WORKER_EXIT_OK = 0,        /* asked to stop */
+    VGPU_WORKER_EXIT_SETUP = 2,     /* a descriptor or page was not as it must be */
+    VGPU_WORKER_EXIT_DRIVER = 3,    /* the driver could not be loaded or initialised */
+    VGPU_WORKER_EXIT_PROTOCOL = 4,  /* the guest put garbage into the ring */
+};
+
+enum vgpu_worker_op {
+    VGPU_WORKER_PRIMITIVE = 1, /* mediator -> worker: a mailbox request; the answer comes back */
+    VGPU_WORKER_PROBE = 2,     /* mediator -> worker: describe the driver; answer: vgpu_worker_probe */
+};
+
+/** One SEQPACKET datagram each way; `length` bytes of data are valid. */
+struct vgpu_worker_message {
+    uint32_t op;
+    uint32_t length;
+    uint8_t data[VGPU_MAILBOX_BYTES];
+};
+
+/** Answer to PROBE: what the mediator logs at start and reports in IDENTIFY. */
+struct vgpu_worker_probe {
+    uint32_t result; /* CUresult of cuInit and what followed; 0 when the driver works */
+    uint32_t driver_version;
+    uint32_t device_count;
+    uint32_t is_software; /* 1: the software GPU */
+    uint64_t memory_total; /* bytes, device 0 */
+    char gpu[96];
+};
+
+static_assert(sizeof(struct vgpu_worker_page) % 8 == 0, "no tail padding surprises");
+static_assert(sizeof(struct vgpu_worker_probe) <= VGPU_MAILBOX_BYTES, "fits a message");
+
+#endif
