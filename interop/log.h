@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/** Lines on stderr of a library that lives in somebody else's process. */
+#ifndef VGPU_INTEROP_LOG_H
+#define VGPU_INTEROP_LOG_H
+
+enum vgpu_log_level {
+    VGPU_LOG_ERROR, /* always written */
+    VGPU_LOG_INFO,  /* with VGPU_LOG=info or debug in the environment */
+    VGPU_LOG_DEBUG, /* with VGPU_LOG=debug */
+};
+
+/** Writes "vgpu: ..." as one line (none needed in `format`), from any thread. */
+void vgpu_log(enum vgpu_log_level level, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif
