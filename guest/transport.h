@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * How a process reaches its window and the mediator. One vtable, two ways: the PCI device through
+ * sysfs (root in a guest, polling) and a Unix socket (processes on the host; interrupts by eventfd).
+ * Used by the CUDA library and by vgpu-mailbox; knows nothing of CUDA.
+ *
+ * Threads: mailbox() serialises inside; the rest may run in any thread at any time. Calls work only
+ * in the process that opened the transport, not in its forked children.
+ */
+#ifndef VGPU_GUEST_TRANSPORT_H
+#define VGPU_GUEST_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/mailbox.h"
+#include "protocol/window.h"
+
+struct vgpu_transport;
+
+struct vgpu_transport_operations {
+    /**
+     * One exchange. Returns the response's length, at most VGPU_MAILBOX_BYTES, or -EHOSTDOWN (no
+     * mediator, or it went away), -EBUSY (the mailbox stayed busy), -EMSGSIZE (bad length), -EIO.
+     */
+    int (*mailbox)(struct vgpu_transport *transport, const void *request, size_t length,
+                   void *response);
+    void (*ring_doorbell)(struct vgpu_transport *transport, uint32_t channel);
+    /** Sleeps until the host raises an interrupt or `nanoseconds` have passed; may wake early. */
+    void (*sleep)(struct vgpu_transport *transport, uint64_t nanoseconds);
+    void (*close)(struct vgpu_transport *transport);
+    /** Called once a channel is open, so that it is closed for us should this process be killed. */
+    int (*own_channel)(struct vgpu_transport *transport, uint32_t channel, uint32_t key);
+};
+
+struct vgpu_transport {
+    const struct vgpu_transport_operations *operations;
+    void *window; /* mapped read-write; struct vgpu_window_header first */
+    uint64_t window_size;
+    uint32_t channel_count;
+    bool interrupts; /* sleep() is woken by the host: set guest_sleeps before it */
+    char name[96];   /* for messages: the PCI address, or the socket's path */
+};
+
+/**
+ * Opens the transport that the environment asks for: VGPU_SOCKET=path a socket; else the first vgpu
+ * PCI device, else the default socket if there is one. Returns 0, -ENODEV (neither), -EACCES,
+ * -EHOSTDOWN (socket: nobody listens), -EPROTO, -ECONNREFUSED (the mediator refused us). A line for
+ * the user ("what happened, to what, what to do") goes into `message` on failure.
+ */
+int vgpu_transport_open(struct vgpu_transport **out, char *message, size_t message_size);
+
+int vgpu_transport_open_sysfs(struct vgpu_transport **out, char *message, size_t message_size);
+int vgpu_transport_open_socket(const char *path, struct vgpu_transport **out, char *message,
+                               size_t message_size);
+
+/** True when the mediator that was connected when the transport was opened has gone. */
+bool vgpu_transport_lost(const struct vgpu_transport *transport, uint32_t generation);
+
+#endif
