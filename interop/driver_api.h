@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * cuda.h for those who implement it: every versioned and per-thread symbol is declared under its own
- * name (cuMemAlloc_v2, cuLaunchKernel_ptsz, ...) instead of being renamed by macros, and definitions
- * are visible outside the library although the rest of it is hidden.
+ * cuda.h for those who implement it: every versioned and per-thread symbol is declared under its
+ * own name (cuMemAlloc_v2, cuLaunchKernel_ptsz, ...) instead of being renamed by macros, and
+ * definitions are visible outside the library although the rest of it is hidden.
  */
 #ifndef VGPU_INTEROP_DRIVER_API_H
 #define VGPU_INTEROP_DRIVER_API_H

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An interoperability table: what NVIDIA's CUDA 12 and 13 user libraries ask of any libcuda beside the
- * documented Driver API. Identifiers, slots and their duties were found by watching those libraries
- * from outside, or are published by interoperability projects (ZLUDA, Lupine); the names are ours.
+ * An interoperability table: what NVIDIA's CUDA 12 and 13 user libraries ask of any libcuda beside
+ * the documented Driver API. Identifiers, slots and their duties were found by watching those
+ * libraries from outside, or are published by interoperability projects (ZLUDA, Lupine); the names
+ * are ours.
  *
- * A table is an array of words: its size in bytes, then functions (context-local storage has no size
- * word). Slots that no library was seen to call are NULL. Tables that are not here must be refused:
- * some libraries fall back well without a table and fail with one that does nothing.
+ * A table is an array of words: its size in bytes, then functions (context-local storage has no
+ * size word). Slots that no library was seen to call are NULL. Tables that are not here must be
+ * refused: some libraries fall back well without a table and fail with one that does nothing.
  */
 #include "interop/export_tables.h"
 
@@ -71,12 +72,9 @@ static CUresult runtime_load_compilers(void)
 }
 
 static void *const runtime_table[RUNTIME_WORDS] = {
-    [0] = SIZE_WORD(RUNTIME_WORDS),
-    [1] = (void *)runtime_load,
-    [2] = (void *)runtime_primary_context,
-    [6] = (void *)runtime_load_with_options,
-    [7] = (void *)runtime_ignore,
-    [8] = (void *)runtime_load_container,
+    [0] = SIZE_WORD(RUNTIME_WORDS),        [1] = (void *)runtime_load,
+    [2] = (void *)runtime_primary_context, [6] = (void *)runtime_load_with_options,
+    [7] = (void *)runtime_ignore,          [8] = (void *)runtime_load_container,
     [12] = (void *)runtime_load_compilers,
 };
 
@@ -341,11 +339,8 @@ static CUresult id_stream(CUcontext context, void *handle, uint64_t *id)
 }
 
 static void *const ids_table[IDS_WORDS] = {
-    [0] = SIZE_WORD(IDS_WORDS),
-    [3] = (void *)id_context_device,
-    [4] = (void *)id_context,
-    [39] = (void *)id_stream,
-    [51] = (void *)id_stream_handle,
+    [0] = SIZE_WORD(IDS_WORDS), [3] = (void *)id_context_device, [4] = (void *)id_context,
+    [39] = (void *)id_stream,   [51] = (void *)id_stream_handle,
 };
 
 /* ---- functions of a module ---- */
@@ -379,7 +374,8 @@ static void *const module_table[MODULE_WORDS] = {
     [7] = (void *)module_functions,
 };
 
-/* ---- asked by cuBLASLt when it chooses kernels; its meaning is not known, refusing is understood ---- */
+/* ---- asked by cuBLASLt when it chooses kernels; its meaning is not known, refusing is understood
+ * ---- */
 
 static CUresult unnamed_query(void)
 {
@@ -397,23 +393,32 @@ static const struct {
     uint8_t id[16];
     const void *table;
 } tables[] = {
-    {{0x6b, 0xd5, 0xfb, 0x6c, 0x5b, 0xf4, 0xe7, 0x4a, 0x89, 0x87, 0xd9, 0x39, 0x12, 0xfd, 0x9d, 0xf9},
+    {{0x6b, 0xd5, 0xfb, 0x6c, 0x5b, 0xf4, 0xe7, 0x4a, 0x89, 0x87, 0xd9, 0x39, 0x12, 0xfd, 0x9d,
+      0xf9},
      runtime_table},
-    {{0xa0, 0x94, 0x79, 0x8c, 0x2e, 0x74, 0x2e, 0x74, 0x93, 0xf2, 0x08, 0x00, 0x20, 0x0c, 0x0a, 0x66},
+    {{0xa0, 0x94, 0x79, 0x8c, 0x2e, 0x74, 0x2e, 0x74, 0x93, 0xf2, 0x08, 0x00, 0x20, 0x0c, 0x0a,
+      0x66},
      callback_table},
-    {{0x42, 0xd8, 0x5a, 0x81, 0x23, 0xf6, 0xcb, 0x47, 0x82, 0x98, 0xf6, 0xe7, 0x8a, 0x3a, 0xec, 0xdc},
+    {{0x42, 0xd8, 0x5a, 0x81, 0x23, 0xf6, 0xcb, 0x47, 0x82, 0x98, 0xf6, 0xe7, 0x8a, 0x3a, 0xec,
+      0xdc},
      thread_table},
-    {{0xc6, 0x93, 0x33, 0x6e, 0x11, 0x21, 0xdf, 0x11, 0xa8, 0xc3, 0x68, 0xf3, 0x55, 0xd8, 0x95, 0x93},
+    {{0xc6, 0x93, 0x33, 0x6e, 0x11, 0x21, 0xdf, 0x11, 0xa8, 0xc3, 0x68, 0xf3, 0x55, 0xd8, 0x95,
+      0x93},
      storage_table},
-    {{0x26, 0x3e, 0x88, 0x60, 0x7c, 0xd2, 0x61, 0x43, 0x92, 0xf6, 0xbb, 0xd5, 0x00, 0x6d, 0xfa, 0x7e},
+    {{0x26, 0x3e, 0x88, 0x60, 0x7c, 0xd2, 0x61, 0x43, 0x92, 0xf6, 0xbb, 0xd5, 0x00, 0x6d, 0xfa,
+      0x7e},
      checks_table},
-    {{0xd4, 0x08, 0x20, 0x55, 0xbd, 0xe6, 0x70, 0x4b, 0x8d, 0x34, 0xba, 0x12, 0x3c, 0x66, 0xe1, 0xf2},
+    {{0xd4, 0x08, 0x20, 0x55, 0xbd, 0xe6, 0x70, 0x4b, 0x8d, 0x34, 0xba, 0x12, 0x3c, 0x66, 0xe1,
+      0xf2},
      integrity_table},
-    {{0x21, 0x31, 0x8c, 0x60, 0x97, 0x14, 0x32, 0x48, 0x8c, 0xa6, 0x41, 0xff, 0x73, 0x24, 0xc8, 0xf2},
+    {{0x21, 0x31, 0x8c, 0x60, 0x97, 0x14, 0x32, 0x48, 0x8c, 0xa6, 0x41, 0xff, 0x73, 0x24, 0xc8,
+      0xf2},
      ids_table},
-    {{0x6e, 0x16, 0x3f, 0xbe, 0xb9, 0x58, 0x44, 0x4d, 0x83, 0x5c, 0xe1, 0x82, 0xaf, 0xf1, 0x99, 0x1e},
+    {{0x6e, 0x16, 0x3f, 0xbe, 0xb9, 0x58, 0x44, 0x4d, 0x83, 0x5c, 0xe1, 0x82, 0xaf, 0xf1, 0x99,
+      0x1e},
      module_table},
-    {{0x17, 0x34, 0xdc, 0x26, 0x80, 0x0d, 0x47, 0x45, 0x87, 0x26, 0xc0, 0xf1, 0xe7, 0xdd, 0x8b, 0xca},
+    {{0x17, 0x34, 0xdc, 0x26, 0x80, 0x0d, 0x47, 0x45, 0x87, 0x26, 0xc0, 0xf1, 0xe7, 0xdd, 0x8b,
+      0xca},
      unnamed_table},
 };
 
@@ -433,11 +438,12 @@ static void log_refusal(const CUuuid *id)
         told[count++] = *id;
     pthread_mutex_unlock(&lock);
     if (!known)
-        vgpu_log(VGPU_LOG_INFO,
-                 "export table %02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x "
-                 "is not served",
-                 b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
-                 b[13], b[14], b[15]);
+        vgpu_log(
+            VGPU_LOG_INFO,
+            "export table %02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x "
+            "is not served",
+            b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
+            b[14], b[15]);
 }
 
 CUresult cuGetExportTable(const void **table, const CUuuid *id)

@@ -4,8 +4,8 @@
  *
  * The tables are served from the library's own Driver API (cuCtxGetCurrent, cuCtxGetId,
  * cuStreamGetId, cuDriverGetVersion, cuDeviceGetCount, cuDeviceGetUuid_v2, cuDeviceGetAttribute,
- * cuModuleLoadData, cuModuleGetFunctionCount, cuModuleEnumerateFunctions), and from the two functions
- * below, which every library that links this room must define.
+ * cuModuleLoadData, cuModuleGetFunctionCount, cuModuleEnumerateFunctions), and from the two
+ * functions below, which every library that links this room must define.
  */
 #ifndef VGPU_INTEROP_EXPORT_TABLES_H
 #define VGPU_INTEROP_EXPORT_TABLES_H

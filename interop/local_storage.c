@@ -107,7 +107,8 @@ void vgpu_local_storage_drain(struct vgpu_local_storage *storage, CUcontext cont
 
     for (; chunk; chunk = atomic_load_explicit(&chunk->next, memory_order_acquire)) {
         /* `used` is read again each time: a destructor may put values for other keys. */
-        for (unsigned int i = 0; i < atomic_load_explicit(&chunk->used, memory_order_acquire); i++) {
+        for (unsigned int i = 0; i < atomic_load_explicit(&chunk->used, memory_order_acquire);
+             i++) {
             struct vgpu_local_slot *slot = &chunk->slots[i];
             vgpu_local_destructor destructor;
             void *value;

@@ -3,10 +3,10 @@
  * Context-local storage: values that NVIDIA's libraries keep per context, by key, with a destructor
  * that runs when the context dies. A context object embeds one, zero-initialised.
  *
- * vgpu_local_storage_get() takes no lock: the runtime calls it before nearly every call of a program.
- * The others serialise per storage and may run at any time with it. A key keeps its slot until
- * vgpu_local_storage_destroy(), even when deleted, which is what makes reading without a lock safe;
- * there are as many keys as copies of the runtime in a process.
+ * vgpu_local_storage_get() takes no lock: the runtime calls it before nearly every call of a
+ * program. The others serialise per storage and may run at any time with it. A key keeps its slot
+ * until vgpu_local_storage_destroy(), even when deleted, which is what makes reading without a lock
+ * safe; there are as many keys as copies of the runtime in a process.
  */
 #ifndef VGPU_INTEROP_LOCAL_STORAGE_H
 #define VGPU_INTEROP_LOCAL_STORAGE_H

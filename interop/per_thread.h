@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Functions that use the default stream come in two: the plain one means the legacy stream by stream
- * 0, its twin means the calling thread's own stream. These macros define the twin, so that there is
- * one body.
+ * Functions that use the default stream come in two: the plain one means the legacy stream by
+ * stream 0, its twin means the calling thread's own stream. These macros define the twin, so that
+ * there is one body.
  */
 #ifndef VGPU_INTEROP_PER_THREAD_H
 #define VGPU_INTEROP_PER_THREAD_H
@@ -26,8 +26,9 @@ static inline CUstream vgpu_per_thread(CUstream stream)
     }
 
 /**
- * Defines FUNCTION and FUNCTION_ptds, which take no stream, through BODY, whose last argument is the
- * stream to use: VGPU_PTDS(cuMemcpy, copy_now, (CUdeviceptr to, CUdeviceptr from, size_t n), to, from, n)
+ * Defines FUNCTION and FUNCTION_ptds, which take no stream, through BODY, whose last argument is
+ * the stream to use: VGPU_PTDS(cuMemcpy, copy_now, (CUdeviceptr to, CUdeviceptr from, size_t n),
+ * to, from, n)
  */
 #define VGPU_PTDS(function, body, parameters, ...)                                                 \
     CUresult function parameters                                                                   \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * This file must not see the prototypes of cuda.h: a stub takes whatever its caller passes and reads
- * none of it, which the calling convention allows.
+ * This file must not see the prototypes of cuda.h: a stub takes whatever its caller passes and
+ * reads none of it, which the calling convention allows.
  */
 #include <stdatomic.h>
 

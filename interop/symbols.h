@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * The exported symbols of libcuda. Each has a weak definition here that answers
- * CUDA_ERROR_NOT_SUPPORTED and logs its name once, so a library implements a function by defining it.
+ * CUDA_ERROR_NOT_SUPPORTED and logs its name once, so a library implements a function by defining
+ * it.
  *
- * cuGetProcAddress and cuGetProcAddress_v2 are defined here for every library. They ask the library's
- * cuDriverGetVersion() for the newest version that may be requested.
+ * cuGetProcAddress and cuGetProcAddress_v2 are defined here for every library. They ask the
+ * library's cuDriverGetVersion() for the newest version that may be requested.
  */
 #ifndef VGPU_INTEROP_SYMBOLS_H
 #define VGPU_INTEROP_SYMBOLS_H

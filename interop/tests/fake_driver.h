@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/** The least a library must define for interop/ to work: two devices, one context, a few answers. */
+/** The least a library must define for interop/ to work: two devices, one context, a few answers.
+ */
 #ifndef VGPU_INTEROP_TESTS_FAKE_DRIVER_H
 #define VGPU_INTEROP_TESTS_FAKE_DRIVER_H
 
