@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+# The front door. `make demo` and `make check` do everything from a bare Debian 12 checkout;
+# `make help` lists the rest. The build itself is meson's.
+
+BUILD := build
+SANITIZED := build-sanitized
+
+.PHONY: all help packages build demo check test sanitize vm-test faults lint format kernels qemu device \
+        bundle fuzz clean
+
+all: build
+
+help:
+	@echo "make demo      two virtual machines share one GPU, about 2 minutes"
+	@echo "make check     every test, under sanitizers too, about 8 minutes"
+	@echo "make build     build everything into $(BUILD)/"
+	@echo "make test      unit and integration tests only"
+	@echo "make qemu      a QEMU with the device in tree, from Debian's source"
+	@echo "make bundle    the demo as one archive for a machine without a network"
+	@echo "make lint      clang-format, cppcheck and clang-tidy"
+	@echo "make format    rewrite the sources as clang-format wants them"
+	@echo "make kernels   remake the committed PTX (needs nvcc)"
+
+packages:
+	@scripts/packages
+	@scripts/cuda-headers
+
+$(BUILD)/build.ninja: | packages
+	meson setup $(BUILD) --buildtype=debugoptimized
+
+$(SANITIZED)/build.ninja: | packages
+	meson setup $(SANITIZED) --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+
+build: packages $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+
+device: build
+	@device/build-device $(BUILD)/device
+
+demo: build device
+	@demo/run $(BUILD)
+
+test: build
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --no-suite vm
+
+vm-test: build device
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite vm
+
+sanitize: packages $(SANITIZED)/build.ninja
+	@ninja -C $(SANITIZED) --quiet
+	@meson test -C $(SANITIZED) --no-rebuild --print-errorlogs --no-suite vm
+
+check: test sanitize vm-test
+	@scripts/test-summary $(BUILD) $(SANITIZED)
+
+lint: build
+	@scripts/lint $(BUILD)
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+kernels:
+	@scripts/kernels
+
+qemu: packages
+	@device/build-qemu $(BUILD)/qemu
+
+bundle: build device
+	@scripts/bundle $(BUILD)
+
+clean:
+	rm -rf $(BUILD) $(SANITIZED)
