@@ -44,7 +44,7 @@ test: build
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --no-suite vm
 
 vm-test: build device
-	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite vm
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite vm --logbase testlog-vm
 
 sanitize: packages $(SANITIZED)/build.ninja
 	@ninja -C $(SANITIZED) --quiet

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""What the integration tests share: a private mediator, programs that use it, and patience."""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+BUILD = os.environ["VGPU_BUILD"]
+# Machines differ in speed, and sanitizers slow everything down: limits are multiplied by this.
+PATIENCE = float(os.environ.get("VGPU_TEST_PATIENCE", "1"))
+
+
+def built(*path):
+    return os.path.join(BUILD, *path)
+
+
+def wait_until(condition, seconds, what):
+    """Returns the seconds it took; fails when `condition` stays false."""
+    start = time.monotonic()
+    while not condition():
+        if time.monotonic() - start > seconds * PATIENCE:
+            raise AssertionError(f"not within {seconds * PATIENCE:.1f} s: {what}")
+        time.sleep(0.01)
+    return time.monotonic() - start
+
+
+def children(pid):
+    """Process ids whose parent is `pid`, zombies left out."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as stat:
+                fields = stat.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.append(int(entry))
+    return found
+
+
+class Mediator:
+    """A mediator of one's own, in a folder of its own, on the software GPU unless told otherwise."""
+
+    def __init__(self, settings="", driver="soft"):
+        self.folder = tempfile.mkdtemp(prefix="vgpu-test-")
+        self.device_socket = os.path.join(self.folder, "device.sock")
+        self.process_socket = os.path.join(self.folder, "process.sock")
+        self.admin_socket = os.path.join(self.folder, "admin.sock")
+        self.config = os.path.join(self.folder, "vgpu.ini")
+        self.driver = driver
+        with open(self.config, "w", encoding="utf-8") as file:
+            file.write(f"[mediator]\ndevice-socket={self.device_socket}\n"
+                       f"process-socket={self.process_socket}\nadmin-socket={self.admin_socket}\n"
+                       + settings)
+        self.log_path = os.path.join(self.folder, "mediator.log")
+        self.process = None
+
+    def start(self):
+        notify_path = os.path.join(self.folder, "notify.sock")
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        if os.path.exists(notify_path):
+            os.unlink(notify_path)
+        notify.bind(notify_path)
+        notify.settimeout(20 * PATIENCE)
+        with open(self.log_path, "a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [built("mediator", "vgpu-mediator"), "--config", self.config,
+                 f"--driver={self.driver}"],
+                stderr=log, stdout=log, env=dict(os.environ, NOTIFY_SOCKET=notify_path))
+        try:
+            while b"READY=1" not in notify.recv(4096):
+                pass
+        except socket.timeout:
+            raise AssertionError("the mediator did not get ready:\n" + self.log()) from None
+        finally:
+            notify.close()
+        return self
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=10 * PATIENCE)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def workers(self):
+        return children(self.process.pid)
+
+    def environment(self):
+        return dict(os.environ, VGPU_SOCKET=self.process_socket,
+                    LD_LIBRARY_PATH=built("guest", "lib"))
+
+    def run(self, *command, **options):
+        return subprocess.Popen(command, env=self.environment(), stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True, **options)
+
+    def status(self):
+        """The status table as the admin socket gives it, one dictionary per VM."""
+        text = subprocess.check_output([built("mediator", "vgpu-status"), "--json",
+                                        "--socket", self.admin_socket], text=True)
+        return json.loads(text)["vms"]
