@@ -27,9 +27,13 @@ struct vgpu_transport_operations {
     int (*mailbox)(struct vgpu_transport *transport, const void *request, size_t length,
                    void *response);
     void (*ring_doorbell)(struct vgpu_transport *transport, uint32_t channel);
-    /** Sleeps until the host raises an interrupt or `nanoseconds` have passed; may wake early. */
+    /** Sleeps until the host raises an interrupt or `nanoseconds` have passed; may wake early. An
+     *  interrupt wakes one sleeper: with `interrupts`, one thread at a time sleeps here. */
     void (*sleep)(struct vgpu_transport *transport, uint64_t nanoseconds);
+    /** Frees all; in a forked child it only frees the child's copies. */
     void (*close)(struct vgpu_transport *transport);
+    /** In a forked child: closes its copies of the descriptors, so that they keep nothing alive. */
+    void (*forked)(struct vgpu_transport *transport);
     /** Called once a channel is open, so that it is closed for us should this process be killed. */
     int (*own_channel)(struct vgpu_transport *transport, uint32_t channel, uint32_t key);
 };
@@ -40,8 +44,13 @@ struct vgpu_transport {
     uint64_t window_size;
     uint32_t channel_count;
     bool interrupts; /* sleep() is woken by the host: set guest_sleeps before it */
-    char name[96];   /* for messages: the PCI address, or the socket's path */
+    bool forked;     /* this process is a child of the one that opened the transport */
+    struct vgpu_transport *next; /* transports of this process, kept by transport.c for fork */
+    char name[112];  /* for messages: the PCI address, or the socket's path */
 };
+
+/** Where the mediator listens for host processes when VGPU_SOCKET is not set. */
+#define VGPU_DEFAULT_SOCKET "/run/vgpu/process.sock"
 
 /**
  * Opens the transport that the environment asks for: VGPU_SOCKET=path a socket; else the first vgpu
@@ -51,9 +60,19 @@ struct vgpu_transport {
  */
 int vgpu_transport_open(struct vgpu_transport **out, char *message, size_t message_size);
 
-int vgpu_transport_open_sysfs(struct vgpu_transport **out, char *message, size_t message_size);
+/** `functions` is the folder of PCI functions, VGPU_PCI_FUNCTIONS but in tests. */
+#define VGPU_PCI_FUNCTIONS "/sys/bus/pci/devices"
+int vgpu_transport_open_sysfs(const char *functions, struct vgpu_transport **out, char *message,
+                              size_t message_size);
 int vgpu_transport_open_socket(const char *path, struct vgpu_transport **out, char *message,
                                size_t message_size);
+
+/** Writes the line for the user; returns `error`, so that a failing function can end with it. */
+__attribute__((format(printf, 4, 5))) int vgpu_transport_explain(char *message, size_t size,
+                                                                 int error, const char *format,
+                                                                 ...);
+
+void vgpu_transport_close(struct vgpu_transport *transport);
 
 /** True when the mediator that was connected when the transport was opened has gone. */
 bool vgpu_transport_lost(const struct vgpu_transport *transport, uint32_t generation);

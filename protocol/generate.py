@@ -157,7 +157,7 @@ def calls_source(calls):
 
 
 def sender_parameters(call):
-    parts = ["struct vgpu_channel *channel", "uint32_t context"]
+    parts = ["struct vgpu_channel *channel", "uint32_t current"]
     for a in call.arguments:
         if a.packed:
             parts.append(f"{a.wire} {a.name}")
@@ -173,7 +173,8 @@ def sender_parameters(call):
 
 
 def send_header(calls):
-    lines = [BANNER, "/**\n * One sender per call. Asynchronous ones return once the record is in the ring;\n"
+    lines = [BANNER, "/**\n * One sender per call; `current` is the id of the context to be current for it.\n"
+             " * Asynchronous ones return once the record is in the ring;\n"
              " * synchronous ones wait for the reply and return its CUresult. Outputs are written\n"
              " * only with CUDA_SUCCESS, except reply payloads (logs), which are always written.\n */",
              "#ifndef VGPU_PROTOCOL_SEND_H\n#define VGPU_PROTOCOL_SEND_H\n",
@@ -187,7 +188,7 @@ def sender(call):
     out = [f"CUresult vgpu_send_{call.name}({sender_parameters(call)})\n{{"]
     flags = "VGPU_CALL_WANTS_REPLY" if call.sync else "0"
     out.append(f"    struct vgpu_call_header header = {{.call = VGPU_CALL_{call.name}, "
-               f".flags = {flags}, .context = context}};")
+               f".flags = {flags}, .context = current}};")
     payloads = [a for a in call.arguments if a.payload]
     parts = []
     for a in payloads:
