@@ -8,7 +8,7 @@
 
 #include "protocol/channel.h"
 
-/** Bucket of a duration; the last one takes all that is longer (about 4 s). */
+/** Bucket of a duration; the last one takes all that is longer (from 7.5 s). */
 static inline uint32_t vgpu_latency_bucket(uint64_t nanoseconds)
 {
     if (nanoseconds < 4)
