@@ -41,12 +41,8 @@ static void relax(void)
 void vgpu_sleepers_init(struct vgpu_channel *channel)
 {
     struct vgpu_sleepers *sleepers = &channel->sleepers;
-    pthread_condattr_t clock;
     pthread_mutex_init(&sleepers->lock, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&sleepers->woken, &clock);
-    pthread_condattr_destroy(&clock);
+    pthread_cond_init(&sleepers->woken, NULL);
     channel->few_cores = sysconf(_SC_NPROCESSORS_ONLN) <= 2;
     channel->spin_credit = VGPU_SPIN_CREDIT_MAX;
 }
@@ -99,25 +95,14 @@ static void sleepers_leave(struct vgpu_channel *channel)
     pthread_mutex_unlock(&sleepers->lock);
 }
 
-static void wait_for_listener(struct vgpu_sleepers *sleepers, uint32_t seen, uint64_t nanoseconds)
-{
-    uint64_t end = vgpu_channel_clock() + nanoseconds;
-    struct timespec limit = {.tv_sec = (time_t)(end / 1000000000u),
-                             .tv_nsec = (long)(end % 1000000000u)};
-    while (sleepers->listening && sleepers->wakes == seen) {
-        if (pthread_cond_timedwait(&sleepers->woken, &sleepers->lock, &limit) != 0)
-            return;
-    }
-}
-
 /* Sleeps until something happened after `seen` was taken, or the time is over. */
 static void sleepers_sleep(struct vgpu_channel *channel, uint32_t seen, uint64_t nanoseconds)
 {
     struct vgpu_sleepers *sleepers = &channel->sleepers;
     pthread_mutex_lock(&sleepers->lock);
-    if (sleepers->wakes == seen && sleepers->listening) {
-        wait_for_listener(sleepers, seen, nanoseconds);
-    } else if (sleepers->wakes == seen) {
+    while (sleepers->wakes == seen && sleepers->listening) /* its time is limited, so ours is */
+        pthread_cond_wait(&sleepers->woken, &sleepers->lock);
+    if (sleepers->wakes == seen) {
         sleepers->listening = true;
         pthread_mutex_unlock(&sleepers->lock);
         channel->transport->operations->sleep(channel->transport, nanoseconds);
