@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/admin.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "mediator/session.h"
+#include "protocol/calls.h"
+#include "protocol/latency.h"
+
+#define CLIENT_MILLISECONDS 5000
+
+/** A client that has not yet read all of its snapshot. */
+struct vgpu_admin_client {
+    struct vgpu_loop *loop;
+    struct vgpu_source socket;
+    struct vgpu_timer deadline;
+    char *text;
+    size_t length;
+    size_t sent;
+};
+
+static void vgpu_admin_close(struct vgpu_admin_client *client)
+{
+    vgpu_timer_stop(client->loop, &client->deadline);
+    vgpu_loop_remove(client->loop, &client->socket);
+    free(client->text);
+    free(client);
+}
+
+static void vgpu_admin_expired(struct vgpu_timer *timer)
+{
+    vgpu_admin_close(vgpu_container(timer, struct vgpu_admin_client, deadline));
+}
+
+static void vgpu_admin_writable(struct vgpu_source *source, uint32_t events)
+{
+    struct vgpu_admin_client *client = vgpu_container(source, struct vgpu_admin_client, socket);
+    ssize_t sent = send(source->fd, client->text + client->sent, client->length - client->sent,
+                        MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    if (sent > 0)
+        client->sent += (size_t)sent;
+    if (client->sent == client->length || events & (EPOLLHUP | EPOLLERR))
+        vgpu_admin_close(client);
+}
+
+static void vgpu_admin_print_mediator(const struct vgpu_mediator *mediator, FILE *out)
+{
+    const struct vgpu_driver *driver = &mediator->driver;
+
+    fprintf(out, "version\tprotocol\tdriver\tlibrary\tgpu\tdriver_version\tmemory_total\tuptime_ns"
+                 "\trefused\n");
+    fprintf(out, "%s\t%016llx\t%s\t%s\t%s\t%u\t%llu\t%llu\t%llu\n\n", VGPU_VERSION,
+            (unsigned long long)VGPU_PROTOCOL_HASH, vgpu_driver_name(driver), driver->library,
+            driver->probe.gpu, driver->probe.driver_version,
+            (unsigned long long)driver->probe.memory_total,
+            (unsigned long long)(vgpu_loop_now() - mediator->started),
+            (unsigned long long)mediator->refused);
+}
+
+static void vgpu_admin_print_vm(const struct vgpu_mediator *mediator, const struct vgpu_vm *vm,
+                                FILE *out)
+{
+    struct vgpu_counters counters;
+    uint64_t round_trips = 0;
+
+    vgpu_session_count(mediator, vm, &counters);
+    for (uint32_t i = 0; i < VGPU_LATENCY_BUCKETS; i++)
+        round_trips += counters.latency[i];
+    fprintf(out, "%s\t%u\t%s\t%c\t%u\t%u\t%u\t%u\t%u", vm->name, vm->id,
+            vm->sessions ? "connected" : "away", (int)vm->pool, vm->priority, vm->sessions,
+            vm->channels_open, vm->channels_failed, vm->workers);
+    const uint64_t numbers[] = {
+        counters.calls,
+        counters.bytes_to_device,
+        counters.bytes_from_device,
+        counters.gpu_nanoseconds,
+        vgpu_latency_percentile(counters.latency, 0.50),
+        vgpu_latency_percentile(counters.latency, 0.99),
+        round_trips,
+        vgpu_vm_memory_used(vm),
+        vm->ledger->quota,
+        vm->refused,
+        vm->garbage,
+    };
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+        fprintf(out, "\t%llu", (unsigned long long)numbers[i]);
+    fputc('\n', out);
+}
+
+static void vgpu_admin_print(const struct vgpu_mediator *mediator, FILE *out)
+{
+    vgpu_admin_print_mediator(mediator, out);
+    fprintf(out, "vm\tid\tstate\tpool\tpriority\tsessions\tchannels_open\tchannels_failed\tworkers"
+                 "\tcalls\tbytes_to_device\tbytes_from_device\tgpu_ns\tp50_ns\tp99_ns\tround_trips"
+                 "\tmemory_used\tmemory_quota\trefused\tgarbage\n");
+    for (const struct vgpu_vm *vm = mediator->vms; vm; vm = vm->next)
+        vgpu_admin_print_vm(mediator, vm, out);
+}
+
+void vgpu_admin_serve(struct vgpu_mediator *mediator, int socket)
+{
+    struct vgpu_admin_client *client = calloc(1, sizeof(*client));
+    FILE *out = client ? open_memstream(&client->text, &client->length) : NULL;
+
+    if (!out) {
+        free(client);
+        close(socket);
+        return;
+    }
+    vgpu_admin_print(mediator, out);
+    fclose(out);
+    client->loop = mediator->loop;
+    client->socket = (struct vgpu_source){.fd = socket, .ready = vgpu_admin_writable};
+    client->deadline.source.fd = -1;
+    client->deadline.expired = vgpu_admin_expired;
+    if (vgpu_loop_add(mediator->loop, &client->socket, EPOLLOUT) < 0 ||
+        vgpu_timer_start(mediator->loop, &client->deadline, CLIENT_MILLISECONDS) < 0)
+        vgpu_admin_close(client);
+}

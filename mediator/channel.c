@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/channel.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "mediator/log.h"
+#include "mediator/session.h"
+#include "mediator/window.h"
+#include "protocol/channel.h"
+
+/* CUresults, by value: the mediator is built without cuda.h. */
+#define CUDA_ERROR_DEVICE_UNAVAILABLE 46u
+#define CUDA_ERROR_SYSTEM_NOT_READY   802u
+#define CUDA_ERROR_UNKNOWN            999u
+
+static void vgpu_channel_publish(struct vgpu_channel *channel, enum vgpu_channel_state state,
+                                 uint32_t error)
+{
+    const struct vgpu_channel_entry entry = {
+        .state = state,
+        .error = error,
+        .key = channel->key,
+        .process = channel->process,
+        .offset = channel->offset,
+        .size = VGPU_CHANNEL_BYTES,
+    };
+
+    vgpu_window_publish(channel->session->window, channel->index, &entry);
+}
+
+/** The last of a channel. */
+static void vgpu_channel_free(struct vgpu_channel *channel)
+{
+    struct vgpu_session *session = channel->session;
+
+    vgpu_channel_publish(channel, VGPU_CHANNEL_FREE, 0);
+    vgpu_window_punch(session->window_fd, channel->offset, VGPU_CHANNEL_BYTES);
+    vgpu_extent_put(&session->extents, channel->offset);
+    session->channels[channel->index] = NULL;
+    free(channel);
+}
+
+static uint32_t vgpu_channel_error(const struct vgpu_channel *channel,
+                                   const struct vgpu_worker_end *end)
+{
+    uint32_t error = __atomic_load_n(&channel->worker.page->exit_error, __ATOMIC_RELAXED);
+
+    if (end->signaled)
+        return CUDA_ERROR_DEVICE_UNAVAILABLE;
+    if (end->status == VGPU_WORKER_EXIT_PROTOCOL)
+        return CUDA_ERROR_UNKNOWN;
+    if (end->status == VGPU_WORKER_EXIT_DRIVER)
+        return error > 0 && error <= CUDA_ERROR_UNKNOWN ? error : CUDA_ERROR_SYSTEM_NOT_READY;
+    return CUDA_ERROR_DEVICE_UNAVAILABLE;
+}
+
+static void vgpu_channel_lost(struct vgpu_channel *channel, const struct vgpu_worker_end *end)
+{
+    struct vgpu_session *session = channel->session;
+    struct vgpu_vm *vm = session->vm;
+    char what[160];
+
+    vm->channels_failed++;
+    if (!end->signaled && end->status == VGPU_WORKER_EXIT_PROTOCOL)
+        vm->garbage++;
+    vgpu_worker_describe_end(&channel->worker, end, what, sizeof(what));
+    vgpu_log_client(VGPU_LOG_WARNING, "VM %s: channel %u of %s (process %u) is lost: worker %d %s", vm->name,
+                    channel->index, channel->program, channel->process, (int)channel->worker.pid,
+                    what);
+    channel->life = VGPU_CHANNEL_DEAD;
+    vgpu_channel_publish(channel, VGPU_CHANNEL_LOST, vgpu_channel_error(channel, end));
+    vgpu_window_signal(vgpu_session_interrupt(session, channel->index));
+}
+
+static void vgpu_channel_worker_ended(struct vgpu_worker *worker, const struct vgpu_worker_end *end)
+{
+    struct vgpu_channel *channel = vgpu_container(worker, struct vgpu_channel, worker);
+    struct vgpu_session *session = channel->session;
+    struct vgpu_vm *vm = session->vm;
+
+    vgpu_counters_add_worker(&vm->totals, worker->page);
+    vgpu_counters_add_latency(&vm->totals, session->window_fd, channel->offset);
+    vgpu_vm_worker_ended(vm, worker->page);
+    vm->channels_open--;
+    session->workers--;
+    if (channel->life == VGPU_CHANNEL_ALIVE)
+        vgpu_channel_lost(channel, end);
+    vgpu_worker_release(worker);
+    if (channel->life == VGPU_CHANNEL_CLOSING)
+        vgpu_channel_free(channel);
+    vgpu_session_settle(session);
+}
+
+static int vgpu_channel_start(struct vgpu_channel *channel)
+{
+    struct vgpu_session *session = channel->session;
+    const struct vgpu_mediator *mediator = session->mediator;
+    char name[64];
+
+    snprintf(name, sizeof(name), "%.31s/%.31s", session->vm->name, channel->program);
+    const struct vgpu_worker_start start = {
+        .path = mediator->config.worker,
+        .driver = mediator->driver.library,
+        .name = name,
+        .ledger = session->vm->ledger_fd,
+        .window = session->window_fd,
+        .doorbell = session->descriptors[channel->index],
+        .interrupt = vgpu_session_interrupt(session, channel->index),
+        .error_output = -1,
+        .channel = channel->index,
+        .offset = channel->offset,
+        .size = VGPU_CHANNEL_BYTES,
+    };
+    vgpu_worker_init(&channel->worker);
+    channel->worker.ended = vgpu_channel_worker_ended;
+    return vgpu_worker_run(&channel->worker, mediator->loop, &start);
+}
+
+static uint32_t vgpu_channel_new_key(void)
+{
+    uint32_t key = 0;
+
+    while (key == 0 && getrandom(&key, sizeof(key), 0) != sizeof(key))
+        continue;
+    return key ? key : 1;
+}
+
+int vgpu_channel_open(struct vgpu_session *session, const struct vgpu_mailbox_client *client,
+                      struct vgpu_channel **out)
+{
+    uint32_t index = 0;
+    int error;
+
+    while (index < session->hello.channels && session->channels[index])
+        index++;
+    if (index == session->hello.channels || session->vm->channels_open >= session->vm->max_channels)
+        return -EBUSY;
+    struct vgpu_channel *channel = calloc(1, sizeof(*channel));
+    if (!channel)
+        return -ENOMEM;
+    channel->session = session;
+    channel->index = index;
+    channel->key = vgpu_channel_new_key();
+    channel->process = client->process;
+    vgpu_log_clean(channel->program, sizeof(channel->program), client->program,
+                   sizeof(client->program));
+    error = vgpu_extent_take(&session->extents, VGPU_CHANNEL_BYTES, &channel->offset);
+    if (error)
+        goto fail;
+    /* The guest may have written here before: a channel starts as zeroes. */
+    error = vgpu_window_punch(session->window_fd, channel->offset, VGPU_CHANNEL_BYTES);
+    if (!error)
+        error = vgpu_channel_start(channel);
+    if (error)
+        goto fail_extent;
+    session->channels[index] = channel;
+    session->workers++;
+    session->vm->workers++;
+    session->vm->channels_open++;
+    vgpu_channel_publish(channel, VGPU_CHANNEL_OPEN, 0);
+    *out = channel;
+    return 0;
+
+fail_extent:
+    vgpu_extent_put(&session->extents, channel->offset);
+fail:
+    free(channel);
+    return error;
+}
+
+struct vgpu_channel *vgpu_channel_find(struct vgpu_session *session, uint32_t index, uint32_t key)
+{
+    struct vgpu_channel *channel =
+        index < session->hello.channels ? session->channels[index] : NULL;
+
+    return channel && channel->key == key && channel->life != VGPU_CHANNEL_CLOSING ? channel : NULL;
+}
+
+void vgpu_channel_close(struct vgpu_channel *channel)
+{
+    if (channel->life == VGPU_CHANNEL_DEAD) {
+        vgpu_channel_free(channel);
+    } else if (channel->life == VGPU_CHANNEL_ALIVE) {
+        channel->life = VGPU_CHANNEL_CLOSING;
+        vgpu_channel_publish(channel, VGPU_CHANNEL_FREE, 0);
+        vgpu_worker_kill(&channel->worker);
+    }
+}
+
+void vgpu_channels_close(struct vgpu_session *session)
+{
+    for (uint32_t i = 0; i < VGPU_DOORBELL_MAX; i++) {
+        if (session->channels[i])
+            vgpu_channel_close(session->channels[i]);
+    }
+}

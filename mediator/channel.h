@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/** Channels of a session: extent, table entry and worker, from open to reaped. */
+#ifndef VGPU_MEDIATOR_CHANNEL_H
+#define VGPU_MEDIATOR_CHANNEL_H
+
+#include "mediator/spawn.h"
+#include "protocol/mailbox.h"
+
+struct vgpu_session;
+
+enum vgpu_channel_life {
+    VGPU_CHANNEL_ALIVE,   /* its worker runs */
+    VGPU_CHANNEL_CLOSING, /* its worker was killed because somebody asked; not yet reaped */
+    VGPU_CHANNEL_DEAD,    /* its worker is gone; the guest has yet to close it */
+};
+
+struct vgpu_channel {
+    struct vgpu_session *session;
+    uint32_t index;
+    uint32_t key;
+    uint32_t process; /* as the guest says */
+    char program[64]; /* printable */
+    enum vgpu_channel_life life;
+    uint64_t offset;
+    struct vgpu_worker worker;
+};
+
+/**
+ * Opens a channel and starts its worker. Returns 0, -EBUSY (all channels are taken), -ENOSPC (the
+ * window is full) or another negative errno.
+ */
+int vgpu_channel_open(struct vgpu_session *session, const struct vgpu_mailbox_client *client,
+                      struct vgpu_channel **out);
+
+/** The open channel with this index and key, or NULL. */
+struct vgpu_channel *vgpu_channel_find(struct vgpu_session *session, uint32_t index, uint32_t key);
+
+/** Kills the worker. The entry is free at once, index and extent when the worker was reaped. */
+void vgpu_channel_close(struct vgpu_channel *channel);
+
+/** Closes all channels; those whose workers live stay until these are reaped. */
+void vgpu_channels_close(struct vgpu_session *session);
+
+#endif

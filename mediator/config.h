@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The mediator's configuration: defaults, then one INI file. Everything in the file is checked
+ * before anything starts.
+ *
+ *   [mediator]
+ *   device-socket=/run/vgpu/device.sock    for QEMU, mode 0600
+ *   process-socket=/run/vgpu/process.sock  for programs on this host, mode 0666
+ *   admin-socket=/run/vgpu/admin.sock      for vgpu-status, mode 0660
+ *   driver=auto|cuda|soft                  auto: NVIDIA's if it works, else the software GPU
+ *   cuda-library=libcuda.so.1
+ *   soft-library=PATH  worker=PATH         default: where they were installed or built
+ *   memory-quota=100%                      of GPU memory, for each VM: bytes, K, M, G, T or %
+ *   max-channels-per-vm=64                 1..256
+ *   log-level=error|warning|info
+ *   [vm NAME]
+ *   memory-quota=  max-channels=           instead of the defaults above
+ */
+#ifndef VGPU_MEDIATOR_CONFIG_H
+#define VGPU_MEDIATOR_CONFIG_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/un.h>
+
+#include "mediator/log.h"
+
+#define VGPU_CONFIG_VM_NAME 64u
+#define VGPU_CONFIG_SOCKET  sizeof(((struct sockaddr_un *)0)->sun_path)
+
+enum vgpu_driver_choice {
+    VGPU_DRIVER_AUTO,
+    VGPU_DRIVER_CUDA,
+    VGPU_DRIVER_SOFT,
+};
+
+struct vgpu_quota {
+    uint64_t amount; /* bytes, or percent of the GPU's memory (1..100) */
+    bool is_percent;
+};
+
+struct vgpu_config_vm {
+    struct vgpu_config_vm *next;
+    char name[VGPU_CONFIG_VM_NAME];
+    struct vgpu_quota memory_quota;
+    uint32_t max_channels;
+    bool has_memory_quota;
+    bool has_max_channels;
+};
+
+struct vgpu_config {
+    char device_socket[VGPU_CONFIG_SOCKET];
+    char process_socket[VGPU_CONFIG_SOCKET];
+    char admin_socket[VGPU_CONFIG_SOCKET];
+    enum vgpu_driver_choice driver;
+    char cuda_library[256];
+    char soft_library[256];
+    char worker[PATH_MAX];
+    struct vgpu_quota memory_quota;
+    uint32_t max_channels;
+    enum vgpu_log_level log_level;
+    struct vgpu_config_vm *vms;
+};
+
+/** Defaults; the paths of our own parts are looked for beside the running program. */
+void vgpu_config_init(struct vgpu_config *config);
+void vgpu_config_destroy(struct vgpu_config *config);
+
+/**
+ * Reads an INI file over what is there. Each error is one line "name:line: what is wrong and what
+ * is allowed" on `errors`. Returns 0, -EINVAL if there was any error, or -errno of reading.
+ */
+int vgpu_config_read(struct vgpu_config *config, FILE *file, const char *name, FILE *errors);
+
+/** "auto", "cuda" or "soft"; false if it is none of them. */
+bool vgpu_config_parse_driver(const char *text, enum vgpu_driver_choice *choice);
+
+/** True for a VM name that can be a word of the log: 1..63 of letters, digits and ._:- */
+bool vgpu_config_vm_name_ok(const char *name, size_t size);
+
+/** What this VM may have: its own settings or the defaults. */
+uint64_t vgpu_config_memory_quota(const struct vgpu_config *config, const char *vm,
+                                  uint64_t memory_total);
+uint32_t vgpu_config_max_channels(const struct vgpu_config *config, const char *vm);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/log.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CLIENT_LINES   50u /* in each period */
+#define CLIENT_SECONDS 10
+
+static struct {
+    enum vgpu_log_level limit;
+    time_t period;
+    uint32_t lines;      /* that clients caused in this period */
+    uint32_t suppressed; /* in this period */
+} vgpu_log_context = {.limit = VGPU_LOG_INFO};
+
+void vgpu_log_limit(enum vgpu_log_level level)
+{
+    vgpu_log_context.limit = level;
+}
+
+static void vgpu_log_write(enum vgpu_log_level level, const char *format, va_list arguments)
+{
+    char line[1024];
+    int length = 0;
+
+    if (level > vgpu_log_context.limit)
+        return;
+    if (getenv("JOURNAL_STREAM"))
+        length = snprintf(line, sizeof(line), "<%d>", (int)level);
+    else
+        length = snprintf(line, sizeof(line), "vgpu-mediator: %s",
+                          level == VGPU_LOG_ERROR     ? "error: "
+                          : level == VGPU_LOG_WARNING ? "warning: "
+                                                      : "");
+    int body = vsnprintf(line + length, sizeof(line) - (size_t)length - 1, format, arguments);
+    if (body < 0)
+        return;
+    length = (int)strlen(line);
+    line[length] = '\n';
+    /* One write, so that lines of workers on the same descriptor do not mix with ours. */
+    fwrite(line, 1, (size_t)length + 1, stderr);
+}
+
+void vgpu_log(enum vgpu_log_level level, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vgpu_log_write(level, format, arguments);
+    va_end(arguments);
+}
+
+void vgpu_log_client(enum vgpu_log_level level, const char *format, ...)
+{
+    struct timespec now;
+    va_list arguments;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec - vgpu_log_context.period >= CLIENT_SECONDS) {
+        uint32_t suppressed = vgpu_log_context.suppressed;
+
+        vgpu_log_context.period = now.tv_sec;
+        vgpu_log_context.lines = 0;
+        vgpu_log_context.suppressed = 0;
+        if (suppressed)
+            vgpu_log(VGPU_LOG_WARNING, "%u more lines about clients were left out", suppressed);
+    }
+    if (vgpu_log_context.lines >= CLIENT_LINES) {
+        vgpu_log_context.suppressed++;
+        return;
+    }
+    vgpu_log_context.lines++;
+    va_start(arguments, format);
+    vgpu_log_write(level, format, arguments);
+    va_end(arguments);
+}
+
+void vgpu_log_clean(char *to, size_t size, const char *from, size_t from_size)
+{
+    size_t length = strnlen(from, from_size);
+
+    if (length >= size)
+        length = size - 1;
+    for (size_t i = 0; i < length; i++)
+        to[i] = from[i] >= ' ' && from[i] <= '~' ? from[i] : '?';
+    to[length] = '\0';
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/** What the parts of the running mediator share. One thread. */
+#ifndef VGPU_MEDIATOR_MEDIATOR_H
+#define VGPU_MEDIATOR_MEDIATOR_H
+
+#include "mediator/config.h"
+#include "mediator/driver_probe.h"
+#include "mediator/loop.h"
+#include "mediator/vm.h"
+
+struct vgpu_session;
+
+struct vgpu_mediator {
+    struct vgpu_config config;
+    struct vgpu_driver driver;
+    struct vgpu_loop *loop;
+    struct vgpu_vm *vms;
+    struct vgpu_session *sessions;
+    uint64_t started;    /* vgpu_loop_now() */
+    uint32_t next_peer;  /* numbers connections, for the log */
+    uint64_t refused;    /* connections that got no VM: turned down, or ended by a violation */
+    bool stopping;       /* no new sessions; the loop stops with the last one */
+};
+
+#endif

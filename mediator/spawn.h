@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/** Worker processes: start, talk, kill, reap (protocol/worker.h). */
+#ifndef VGPU_MEDIATOR_SPAWN_H
+#define VGPU_MEDIATOR_SPAWN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "mediator/loop.h"
+#include "protocol/worker.h"
+
+/** How a worker ended. */
+struct vgpu_worker_end {
+    bool signaled;
+    int status; /* exit status, or the signal's number */
+};
+
+/** What a worker is started with; descriptors stay the caller's. */
+struct vgpu_worker_start {
+    const char *path;   /* of vgpu-worker */
+    const char *driver; /* what it opens */
+    const char *name;   /* of VM and program */
+    int ledger;
+    int window; /* -1, and the rest unused: a worker for primitives */
+    int doorbell;
+    int interrupt;
+    int error_output; /* its stderr; -1: the mediator's */
+    uint32_t channel;
+    uint64_t offset;
+    uint64_t size;
+};
+
+struct vgpu_worker {
+    struct vgpu_loop *loop; /* NULL: whoever started it waits by itself */
+    struct vgpu_source exit;   /* pidfd; -1: no process */
+    struct vgpu_source socket; /* our end; -1: closed */
+    pid_t pid;
+    struct vgpu_worker_page *page; /* mapped from start to release */
+    /** It has ended and was reaped; its page is still there. May release it. */
+    void (*ended)(struct vgpu_worker *worker, const struct vgpu_worker_end *end);
+    /** A message of valid length came. NULL: this worker has nothing to say. */
+    void (*received)(struct vgpu_worker *worker, const struct vgpu_worker_message *message);
+};
+
+/** Once, before anything else: a worker that does not run. */
+void vgpu_worker_init(struct vgpu_worker *worker);
+
+/** Starts a process; with a loop, `ended` is called when it ends. Returns 0 or a negative errno. */
+int vgpu_worker_run(struct vgpu_worker *worker, struct vgpu_loop *loop,
+                    const struct vgpu_worker_start *start);
+
+/** Sends without waiting. Returns 0 or a negative errno. */
+int vgpu_worker_send(struct vgpu_worker *worker, enum vgpu_worker_op op, const void *data,
+                     size_t length);
+
+/** Takes one waiting message. Returns 0, -EAGAIN, -EPIPE (closed) or -EBADMSG. */
+int vgpu_worker_receive(struct vgpu_worker *worker, struct vgpu_worker_message *message);
+
+/** SIGKILL; the end comes to `ended` as any other. */
+void vgpu_worker_kill(struct vgpu_worker *worker);
+
+/** Reaps a worker that has ended or is about to (without a loop only). */
+struct vgpu_worker_end vgpu_worker_wait(struct vgpu_worker *worker);
+
+/** Lets go of what is left of a worker that was reaped. */
+void vgpu_worker_release(struct vgpu_worker *worker);
+
+/** "was killed by signal 11 (Segmentation fault)" and the like. */
+void vgpu_worker_describe_end(const struct vgpu_worker *worker, const struct vgpu_worker_end *end,
+                              char *text, size_t size);
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/vm.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "mediator/shared.h"
+
+int vgpu_vm_take(struct vgpu_vm **vms, const struct vgpu_config *config, uint64_t memory_total,
+                 const char *name, struct vgpu_vm **out)
+{
+    struct vgpu_vm **place = vms;
+    void *ledger;
+    int error;
+
+    for (; *place; place = &(*place)->next) {
+        if (strcmp((*place)->name, name) == 0) {
+            *out = *place;
+            return 0;
+        }
+    }
+    struct vgpu_vm *vm = calloc(1, sizeof(*vm));
+    if (!vm)
+        return -ENOMEM;
+    error = vgpu_shared_create("vgpu-ledger", sizeof(*vm->ledger), &vm->ledger_fd, &ledger);
+    if (error) {
+        free(vm);
+        return error;
+    }
+    vm->ledger = ledger;
+    vm->ledger->quota = vgpu_config_memory_quota(config, name, memory_total);
+    strncpy(vm->name, name, sizeof(vm->name) - 1);
+    vm->pool = 'A';
+    vm->priority = VGPU_PRIORITY_MEDIUM;
+    vm->max_channels = vgpu_config_max_channels(config, name);
+    vm->id = 1;
+    for (const struct vgpu_vm *other = *vms; other; other = other->next)
+        vm->id = other->id + 1; /* appended in order, and never removed */
+    *place = vm;
+    *out = vm;
+    return 0;
+}
+
+void vgpu_vms_destroy(struct vgpu_vm **vms)
+{
+    while (*vms) {
+        struct vgpu_vm *vm = *vms;
+
+        *vms = vm->next;
+        munmap(vm->ledger, sizeof(*vm->ledger));
+        close(vm->ledger_fd);
+        free(vm);
+    }
+}
+
+uint64_t vgpu_vm_memory_used(const struct vgpu_vm *vm)
+{
+    return __atomic_load_n(&vm->ledger->used, __ATOMIC_RELAXED);
+}
+
+void vgpu_vm_worker_ended(struct vgpu_vm *vm, const struct vgpu_worker_page *page)
+{
+    uint64_t charged = __atomic_load_n(&page->memory_charged, __ATOMIC_RELAXED);
+    uint64_t used = vgpu_vm_memory_used(vm);
+    uint64_t left;
+
+    vm->workers--;
+    /* Relaxed, as in the workers: the ledger is a sum and orders nothing. */
+    do {
+        left = vm->workers == 0 || charged > used ? 0 : used - charged;
+    } while (!__atomic_compare_exchange_n(&vm->ledger->used, &used, left, true, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+}
+
+static void vgpu_counter_add(uint64_t *counter, const uint64_t *shared)
+{
+    uint64_t value = __atomic_load_n(shared, __ATOMIC_RELAXED);
+
+    if (__builtin_add_overflow(*counter, value, counter))
+        *counter = UINT64_MAX;
+}
+
+void vgpu_counters_add_worker(struct vgpu_counters *counters, const struct vgpu_worker_page *page)
+{
+    vgpu_counter_add(&counters->calls, &page->calls_total);
+    vgpu_counter_add(&counters->bytes_to_device, &page->bytes_to_device);
+    vgpu_counter_add(&counters->bytes_from_device, &page->bytes_from_device);
+    vgpu_counter_add(&counters->gpu_nanoseconds, &page->gpu_nanoseconds);
+    for (uint32_t i = 0; i < VGPU_WORKER_CALLS_MAX; i++)
+        vgpu_counter_add(&counters->call[i], &page->calls[i]);
+}
+
+void vgpu_counters_add_latency(struct vgpu_counters *counters, int window, uint64_t offset)
+{
+    uint32_t latency[VGPU_LATENCY_BUCKETS];
+    uint64_t place = offset + offsetof(struct vgpu_channel_header, latency);
+
+    if (pread(window, latency, sizeof(latency), (off_t)place) != sizeof(latency))
+        return;
+    for (uint32_t i = 0; i < VGPU_LATENCY_BUCKETS; i++) {
+        uint64_t count = latency[i];
+
+        vgpu_counter_add(&counters->latency[i], &count);
+    }
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/** A VM as the mediator knows it: its ledger, its limits and what it has used so far. */
+#ifndef VGPU_MEDIATOR_VM_H
+#define VGPU_MEDIATOR_VM_H
+
+#include <stdint.h>
+
+#include "mediator/config.h"
+#include "protocol/channel.h"
+#include "protocol/worker.h"
+
+/** Sums over workers. They come from workers and guests: numbers to show, never to decide on. */
+struct vgpu_counters {
+    uint64_t calls;
+    uint64_t bytes_to_device;
+    uint64_t bytes_from_device;
+    uint64_t gpu_nanoseconds;
+    uint64_t call[VGPU_WORKER_CALLS_MAX]; /* by call id */
+    uint64_t latency[VGPU_LATENCY_BUCKETS];
+};
+
+/** Lives as long as the mediator, so that totals and ledger outlast a reboot of the VM. */
+struct vgpu_vm {
+    struct vgpu_vm *next;
+    char name[VGPU_CONFIG_VM_NAME];
+    uint32_t id; /* from 1 */
+    uint32_t pool;
+    uint32_t priority;
+    uint32_t max_channels;
+    int ledger_fd;
+    struct vgpu_ledger_page *ledger;
+
+    uint32_t sessions;        /* attached ones */
+    uint32_t workers;         /* alive, primitive workers included */
+    uint32_t channels_open;
+    uint32_t channels_failed; /* lost: the worker died, or garbage was in the ring */
+    uint64_t refused;         /* connections and mailbox requests that were turned down */
+    uint64_t garbage;         /* violations of the protocol, on the socket and in rings */
+    struct vgpu_counters totals; /* of workers that have ended */
+};
+
+/** The VM of this name, made if there is none yet. Returns 0 or a negative errno. */
+int vgpu_vm_take(struct vgpu_vm **vms, const struct vgpu_config *config, uint64_t memory_total,
+                 const char *name, struct vgpu_vm **out);
+void vgpu_vms_destroy(struct vgpu_vm **vms);
+
+/** Bytes charged now, as the ledger says. */
+uint64_t vgpu_vm_memory_used(const struct vgpu_vm *vm);
+
+/** Gives back what a worker that has ended still held; with the last worker, all of it. */
+void vgpu_vm_worker_ended(struct vgpu_vm *vm, const struct vgpu_worker_page *page);
+
+/** Adds a worker's page, which may still change; sums stay at UINT64_MAX instead of wrapping. */
+void vgpu_counters_add_worker(struct vgpu_counters *counters, const struct vgpu_worker_page *page);
+
+/** Adds the round trips in the header of the channel at `offset` of a window. */
+void vgpu_counters_add_latency(struct vgpu_counters *counters, int window, uint64_t offset);
+
+#endif
