@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/** The contexts of a worker and what lives in each: streams, timing events, the mapped window. */
+#ifndef VGPU_WORKER_CONTEXT_H
+#define VGPU_WORKER_CONTEXT_H
+
+#include <cuda.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "worker/usage.h"
+
+struct vgpu_worker;
+
+struct vgpu_context {
+    struct vgpu_context *next;
+    CUcontext object;
+    CUdevice device;
+    bool primary;        /* made by retaining, ended by releasing */
+    uint32_t references; /* handle ids of it: a primary context can have several */
+    CUdeviceptr extent;  /* device address of the window's extent; 0: not registered with the GPU */
+    bool owns_extent;    /* the registration was made here and ends with this context */
+    CUstream scrub;      /* clears new memory; NULL until needed */
+    CUevent join;        /* gathers the streams that do not block; NULL until needed */
+    CUstream *free_streams; /* those that do not wait for the legacy stream */
+    uint32_t free_stream_count, free_stream_room;
+    struct vgpu_usage usage;
+};
+
+/** Remembers a stream that was made in the current context, if the legacy stream does not wait for
+ *  it by itself; forgets one that is gone. */
+void vgpu_context_add_stream(struct vgpu_worker *worker, CUstream stream);
+void vgpu_context_drop_stream(struct vgpu_context *context, CUstream stream);
+
+/** Makes the legacy stream of the current context wait for everything in the context. */
+CUresult vgpu_context_join(struct vgpu_worker *worker);
+
+/** Ends our part of every context; the driver's contexts go with the process. */
+void vgpu_context_destroy_all(struct vgpu_worker *worker);
+
+#endif

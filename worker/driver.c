@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/driver.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "worker/log.h"
+
+/* What the software GPU calls its device. */
+#define SOFTWARE_GPU "vgpu Software GPU"
+
+struct symbol {
+    const char *name; /* with the version that cuda.h chose for it */
+    size_t offset;    /* of its field */
+    bool required;
+};
+
+#define TEXT(name)     #name
+#define REQUIRED(name) {TEXT(name), offsetof(struct vgpu_driver, name), true},
+#define OPTIONAL(name) {TEXT(name), offsetof(struct vgpu_driver, name), false},
+
+static const struct symbol symbols[] = {VGPU_DRIVER_REQUIRED(REQUIRED)
+                                            VGPU_DRIVER_OPTIONAL(OPTIONAL)};
+
+int vgpu_driver_open(struct vgpu_driver *driver, const char *path)
+{
+    memset(driver, 0, sizeof(*driver));
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        vgpu_log("cannot load the driver: %s", dlerror());
+        return -ENOENT;
+    }
+    for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
+        void *address = dlsym(library, symbols[i].name);
+        if (address == NULL && symbols[i].required) {
+            vgpu_log("the driver %s has no %s: it is too old", path, symbols[i].name);
+            return -ENOENT;
+        }
+        memcpy((char *)driver + symbols[i].offset, &address, sizeof(address));
+    }
+    return 0;
+}
+
+CUresult vgpu_driver_start(struct vgpu_driver *driver)
+{
+    char name[sizeof(SOFTWARE_GPU)] = "";
+    int count = 0;
+    CUresult error = driver->cuInit(0);
+    if (error == CUDA_SUCCESS)
+        error = driver->cuDeviceGetCount(&count);
+    if (error == CUDA_SUCCESS && count == 0)
+        error = CUDA_ERROR_NO_DEVICE;
+    if (error == CUDA_SUCCESS)
+        error = driver->cuDeviceGetName(name, sizeof(name), 0);
+    if (error)
+        vgpu_log("the driver does not start: error %d", (int)error);
+    driver->is_software = strcmp(name, SOFTWARE_GPU) == 0;
+    return error;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The driver that calls are replayed on: NVIDIA's libcuda.so.1 or the software GPU, loaded at run
+ * time. A table of its functions, each under the name that cuda.h gives it; tests fill one by hand.
+ */
+#ifndef VGPU_WORKER_DRIVER_H
+#define VGPU_WORKER_DRIVER_H
+
+#include <cuda.h>
+#include <stdbool.h>
+
+/* cuda.h declares only the newest one, which drivers before 12.5 do not have. */
+CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice device);
+
+/** Functions that every driver has that can replay at all (CUDA 12.8 or newer). */
+#define VGPU_DRIVER_REQUIRED(X)                                                                    \
+    X(cuInit)                                                                                      \
+    X(cuDriverGetVersion)                                                                          \
+    X(cuDeviceGetCount)                                                                            \
+    X(cuDeviceGetName)                                                                             \
+    X(cuDeviceGetUuid)                                                                             \
+    X(cuDeviceTotalMem)                                                                            \
+    X(cuDeviceGetAttribute)                                                                        \
+    X(cuDevicePrimaryCtxRetain)                                                                    \
+    X(cuDevicePrimaryCtxRelease)                                                                   \
+    X(cuDevicePrimaryCtxReset)                                                                     \
+    X(cuDevicePrimaryCtxSetFlags)                                                                  \
+    X(cuCtxCreate_v2)                                                                              \
+    X(cuCtxDestroy)                                                                                \
+    X(cuCtxSetCurrent)                                                                             \
+    X(cuCtxSynchronize)                                                                            \
+    X(cuCtxGetLimit)                                                                               \
+    X(cuCtxSetLimit)                                                                               \
+    X(cuCtxGetStreamPriorityRange)                                                                 \
+    X(cuMemAlloc)                                                                                  \
+    X(cuMemAllocPitch)                                                                             \
+    X(cuMemFree)                                                                                   \
+    X(cuMemGetInfo)                                                                                \
+    X(cuMemcpyHtoDAsync)                                                                           \
+    X(cuMemcpyDtoHAsync)                                                                           \
+    X(cuMemcpyDtoDAsync)                                                                           \
+    X(cuMemcpy2DAsync)                                                                             \
+    X(cuMemsetD8Async)                                                                             \
+    X(cuMemsetD16Async)                                                                            \
+    X(cuMemsetD32Async)                                                                            \
+    X(cuMemsetD2D8Async)                                                                           \
+    X(cuMemsetD2D16Async)                                                                          \
+    X(cuMemsetD2D32Async)                                                                          \
+    X(cuModuleLoadDataEx)                                                                          \
+    X(cuModuleUnload)                                                                              \
+    X(cuModuleGetFunction)                                                                         \
+    X(cuModuleGetGlobal)                                                                           \
+    X(cuModuleGetFunctionCount)                                                                    \
+    X(cuLibraryLoadData)                                                                           \
+    X(cuLibraryUnload)                                                                             \
+    X(cuLibraryGetKernel)                                                                          \
+    X(cuLibraryGetModule)                                                                          \
+    X(cuLibraryGetGlobal)                                                                          \
+    X(cuLibraryGetManaged)                                                                         \
+    X(cuLibraryGetKernelCount)                                                                     \
+    X(cuKernelGetFunction)                                                                         \
+    X(cuKernelGetAttribute)                                                                        \
+    X(cuKernelSetAttribute)                                                                        \
+    X(cuKernelGetParamInfo)                                                                        \
+    X(cuFuncGetAttribute)                                                                          \
+    X(cuFuncSetAttribute)                                                                          \
+    X(cuFuncSetCacheConfig)                                                                        \
+    X(cuFuncGetParamInfo)                                                                          \
+    X(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags)                                        \
+    X(cuLaunchKernelEx)                                                                            \
+    X(cuStreamCreateWithPriority)                                                                  \
+    X(cuStreamDestroy)                                                                             \
+    X(cuStreamGetFlags)                                                                            \
+    X(cuStreamSynchronize)                                                                         \
+    X(cuStreamWaitEvent)                                                                           \
+    X(cuEventCreate)                                                                               \
+    X(cuEventDestroy)                                                                              \
+    X(cuEventQuery)                                                                                \
+    X(cuEventSynchronize)                                                                          \
+    X(cuEventRecord)                                                                               \
+    X(cuEventRecordWithFlags)                                                                      \
+    X(cuEventElapsedTime)
+
+/** Without these, fences are written by the CPU and copies from the window are pageable ones. */
+#define VGPU_DRIVER_OPTIONAL(X)                                                                    \
+    X(cuStreamWriteValue32)                                                                        \
+    X(cuMemHostRegister)                                                                           \
+    X(cuMemHostUnregister)                                                                         \
+    X(cuMemHostGetDevicePointer)
+
+#define VGPU_DRIVER_FIELD(name) __typeof__(name) *name;
+struct vgpu_driver {
+    VGPU_DRIVER_REQUIRED(VGPU_DRIVER_FIELD)
+    VGPU_DRIVER_OPTIONAL(VGPU_DRIVER_FIELD) /* NULL where the driver has none */
+    bool is_software;                       /* its memory is zeroed when it is allocated */
+};
+#undef VGPU_DRIVER_FIELD
+
+/**
+ * Loads the driver at `path` (or soname) for the rest of the process's life. Returns 0, or -ENOENT
+ * after one line in the log: it cannot be loaded, or lacks a required function.
+ */
+int vgpu_driver_open(struct vgpu_driver *driver, const char *path);
+
+/** Initialises it and finds out what it is. Returns the driver's error, after a line in the log, or
+ *  CUDA_ERROR_NO_DEVICE. */
+CUresult vgpu_driver_start(struct vgpu_driver *driver);
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/handles.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "worker/context.h"
+#include "worker/usage.h"
+#include "worker/worker.h"
+
+int vgpu_handles_create(struct vgpu_handles *handles)
+{
+    *handles = (struct vgpu_handles){.table = calloc(VGPU_HANDLE_MAX, sizeof(*handles->table))};
+    return handles->table ? 0 : -ENOMEM;
+}
+
+void vgpu_handles_destroy(struct vgpu_handles *handles)
+{
+    free(handles->table);
+    handles->table = NULL;
+}
+
+static bool is_kind(uint32_t have, enum vgpu_kind want)
+{
+    if (want == VGPU_KIND_LAUNCHABLE)
+        return have == VGPU_KIND_FUNCTION || have == VGPU_KIND_KERNEL;
+    return have == want;
+}
+
+static bool can_own(uint32_t kind)
+{
+    return kind == VGPU_KIND_MODULE || kind == VGPU_KIND_LIBRARY || kind == VGPU_KIND_KERNEL;
+}
+
+CUresult vgpu_handles_find(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t id,
+                           void **object)
+{
+    struct vgpu_handles *handles = &worker->handles;
+    CUresult unknown =
+        kind == VGPU_KIND_CONTEXT ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_INVALID_HANDLE;
+
+    if (kind == VGPU_KIND_STREAM && id <= 1) {
+        *object = id == 0 ? NULL : (void *)CU_STREAM_LEGACY;
+    } else {
+        if (id < VGPU_HANDLE_FIRST || id >= VGPU_HANDLE_MAX ||
+            !is_kind(handles->table[id].kind, kind))
+            return unknown;
+        *object = handles->table[id].object;
+        if (can_own(handles->table[id].kind))
+            handles->named = id;
+    }
+    if (kind == VGPU_KIND_STREAM)
+        vgpu_usage_stream(worker, *object);
+    return CUDA_SUCCESS;
+}
+
+bool vgpu_handles_free(struct vgpu_worker *worker, uint32_t id)
+{
+    worker->handles.named = 0;
+    return id >= VGPU_HANDLE_FIRST && id < VGPU_HANDLE_MAX &&
+           worker->handles.table[id].kind == VGPU_KIND_NONE;
+}
+
+void vgpu_handles_add(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t id, void *object)
+{
+    struct vgpu_handles *handles = &worker->handles;
+    struct vgpu_handle *table = handles->table;
+    struct vgpu_handle *handle = &table[id];
+    bool everywhere =
+        kind == VGPU_KIND_CONTEXT || kind == VGPU_KIND_LIBRARY || kind == VGPU_KIND_KERNEL;
+
+    handle->object = object;
+    handle->kind = kind;
+    handle->context = everywhere ? NULL : worker->current;
+    handle->owner = handles->named;
+    if (handle->owner) {
+        handle->next = table[handle->owner].children;
+        if (handle->next)
+            table[handle->next].previous = id;
+        table[handle->owner].children = id;
+    }
+    if (id >= handles->end)
+        handles->end = id + 1;
+    if (kind == VGPU_KIND_STREAM)
+        vgpu_context_add_stream(worker, object);
+}
+
+/* Recursion is at most library, kernel, function deep. */
+void vgpu_handles_remove(struct vgpu_worker *worker, uint32_t id)
+{
+    struct vgpu_handle *table = worker->handles.table;
+    if (id < VGPU_HANDLE_FIRST || id >= VGPU_HANDLE_MAX || table[id].kind == VGPU_KIND_NONE)
+        return;
+    while (table[id].children)
+        vgpu_handles_remove(worker, table[id].children);
+    if (table[id].kind == VGPU_KIND_STREAM)
+        vgpu_context_drop_stream(table[id].context, table[id].object);
+    if (table[id].next)
+        table[table[id].next].previous = table[id].previous;
+    if (table[id].previous)
+        table[table[id].previous].next = table[id].next;
+    else if (table[id].owner)
+        table[table[id].owner].children = table[id].next;
+    table[id] = (struct vgpu_handle){.kind = VGPU_KIND_NONE};
+    if (worker->current_id == id)
+        worker->current_id = 0;
+}
+
+void vgpu_handles_remove_context(struct vgpu_worker *worker, const struct vgpu_context *context)
+{
+    struct vgpu_handles *handles = &worker->handles;
+    for (uint32_t id = VGPU_HANDLE_FIRST; id < handles->end; id++) {
+        if (handles->table[id].kind != VGPU_KIND_NONE && handles->table[id].context == context)
+            vgpu_handles_remove(worker, id);
+    }
+}

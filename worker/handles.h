@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * What the guest's handle ids stand for. Every handle has an owner and goes with it: functions with
+ * their module, a library's modules and kernels with the library, the rest with its context. All
+ * functions are for the worker's one thread.
+ */
+#ifndef VGPU_WORKER_HANDLES_H
+#define VGPU_WORKER_HANDLES_H
+
+#include <cuda.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocol/calls.h"
+
+struct vgpu_worker;
+
+struct vgpu_context;
+
+struct vgpu_handle {
+    void *object;                 /* the driver's */
+    struct vgpu_context *context; /* that it was made in; NULL for contexts, libraries, kernels */
+    uint32_t owner;               /* module, library or kernel that it goes with; 0 for none */
+    uint32_t children;            /* first of those that it owns */
+    uint32_t next, previous;      /* among those with the same owner; 0 for none */
+    uint32_t kind;                /* enum vgpu_kind; NONE: the id is free */
+    uint32_t parameter_bytes;     /* of a function's or kernel's packed parameters */
+};
+
+struct vgpu_handles {
+    struct vgpu_handle *table; /* VGPU_HANDLE_MAX entries, touched only where used */
+    uint32_t end;              /* above the highest id that was ever used */
+    uint32_t named;            /* owner named by the record that is being replayed; 0: none */
+};
+
+int vgpu_handles_create(struct vgpu_handles *handles);
+void vgpu_handles_destroy(struct vgpu_handles *handles);
+
+/** Looks an id up: CUDA_SUCCESS and *object, or CUDA_ERROR_INVALID_HANDLE (INVALID_CONTEXT for a
+ *  context). Streams 0 and 1 are always there; VGPU_KIND_LAUNCHABLE is a function or a kernel. */
+CUresult vgpu_handles_find(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t id,
+                           void **object);
+
+/** True if a new handle may have this id. Starts the search for its owner: the next module,
+ *  library or kernel that is found before vgpu_handles_add(). */
+bool vgpu_handles_free(struct vgpu_worker *worker, uint32_t id);
+
+/** Fills an id for which vgpu_handles_free() was true. */
+void vgpu_handles_add(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t id, void *object);
+
+/** Frees an id and those of all that it owns; unknown ids are ignored. */
+void vgpu_handles_remove(struct vgpu_worker *worker, uint32_t id);
+
+/** Frees the ids of all that was made in a context. */
+void vgpu_handles_remove_context(struct vgpu_worker *worker, const struct vgpu_context *context);
+
+#endif

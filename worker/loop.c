@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/loop.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "protocol/calls.h"
+#include "protocol/ring.h"
+#include "worker/log.h"
+#include "worker/primitive.h"
+#include "worker/usage.h"
+#include "worker/worker.h"
+
+enum {
+    SPIN_NANOSECONDS = 50000,       /* before sleeping, when nothing comes */
+    SPIN_FEW_CPUS = 5000,           /* where a spinning worker takes the guest's processor */
+    TIDY_NANOSECONDS = 10000,       /* of quiet, before time is accounted */
+    THOROUGH_NANOSECONDS = 1000000, /* between questions to the driver */
+    SLEEP_LEAST = 20000,            /* while something is under way */
+    SLEEP_MOST = 1000000,
+    RECORDS_PER_LOOK = 16,   /* how often a busy worker looks at its fences */
+    RECORDS_PER_SERVE = 256, /* and at the mediator's socket */
+};
+
+struct loop {
+    struct vgpu_worker *worker;
+    struct vgpu_primitive *primitive;
+    struct vgpu_ring_consumer ring;
+    uint64_t spin;     /* nanoseconds */
+    uint64_t quiet;    /* time since when nothing has come; 0: something just did */
+    uint64_t thorough; /* time of the last thorough look */
+    bool tidy;         /* accounts are up to date with the last record */
+    uint32_t records;
+};
+
+static uint64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static void reply(struct vgpu_worker *worker, const struct vgpu_call_header *header,
+                  const struct vgpu_result *result, const uint8_t *payload)
+{
+    struct vgpu_reply_slot *slot =
+        (struct vgpu_reply_slot *)(worker->extent + VGPU_CHANNEL_REPLIES_OFFSET) +
+        header->reply_slot;
+    memcpy(slot->payload, payload, result->payload_bytes);
+    slot->result = *result;
+    /* pairs with the guest's acquire load: the rest of the slot is there when this is */
+    __atomic_store_n(&slot->sequence, header->sequence, __ATOMIC_RELEASE);
+    vgpu_worker_wake(worker);
+}
+
+int vgpu_loop_record(struct vgpu_worker *worker, const struct vgpu_call_header *header,
+                     const uint8_t *payload)
+{
+    struct vgpu_result result;
+    uint8_t answer[VGPU_REPLY_PAYLOAD_MAX];
+    struct vgpu_worker_page *page = worker->page;
+
+    worker->call = header->call;
+    worker->sequence = header->sequence;
+    worker->garbage = NULL;
+    int error = vgpu_replay(worker, header, payload, &result, answer);
+    if (error == 0 && worker->garbage)
+        error = -EPROTO;
+    if (error) {
+        const char *name = vgpu_call_name(header->call);
+        vgpu_log("garbage in the ring: call %u (%s), %u bytes of payload: %s", header->call,
+                 name ? name : "unknown", header->payload_bytes,
+                 worker->garbage ? worker->garbage : "malformed");
+        return error;
+    }
+    __atomic_fetch_add(&page->calls_total, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&page->calls[header->call], 1, __ATOMIC_RELAXED);
+    if (header->flags & VGPU_CALL_WANTS_REPLY) {
+        if (worker->prints) /* many synchronous calls bring out what was printed */
+            vgpu_console_publish(&worker->console, vgpu_worker_channel(worker));
+        reply(worker, header, &result, answer);
+    } else if (result.result != CUDA_SUCCESS) {
+        vgpu_worker_defer(worker, (CUresult)result.result);
+    }
+    return 0;
+}
+
+static bool serve(struct loop *loop)
+{
+    struct vgpu_worker *worker = loop->worker;
+    worker->current = NULL; /* a primitive has a context of its own */
+    worker->current_id = 0;
+    return vgpu_primitive_serve(loop->primitive, worker->socket);
+}
+
+/* Waits for the doorbell, the mediator, or the time to look again. */
+static bool sleep_until_called(struct loop *loop, uint64_t waited)
+{
+    struct vgpu_worker *worker = loop->worker;
+    struct pollfd wanted[] = {{.fd = worker->socket, .events = POLLIN},
+                              {.fd = worker->doorbell, .events = POLLIN}};
+    struct timespec limit = {0};
+    bool waiting = worker->fences.count > 0;
+    if (waiting) {
+        /* In proportion to the wait so far: a late look costs little of a long wait. */
+        uint64_t pause = waited / 16;
+        limit.tv_nsec = (long)(pause < SLEEP_LEAST  ? SLEEP_LEAST
+                               : pause > SLEEP_MOST ? SLEEP_MOST
+                                                    : pause);
+    }
+    int ready = ppoll(wanted, 2, waiting ? &limit : NULL, NULL);
+    if (ready <= 0)
+        return true;
+    if (wanted[1].revents) {
+        uint64_t rings;
+        (void)!read(worker->doorbell, &rings, sizeof(rings));
+    }
+    return wanted[0].revents == 0 || serve(loop);
+}
+
+/* Nothing is in the ring. Returns false when the worker shall end. */
+static bool wait_for_work(struct loop *loop)
+{
+    struct vgpu_worker *worker = loop->worker;
+    uint64_t time = now();
+    if (loop->quiet == 0)
+        loop->quiet = time;
+    uint64_t waited = time - loop->quiet;
+    if (!loop->tidy && waited > TIDY_NANOSECONDS) {
+        vgpu_usage_cover(worker);
+        loop->tidy = true;
+        loop->thorough = 0;
+    }
+    bool thorough = time - loop->thorough > THOROUGH_NANOSECONDS ||
+                    (waited > loop->spin && worker->fences.count > 0);
+    if (thorough)
+        loop->thorough = time;
+    if (vgpu_fence_poll(worker, thorough)) {
+        loop->quiet = time;
+        loop->tidy = false;
+        return true;
+    }
+    if (waited < loop->spin) {
+        __builtin_ia32_pause();
+        return true;
+    }
+    if (!vgpu_ring_sleep(&loop->ring))
+        return true;
+    bool go_on = sleep_until_called(loop, waited);
+    vgpu_ring_awake(&loop->ring);
+    return go_on;
+}
+
+static enum vgpu_worker_exit run_channel(struct loop *loop)
+{
+    struct vgpu_call_header header;
+    uint8_t payload[VGPU_PAYLOAD_MAX];
+    for (;;) {
+        int got = vgpu_ring_pop(&loop->ring, &header, payload);
+        if (got < 0) {
+            vgpu_log("garbage in the ring: %s",
+                     got == -VGPU_RING_BAD_TAIL ? "impossible tail" : "payload too large");
+            return VGPU_WORKER_EXIT_PROTOCOL;
+        }
+        if (got == 0) {
+            if (!wait_for_work(loop))
+                return VGPU_WORKER_EXIT_OK;
+            continue;
+        }
+        if (vgpu_loop_record(loop->worker, &header, payload) < 0)
+            return VGPU_WORKER_EXIT_PROTOCOL;
+        loop->quiet = 0;
+        loop->tidy = false;
+        loop->records++;
+        if (loop->records % RECORDS_PER_LOOK == 0)
+            vgpu_fence_poll(loop->worker, loop->records % RECORDS_PER_SERVE == 0);
+        if (loop->records % RECORDS_PER_SERVE == 0 && !serve(loop))
+            return VGPU_WORKER_EXIT_OK;
+    }
+}
+
+static enum vgpu_worker_exit run_primitives(struct loop *loop)
+{
+    struct pollfd wanted = {.fd = loop->worker->socket, .events = POLLIN};
+    while (vgpu_primitive_serve(loop->primitive, wanted.fd)) {
+        if (poll(&wanted, 1, -1) < 0 && errno != EINTR)
+            return VGPU_WORKER_EXIT_SETUP;
+    }
+    return VGPU_WORKER_EXIT_OK;
+}
+
+enum vgpu_worker_exit vgpu_loop_run(struct vgpu_worker *worker, struct vgpu_primitive *primitive)
+{
+    struct loop loop = {.worker = worker, .primitive = primitive};
+    if (worker->extent == NULL)
+        return run_primitives(&loop);
+    loop.spin = sysconf(_SC_NPROCESSORS_ONLN) > 2 ? SPIN_NANOSECONDS : SPIN_FEW_CPUS;
+    vgpu_ring_consumer_init(&loop.ring, worker->extent);
+    return run_channel(&loop);
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/* Contexts: made, entered and ended; and what a device says of itself. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/info.h"
+#include "worker/context.h"
+#include "worker/extent.h"
+#include "worker/worker.h"
+
+static struct vgpu_context *find_context(const struct vgpu_worker *worker, CUcontext object)
+{
+    struct vgpu_context *context = worker->contexts;
+    while (context && context->object != object)
+        context = context->next;
+    return context;
+}
+
+static CUresult make_current(struct vgpu_worker *worker, struct vgpu_context *context)
+{
+    if (worker->current == context)
+        return CUDA_SUCCESS;
+    CUresult error = worker->driver->cuCtxSetCurrent(context->object);
+    worker->current = error ? NULL : context;
+    return error;
+}
+
+CUresult vgpu_worker_enter(struct vgpu_worker *worker, uint32_t id)
+{
+    if (id != 0 && id == worker->current_id)
+        return CUDA_SUCCESS;
+    CUcontext object;
+    CUresult error = vgpu_handles_find(worker, VGPU_KIND_CONTEXT, id, (void **)&object);
+    if (error)
+        return error;
+    struct vgpu_context *context = find_context(worker, object);
+    if (context == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    vgpu_usage_cover(worker);
+    worker->current_id = 0;
+    error = make_current(worker, context);
+    if (error == CUDA_SUCCESS)
+        worker->current_id = id;
+    return error;
+}
+
+/* Takes a driver's context into our list, or counts one more id of one that is there. */
+static CUresult take_context(struct vgpu_worker *worker, CUcontext object, CUdevice device,
+                             bool primary)
+{
+    struct vgpu_context *context = find_context(worker, object);
+    if (context == NULL) {
+        context = calloc(1, sizeof(*context));
+        if (context == NULL)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        context->object = object;
+        context->device = device;
+        context->primary = primary;
+    }
+    vgpu_usage_cover(worker);
+    worker->current_id = 0;
+    CUresult error = make_current(worker, context);
+    if (error) {
+        if (context->references == 0)
+            free(context);
+        return error;
+    }
+    if (context->references++ == 0) {
+        vgpu_extent_attach(worker, context);
+        context->next = worker->contexts;
+        worker->contexts = context;
+    }
+    return CUDA_SUCCESS;
+}
+
+static void unlink_context(struct vgpu_worker *worker, struct vgpu_context *context)
+{
+    struct vgpu_context **link = &worker->contexts;
+    while (*link != context)
+        link = &(*link)->next;
+    *link = context->next;
+}
+
+/* Ends what we have in a context, so that the driver may end the context itself. */
+static void end_context(struct vgpu_worker *worker, struct vgpu_context *context)
+{
+    const struct vgpu_driver *driver = worker->driver;
+    driver->cuCtxSetCurrent(context->object);
+    worker->current = context;
+    driver->cuCtxSynchronize();
+    vgpu_fence_finish(worker, context);
+    vgpu_usage_destroy(worker, context);
+    if (context->scrub)
+        driver->cuStreamDestroy(context->scrub);
+    if (context->join)
+        driver->cuEventDestroy(context->join);
+    vgpu_extent_detach(worker, context);
+    vgpu_handles_remove_context(worker, context);
+    vgpu_ledger_remove_context(&worker->ledger, context);
+    unlink_context(worker, context);
+    driver->cuCtxSetCurrent(NULL);
+    worker->current = NULL;
+    worker->current_id = 0;
+    free(context->free_streams);
+    free(context);
+}
+
+void vgpu_context_destroy_all(struct vgpu_worker *worker)
+{
+    while (worker->contexts)
+        end_context(worker, worker->contexts);
+}
+
+void vgpu_context_add_stream(struct vgpu_worker *worker, CUstream stream)
+{
+    struct vgpu_context *context = worker->current;
+    unsigned int flags = 0;
+    if (context == NULL || worker->driver->cuStreamGetFlags(stream, &flags) != CUDA_SUCCESS ||
+        !(flags & CU_STREAM_NON_BLOCKING))
+        return;
+    if (context->free_stream_count == context->free_stream_room) {
+        uint32_t room = context->free_stream_room ? context->free_stream_room * 2 : 16;
+        CUstream *grown = reallocarray(context->free_streams, room, sizeof(*grown));
+        if (grown == NULL)
+            return;
+        context->free_streams = grown;
+        context->free_stream_room = room;
+    }
+    context->free_streams[context->free_stream_count++] = stream;
+}
+
+void vgpu_context_drop_stream(struct vgpu_context *context, CUstream stream)
+{
+    if (context == NULL)
+        return;
+    vgpu_usage_covered(&context->usage, stream);
+    for (uint32_t i = 0; i < context->free_stream_count; i++) {
+        if (context->free_streams[i] == stream) {
+            context->free_streams[i] = context->free_streams[--context->free_stream_count];
+            return;
+        }
+    }
+}
+
+CUresult vgpu_context_join(struct vgpu_worker *worker)
+{
+    const struct vgpu_driver *driver = worker->driver;
+    struct vgpu_context *context = worker->current;
+    CUresult error = CUDA_SUCCESS;
+    if (context->free_stream_count && context->join == NULL)
+        error = driver->cuEventCreate(&context->join, CU_EVENT_DISABLE_TIMING);
+    /* One event serves for all: a wait is for the record that was the last when it was made. */
+    for (uint32_t i = 0; i < context->free_stream_count && error == CUDA_SUCCESS; i++) {
+        error = driver->cuEventRecord(context->join, context->free_streams[i]);
+        if (error == CUDA_SUCCESS)
+            error = driver->cuStreamWaitEvent(NULL, context->join, 0);
+    }
+    return error;
+}
+
+CUresult vgpu_replay_cuDevicePrimaryCtxRetain(struct vgpu_worker *worker,
+                                              struct vgpu_call_cuDevicePrimaryCtxRetain *call)
+{
+    CUresult error = worker->driver->cuDevicePrimaryCtxRetain(&call->context, call->device);
+    if (error)
+        return error;
+    error = take_context(worker, call->context, call->device, true);
+    if (error)
+        worker->driver->cuDevicePrimaryCtxRelease(call->device);
+    return error;
+}
+
+CUresult vgpu_replay_cuDevicePrimaryCtxRelease(struct vgpu_worker *worker,
+                                               struct vgpu_call_cuDevicePrimaryCtxRelease *call)
+{
+    struct vgpu_context *context = find_context(worker, call->context);
+    if (context == NULL || !context->primary)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    CUdevice device = context->device;
+    if (--context->references == 0)
+        end_context(worker, context);
+    return worker->driver->cuDevicePrimaryCtxRelease(device);
+}
+
+/* All that was made in the context goes, whoever else has retained it: other ids of it are dead. */
+CUresult vgpu_replay_cuDevicePrimaryCtxReset(struct vgpu_worker *worker,
+                                             struct vgpu_call_cuDevicePrimaryCtxReset *call)
+{
+    struct vgpu_context *context = find_context(worker, call->context);
+    if (context == NULL || !context->primary)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    CUdevice device = context->device;
+    uint32_t references = context->references;
+    end_context(worker, context);
+    CUresult error = worker->driver->cuDevicePrimaryCtxReset(device);
+    while (references--)
+        worker->driver->cuDevicePrimaryCtxRelease(device);
+    return error;
+}
+
+CUresult vgpu_replay_cuCtxCreate(struct vgpu_worker *worker, struct vgpu_call_cuCtxCreate *call)
+{
+    vgpu_usage_cover(worker);
+    CUresult error = worker->driver->cuCtxCreate_v2(&call->context, call->flags, call->device);
+    worker->current = NULL; /* the driver has made the new one current */
+    worker->current_id = 0;
+    if (error)
+        return error;
+    error = take_context(worker, call->context, call->device, false);
+    if (error)
+        worker->driver->cuCtxDestroy(call->context);
+    return error;
+}
+
+CUresult vgpu_replay_cuCtxDestroy(struct vgpu_worker *worker, struct vgpu_call_cuCtxDestroy *call)
+{
+    struct vgpu_context *context = find_context(worker, call->context);
+    if (context == NULL || context->primary)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    end_context(worker, context);
+    return worker->driver->cuCtxDestroy(call->context);
+}
+
+/* Drivers tell the range of priorities only in a context: it is 0 to 0 as long as there is none. */
+static void get_priorities(struct vgpu_worker *worker, struct vgpu_device_info *info)
+{
+    int least = 0, greatest = 0;
+    if (worker->current == NULL && worker->contexts)
+        make_current(worker, worker->contexts);
+    if (worker->driver->cuCtxGetStreamPriorityRange(&least, &greatest) == CUDA_SUCCESS) {
+        info->priority_least = least;
+        info->priority_greatest = greatest;
+    }
+}
+
+CUresult vgpu_replay_vgpuDeviceInfo(struct vgpu_worker *worker,
+                                    struct vgpu_call_vgpuDeviceInfo *call)
+{
+    const struct vgpu_driver *driver = worker->driver;
+    struct vgpu_device_info info = {0};
+    CUdevice device = (CUdevice)call->device;
+    CUuuid uuid;
+    size_t memory = 0;
+    int count = 0, version = 0;
+
+    CUresult error = driver->cuDeviceGetCount(&count);
+    if (error == CUDA_SUCCESS)
+        error = driver->cuDriverGetVersion(&version);
+    if (error == CUDA_SUCCESS)
+        error = driver->cuDeviceGetName(info.name, sizeof(info.name), device);
+    if (error == CUDA_SUCCESS)
+        error = driver->cuDeviceGetUuid(&uuid, device);
+    if (error == CUDA_SUCCESS)
+        error = driver->cuDeviceTotalMem(&memory, device);
+    if (error)
+        return error;
+    uint64_t quota = vgpu_ledger_quota(&worker->ledger);
+    memcpy(info.uuid, uuid.bytes, sizeof(info.uuid));
+    info.memory_total = memory < quota ? memory : quota;
+    info.device_count = (uint32_t)count;
+    info.driver_version = (uint32_t)version;
+    get_priorities(worker, &info);
+    for (uint32_t i = 1; i < VGPU_DEVICE_ATTRIBUTES; i++) {
+        int value = 0;
+        if (driver->cuDeviceGetAttribute(&value, (CUdevice_attribute)i, device) == CUDA_SUCCESS) {
+            info.attribute[i] = value;
+            info.attribute_known[i] = 1;
+        }
+    }
+    memcpy(call->info, &info, sizeof(info));
+    call->info_bytes = sizeof(info);
+    return CUDA_SUCCESS;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* Kernel launches: the parameter block as it is, the attributes that name no other object. */
+#include <string.h>
+
+#include "worker/worker.h"
+
+#define ATTRIBUTES_MOST 32u
+
+static bool is_plain(CUlaunchAttributeID id)
+{
+    switch (id) {
+    case CU_LAUNCH_ATTRIBUTE_IGNORE:
+    case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
+    case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+    case CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
+    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
+    case CU_LAUNCH_ATTRIBUTE_PRIORITY:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
+    case CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION:
+    case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static CUresult copy_attributes(const struct vgpu_call_vgpuLaunch *call,
+                                CUlaunchAttribute *attributes, unsigned int *count)
+{
+    *count = call->attributes_bytes / sizeof(*attributes);
+    if (call->attributes_bytes % sizeof(*attributes) != 0 || *count > ATTRIBUTES_MOST)
+        return CUDA_ERROR_INVALID_VALUE;
+    memcpy(attributes, call->attributes, call->attributes_bytes);
+    for (unsigned int i = 0; i < *count; i++) {
+        if (!is_plain(attributes[i].id))
+            return CUDA_ERROR_NOT_SUPPORTED;
+    }
+    return CUDA_SUCCESS;
+}
+
+CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgpuLaunch *call)
+{
+    CUlaunchAttribute attributes[ATTRIBUTES_MOST];
+    /* In memory of the strictest alignment: the payload has none. */
+    _Alignas(16) uint8_t parameters[VGPU_PAYLOAD_MAX];
+    size_t bytes = call->parameters_bytes;
+    unsigned int count;
+
+    if (bytes != worker->handles.table[call->function_id].parameter_bytes)
+        return CUDA_ERROR_INVALID_VALUE; /* the driver would read past the end of a shorter one */
+    CUresult error = copy_attributes(call, attributes, &count);
+    if (error)
+        return error;
+    memcpy(parameters, call->parameters, bytes);
+    void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, parameters, CU_LAUNCH_PARAM_BUFFER_SIZE,
+                     &bytes, CU_LAUNCH_PARAM_END};
+    CUlaunchConfig config = {
+        .gridDimX = call->grid_x,
+        .gridDimY = call->grid_y,
+        .gridDimZ = call->grid_z,
+        .blockDimX = call->block_x,
+        .blockDimY = call->block_y,
+        .blockDimZ = call->block_z,
+        .sharedMemBytes = call->shared_bytes,
+        .hStream = call->stream,
+        .attrs = attributes,
+        .numAttrs = count,
+    };
+    return worker->driver->cuLaunchKernelEx(&config, call->function, NULL, bytes ? extra : NULL);
+}
+
+CUresult vgpu_replay_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
+    struct vgpu_worker *worker,
+    struct vgpu_call_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags *call)
+{
+    return worker->driver->cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
+        &call->blocks, call->function, call->block_size, call->dynamic_shared, call->flags);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * One worker: one guest process's channel, replayed on one driver by one thread. Everything that a
+ * record can touch hangs on this structure; no other state exists.
+ */
+#ifndef VGPU_WORKER_WORKER_H
+#define VGPU_WORKER_WORKER_H
+
+#include <cuda.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocol/channel.h"
+#include "protocol/replay.h"
+#include "protocol/worker.h"
+#include "worker/console.h"
+#include "worker/driver.h"
+#include "worker/fence.h"
+#include "worker/handles.h"
+#include "worker/image_buffer.h"
+#include "worker/ledger.h"
+
+struct vgpu_context;
+
+struct vgpu_worker {
+    const struct vgpu_driver *driver;
+    struct vgpu_worker_page *page;
+    uint8_t *extent; /* VGPU_CHANNEL_BYTES of the window; NULL in a primitive worker */
+    int socket;      /* descriptors */
+    int doorbell;
+    int interrupt;
+
+    struct vgpu_handles handles;
+    struct vgpu_context *contexts; /* list of those that live */
+    struct vgpu_context *current;  /* that is current for this thread; NULL: none or unknown */
+    uint32_t current_id;           /* id that `current` was entered with; 0: none */
+
+    struct vgpu_ledger ledger;
+    struct vgpu_fences fences;
+    struct vgpu_image_buffer image;
+    struct vgpu_console console;
+    bool prints; /* an image that was loaded prints: fences must synchronise for real */
+
+    uint32_t call;       /* enum vgpu_call of the record that is being replayed */
+    uint32_t sequence;   /* of that record */
+    const char *garbage; /* what no honest guest would have sent; NULL while all is well */
+};
+
+/** Sets all up but the descriptors, the page and the extent, which the caller fills in before or
+ *  after. Returns 0 or -ENOMEM. `ledger` is the VM's page. */
+int vgpu_worker_create(struct vgpu_worker *worker, const struct vgpu_driver *driver,
+                       struct vgpu_worker_page *page, struct vgpu_ledger_page *ledger);
+void vgpu_worker_destroy(struct vgpu_worker *worker);
+
+static inline const struct vgpu_driver *vgpu_worker_driver(const struct vgpu_worker *worker)
+{
+    return worker->driver;
+}
+
+static inline struct vgpu_channel_header *vgpu_worker_channel(const struct vgpu_worker *worker)
+{
+    return (struct vgpu_channel_header *)worker->extent;
+}
+
+/** Makes the context with this handle id current. CUDA_ERROR_INVALID_CONTEXT if it is not known. */
+CUresult vgpu_worker_enter(struct vgpu_worker *worker, uint32_t id);
+
+/** Reports an asynchronous failure of the current record; the first one is kept until the guest
+ *  takes it. Wakes the guest. */
+void vgpu_worker_defer(struct vgpu_worker *worker, CUresult error);
+
+/** Raises the interrupt if the guest sleeps. What it waits for must be written before. */
+void vgpu_worker_wake(struct vgpu_worker *worker);
+
+/** Says that the record being replayed is garbage: the loop ends the worker. Returns a CUresult for
+ *  the replay to return. */
+CUresult vgpu_worker_blame(struct vgpu_worker *worker, const char *what);
+
+/** Checks a piece of staging memory: its address, or NULL after vgpu_worker_blame(). */
+void *vgpu_worker_staging(struct vgpu_worker *worker, uint32_t offset, uint64_t bytes);
+
+#endif
