@@ -2,6 +2,7 @@
 /* A producer and a consumer in two processes, as in life: nothing is lost, reordered or slept
  * through. */
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -95,16 +96,16 @@ static enum consumer_end consume(void *extent, int doorbell, uint32_t records, u
     return CONSUMER_DONE;
 }
 
-/* Waits for the consumer, and a moment longer: it goes to sleep about when the next record comes.
- */
-static bool lag(struct vgpu_ring_producer *ring, uint32_t turns)
+/* After every second record the consumer is waited for, so that nothing covers up a lost wake; the
+ * second comes about when the consumer goes to sleep after the first. */
+static bool lag(struct vgpu_ring_producer *ring, uint32_t sequence, uint32_t turns)
 {
     time_t end = time(NULL) + LOST_WAKE_MILLISECONDS / 1000 + 1;
-    while (!vgpu_ring_drained(ring)) {
+    idle_for(turns);
+    while (sequence % 2 == 0 && !vgpu_ring_drained(ring)) {
         if (time(NULL) > end)
             return false;
     }
-    idle_for(turns);
     return true;
 }
 
@@ -124,11 +125,26 @@ static void produce(void *extent, int doorbell, uint32_t records, uint32_t nap_e
             nap(20000);
         if (wake)
             assert_int_equal(write(doorbell, &one, sizeof(one)), sizeof(one));
-        if (lags && !lag(&ring, next_random(&random) % 64))
+        if (lags && !lag(&ring, sequence, next_random(&random) % 2048))
             break;
         if (next_random(&random) % nap_each == 0)
             nap(next_random(&random) % 100000);
     }
+}
+
+/* On a CPU of its own where there are two: races need both sides at once. */
+static void settle_on(uint32_t cpu)
+{
+    cpu_set_t allowed, one;
+    CPU_ZERO(&one);
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+        return;
+    for (int i = 0; i < CPU_SETSIZE; i++) {
+        if (CPU_ISSET(i, &allowed) && cpu-- == 0)
+            CPU_SET(i, &one);
+    }
+    if (CPU_COUNT(&one) == 1)
+        sched_setaffinity(0, sizeof(one), &one);
 }
 
 static void run(uint32_t records, uint32_t spins, uint32_t nap_each, bool lags)
@@ -137,13 +153,19 @@ static void run(uint32_t records, uint32_t spins, uint32_t nap_each, bool lags)
         mmap(NULL, VGPU_CHANNEL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int doorbell = eventfd(0, 0);
     pid_t consumer = fork();
-    if (consumer == 0)
+    if (consumer == 0) {
+        settle_on(1);
         _exit(consume(extent, doorbell, records, spins));
+    }
+    cpu_set_t before;
+    sched_getaffinity(0, sizeof(before), &before);
+    settle_on(0);
     produce(extent, doorbell, records, nap_each, lags);
     int status;
     assert_int_equal(waitpid(consumer, &status, 0), consumer);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), CONSUMER_DONE);
+    sched_setaffinity(0, sizeof(before), &before);
     munmap(extent, VGPU_CHANNEL_BYTES);
     close(doorbell);
 }
