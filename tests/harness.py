@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """What the integration tests share: a private mediator, programs that use it, and patience."""
-import json
 import os
 import shutil
 import signal
@@ -108,7 +107,11 @@ class Mediator:
                                 stderr=subprocess.STDOUT, text=True, **options)
 
     def status(self):
-        """The status table as the admin socket gives it, one dictionary per VM."""
-        text = subprocess.check_output([built("mediator", "vgpu-status"), "--json",
-                                        "--socket", self.admin_socket], text=True)
-        return json.loads(text)["vms"]
+        """What the admin socket says of each VM: field names to text, numbers as int."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(5 * PATIENCE)
+            client.connect(self.admin_socket)
+            text = b"".join(iter(lambda: client.recv(65536), b"")).decode()
+        names, *rows = text.strip("\n").split("\n\n")[1].split("\n")
+        return [{name: int(value) if value.isdigit() else value
+                 for name, value in zip(names.split("\t"), row.split("\t"))} for row in rows]
