@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * What memory a program has had from the driver or registered with it. A device pointer is a host
+ * address, so copying is memcpy once it is known that all of a range belongs to one allocation.
+ *
+ * Any thread may call these.
+ */
+#ifndef VGPU_SOFT_DRIVER_ALLOCATION_H
+#define VGPU_SOFT_DRIVER_ALLOCATION_H
+
+#include <stdbool.h>
+
+#include "soft/driver/context.h"
+
+enum vgpu_allocation_kind {
+    VGPU_ALLOCATION_DEVICE,     /* from the device's arena */
+    VGPU_ALLOCATION_MANAGED,    /* too, and the program reads it, too */
+    VGPU_ALLOCATION_POOL,       /* cuMemAllocAsync */
+    VGPU_ALLOCATION_HOST,       /* cuMemHostAlloc */
+    VGPU_ALLOCATION_REGISTERED, /* the program's own memory */
+    VGPU_ALLOCATION_VARIABLE,   /* of a module: only told by vgpu_allocation_find() */
+};
+
+struct vgpu_allocation {
+    uint64_t address;
+    size_t size;
+    enum vgpu_allocation_kind kind;
+    unsigned int flags;           /* of cuMemHostAlloc, cuMemHostRegister or cuMemAllocManaged */
+    struct vgpu_context *context; /* NULL for a variable */
+    struct vgpu_device *device;
+    uint64_t id;
+};
+
+/** Allocates in the arena of the context's device. */
+CUresult vgpu_allocation_create(struct vgpu_context *context, enum vgpu_allocation_kind kind,
+                                size_t size, unsigned int flags, uint64_t *address);
+
+/** Allocates page-locked host memory that kernels reach at its own address. */
+CUresult vgpu_allocation_create_host(struct vgpu_context *context, size_t size, unsigned int flags,
+                                     void **address);
+
+/** Lets kernels reach the program's own memory. */
+CUresult vgpu_allocation_register(struct vgpu_context *context, void *address, size_t size,
+                                  unsigned int flags);
+
+/**
+ * Frees the allocation that begins at `address`, if it is of one of the kinds of which the bit
+ * (1 << kind) is set; else CUDA_ERROR_INVALID_VALUE.
+ */
+CUresult vgpu_allocation_free(uint64_t address, unsigned int kinds);
+
+/** Frees all that belongs to a context. */
+void vgpu_allocation_free_all(struct vgpu_context *context);
+
+/** Finds the allocation or module variable that holds `address`. */
+bool vgpu_allocation_find(uint64_t address, struct vgpu_allocation *found);
+
+/** Bytes in all allocations of one kind on a device. */
+size_t vgpu_allocation_total(const struct vgpu_device *device, enum vgpu_allocation_kind kind);
+
+enum vgpu_side {
+    VGPU_SIDE_DEVICE, /* must be memory of the driver's or registered */
+    VGPU_SIDE_HOST,   /* or any address of the program's that no device can have had */
+};
+
+/** Whether `size` bytes at `address` may be copied from or to; CUDA_ERROR_INVALID_VALUE if not. */
+CUresult vgpu_allocation_check(uint64_t address, size_t size, enum vgpu_side side);
+
+/** True if the program might free or change the memory as soon as an asynchronous call returns. */
+bool vgpu_allocation_is_pageable(uint64_t address);
+
+#endif

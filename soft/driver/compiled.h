@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/** From what a program hands over to a decoded program that modules and libraries share. */
+#ifndef VGPU_SOFT_DRIVER_COMPILED_H
+#define VGPU_SOFT_DRIVER_COMPILED_H
+
+#include "interop/driver_api.h"
+#include "soft/simt/simt.h"
+
+struct vgpu_compiled {
+    _Atomic unsigned int references;
+    /** NULL if the image has code for GPUs only: it loads, and has no kernel that can be had. */
+    struct vgpu_program *program;
+};
+
+/**
+ * Finds the PTX in `image`, decodes it and writes the logs that `options` ask for (they may be
+ * none). Errors: INVALID_IMAGE, INVALID_PTX, NO_BINARY_FOR_GPU for a bare cubin, INVALID_VALUE,
+ * OUT_OF_MEMORY.
+ */
+CUresult vgpu_compiled_create(const void *image, unsigned int option_count,
+                              const CUjit_option *options, void **values,
+                              struct vgpu_compiled **out);
+
+struct vgpu_compiled *vgpu_compiled_share(struct vgpu_compiled *compiled);
+void vgpu_compiled_put(struct vgpu_compiled *compiled);
+
+/** Reads a file with a NUL after it, for free(); CUDA_ERROR_FILE_NOT_FOUND or OUT_OF_MEMORY. */
+CUresult vgpu_compiled_read_file(const char *path, void **image);
+
+#endif

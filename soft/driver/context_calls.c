@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* cuCtx*: what can be asked of a context and set of it. */
+#include "soft/driver/context.h"
+#include "soft/driver/stream.h"
+
+CUresult cuCtxGetDevice_v2(CUdevice *device, CUcontext ctx)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_find(ctx, &context);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!device)
+        return CUDA_ERROR_INVALID_VALUE;
+    *device = context->device->ordinal;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxGetDevice(CUdevice *device)
+{
+    return cuCtxGetDevice_v2(device, NULL);
+}
+
+CUresult cuCtxGetId(CUcontext ctx, unsigned long long *ctxId)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_find(ctx, &context);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!ctxId)
+        return CUDA_ERROR_INVALID_VALUE;
+    *ctxId = context->id;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxGetApiVersion(CUcontext ctx, unsigned int *version)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_find(ctx, &context);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!version)
+        return CUDA_ERROR_INVALID_VALUE;
+    *version = context->api_version;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxGetFlags(unsigned int *flags)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_find(NULL, &context);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!flags)
+        return CUDA_ERROR_INVALID_VALUE;
+    *flags = context->flags;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxSetFlags(unsigned int flags)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_find(NULL, &context);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (flags & ~(unsigned int)CU_CTX_FLAGS_MASK)
+        return CUDA_ERROR_INVALID_VALUE;
+    context->flags = flags;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxGetLimit(size_t *pvalue, CUlimit limit)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_enter(&context);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!pvalue || (unsigned int)limit >= CU_LIMIT_MAX)
+        return pvalue ? CUDA_ERROR_UNSUPPORTED_LIMIT : CUDA_ERROR_INVALID_VALUE;
+    *pvalue = context->limits[limit];
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxSetLimit(CUlimit limit, size_t value)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_enter(&context);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if ((unsigned int)limit > CU_LIMIT_PERSISTING_L2_CACHE_SIZE ||
+        limit == CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH)
+        return CUDA_ERROR_UNSUPPORTED_LIMIT;
+    context->limits[limit] = value;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxGetCacheConfig(CUfunc_cache *pconfig)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_enter(&context);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!pconfig)
+        return CUDA_ERROR_INVALID_VALUE;
+    *pconfig = (CUfunc_cache)context->cache_config;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxSetCacheConfig(CUfunc_cache config)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_enter(&context);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if ((unsigned int)config > CU_FUNC_CACHE_PREFER_EQUAL)
+        return CUDA_ERROR_INVALID_VALUE;
+    context->cache_config = (int)config;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxGetStreamPriorityRange(int *leastPriority, int *greatestPriority)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_enter(&context);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (leastPriority)
+        *leastPriority = VGPU_PRIORITY_LEAST;
+    if (greatestPriority)
+        *greatestPriority = VGPU_PRIORITY_GREATEST;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxSynchronize_v2(CUcontext ctx)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_named(ctx, &context);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    vgpu_context_drain(context);
+    return vgpu_context_usable(context);
+}
+
+CUresult cuCtxSynchronize(void)
+{
+    return cuCtxSynchronize_v2(NULL);
+}
+
+CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
+{
+    struct vgpu_thread *thread = vgpu_thread_self();
+    CUstreamCaptureMode old;
+
+    if (!thread)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    if (!mode || (unsigned int)*mode > CU_STREAM_CAPTURE_MODE_RELAXED)
+        return CUDA_ERROR_INVALID_VALUE;
+    old = thread->capture_mode;
+    thread->capture_mode = *mode;
+    *mode = old;
+    return CUDA_SUCCESS;
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* Starting up: what the environment says, the devices, cuInit. */
+#include "soft/driver/driver.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "interop/log.h"
+#include "soft/driver/context.h"
+#include "soft/driver/pool.h"
+
+static struct vgpu_driver the_driver = {
+    .status = CUDA_ERROR_NOT_INITIALIZED,
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .stream_gone = PTHREAD_COND_INITIALIZER,
+};
+
+enum { SMALLEST_DEVICE = 1 << 20 };
+
+struct vgpu_driver *vgpu_driver(void)
+{
+    return &the_driver;
+}
+
+CUresult vgpu_driver_ready(void)
+{
+    /* Acquire pairs with the release in cuInit(): the devices are complete. */
+    return __atomic_load_n(&the_driver.status, __ATOMIC_ACQUIRE);
+}
+
+uint64_t vgpu_driver_new_id(void)
+{
+    return atomic_fetch_add_explicit(&the_driver.next_id, 1, memory_order_relaxed) + 1;
+}
+
+struct vgpu_device *vgpu_device_get(CUdevice ordinal)
+{
+    if (ordinal < 0 || ordinal >= the_driver.device_count)
+        return NULL;
+    return &the_driver.devices[ordinal];
+}
+
+void vgpu_device_note_range(struct vgpu_device *device, uint64_t address, size_t size)
+{
+    uint64_t low = atomic_load(&device->lowest), high = atomic_load(&device->highest);
+
+    while ((low == 0 || address < low) &&
+           !atomic_compare_exchange_weak(&device->lowest, &low, address))
+        ;
+    while (address + size > high &&
+           !atomic_compare_exchange_weak(&device->highest, &high, address + size))
+        ;
+}
+
+/* "512M", "4G", "1073741824"; 0 if it is no such thing. */
+static size_t parse_size(const char *text)
+{
+    char *end;
+    unsigned long long value;
+    unsigned int shift = 0;
+    size_t size;
+
+    errno = 0;
+    value = strtoull(text, &end, 10);
+    if (errno || end == text || text[0] == '-')
+        return 0;
+    if (*end == 'K' || *end == 'k')
+        shift = 10;
+    else if (*end == 'M' || *end == 'm')
+        shift = 20;
+    else if (*end == 'G' || *end == 'g')
+        shift = 30;
+    if (shift)
+        end++;
+    if (*end || __builtin_mul_overflow(value, 1ull << shift, &size))
+        return 0;
+    return size;
+}
+
+static size_t wanted_memory(void)
+{
+    size_t half = (size_t)sysconf(_SC_PHYS_PAGES) / 2 * (size_t)sysconf(_SC_PAGESIZE);
+    const char *text = getenv("VGPU_SOFT_MEMORY");
+    size_t size;
+
+    if (!text)
+        return half;
+    size = parse_size(text);
+    if (size >= SMALLEST_DEVICE)
+        return size;
+    vgpu_log(VGPU_LOG_ERROR, "VGPU_SOFT_MEMORY=%s is not a size of at least 1M; using %zu bytes",
+             text, half);
+    return half;
+}
+
+static int wanted_devices(void)
+{
+    const char *text = getenv("VGPU_SOFT_DEVICES");
+    char *end;
+    long count;
+
+    if (!text)
+        return 1;
+    count = strtol(text, &end, 10);
+    if (end != text && !*end && count >= 0 && count <= VGPU_SOFT_MOST_DEVICES)
+        return (int)count;
+    vgpu_log(VGPU_LOG_ERROR, "VGPU_SOFT_DEVICES=%s is not a number from 0 to %d; using 1", text,
+             VGPU_SOFT_MOST_DEVICES);
+    return 1;
+}
+
+static CUresult open_device(struct vgpu_device *device, int ordinal, size_t bytes)
+{
+    device->ordinal = ordinal;
+    device->bytes = bytes;
+    if (vgpu_memory_create(bytes, &device->memory) < 0)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    device->primary = vgpu_context_create_primary(device);
+    device->pool = vgpu_pool_create_default(device);
+    return device->primary && device->pool ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+static CUresult start(void)
+{
+    int count = wanted_devices();
+    size_t bytes = wanted_memory();
+
+    if (count == 0)
+        return CUDA_ERROR_NO_DEVICE;
+    the_driver.processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    for (int i = 0; i < count; i++) {
+        CUresult result = open_device(&the_driver.devices[i], i, bytes);
+        if (result != CUDA_SUCCESS)
+            return result;
+    }
+    the_driver.device_count = count;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuInit(unsigned int Flags)
+{
+    static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
+    CUresult result;
+
+    if (Flags)
+        return CUDA_ERROR_INVALID_VALUE;
+    pthread_mutex_lock(&starting);
+    result = the_driver.status;
+    if (result == CUDA_ERROR_NOT_INITIALIZED) {
+        result = start();
+        /* A failure is for good: half of the devices may be there. */
+        __atomic_store_n(&the_driver.status, result, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&starting);
+    return result;
+}
+
+CUresult cuDriverGetVersion(int *driverVersion)
+{
+    if (!driverVersion)
+        return CUDA_ERROR_INVALID_VALUE;
+    *driverVersion = VGPU_SOFT_VERSION;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuProfilerStart(void)
+{
+    return vgpu_driver_ready();
+}
+
+CUresult cuProfilerStop(void)
+{
+    return vgpu_driver_ready();
+}

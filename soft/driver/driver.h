@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The software GPU's driver: a libcuda over soft/simt. This header has its one global state,
+ * devices and the threads' context stacks.
+ */
+#ifndef VGPU_SOFT_DRIVER_DRIVER_H
+#define VGPU_SOFT_DRIVER_DRIVER_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "interop/driver_api.h"
+#include "soft/simt/memory.h"
+
+struct vgpu_context;
+
+enum {
+    VGPU_SOFT_VERSION = 13000,  /* cuDriverGetVersion */
+    VGPU_SOFT_CAPABILITY = 121, /* PTX in NVIDIA's libraries is for 12.x */
+    VGPU_SOFT_WARP = 32,
+    VGPU_SOFT_BLOCK_THREADS = 1024,
+    VGPU_SOFT_SM_THREADS = 1536,
+    VGPU_SOFT_SM_BLOCKS = 24,
+    VGPU_SOFT_SM_SHARED = 100 << 10,
+    VGPU_SOFT_BLOCK_SHARED = 48 << 10,
+    VGPU_SOFT_BLOCK_SHARED_OPTIN = 99 << 10,
+    VGPU_SOFT_BLOCK_SHARED_RESERVED = 1 << 10,
+    VGPU_SOFT_MOST_DEVICES = 8,
+};
+
+struct vgpu_device {
+    int ordinal;
+    size_t bytes; /* of device memory */
+    struct vgpu_memory *memory;
+    struct vgpu_context *primary;
+    struct vgpu_pool *pool; /* the default and only one */
+    /* The addresses that device memory has had so far; what lies between is never host memory. */
+    _Atomic uint64_t lowest;
+    _Atomic uint64_t highest;
+};
+
+struct vgpu_driver {
+    CUresult status; /* CUDA_ERROR_NOT_INITIALIZED until cuInit has succeeded */
+    int processors;
+    int device_count;
+    struct vgpu_device devices[VGPU_SOFT_MOST_DEVICES];
+    /**
+     * Guards contexts' lives and all queues of all streams. Never held while work runs, a callback
+     * is called or memory is allocated from a device.
+     */
+    pthread_mutex_t lock;
+    pthread_cond_t stream_gone; /* a stream has left its context */
+    _Atomic uint64_t next_id;   /* of contexts, streams and allocations; never reused */
+};
+
+/** The state of the process. */
+struct vgpu_driver *vgpu_driver(void);
+
+/** CUDA_SUCCESS once cuInit has succeeded, or the error that a call before it gets. */
+CUresult vgpu_driver_ready(void);
+
+uint64_t vgpu_driver_new_id(void);
+
+/** The device of an ordinal, or NULL. */
+struct vgpu_device *vgpu_device_get(CUdevice ordinal);
+
+/** Notes that `size` bytes at `address` belong to the device. */
+void vgpu_device_note_range(struct vgpu_device *device, uint64_t address, size_t size);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Streams: queues of tasks, each worked off in order by a thread of its own, which is started when
+ * there is first something to do in the background.
+ *
+ * A position in a stream is a mark: the stream and a sequence number. Every order between streams
+ * (events, the legacy stream's barriers) is "not before that mark is reached".
+ */
+#ifndef VGPU_SOFT_DRIVER_STREAM_H
+#define VGPU_SOFT_DRIVER_STREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "soft/driver/context.h"
+
+/** Accepted and told back; all streams are worked on alike. */
+enum { VGPU_PRIORITY_LEAST = 0, VGPU_PRIORITY_GREATEST = -5 };
+
+struct vgpu_mark {
+    struct vgpu_stream *stream; /* with a reference, or NULL: always reached */
+    uint64_t sequence;
+};
+
+/** A piece of work; first member of what the kind of work needs. Allocated with calloc(). */
+struct vgpu_task {
+    struct vgpu_task *next;
+    uint64_t sequence;
+    struct vgpu_mark *after; /* what must be reached before */
+    size_t after_count;
+    CUresult *outcome; /* where who waits wants the result, or NULL */
+    bool always;       /* runs in a failed context, too: `run` must look */
+    CUresult (*run)(struct vgpu_task *task, struct vgpu_context *context);
+    /** Gives back what the task holds, whether it ran or not; not the task itself. May be NULL. */
+    void (*release)(struct vgpu_task *task);
+};
+
+struct vgpu_stream {
+    struct vgpu_object object;
+    struct vgpu_context *context;
+    struct vgpu_stream *next; /* of the context */
+    uint64_t id;
+    unsigned int flags;
+    int priority;
+    bool non_blocking; /* takes no part in the legacy stream's barriers */
+    /* Guarded by the driver's lock. */
+    uint64_t submitted;
+    uint64_t completed;
+    struct vgpu_task *first, **last;
+    bool has_thread;
+    bool closing;
+    pthread_cond_t work;     /* a task was added, or closing */
+    pthread_cond_t progress; /* completed has grown */
+};
+
+enum vgpu_submission {
+    VGPU_SUBMIT_ASYNC,   /* in the background */
+    VGPU_SUBMIT_INSTANT, /* takes no time: at once if nothing is before it, else in the background
+                          */
+    VGPU_SUBMIT_SYNC,    /* wait for it, and return its result */
+};
+
+/** A stream of `context`, not published. NULL if out of memory. The context's list has a reference.
+ */
+struct vgpu_stream *vgpu_stream_create(struct vgpu_context *context, unsigned int flags,
+                                       int priority);
+
+/** Takes a reference to the stream that a handle means (0, legacy and per-thread included). */
+CUresult vgpu_stream_resolve(struct vgpu_context *context, CUstream handle,
+                             struct vgpu_stream **stream);
+
+/** Puts `task` at the stream's end and owns it from then on, also on errors. `mark` may be NULL; it
+ * is filled in without a reference. */
+CUresult vgpu_stream_submit(struct vgpu_stream *stream, struct vgpu_task *task,
+                            enum vgpu_submission how, struct vgpu_mark *mark);
+
+/** Resolves a handle and submits to it. */
+CUresult vgpu_stream_submit_to(struct vgpu_context *context, CUstream handle,
+                               struct vgpu_task *task, enum vgpu_submission how);
+
+/** Gives a task back that was never submitted. */
+void vgpu_task_discard(struct vgpu_task *task);
+
+bool vgpu_mark_reached(const struct vgpu_mark *mark);
+void vgpu_mark_wait(const struct vgpu_mark *mark);
+
+/** Waits for all that was submitted to the context so far. */
+void vgpu_context_drain(struct vgpu_context *context);
+
+/** Ends all streams of a context that is being torn down, and waits for their threads. */
+void vgpu_context_close_streams(struct vgpu_context *context);
+
+/** Gives back the per-thread streams of a thread that ends. */
+void vgpu_thread_close_streams(struct vgpu_thread *thread);
+
+#endif
