@@ -11,11 +11,16 @@
 #define CLIENT_LINES   50u /* in each period */
 #define CLIENT_SECONDS 10
 
+/** How much clients have caused lately, for each level: greetings must not crowd out faults. */
+struct vgpu_log_budget {
+    time_t period;
+    uint32_t lines;      /* in this period */
+    uint32_t suppressed; /* in this period */
+};
+
 static struct {
     enum vgpu_log_level limit;
-    time_t period;
-    uint32_t lines;      /* that clients caused in this period */
-    uint32_t suppressed; /* in this period */
+    struct vgpu_log_budget budget[VGPU_LOG_INFO + 1];
 } vgpu_log_context = {.limit = VGPU_LOG_INFO};
 
 void vgpu_log_limit(enum vgpu_log_level level)
@@ -57,24 +62,21 @@ void vgpu_log(enum vgpu_log_level level, const char *format, ...)
 
 void vgpu_log_client(enum vgpu_log_level level, const char *format, ...)
 {
+    struct vgpu_log_budget *budget = &vgpu_log_context.budget[level];
     struct timespec now;
     va_list arguments;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    if (now.tv_sec - vgpu_log_context.period >= CLIENT_SECONDS) {
-        uint32_t suppressed = vgpu_log_context.suppressed;
-
-        vgpu_log_context.period = now.tv_sec;
-        vgpu_log_context.lines = 0;
-        vgpu_log_context.suppressed = 0;
-        if (suppressed)
-            vgpu_log(VGPU_LOG_WARNING, "%u more lines about clients were left out", suppressed);
+    if (now.tv_sec - budget->period >= CLIENT_SECONDS) {
+        if (budget->suppressed)
+            vgpu_log(level, "%u more lines about clients were left out", budget->suppressed);
+        *budget = (struct vgpu_log_budget){.period = now.tv_sec};
     }
-    if (vgpu_log_context.lines >= CLIENT_LINES) {
-        vgpu_log_context.suppressed++;
+    if (budget->lines >= CLIENT_LINES) {
+        budget->suppressed++;
         return;
     }
-    vgpu_log_context.lines++;
+    budget->lines++;
     va_start(arguments, format);
     vgpu_log_write(level, format, arguments);
     va_end(arguments);

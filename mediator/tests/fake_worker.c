@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Stands in for vgpu-worker: does what the program's name in CHANNEL_OPEN tells it to. It checks
+ * first that it was given exactly the descriptors of protocol/worker.h.
+ *
+ *   wait           answers a doorbell with an interrupt, ends with its socket
+ *   exit-N         exits with status N; with N=3 it leaves exit_error 209
+ *   crash, hang    a segmentation fault; deaf to everything but SIGKILL
+ *   charge-N       charges N bytes and counts calls, then as wait
+ *   scribble       fills its extent, which must be zero, with bytes; then as wait
+ *   talk           sends the mediator a message that it has not asked for
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "mediator/tests/fake_worker.h"
+#include "protocol/channel.h"
+#include "protocol/worker.h"
+
+static void check_descriptors(bool has_window)
+{
+    uint32_t expected = has_window ? 0x1ff : 0x3f; /* 0..8 or 0..5 */
+    uint32_t found = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    struct dirent *entry;
+
+    while ((entry = readdir(folder))) {
+        int fd = atoi(entry->d_name);
+
+        if (entry->d_name[0] == '.' || fd == dirfd(folder))
+            continue;
+        if (fd > 8)
+            exit(VGPU_WORKER_EXIT_SETUP);
+        found |= 1u << fd;
+    }
+    closedir(folder);
+    if ((found & expected) != expected || (!has_window && found & 0x1c0))
+        exit(VGPU_WORKER_EXIT_SETUP);
+}
+
+static void answer_probe(const struct vgpu_worker_page *page)
+{
+    struct vgpu_worker_message message = {.op = VGPU_WORKER_PROBE,
+                                          .length = sizeof(struct vgpu_worker_probe)};
+    struct vgpu_worker_probe probe = {
+        .driver_version = 13000,
+        .device_count = 1,
+        .is_software = strstr(page->driver, "soft") != NULL,
+        .memory_total = FAKE_MEMORY_TOTAL,
+        .gpu = "fake GPU",
+    };
+
+    memcpy(message.data, &probe, sizeof(probe));
+    send(VGPU_WORKER_SOCKET, &message, sizeof(message), 0);
+}
+
+static void answer_primitive(struct vgpu_worker_message *message)
+{
+    struct vgpu_mailbox_vector_add add;
+    struct vgpu_mailbox_vector_sum sum = {0};
+
+    memcpy(&add, message->data, sizeof(add));
+    if (add.operand[0] == FAKE_OPERAND_CRASH)
+        abort();
+    if (add.operand[0] == FAKE_OPERAND_SLOW)
+        usleep(300000);
+    sum.count = add.count;
+    for (uint32_t i = 0; i < add.count; i++)
+        sum.sum[i] = add.operand[i] + add.operand[add.count + i];
+    message->length = sizeof(sum);
+    if (add.operand[0] == FAKE_OPERAND_GARBAGE)
+        message->length = 4;
+    memcpy(message->data, &sum, sizeof(sum));
+    send(VGPU_WORKER_SOCKET, message, sizeof(*message), 0);
+}
+
+/** Serves until the mediator closes the socket. */
+static void serve(const struct vgpu_worker_page *page)
+{
+    struct pollfd waiting[] = {
+        {.fd = VGPU_WORKER_SOCKET, .events = POLLIN},
+        {.fd = page->has_window ? VGPU_WORKER_DOORBELL : -1, .events = POLLIN}};
+    struct vgpu_worker_message message;
+    uint64_t count;
+
+    while (poll(waiting, 2, -1) >= 0) {
+        if (waiting[1].revents && read(VGPU_WORKER_DOORBELL, &count, sizeof(count)) > 0 &&
+            write(VGPU_WORKER_INTERRUPT, &count, sizeof(count)) < 0)
+            exit(VGPU_WORKER_EXIT_SETUP);
+        if (!waiting[0].revents)
+            continue;
+        if (recv(VGPU_WORKER_SOCKET, &message, sizeof(message), 0) <= 0)
+            return;
+        if (message.op == VGPU_WORKER_PROBE)
+            answer_probe(page);
+        else
+            answer_primitive(&message);
+    }
+}
+
+static void scribble(const struct vgpu_worker_page *page)
+{
+    unsigned char *extent = mmap(NULL, page->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                                 VGPU_WORKER_WINDOW, (off_t)page->offset);
+
+    if (extent == MAP_FAILED)
+        exit(VGPU_WORKER_EXIT_SETUP);
+    for (uint64_t i = 0; i < page->size; i++) {
+        if (extent[i])
+            exit(FAKE_EXIT_STALE);
+    }
+    memset(extent, 0xff, page->size);
+}
+
+static void charge(struct vgpu_worker_page *page, uint64_t bytes)
+{
+    struct vgpu_ledger_page *ledger = mmap(NULL, sizeof(*ledger), PROT_READ | PROT_WRITE,
+                                           MAP_SHARED, VGPU_WORKER_LEDGER, 0);
+
+    if (ledger == MAP_FAILED)
+        exit(VGPU_WORKER_EXIT_SETUP);
+    page->calls_total = 7;
+    page->calls[3] = 7;
+    page->bytes_to_device = 100;
+    page->bytes_from_device = 50;
+    page->gpu_nanoseconds = 1000;
+    page->memory_charged = bytes;
+    __atomic_fetch_add(&ledger->used, bytes, __ATOMIC_RELAXED);
+}
+
+int main(void)
+{
+    struct vgpu_worker_page *page =
+        mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, VGPU_WORKER_PAGE, 0);
+
+    if (page == MAP_FAILED)
+        return VGPU_WORKER_EXIT_SETUP;
+    check_descriptors(page->has_window);
+    const char *command = strchr(page->name, '/') + 1;
+
+    if (strstr(page->driver, "libcuda")) {
+        fprintf(stderr, "fake worker: cannot open %s\n", page->driver);
+        return VGPU_WORKER_EXIT_DRIVER;
+    }
+    if (strncmp(command, "exit-", 5) == 0) {
+        int status = atoi(command + 5);
+
+        page->exit_error = status == VGPU_WORKER_EXIT_DRIVER ? 209 : 0;
+        return status;
+    }
+    if (strncmp(command, "charge-", 7) == 0)
+        charge(page, strtoull(command + 7, NULL, 10));
+    if (strcmp(command, "scribble") == 0)
+        scribble(page);
+    if (strcmp(command, "talk") == 0)
+        send(VGPU_WORKER_SOCKET, page, 64, 0);
+    if (strcmp(command, "crash") == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        raise(SIGSEGV);
+    }
+    page->ready = 1;
+    while (strcmp(command, "hang") == 0)
+        pause();
+    serve(page);
+    return VGPU_WORKER_EXIT_OK;
+}
