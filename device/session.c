@@ -28,7 +28,9 @@ static void vgpu_session_disconnect(void *opaque)
 {
     struct vgpu_device *device = opaque;
 
-    qemu_chr_fe_disconnect(&device->chardev);
+    /* A socket that is still connecting aborts QEMU when it is told to disconnect. */
+    if (device->session.open)
+        qemu_chr_fe_disconnect(&device->chardev);
 }
 
 static uint32_t vgpu_session_build(struct vgpu_message *message, enum vgpu_control_op op,
@@ -310,11 +312,8 @@ void vgpu_session_start(struct vgpu_device *device)
 
 void vgpu_session_stop(struct vgpu_device *device)
 {
-    qemu_chr_fe_disconnect(&device->chardev);
+    vgpu_session_disconnect(device);
     qemu_chr_fe_deinit(&device->chardev, false);
-    if (device->write_watch)
-        g_source_remove(device->write_watch);
-    device->write_watch = 0;
     qemu_bh_delete(device->disconnect);
     device->disconnect = NULL;
 }

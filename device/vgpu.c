@@ -12,6 +12,7 @@
 #include "hw/qdev-properties-system.h"
 #include "migration/vmstate.h"
 #include "qapi/error.h"
+#include "qemu/error-report.h"
 #if __has_include("system/system.h")
 #include "system/system.h"
 #else
@@ -347,11 +348,22 @@ static const VMStateDescription vgpu_vmstate = {
     .unmigratable = 1,
 };
 
+/** An object built from outside QEMU must agree with it on what lies in what it inherits. */
+static void vgpu_device_check_layout(void)
+{
+    if (object_type_get_instance_size(TYPE_PCI_DEVICE) != sizeof(PCIDevice) ||
+        object_type_get_instance_size(TYPE_MEMORY_REGION) != sizeof(MemoryRegion)) {
+        error_report("vgpu: the device was built with other structures than this QEMU has");
+        exit(1);
+    }
+}
+
 static void vgpu_device_class_init(ObjectClass *class, void *data)
 {
     DeviceClass *device_class = DEVICE_CLASS(class);
     PCIDeviceClass *pci_class = PCI_DEVICE_CLASS(class);
 
+    vgpu_device_check_layout();
     pci_class->realize = vgpu_device_realize;
     pci_class->exit = vgpu_device_exit;
     pci_class->vendor_id = VGPU_PCI_VENDOR_ID;
