@@ -88,6 +88,10 @@ static struct vgpu_context *create(struct vgpu_device *device, bool primary, uns
     context->flags = flags;
     context->api_version = 3020;
     pthread_mutex_init(&context->storage.lock, NULL);
+    pthread_mutex_lock(&vgpu_driver()->lock);
+    context->next = vgpu_driver()->contexts;
+    vgpu_driver()->contexts = context;
+    pthread_mutex_unlock(&vgpu_driver()->lock);
     vgpu_object_publish(context);
     return context;
 }
@@ -106,7 +110,7 @@ static CUresult bring_to_life(struct vgpu_context *context)
     context->limits[CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH] = 0;
     context->limits[CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT] = 2048;
     context->limits[CU_LIMIT_MAX_L2_FETCH_GRANULARITY] = 64;
-    context->cancel = 0;
+    __atomic_store_n(&context->cancel, 0, __ATOMIC_RELAXED);
     context->failed = CUDA_SUCCESS;
     context->cache_config = CU_FUNC_CACHE_PREFER_NONE;
     context->id = vgpu_driver_new_id();
@@ -131,7 +135,8 @@ static void tear_down(struct vgpu_context *context)
         return;
     }
     atomic_store(&context->alive, false);
-    context->cancel = 1;
+    /* Pairs with vgpu_context_cancelled() and with the engine's look at it; it orders nothing. */
+    __atomic_store_n(&context->cancel, 1, __ATOMIC_RELAXED);
     vgpu_context_close_streams(context);
     context->legacy = NULL;
     vgpu_library_forget_context(context);

@@ -17,6 +17,7 @@ struct vgpu_stream;
  */
 struct vgpu_context {
     struct vgpu_object object;
+    struct vgpu_context *next; /* of all contexts */
     struct vgpu_device *device;
     bool primary;
     unsigned int retained; /* of a primary context; guarded by the driver's lock */
@@ -50,6 +51,12 @@ CUresult vgpu_context_find(CUcontext handle, struct vgpu_context **context);
 
 /** Whether work may still be given to it, or why not. */
 CUresult vgpu_context_usable(const struct vgpu_context *context);
+
+/** True when it is being torn down, and what runs should end. */
+static inline bool vgpu_context_cancelled(const struct vgpu_context *context)
+{
+    return __atomic_load_n(&context->cancel, __ATOMIC_RELAXED);
+}
 
 /** Makes `result` what every later call returns, if it is the first failure. */
 void vgpu_context_fail(struct vgpu_context *context, CUresult result);

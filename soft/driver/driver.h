@@ -49,8 +49,9 @@ struct vgpu_driver {
      * is called or memory is allocated from a device.
      */
     pthread_mutex_t lock;
-    pthread_cond_t stream_gone; /* a stream has left its context */
-    _Atomic uint64_t next_id;   /* of contexts, streams and allocations; never reused */
+    struct vgpu_context *contexts; /* all that ever were */
+    pthread_cond_t stream_gone;    /* a stream has left its context */
+    _Atomic uint64_t next_id;      /* of contexts, streams and allocations; never reused */
 };
 
 /** The state of the process. */

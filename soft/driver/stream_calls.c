@@ -184,7 +184,7 @@ static CUresult wait_run(struct vgpu_task *task, struct vgpu_context *context)
     const struct timespec pause = {.tv_nsec = 50000};
 
     for (int tries = 0; !value_satisfies(wait); tries++) {
-        if (context->cancel)
+        if (vgpu_context_cancelled(context))
             return CUDA_ERROR_CONTEXT_IS_DESTROYED;
         if (tries < 100)
             sched_yield();
