@@ -9,11 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/** From the folder of the running program: first installed (<prefix>/bin), then <build>/mediator. */
+/** From the folder of the running program: installed (<prefix>/bin), or in a build tree. */
 static const char *const vgpu_places[][2] = {
     [VGPU_PART_MEDIATOR] = {"vgpu-mediator", "vgpu-mediator"},
-    [VGPU_PART_WORKER] = {"../libexec/vgpu/vgpu-worker", "../worker/vgpu-worker"},
-    [VGPU_PART_SOFTWARE_GPU] = {"../lib/vgpu/libvgpu-soft.so", "../soft/libvgpu-soft.so"},
+    [VGPU_PART_WORKER] = {"vgpu-worker", "../worker/vgpu-worker"},
+    [VGPU_PART_SOFTWARE_GPU] = {"../" VGPU_LIBDIR "/libvgpu-soft.so",
+                                "../soft/driver/libvgpu-soft.so"},
     [VGPU_PART_GUEST_LIBRARY] = {"../lib/vgpu", "../guest/lib"},
 };
 

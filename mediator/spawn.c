@@ -110,10 +110,11 @@ static void vgpu_worker_readable(struct vgpu_source *source, uint32_t events)
         worker->received(worker, &message);
         return;
     }
-    /* Closed, or talking out of turn: it is done for, and `ended` will say so. */
-    vgpu_loop_remove(worker->loop, &worker->socket);
+    /* Closed, or talking out of turn: it is done for, and `ended` will say so. Killed before its
+     * socket closes, or it might end in order. */
     if (result != -EPIPE)
         vgpu_worker_kill(worker);
+    vgpu_loop_remove(worker->loop, &worker->socket);
 }
 
 static void vgpu_worker_fill_page(struct vgpu_worker_page *page,

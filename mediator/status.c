@@ -63,8 +63,13 @@ static bool vgpu_status_row(char **text, struct vgpu_row *row)
     row->count = 0;
     if (!line || !*line)
         return false;
-    while (line && row->count < FIELDS_MAX)
-        row->field[row->count++] = strsep(&line, "\t");
+    while (row->count < FIELDS_MAX) {
+        char *field = strsep(&line, "\t");
+
+        if (!field)
+            break;
+        row->field[row->count++] = field;
+    }
     return true;
 }
 
@@ -91,7 +96,9 @@ static void vgpu_status_json_value(const char *name, const char *value)
     bool is_number = *value && strcmp(name, "vm") != 0 && strcmp(name, "protocol") != 0 &&
                      strspn(value, "0123456789") == strlen(value);
 
-    printf("\"%s\": ", name);
+    putchar('"');
+    fputs(name, stdout);
+    fputs("\": ", stdout);
     if (is_number) {
         fputs(value, stdout);
         return;

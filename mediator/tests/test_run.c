@@ -34,7 +34,7 @@ static int make_tree(void **state)
     assert_non_null(mkdtemp(tree));
     snprintf(run_folder, sizeof(run_folder), "%s/run", tree);
     setenv("TREE", tree, 1);
-    shell("mkdir -p $TREE/mediator $TREE/worker $TREE/soft $TREE/guest/lib $TREE/run");
+    shell("mkdir -p $TREE/mediator $TREE/worker $TREE/guest/lib $TREE/run");
     shell("cp $VGPU_RUN $VGPU_MEDIATOR $TREE/mediator && cp $FAKE_WORKER $TREE/worker/vgpu-worker");
     setenv("XDG_RUNTIME_DIR", run_folder, 1);
     setenv("VGPU_DRIVER", "soft", 1); /* so that a mediator of this host is not used */
