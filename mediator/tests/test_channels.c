@@ -273,6 +273,7 @@ static void a_process_that_dies_takes_its_channel_along(void **state)
         struct vgpu_mailbox_channel channel;
         char byte;
 
+        close(client.socket); /* its grandchild would keep that alive, too */
         test_client_create(&own);
         test_client_attach(&own, mediator.process, "victim");
         if (test_client_open(&own, "hang", &channel) != VGPU_MAILBOX_OK)

@@ -162,7 +162,7 @@ static struct vgpu_mailbox_vector_add vector_add(uint32_t count, float first)
 {
     struct vgpu_mailbox_vector_add add = {.request.op = VGPU_MAILBOX_VECTOR_ADD, .count = count};
 
-    for (uint32_t i = 0; i < count && i < VGPU_VECTOR_ADD_MAX; i++) {
+    for (uint32_t i = 0; count <= VGPU_VECTOR_ADD_MAX && i < count; i++) {
         add.operand[i] = (float)i;
         add.operand[count + i] = 0.5f;
     }
