@@ -79,7 +79,7 @@ CUresult cuDeviceGetUuid_v2(CUuuid *uuid, CUdevice dev)
     if (!uuid)
         return CUDA_ERROR_INVALID_VALUE;
     memcpy(uuid->bytes, base, sizeof(base));
-    uuid->bytes[15] = (char)device->ordinal;
+    uuid->bytes[15] = (char)device->number;
     return CUDA_SUCCESS;
 }
 
@@ -172,7 +172,7 @@ CUresult cuDeviceGetAttribute(int *pi, CUdevice_attribute attrib, CUdevice dev)
     if (attrib == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
         *pi = vgpu_driver()->processors;
     else if (attrib == CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)
-        *pi = device->ordinal + 1;
+        *pi = device->number + 1;
     else
         *pi = attributes[attrib];
     return CUDA_SUCCESS;
@@ -211,7 +211,7 @@ CUresult cuDeviceGetPCIBusId(char *pciBusId, int len, CUdevice dev)
         return result;
     if (!pciBusId || len <= 0)
         return CUDA_ERROR_INVALID_VALUE;
-    snprintf(pciBusId, (size_t)len, "0000:%02X:00.0", device->ordinal + 1);
+    snprintf(pciBusId, (size_t)len, "0000:%02X:00.0", device->number + 1);
     return CUDA_SUCCESS;
 }
 
@@ -230,10 +230,13 @@ CUresult cuDeviceGetByPCIBusId(CUdevice *dev, const char *pciBusId)
         if (sscanf(pciBusId, "%x:%x.%x", &bus, &slot, &function) < 2)
             return CUDA_ERROR_INVALID_VALUE;
     }
-    if (domain || slot || function || bus < 1 || bus > (unsigned int)vgpu_driver()->device_count)
-        return CUDA_ERROR_INVALID_DEVICE;
-    *dev = (CUdevice)bus - 1;
-    return CUDA_SUCCESS;
+    for (int i = 0; !domain && !slot && !function && i < vgpu_driver()->device_count; i++) {
+        if (vgpu_driver()->devices[i].number + 1 == (int)bus) {
+            *dev = i;
+            return CUDA_SUCCESS;
+        }
+    }
+    return CUDA_ERROR_INVALID_DEVICE;
 }
 
 CUresult cuDeviceGetLuid(char *luid, unsigned int *deviceNodeMask, CUdevice dev)

@@ -112,9 +112,30 @@ static int wanted_devices(void)
     return 1;
 }
 
-static CUresult open_device(struct vgpu_device *device, int ordinal, size_t bytes)
+/* Fills in which of `count` devices the program may see, in its order: the list of numbers in
+ * CUDA_VISIBLE_DEVICES up to the first that is none. */
+static int visible_devices(int count, int numbers[VGPU_SOFT_MOST_DEVICES])
+{
+    const char *text = getenv("CUDA_VISIBLE_DEVICES");
+    int visible = 0;
+
+    for (int i = 0; !text && i < count; i++)
+        numbers[visible++] = i;
+    while (text && *text && visible < count) {
+        char *end;
+        long number = strtol(text, &end, 10);
+        if (end == text || number < 0 || number >= count)
+            break;
+        numbers[visible++] = (int)number;
+        text = *end == ',' ? end + 1 : "";
+    }
+    return visible;
+}
+
+static CUresult open_device(struct vgpu_device *device, int ordinal, int number, size_t bytes)
 {
     device->ordinal = ordinal;
+    device->number = number;
     device->bytes = bytes;
     if (vgpu_memory_create(bytes, &device->memory) < 0)
         return CUDA_ERROR_OUT_OF_MEMORY;
@@ -125,14 +146,15 @@ static CUresult open_device(struct vgpu_device *device, int ordinal, size_t byte
 
 static CUresult start(void)
 {
-    int count = wanted_devices();
+    int numbers[VGPU_SOFT_MOST_DEVICES];
+    int count = visible_devices(wanted_devices(), numbers);
     size_t bytes = wanted_memory();
 
     if (count == 0)
         return CUDA_ERROR_NO_DEVICE;
     the_driver.processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
     for (int i = 0; i < count; i++) {
-        CUresult result = open_device(&the_driver.devices[i], i, bytes);
+        CUresult result = open_device(&the_driver.devices[i], i, numbers[i], bytes);
         if (result != CUDA_SUCCESS)
             return result;
     }

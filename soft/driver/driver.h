@@ -30,6 +30,7 @@ enum {
 
 struct vgpu_device {
     int ordinal;
+    int number;   /* of all there are: CUDA_VISIBLE_DEVICES may hide and reorder some */
     size_t bytes; /* of device memory */
     struct vgpu_memory *memory;
     struct vgpu_context *primary;

@@ -73,8 +73,10 @@ static void devices_are_found_by_pci_address(void **state)
 
     (void)state;
     assert_cuda(cuDeviceGetPCIBusId(id, sizeof(id), 1));
+    assert_string_equal(id, "0000:02:00.0");
     assert_cuda(cuDeviceGetByPCIBusId(&device, id));
     assert_int_equal(device, 1);
+    assert_cuda_error(cuDeviceGetByPCIBusId(&device, "0000:01:00.0"), CUDA_ERROR_INVALID_DEVICE);
     assert_cuda_error(cuDeviceGetByPCIBusId(&device, "0000:ff:00.0"), CUDA_ERROR_INVALID_DEVICE);
     assert_cuda_error(cuDeviceGetByPCIBusId(&device, "nonsense"), CUDA_ERROR_INVALID_VALUE);
 }
@@ -101,7 +103,8 @@ int main(void)
         cmocka_unit_test(devices_are_found_by_pci_address),
         cmocka_unit_test(errors_have_names_and_texts),
     };
-    setenv("VGPU_SOFT_DEVICES", "2", 1);
+    setenv("VGPU_SOFT_DEVICES", "4", 1);
+    setenv("CUDA_VISIBLE_DEVICES", "3,1,9,2", 1);
     setenv("VGPU_SOFT_MEMORY", "64M", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
