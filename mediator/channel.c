@@ -68,9 +68,9 @@ static void vgpu_channel_lost(struct vgpu_channel *channel, const struct vgpu_wo
     if (!end->signaled && end->status == VGPU_WORKER_EXIT_PROTOCOL)
         vm->garbage++;
     vgpu_worker_describe_end(&channel->worker, end, what, sizeof(what));
-    vgpu_log_client(VGPU_LOG_WARNING, "VM %s: channel %u of %s (process %u) is lost: worker %d %s", vm->name,
-                    channel->index, channel->program, channel->process, (int)channel->worker.pid,
-                    what);
+    vgpu_log_client(VGPU_LOG_WARNING, "VM %s: channel %u of %s (process %u) is lost: worker %d %s",
+                    vm->name, channel->index, channel->program, channel->process,
+                    (int)channel->worker.pid, what);
     channel->life = VGPU_CHANNEL_DEAD;
     vgpu_channel_publish(channel, VGPU_CHANNEL_LOST, vgpu_channel_error(channel, end));
     vgpu_window_signal(vgpu_session_interrupt(session, channel->index));

@@ -218,8 +218,10 @@ static void vgpu_config_vm_section(struct vgpu_config_reader *reader, const char
     struct vgpu_config_vm *vm;
 
     if (!vgpu_config_vm_name_ok(name, VGPU_CONFIG_VM_NAME)) {
-        vgpu_config_error(reader, "\"%s\" cannot be the name of a VM; allowed are 1 to 63 letters, "
-                                  "digits and any of ._:-", name);
+        vgpu_config_error(reader,
+                          "\"%s\" cannot be the name of a VM; allowed are 1 to 63 letters, "
+                          "digits and any of ._:-",
+                          name);
         reader->in_unknown = true;
         return;
     }
@@ -240,7 +242,8 @@ static void vgpu_config_vm_section(struct vgpu_config_reader *reader, const char
     reader->vm = vm;
 }
 
-/** inih tells of a section only with its first key and cuts long names: so the line is read here. */
+/** inih tells of a section only with its first key and cuts long names: so the line is read here.
+ */
 static void vgpu_config_section(struct vgpu_config_reader *reader, const char *line)
 {
     char name[512];

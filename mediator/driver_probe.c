@@ -61,8 +61,9 @@ static int vgpu_probe_answer(struct vgpu_worker *worker, struct vgpu_worker_prob
     if (message.op != VGPU_WORKER_PROBE || message.length != sizeof(*probe))
         return -EBADMSG;
     memcpy(probe, message.data, sizeof(*probe));
-    vgpu_log_clean(probe->gpu, sizeof(probe->gpu), (char *)message.data +
-                   offsetof(struct vgpu_worker_probe, gpu), sizeof(probe->gpu));
+    vgpu_log_clean(probe->gpu, sizeof(probe->gpu),
+                   (char *)message.data + offsetof(struct vgpu_worker_probe, gpu),
+                   sizeof(probe->gpu));
     return 0;
 }
 
@@ -114,8 +115,8 @@ static int vgpu_driver_try(const struct vgpu_config *config, const char *library
     int ledger = -1;
     void *ledger_page;
     int output = memfd_create("vgpu-probe-output", MFD_CLOEXEC);
-    int error = vgpu_shared_create("vgpu-ledger", sizeof(struct vgpu_ledger_page), &ledger,
-                                   &ledger_page);
+    int error =
+        vgpu_shared_create("vgpu-ledger", sizeof(struct vgpu_ledger_page), &ledger, &ledger_page);
 
     vgpu_worker_init(&worker);
     memset(driver, 0, sizeof(*driver));
@@ -123,8 +124,12 @@ static int vgpu_driver_try(const struct vgpu_config *config, const char *library
     *why = '\0';
     if (!error) {
         const struct vgpu_worker_start start = {
-            .path = config->worker, .driver = library, .name = "mediator/probe",
-            .ledger = ledger, .window = -1, .error_output = output,
+            .path = config->worker,
+            .driver = library,
+            .name = "mediator/probe",
+            .ledger = ledger,
+            .window = -1,
+            .error_output = output,
         };
 
         error = vgpu_worker_run(&worker, NULL, &start);
@@ -162,8 +167,8 @@ int vgpu_driver_choose(const struct vgpu_config *config, struct vgpu_driver *dri
             return 0;
         }
         if (config->driver == VGPU_DRIVER_CUDA) {
-            vgpu_log(VGPU_LOG_ERROR, "driver=cuda, but %s does not work: %s",
-                     config->cuda_library, why);
+            vgpu_log(VGPU_LOG_ERROR, "driver=cuda, but %s does not work: %s", config->cuda_library,
+                     why);
             return -ENODEV;
         }
         vgpu_log(VGPU_LOG_INFO, "driver: the software GPU, because %s does not work: %s",

@@ -10,6 +10,9 @@
 #include "mediator/log.h"
 #include "mediator/window.h"
 
+/** A program has one channel, or few: any user may connect, and descriptors are for all. */
+#define PROCESS_EVENTFDS 32u
+
 static const char *vgpu_handshake_check(const struct vgpu_session *session,
                                         const struct vgpu_control_hello *hello)
 {
@@ -21,7 +24,9 @@ static const char *vgpu_handshake_check(const struct vgpu_session *session,
     if (strnlen(hello->vm, sizeof(hello->vm)) == sizeof(hello->vm))
         return "the name in HELLO has no end";
     if (!session->is_device)
-        return NULL;
+        return hello->channels > PROCESS_EVENTFDS || hello->vectors > PROCESS_EVENTFDS
+                   ? "channels and vectors of a program must be 1 to 32"
+                   : NULL;
     if (!vgpu_config_vm_name_ok(hello->vm, sizeof(hello->vm)))
         return "a VM's name must be 1 to 63 letters, digits and any of ._:-";
     if (strncmp(hello->vm, "uid-", 4) == 0)
@@ -103,11 +108,10 @@ static void vgpu_handshake_attach(struct vgpu_session *session)
     char name[VGPU_CONFIG_VM_NAME];
 
     vgpu_handshake_name(session, name, sizeof(name));
-    int error = vgpu_vm_take(&mediator->vms, &mediator->config,
-                             mediator->driver.probe.memory_total, name, &session->vm);
+    int error = vgpu_vm_take(&mediator->vms, &mediator->config, mediator->driver.probe.memory_total,
+                             name, &session->vm);
     if (error) {
-        vgpu_session_fail(session, "the mediator has no room for another VM: %s",
-                          strerror(-error));
+        vgpu_session_fail(session, "the mediator has no room for another VM: %s", strerror(-error));
         return;
     }
     if (session->is_device) {
@@ -117,11 +121,10 @@ static void vgpu_handshake_attach(struct vgpu_session *session)
     vgpu_handshake_label(session);
     vgpu_window_clear_table(session->window);
     vgpu_extents_init(&session->extents, VGPU_WINDOW_EXTENTS_OFFSET, session->hello.window_size);
-    vgpu_log_client(VGPU_LOG_INFO,
-                    "%s: connected, window %llu MiB, %u channels, memory quota %llu MiB",
-                    session->label, (unsigned long long)(session->hello.window_size >> 20),
-                    session->hello.channels,
-                    (unsigned long long)(session->vm->ledger->quota >> 20));
+    vgpu_log_client(
+        VGPU_LOG_INFO, "%s: connected, window %llu MiB, %u channels, memory quota %llu MiB",
+        session->label, (unsigned long long)(session->hello.window_size >> 20),
+        session->hello.channels, (unsigned long long)(session->vm->ledger->quota >> 20));
     vgpu_session_welcome(session);
 }
 

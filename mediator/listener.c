@@ -111,8 +111,7 @@ void vgpu_listener_close(struct vgpu_listener *listener)
     vgpu_loop_remove(listener->loop, &listener->source);
     if (listener->reserve >= 0)
         close(listener->reserve);
-    if (listener->inode && lstat(listener->path, &status) == 0 &&
-        status.st_ino == listener->inode)
+    if (listener->inode && lstat(listener->path, &status) == 0 && status.st_ino == listener->inode)
         unlink(listener->path);
     if (listener->made_folder) {
         *strrchr(listener->path, '/') = '\0';

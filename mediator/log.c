@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #define CLIENT_LINES   50u /* in each period */
 #define CLIENT_SECONDS 10
@@ -23,6 +25,17 @@ static struct {
     struct vgpu_log_budget budget[VGPU_LOG_INFO + 1];
 } vgpu_log_context = {.limit = VGPU_LOG_INFO};
 
+/** True if stderr is the journal's stream, and not only that of some parent of ours. */
+static bool vgpu_log_to_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long device, inode;
+    struct stat status;
+
+    return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+           fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+}
+
 void vgpu_log_limit(enum vgpu_log_level level)
 {
     vgpu_log_context.limit = level;
@@ -35,7 +48,7 @@ static void vgpu_log_write(enum vgpu_log_level level, const char *format, va_lis
 
     if (level > vgpu_log_context.limit)
         return;
-    if (getenv("JOURNAL_STREAM"))
+    if (vgpu_log_to_journal())
         length = snprintf(line, sizeof(line), "<%d>", (int)level);
     else
         length = snprintf(line, sizeof(line), "vgpu-mediator: %s",

@@ -57,7 +57,8 @@ void vgpu_loop_remove(struct vgpu_loop *loop, struct vgpu_source *source)
 {
     if (source->fd < 0)
         return;
-    /* Explicitly: a child between fork and exec may hold the description, and close would not do. */
+    /* Explicitly: a child between fork and exec may hold the description, and close would not do.
+     */
     epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, NULL);
     close(source->fd);
     source->fd = -1;

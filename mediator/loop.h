@@ -24,7 +24,7 @@ struct vgpu_timer {
 
 /** The structure of type `type` whose member `member` is `pointer`. */
 #define vgpu_container(pointer, type, member)                                                      \
-    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 int vgpu_loop_create(struct vgpu_loop **out);
 void vgpu_loop_destroy(struct vgpu_loop *loop);

@@ -12,5 +12,4 @@ struct vgpu_session;
 void vgpu_mailbox_handle(struct vgpu_session *session, uint32_t id, const void *request,
                          size_t length);
 
-
 #endif

@@ -47,7 +47,8 @@ static const char vgpu_help[] =
     "  --version         print the version\n"
     "  --help            print this\n"
     "\n"
-    "QEMU connects to /run/vgpu/device.sock, programs to /run/vgpu/process.sock (vgpu-run PROGRAM),\n"
+    "QEMU connects to /run/vgpu/device.sock, programs to /run/vgpu/process.sock (vgpu-run "
+    "PROGRAM),\n"
     "vgpu-status to /run/vgpu/admin.sock. SIGTERM stops it; virtual machines keep running.\n";
 
 /** Returns an exit status, or -1 to go on. */
@@ -256,10 +257,11 @@ static void vgpu_daemon_log_start(const struct vgpu_mediator *mediator)
              (unsigned long long)(vgpu_config_memory_quota(config, "", probe->memory_total) >> 20),
              config->max_channels);
     for (const struct vgpu_config_vm *vm = config->vms; vm; vm = vm->next)
-        vgpu_log(VGPU_LOG_INFO, "VM %s: %llu MiB of GPU memory, %u channels", vm->name,
-                 (unsigned long long)(vgpu_config_memory_quota(config, vm->name,
-                                                               probe->memory_total) >> 20),
-                 vgpu_config_max_channels(config, vm->name));
+        vgpu_log(
+            VGPU_LOG_INFO, "VM %s: %llu MiB of GPU memory, %u channels", vm->name,
+            (unsigned long long)(vgpu_config_memory_quota(config, vm->name, probe->memory_total) >>
+                                 20),
+            vgpu_config_max_channels(config, vm->name));
 }
 
 static int vgpu_daemon_run(struct vgpu_daemon *daemon)
@@ -272,8 +274,8 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     /* Not for workers: they are not the service, and a driver in them is not our client. */
     unsetenv("NOTIFY_SOCKET");
     unsetenv("VGPU_SOCKET");
-    vgpu_log(VGPU_LOG_INFO, "version %s, protocol %u/%016llx", VGPU_VERSION,
-             VGPU_PROTOCOL_VERSION, (unsigned long long)VGPU_PROTOCOL_HASH);
+    vgpu_log(VGPU_LOG_INFO, "version %s, protocol %u/%016llx", VGPU_VERSION, VGPU_PROTOCOL_VERSION,
+             (unsigned long long)VGPU_PROTOCOL_HASH);
     vgpu_daemon_raise_limit();
     error = vgpu_driver_choose(&mediator->config, &mediator->driver);
     if (!error)

@@ -16,10 +16,10 @@ struct vgpu_mediator {
     struct vgpu_loop *loop;
     struct vgpu_vm *vms;
     struct vgpu_session *sessions;
-    uint64_t started;    /* vgpu_loop_now() */
-    uint32_t next_peer;  /* numbers connections, for the log */
-    uint64_t refused;    /* connections that got no VM: turned down, or ended by a violation */
-    bool stopping;       /* no new sessions; the loop stops with the last one */
+    uint64_t started;   /* vgpu_loop_now() */
+    uint32_t next_peer; /* numbers connections, for the log */
+    uint64_t refused;   /* connections that got no VM: turned down, or ended by a violation */
+    bool stopping;      /* no new sessions; the loop stops with the last one */
 };
 
 #endif

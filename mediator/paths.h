@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/** Where the other parts of vgpu lie, seen from the running program: installed or in a build tree. */
+/** Where the other parts of vgpu lie, seen from the running program: installed or in a build tree.
+ */
 #ifndef VGPU_MEDIATOR_PATHS_H
 #define VGPU_MEDIATOR_PATHS_H
 

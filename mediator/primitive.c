@@ -61,9 +61,12 @@ static void vgpu_primitive_ended(struct vgpu_worker *worker, const struct vgpu_w
     primitive->runs = false;
     session->workers--;
     if (session->state == VGPU_SESSION_ATTACHED) {
-        vgpu_log_client(VGPU_LOG_WARNING, "VM %s: the worker for mailbox primitives %s", session->vm->name, what);
-        vgpu_primitive_fail(primitive, end->status == VGPU_WORKER_EXIT_DRIVER && !end->signaled &&
-                                               error ? error : CUDA_ERROR_DEVICE_UNAVAILABLE);
+        vgpu_log_client(VGPU_LOG_WARNING, "VM %s: the worker for mailbox primitives %s",
+                        session->vm->name, what);
+        vgpu_primitive_fail(primitive,
+                            end->status == VGPU_WORKER_EXIT_DRIVER && !end->signaled && error
+                                ? error
+                                : CUDA_ERROR_DEVICE_UNAVAILABLE);
     }
     vgpu_session_settle(session);
 }

@@ -13,8 +13,8 @@ struct vgpu_primitive {
     struct vgpu_timer deadline; /* runs while a request is pending */
     bool runs;                  /* the worker is not yet reaped */
     bool pending;
-    uint32_t id;                /* of the pending mailbox message */
-    uint32_t length;            /* of the answer that its op has on success */
+    uint32_t id;     /* of the pending mailbox message */
+    uint32_t length; /* of the answer that its op has on success */
 };
 
 void vgpu_primitive_init(struct vgpu_primitive *primitive, struct vgpu_session *session);

@@ -49,7 +49,8 @@ struct vgpu_run {
 static const char vgpu_help[] =
     "Usage: vgpu-run [--driver=auto|cuda|soft] [--verbose] PROGRAM [ARGUMENT...]\n"
     "Runs a CUDA program through vgpu. It uses the mediator at $VGPU_SOCKET, or the one of this\n"
-    "host; where there is none, or with --driver, it starts one for this program alone. No GPU and\n"
+    "host; where there is none, or with --driver, it starts one for this program alone. No GPU "
+    "and\n"
     "no privileges are needed: without an NVIDIA GPU the software GPU serves.\n"
     "\n"
     "  --driver=DRIVER   which driver the mediator of its own uses; also $VGPU_DRIVER\n"
@@ -77,8 +78,10 @@ static void vgpu_run_complain(const char *format, ...)
 static int vgpu_run_parse(int argc, char **argv, struct vgpu_run *run)
 {
     static const struct option known[] = {
-        {"driver", required_argument, NULL, 'd'}, {"verbose", no_argument, NULL, 'V'},
-        {"version", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
+        {"driver", required_argument, NULL, 'd'},
+        {"verbose", no_argument, NULL, 'V'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
         {0},
     };
     int option;
@@ -158,7 +161,8 @@ static bool vgpu_run_choose_folder(char *folder, size_t size)
                             (unsigned long long)number) < size;
 }
 
-/** The private mediator's settings as a file without a name; the folder of its sockets is chosen. */
+/** The private mediator's settings as a file without a name; the folder of its sockets is chosen.
+ */
 static int vgpu_run_configure(struct vgpu_run *run)
 {
     char folder[sizeof(run->socket) - sizeof("/process.sock")];

@@ -68,8 +68,8 @@ static void vgpu_session_flush(struct vgpu_session *session)
     ssize_t sent = 0;
 
     if (session->queued)
-        sent = send(session->socket.fd, session->output, session->queued,
-                    MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent =
+            send(session->socket.fd, session->output, session->queued, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
         vgpu_session_doom(session);
         return;
@@ -81,8 +81,7 @@ static void vgpu_session_flush(struct vgpu_session *session)
     vgpu_session_watch(session);
 }
 
-void vgpu_session_answer(struct vgpu_session *session, uint32_t id, const void *data,
-                         size_t length)
+void vgpu_session_answer(struct vgpu_session *session, uint32_t id, const void *data, size_t length)
 {
     struct vgpu_control_mailbox mailbox = {.id = id, .length = (uint32_t)length};
 
@@ -223,7 +222,9 @@ static bool vgpu_session_read(struct vgpu_session *session)
     uint32_t wanted = sizeof(session->input.header);
     char control[CMSG_SPACE(sizeof(session->incoming))];
     struct iovec bytes;
-    struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1, .msg_control = control,
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
                              .msg_controllen = sizeof(control)};
 
     if (session->received >= wanted)
@@ -288,13 +289,18 @@ static void vgpu_session_expired(struct vgpu_timer *timer)
     vgpu_session_end(session);
 }
 
-/** A pidfd for the process that connected: a child that inherited the socket does not outlive it. */
+/** A pidfd for the process that connected: a child that inherited the socket does not outlive it.
+ */
 static void vgpu_session_watch_peer(struct vgpu_session *session)
 {
     socklen_t size = sizeof(session->peer.fd);
 
-    if (getsockopt(session->socket.fd, SOL_SOCKET, SO_PEERPIDFD, &session->peer.fd, &size) < 0)
-        session->peer.fd = session->pid > 0 ? (int)syscall(SYS_pidfd_open, session->pid, 0) : -1;
+    if (getsockopt(session->socket.fd, SOL_SOCKET, SO_PEERPIDFD, &session->peer.fd, &size) < 0) {
+        /* Before Linux 6.5: by its number, which is another's only if it has died already. */
+        bool by_number = errno == ENOPROTOOPT && session->pid > 0;
+
+        session->peer.fd = by_number ? (int)syscall(SYS_pidfd_open, session->pid, 0) : -1;
+    }
     session->peer.ready = vgpu_session_peer_died;
     if (session->peer.fd >= 0 &&
         vgpu_loop_add(session->mediator->loop, &session->peer, EPOLLIN) < 0) {
@@ -340,16 +346,16 @@ void vgpu_session_create(struct vgpu_mediator *mediator, int socket, bool is_dev
     session->deadline.expired = vgpu_session_expired;
     vgpu_primitive_init(&session->primitive, session);
     vgpu_session_identify_peer(session);
-    bool crowded = !is_device && vgpu_session_count_user(mediator, session->uid) >=
-                                     PROCESSES_PER_USER;
+    bool crowded =
+        !is_device && vgpu_session_count_user(mediator, session->uid) >= PROCESSES_PER_USER;
     session->next = mediator->sessions;
     mediator->sessions = session;
     if (vgpu_loop_add(mediator->loop, &session->socket, EPOLLIN) < 0 ||
         vgpu_timer_start(mediator->loop, &session->deadline, HANDSHAKE_MILLISECONDS) < 0)
         vgpu_session_fail(session, "the mediator is out of resources");
     else if (crowded)
-        vgpu_session_fail(session, "user %u already has %u programs here",
-                          (unsigned)session->uid, PROCESSES_PER_USER);
+        vgpu_session_fail(session, "user %u already has %u programs here", (unsigned)session->uid,
+                          PROCESSES_PER_USER);
     else if (!is_device)
         vgpu_session_watch_peer(session);
     if (session->failed)

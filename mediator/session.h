@@ -72,7 +72,8 @@ struct vgpu_session {
 /** Takes over a connection that was just accepted. */
 void vgpu_session_create(struct vgpu_mediator *mediator, int socket, bool is_device);
 
-/** Disconnects, kills the workers; the session goes when they were reaped. Not from its own calls. */
+/** Disconnects, kills the workers; the session goes when they were reaped. Not from its own calls.
+ */
 void vgpu_session_end(struct vgpu_session *session);
 
 /** To be called when a worker was reaped, as the last thing: may destroy the session. */

@@ -15,7 +15,7 @@
 
 #include "mediator/shared.h"
 
-#define DESCRIPTORS 6 /* VGPU_WORKER_SOCKET and those after it */
+#define DESCRIPTORS       6 /* VGPU_WORKER_SOCKET and those after it */
 #define EXIT_NOT_EXECUTED 127
 
 static_assert(VGPU_WORKER_INTERRUPT - VGPU_WORKER_SOCKET + 1 == DESCRIPTORS, "in a row");
@@ -145,7 +145,11 @@ int vgpu_worker_run(struct vgpu_worker *worker, struct vgpu_loop *loop,
     vgpu_worker_fill_page(worker->page, start);
     bool window = start->window >= 0;
     const int descriptors[DESCRIPTORS] = {
-        sockets[1], page_fd, start->ledger, start->window, window ? start->doorbell : -1,
+        sockets[1],
+        page_fd,
+        start->ledger,
+        start->window,
+        window ? start->doorbell : -1,
         window ? start->interrupt : -1,
     };
     error = vgpu_worker_fork(worker, start, descriptors);

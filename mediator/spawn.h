@@ -33,7 +33,7 @@ struct vgpu_worker_start {
 };
 
 struct vgpu_worker {
-    struct vgpu_loop *loop; /* NULL: whoever started it waits by itself */
+    struct vgpu_loop *loop;    /* NULL: whoever started it waits by itself */
     struct vgpu_source exit;   /* pidfd; -1: no process */
     struct vgpu_source socket; /* our end; -1: closed */
     pid_t pid;

@@ -175,22 +175,22 @@ static void vgpu_status_table_row(const struct vgpu_row *names, const struct vgp
     char to[16], from[16], gpu[16], p50[16], p99[16], used[16], quota[16], memory[40];
     bool measured = vgpu_status_number(names, row, "round_trips") > 0;
 
-    snprintf(memory, sizeof(memory), "%s/%s",
-             vgpu_status_bytes(used, sizeof(used), vgpu_status_number(names, row, "memory_used")),
-             vgpu_status_bytes(quota, sizeof(quota),
-                               vgpu_status_number(names, row, "memory_quota")));
+    snprintf(
+        memory, sizeof(memory), "%s/%s",
+        vgpu_status_bytes(used, sizeof(used), vgpu_status_number(names, row, "memory_used")),
+        vgpu_status_bytes(quota, sizeof(quota), vgpu_status_number(names, row, "memory_quota")));
     vgpu_status_time(p50, sizeof(p50), vgpu_status_number(names, row, "p50_ns"));
     vgpu_status_time(p99, sizeof(p99), vgpu_status_number(names, row, "p99_ns"));
-    printf("%-20s %-9s %8s %6s %12s %8s %8s %8s %7s %7s %15s %7s %7s\n",
-           vgpu_status_text(names, row, "vm"), vgpu_status_text(names, row, "state"),
-           vgpu_status_text(names, row, "channels_open"),
-           vgpu_status_text(names, row, "channels_failed"), vgpu_status_text(names, row, "calls"),
-           vgpu_status_bytes(to, sizeof(to), vgpu_status_number(names, row, "bytes_to_device")),
-           vgpu_status_bytes(from, sizeof(from),
-                             vgpu_status_number(names, row, "bytes_from_device")),
-           vgpu_status_time(gpu, sizeof(gpu), vgpu_status_number(names, row, "gpu_ns")),
-           measured ? p50 : "-", measured ? p99 : "-", memory,
-           vgpu_status_text(names, row, "refused"), vgpu_status_text(names, row, "garbage"));
+    printf(
+        "%-20s %-9s %8s %6s %12s %8s %8s %8s %7s %7s %15s %7s %7s\n",
+        vgpu_status_text(names, row, "vm"), vgpu_status_text(names, row, "state"),
+        vgpu_status_text(names, row, "channels_open"),
+        vgpu_status_text(names, row, "channels_failed"), vgpu_status_text(names, row, "calls"),
+        vgpu_status_bytes(to, sizeof(to), vgpu_status_number(names, row, "bytes_to_device")),
+        vgpu_status_bytes(from, sizeof(from), vgpu_status_number(names, row, "bytes_from_device")),
+        vgpu_status_time(gpu, sizeof(gpu), vgpu_status_number(names, row, "gpu_ns")),
+        measured ? p50 : "-", measured ? p99 : "-", memory, vgpu_status_text(names, row, "refused"),
+        vgpu_status_text(names, row, "garbage"));
 }
 
 static void vgpu_status_table(char *text)
@@ -200,13 +200,13 @@ static void vgpu_status_table(char *text)
 
     vgpu_status_row(&text, &names);
     vgpu_status_row(&text, &row);
-    printf("%s (%s), %s of memory; mediator %s, up %s, %s refused\n\n",
-           vgpu_status_text(&names, &row, "gpu"), vgpu_status_text(&names, &row, "driver"),
-           vgpu_status_bytes(memory, sizeof(memory),
-                             vgpu_status_number(&names, &row, "memory_total")),
-           vgpu_status_text(&names, &row, "version"),
-           vgpu_status_time(uptime, sizeof(uptime), vgpu_status_number(&names, &row, "uptime_ns")),
-           vgpu_status_text(&names, &row, "refused"));
+    printf(
+        "%s (%s), %s of memory; mediator %s, up %s, %s refused\n\n",
+        vgpu_status_text(&names, &row, "gpu"), vgpu_status_text(&names, &row, "driver"),
+        vgpu_status_bytes(memory, sizeof(memory), vgpu_status_number(&names, &row, "memory_total")),
+        vgpu_status_text(&names, &row, "version"),
+        vgpu_status_time(uptime, sizeof(uptime), vgpu_status_number(&names, &row, "uptime_ns")),
+        vgpu_status_text(&names, &row, "refused"));
     printf("%-20s %-9s %8s %6s %12s %8s %8s %8s %7s %7s %15s %7s %7s\n", "VM", "STATE", "CHANNELS",
            "FAILED", "CALLS", "TO-GPU", "FROM-GPU", "GPU-TIME", "RT-P50", "RT-P99", "MEMORY/QUOTA",
            "REFUSED", "GARBAGE");
@@ -219,8 +219,10 @@ static void vgpu_status_table(char *text)
 int main(int argc, char **argv)
 {
     static const struct option known[] = {
-        {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'}, {0},
+        {"socket", required_argument, NULL, 's'},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
     const char *path = "/run/vgpu/admin.sock";
     bool json = false;

@@ -30,12 +30,12 @@ struct vgpu_vm {
     int ledger_fd;
     struct vgpu_ledger_page *ledger;
 
-    uint32_t sessions;        /* attached ones */
-    uint32_t workers;         /* alive, primitive workers included */
+    uint32_t sessions; /* attached ones */
+    uint32_t workers;  /* alive, primitive workers included */
     uint32_t channels_open;
-    uint32_t channels_failed; /* lost: the worker died, or garbage was in the ring */
-    uint64_t refused;         /* connections and mailbox requests that were turned down */
-    uint64_t garbage;         /* violations of the protocol, on the socket and in rings */
+    uint32_t channels_failed;    /* lost: the worker died, or garbage was in the ring */
+    uint64_t refused;            /* connections and mailbox requests that were turned down */
+    uint64_t garbage;            /* violations of the protocol, on the socket and in rings */
     struct vgpu_counters totals; /* of workers that have ended */
 };
 

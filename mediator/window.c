@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "mediator/window.h"
 
-#include <fcntl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>

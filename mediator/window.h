@@ -12,8 +12,8 @@
 #include "protocol/window.h"
 
 /**
- * Checks that `fd` is memory of `size` bytes that nobody can shrink and maps its head. Returns NULL,
- * or a sentence that says what is wrong.
+ * Checks that `fd` is memory of `size` bytes that nobody can shrink and maps its head. Returns
+ * NULL, or a sentence that says what is wrong.
  */
 const char *vgpu_window_map(int fd, uint64_t size, void **head);
 void vgpu_window_unmap(void *head);
@@ -24,7 +24,8 @@ void vgpu_window_clear_table(void *head);
 /** Writes an entry: `state` last, so that who sees it sees the rest. */
 void vgpu_window_publish(void *head, uint32_t index, const struct vgpu_channel_entry *entry);
 
-/** Frees an extent's memory; what is read there afterwards is zero. Returns 0 or a negative errno. */
+/** Frees an extent's memory; what is read there afterwards is zero. Returns 0 or a negative errno.
+ */
 int vgpu_window_punch(int fd, uint64_t offset, uint64_t size);
 
 /** True if `fd` is an eventfd and nothing else. */

@@ -9,7 +9,8 @@
  *   HELLO + 1 descriptor: the window
  *   DESCRIPTORS + <= 16 eventfds, repeated until all doorbells and interrupts were sent
  *                                            WELCOME, or REFUSED and the end of the connection
- *   MAILBOX                                  MAILBOX (same id), in order
+ *   MAILBOX                                  MAILBOX (same id), in order; the answer to a primitive
+ *                                            comes when the GPU is done, others may come before it
  *
  * A message is a header and `length` bytes; each op has one fixed length. Anything else ends the
  * connection. Descriptors travel with the header's first byte (SCM_RIGHTS).

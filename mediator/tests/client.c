@@ -45,8 +45,7 @@ void test_mediator_create(struct test_mediator *mediator, const char *settings)
     strcpy(mediator->folder, "/tmp/vgpu-mediator-XXXXXX");
     assert_non_null(mkdtemp(mediator->folder));
     snprintf(mediator->device, sizeof(mediator->device), "%s/run/device.sock", mediator->folder);
-    snprintf(mediator->process, sizeof(mediator->process), "%s/run/process.sock",
-             mediator->folder);
+    snprintf(mediator->process, sizeof(mediator->process), "%s/run/process.sock", mediator->folder);
     snprintf(mediator->admin, sizeof(mediator->admin), "%s/run/admin.sock", mediator->folder);
     snprintf(mediator->log, sizeof(mediator->log), "%s/log", mediator->folder);
     snprintf(mediator->config, sizeof(mediator->config), "%s/vgpu.ini", mediator->folder);
@@ -188,8 +187,8 @@ void test_client_create(struct test_client *client)
     assert_true(client->window_fd >= 0);
     assert_int_equal(ftruncate(client->window_fd, (off_t)client->window_size), 0);
     assert_int_equal(fcntl(client->window_fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
-    client->window = mmap(NULL, client->window_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-                          client->window_fd, 0);
+    client->window =
+        mmap(NULL, client->window_size, PROT_READ | PROT_WRITE, MAP_SHARED, client->window_fd, 0);
     assert_ptr_not_equal(client->window, MAP_FAILED);
     for (uint32_t i = 0; i < CLIENT_CHANNELS; i++)
         client->doorbells[i] = eventfd(0, EFD_CLOEXEC);
@@ -315,8 +314,7 @@ const char *test_client_refusal(struct test_client *client)
     static struct vgpu_control_refused refused;
     char byte;
 
-    assert_int_equal(test_client_receive(client, &refused, sizeof(refused)),
-                     VGPU_CONTROL_REFUSED);
+    assert_int_equal(test_client_receive(client, &refused, sizeof(refused)), VGPU_CONTROL_REFUSED);
     assert_int_equal(recv(client->socket, &byte, 1, 0), 0); /* and then it hangs up */
     return refused.text;
 }

@@ -47,7 +47,8 @@ void test_mediator_destroy(struct test_mediator *mediator);
 void test_mediator_logged(const struct test_mediator *mediator, const char *text);
 /** Children of the mediator that have not ended. */
 uint32_t test_mediator_workers(const struct test_mediator *mediator);
-/** Runs vgpu-status --json; the field of this VM, or of the mediator if vm is NULL; -1: not there. */
+/** Runs vgpu-status --json; the field of this VM, or of the mediator if vm is NULL; -1: not there.
+ */
 long long test_mediator_field(const struct test_mediator *mediator, const char *vm,
                               const char *field);
 
@@ -86,7 +87,7 @@ bool test_client_is_alive(struct test_client *client);
 /** Waits until the condition holds, and fails after `seconds`. */
 #define test_await(condition, seconds)                                                             \
     do {                                                                                           \
-        for (uint64_t end_ = test_now() + (uint64_t)((seconds) * 1e9); !(condition);) {            \
+        for (uint64_t end_ = test_now() + (uint64_t)((seconds)*1e9); !(condition);) {              \
             if (test_now() > end_)                                                                 \
                 fail_msg("not within %g s: %s", (double)(seconds), #condition);                    \
             test_nap();                                                                            \

@@ -123,8 +123,8 @@ static void scribble(const struct vgpu_worker_page *page)
 
 static void charge(struct vgpu_worker_page *page, uint64_t bytes)
 {
-    struct vgpu_ledger_page *ledger = mmap(NULL, sizeof(*ledger), PROT_READ | PROT_WRITE,
-                                           MAP_SHARED, VGPU_WORKER_LEDGER, 0);
+    struct vgpu_ledger_page *ledger =
+        mmap(NULL, sizeof(*ledger), PROT_READ | PROT_WRITE, MAP_SHARED, VGPU_WORKER_LEDGER, 0);
 
     if (ledger == MAP_FAILED)
         exit(VGPU_WORKER_EXIT_SETUP);

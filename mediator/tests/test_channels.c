@@ -137,8 +137,7 @@ static void a_worker_that_dies_loses_the_channel(void **state)
         struct pollfd interrupt = {.fd = client.interrupts[0], .events = POLLIN};
         assert_int_equal(poll(&interrupt, 1, 1000), 1);
         assert_int_equal(read(client.interrupts[0], &count, sizeof(count)), sizeof(count));
-        assert_int_equal(test_client_close(&client, channel.channel, channel.key),
-                         VGPU_MAILBOX_OK);
+        assert_int_equal(test_client_close(&client, channel.channel, channel.key), VGPU_MAILBOX_OK);
         assert_int_equal(entry_of(&channel)->state, VGPU_CHANNEL_FREE);
     }
     assert_int_equal(test_mediator_field(&mediator, "web", "channels_failed"), 8);

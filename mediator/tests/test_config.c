@@ -50,26 +50,27 @@ static void defaults_serve(void **state)
 
 static void good_files_are_taken(void **state)
 {
-    static const char text[] = "; our cluster\n"
-                               "# as well\n"
-                               "\n"
-                               "[mediator]\n"
-                               "device-socket = /tmp/d.sock\n"
-                               "process-socket=/tmp/p.sock ; a comment\n"
-                               "driver=soft\n"
-                               "worker=/opt/worker\n"
-                               "soft-library=/opt/soft.so\n"
-                               "cuda-library=libcuda.so.2\n"
-                               "memory-quota=25%\n"
-                               "max-channels-per-vm=8\n"
-                               "log-level=warning\n"
-                               "[vm web-1.example]\n"
-                               "memory-quota=2G\n"
-                               "[vm 0b6ae4a2-0d2c-4a53-8d4b-1f1d5cf3a0ff-and-then-some-more-text-x]\n"
-                               "max-channels=256\n"
-                               "[vm bare]\n"
-                               "[vm all]\n"
-                               "memory-quota=8g\n";
+    static const char text[] =
+        "; our cluster\n"
+        "# as well\n"
+        "\n"
+        "[mediator]\n"
+        "device-socket = /tmp/d.sock\n"
+        "process-socket=/tmp/p.sock ; a comment\n"
+        "driver=soft\n"
+        "worker=/opt/worker\n"
+        "soft-library=/opt/soft.so\n"
+        "cuda-library=libcuda.so.2\n"
+        "memory-quota=25%\n"
+        "max-channels-per-vm=8\n"
+        "log-level=warning\n"
+        "[vm web-1.example]\n"
+        "memory-quota=2G\n"
+        "[vm 0b6ae4a2-0d2c-4a53-8d4b-1f1d5cf3a0ff-and-then-some-more-text-x]\n"
+        "max-channels=256\n"
+        "[vm bare]\n"
+        "[vm all]\n"
+        "memory-quota=8g\n";
     struct vgpu_config config;
     char *errors;
 
@@ -89,10 +90,9 @@ static void good_files_are_taken(void **state)
     assert_int_equal(vgpu_config_memory_quota(&config, "web-1.example", 4 * GIB), 2 * GIB);
     assert_int_equal(vgpu_config_memory_quota(&config, "all", 4 * GIB), 4 * GIB); /* no more */
     assert_int_equal(vgpu_config_max_channels(&config, "web-1.example"), 8);
-    assert_int_equal(
-        vgpu_config_max_channels(
-            &config, "0b6ae4a2-0d2c-4a53-8d4b-1f1d5cf3a0ff-and-then-some-more-text-x"),
-        256);
+    assert_int_equal(vgpu_config_max_channels(
+                         &config, "0b6ae4a2-0d2c-4a53-8d4b-1f1d5cf3a0ff-and-then-some-more-text-x"),
+                     256);
     free(errors);
     vgpu_config_destroy(&config);
 }
@@ -107,14 +107,14 @@ static const struct {
     {"[mediators]\ndriver=soft\n", "test.ini:1: unknown section [mediators]; allowed are "
                                    "[mediator] and [vm NAME]"},
     {"driver=soft\n", "test.ini:1: \"driver\" is outside of a section"},
-    {"[mediator]\n\ndriver=nvidia\n",
-     "test.ini:3: driver: \"nvidia\" is not auto, cuda or soft"},
+    {"[mediator]\n\ndriver=nvidia\n", "test.ini:3: driver: \"nvidia\" is not auto, cuda or soft"},
     {"[mediator]\ndriver=soft\ndriver=soft\n", "test.ini:3: \"driver\" is there twice"},
     {"[mediator]\n[mediator]\n", "test.ini:2: a second section [mediator]"},
     {"[vm a]\n[vm b]\n[vm a]\n", "test.ini:3: a second section [vm a]"},
     {"[vm ]\n", "test.ini:1: \"\" cannot be the name of a VM"},
     {"[vm a b]\n", "test.ini:1: \"a b\" cannot be the name of a VM"},
-    {"[vm xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx]\n", "cannot be the name"},
+    {"[vm xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx]\n",
+     "cannot be the name"},
     {"[mediator]\nmemory-quota=0\n", "test.ini:2: memory-quota: \"0\" is not bytes with"},
     {"[mediator]\nmemory-quota=101%\n", "\"101%\" is not bytes"},
     {"[mediator]\nmemory-quota=-1\n", "\"-1\" is not bytes"},
@@ -191,10 +191,8 @@ static void long_lines_are_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_serve),
-        cmocka_unit_test(good_files_are_taken),
-        cmocka_unit_test(bad_files_are_explained),
-        cmocka_unit_test(all_errors_are_told_at_once),
+        cmocka_unit_test(defaults_serve),          cmocka_unit_test(good_files_are_taken),
+        cmocka_unit_test(bad_files_are_explained), cmocka_unit_test(all_errors_are_told_at_once),
         cmocka_unit_test(long_lines_are_errors),
     };
 

@@ -175,6 +175,17 @@ static void numbers_and_names_out_of_range_are_refused(void **state)
     assert_non_null(strstr(refusal_of(&hello, &client.window_fd, 1), "uid-"));
 }
 
+static void a_program_may_not_have_a_devices_doorbells(void **state)
+{
+    struct vgpu_control_hello hello = test_client_hello(&client, "program");
+
+    (void)state;
+    hello.channels = 33;
+    test_client_connect(&client, mediator.process);
+    test_client_send(&client, VGPU_CONTROL_HELLO, &hello, sizeof(hello), &client.window_fd, 1);
+    assert_non_null(strstr(test_client_refusal(&client), "1 to 32"));
+}
+
 static void eventfds_must_come_in_order_and_be_eventfds(void **state)
 {
     const struct vgpu_control_hello hello = test_client_hello(&client, "web1");
@@ -182,13 +193,13 @@ static void eventfds_must_come_in_order_and_be_eventfds(void **state)
         struct vgpu_control_descriptors message;
         uint32_t sent;
     } wrong[] = {
-        {{VGPU_DESCRIPTOR_INTERRUPT, 0, 2, 0}, 2},   /* before the doorbells */
-        {{VGPU_DESCRIPTOR_DOORBELL, 1, 2, 0}, 2},    /* a gap */
-        {{VGPU_DESCRIPTOR_DOORBELL, 0, 0, 0}, 0},    /* none */
-        {{VGPU_DESCRIPTOR_DOORBELL, 0, 3, 0}, 2},    /* fewer than it says */
-        {{VGPU_DESCRIPTOR_DOORBELL, 0, 1, 0}, 2},    /* more than it says */
+        {{VGPU_DESCRIPTOR_INTERRUPT, 0, 2, 0}, 2}, /* before the doorbells */
+        {{VGPU_DESCRIPTOR_DOORBELL, 1, 2, 0}, 2},  /* a gap */
+        {{VGPU_DESCRIPTOR_DOORBELL, 0, 0, 0}, 0},  /* none */
+        {{VGPU_DESCRIPTOR_DOORBELL, 0, 3, 0}, 2},  /* fewer than it says */
+        {{VGPU_DESCRIPTOR_DOORBELL, 0, 1, 0}, 2},  /* more than it says */
         {{VGPU_DESCRIPTOR_DOORBELL, 0, UINT32_MAX, 0}, 2},
-        {{VGPU_DESCRIPTOR_DOORBELL, 0, 17, 0}, 17},  /* more than a message carries */
+        {{VGPU_DESCRIPTOR_DOORBELL, 0, 17, 0}, 17}, /* more than a message carries */
     };
 
     (void)state;
@@ -245,8 +256,10 @@ static void a_message_may_come_byte_by_byte(void **state)
         struct vgpu_control_header header;
         struct vgpu_control_mailbox mailbox;
     } message = {
-        .header = {.magic = VGPU_CONTROL_MAGIC, .version = VGPU_CONTROL_VERSION,
-                   .op = VGPU_CONTROL_MAILBOX, .length = sizeof(struct vgpu_control_mailbox)},
+        .header = {.magic = VGPU_CONTROL_MAGIC,
+                   .version = VGPU_CONTROL_VERSION,
+                   .op = VGPU_CONTROL_MAILBOX,
+                   .length = sizeof(struct vgpu_control_mailbox)},
         .mailbox = {.id = 5, .length = 8, .data = {VGPU_MAILBOX_STATUS}},
     };
     uint8_t response[VGPU_MAILBOX_BYTES];
@@ -266,8 +279,8 @@ static void who_floods_without_reading_is_dropped(void **state)
 
     (void)state;
     test_client_attach(&client, mediator.device, "flood");
-    while (sent < 100000 && test_client_send(&client, VGPU_CONTROL_MAILBOX, &mailbox,
-                                             sizeof(mailbox), NULL, 0) > 0)
+    while (sent < 100000 &&
+           test_client_send(&client, VGPU_CONTROL_MAILBOX, &mailbox, sizeof(mailbox), NULL, 0) > 0)
         sent++;
     assert_true(sent < 100000);
     assert_int_equal(errno, EPIPE);
@@ -281,8 +294,7 @@ static void a_stopped_client_holds_nobody_up(void **state)
     (void)state;
     assert_true(child >= 0);
     if (child == 0) {
-        struct vgpu_control_mailbox mailbox = {
-            .id = 1, .length = 8, .data = {VGPU_MAILBOX_STATUS}};
+        struct vgpu_control_mailbox mailbox = {.id = 1, .length = 8, .data = {VGPU_MAILBOX_STATUS}};
 
         test_client_attach(&client, mediator.process, "stopped");
         for (int i = 0; i < 5; i++)
@@ -337,6 +349,7 @@ int main(void)
         TEST(mailbox_before_hello_is_refused),
         TEST(windows_that_cannot_be_trusted_are_refused),
         TEST(numbers_and_names_out_of_range_are_refused),
+        TEST(a_program_may_not_have_a_devices_doorbells),
         TEST(eventfds_must_come_in_order_and_be_eventfds),
         TEST(garbage_after_welcome_ends_the_connection),
         TEST(impossible_mailbox_lengths_end_the_connection),

@@ -95,6 +95,7 @@ static void status_follows_the_channels(void **state)
     assert_int_equal(answer.status.channels_open, 1);
     assert_int_equal(answer.status.channels_failed, 0);
     test_client_close(&client, channel.channel, channel.key);
+    test_await(test_mediator_workers(&mediator) == 0, 1);
 }
 
 static void each_op_has_one_length(void **state)

@@ -180,7 +180,8 @@ static void nothing_is_left_when_it_is_killed(void **state)
     assert_int_equal(waitpid(child, &status, 0), child);
     test_await(is_clean(), 2);
     test_await(system("for line in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$line 2>/dev/null | "
-                      "grep -q \"^$SELF --hang\" && exit 1; done; exit 0") == 0, 2);
+                      "grep -q \"^$SELF --hang\" && exit 1; done; exit 0") == 0,
+               2);
 }
 
 int main(int argc, char **argv)
