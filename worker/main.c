@@ -104,6 +104,12 @@ static int set_up(struct vgpu_worker *worker, struct vgpu_driver *driver)
     return error;
 }
 
+/* What calls of the lost channel shall return. The mediator reads it after the exit. */
+static void end_with(struct vgpu_worker *worker, CUresult error)
+{
+    __atomic_store_n(&worker->page->exit_error, (uint32_t)error, __ATOMIC_RELEASE);
+}
+
 int main(void)
 {
     static struct vgpu_worker worker;
@@ -115,11 +121,13 @@ int main(void)
         vgpu_log("set-up failed: %s", strerror(-error));
         return VGPU_WORKER_EXIT_SETUP;
     }
-    CUresult result = CUDA_ERROR_SHARED_OBJECT_INIT_FAILED;
-    if (vgpu_driver_open(&driver, worker.page->driver) == 0)
-        result = vgpu_driver_start(&driver);
+    if (vgpu_driver_open(&driver, worker.page->driver) < 0) {
+        end_with(&worker, CUDA_ERROR_SHARED_OBJECT_INIT_FAILED);
+        return VGPU_WORKER_EXIT_DRIVER;
+    }
+    CUresult result = vgpu_driver_start(&driver);
     if (result != CUDA_SUCCESS && worker.extent) {
-        __atomic_store_n(&worker.page->exit_error, (uint32_t)result, __ATOMIC_RELEASE);
+        end_with(&worker, result);
         return VGPU_WORKER_EXIT_DRIVER;
     }
     /* A primitive worker stays: it answers a probe with the error. */
@@ -128,7 +136,7 @@ int main(void)
     __atomic_store_n(&worker.page->ready, 1, __ATOMIC_RELEASE);
     enum vgpu_worker_exit status = vgpu_loop_run(&worker, &primitive);
     if (status == VGPU_WORKER_EXIT_PROTOCOL)
-        __atomic_store_n(&worker.page->exit_error, CUDA_ERROR_UNKNOWN, __ATOMIC_RELEASE);
+        end_with(&worker, CUDA_ERROR_UNKNOWN);
     /* Not exit(): the driver's own handlers may wait for kernels that never end, and the kernel
      * takes everything back anyway. */
     _exit(status);

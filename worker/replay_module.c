@@ -58,8 +58,13 @@ static CUresult check_image(struct vgpu_worker *worker)
     bool prints = false;
     if (image->size == 0)
         return CUDA_ERROR_INVALID_IMAGE;
-    /* The byte behind it is ours and 0: text needs no terminator of its own. */
-    int error = vgpu_code_find(image->bytes, image->size + 1, &code);
+    int error = vgpu_code_find(image->bytes, image->size, &code);
+    if (error) {
+        /* Text needs no terminator of its own: the byte behind it is ours and 0. */
+        error = vgpu_code_find(image->bytes, image->size + 1, &code);
+        if (error == 0 && code.kind != VGPU_CODE_PTX)
+            error = -EINVAL;
+    }
     if (error == 0 && code.kind == VGPU_CODE_FATBIN)
         error = check_fatbin(&code.parts[0], &prints);
     else if (error == 0)

@@ -1,0 +1,654 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/tests/fake_objects.h"
+
+static CUresult f_init(unsigned int flags)
+{
+    return flags ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+}
+static CUresult f_version(int *version)
+{
+    *version = 13000;
+    return CUDA_SUCCESS;
+}
+static CUresult f_count(int *count)
+{
+    *count = 1;
+    return CUDA_SUCCESS;
+}
+static CUresult f_name(char *name, int room, CUdevice device)
+{
+    snprintf(name, (size_t)room, "fake GPU");
+    return device == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+}
+static CUresult f_uuid(CUuuid *uuid, CUdevice device)
+{
+    memset(uuid, 7, sizeof(*uuid));
+    return device == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+}
+static CUresult f_total(size_t *bytes, CUdevice device)
+{
+    *bytes = (size_t)1 << 40;
+    return device == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+}
+static CUresult f_attribute(int *value, CUdevice_attribute attribute, CUdevice device)
+{
+    (void)device;
+    *value = (int)attribute * 3;
+    return attribute < 140 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+static CUresult f_retain(CUcontext *context, CUdevice device)
+{
+    if (device != 0)
+        return CUDA_ERROR_INVALID_DEVICE;
+    if (machine.primary == NULL)
+        machine.primary = fake_make(CONTEXT, NULL);
+    machine.primary_references++;
+    *context = (CUcontext)machine.primary;
+    return CUDA_SUCCESS;
+}
+static CUresult f_release(CUdevice device)
+{
+    if (device != 0 || machine.primary_references == 0)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    if (--machine.primary_references == 0 && machine.primary) {
+        fake_forget_context(machine.primary);
+        machine.primary = NULL;
+    }
+    return CUDA_SUCCESS;
+}
+static CUresult f_reset(CUdevice device)
+{
+    if (machine.primary)
+        fake_forget_context(machine.primary);
+    machine.primary = NULL;
+    return device == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+}
+static CUresult f_primary_flags(CUdevice device, unsigned int flags)
+{
+    (void)flags;
+    return device == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+}
+static CUresult f_create(CUcontext *context, unsigned int flags, CUdevice device)
+{
+    (void)flags;
+    if (device != 0)
+        return CUDA_ERROR_INVALID_DEVICE;
+    machine.current = fake_make(CONTEXT, NULL);
+    *context = (CUcontext)machine.current;
+    return CUDA_SUCCESS;
+}
+static CUresult f_destroy(CUcontext context)
+{
+    fake_forget_context(fake_need(context, CONTEXT));
+    return CUDA_SUCCESS;
+}
+static CUresult f_set_current(CUcontext context)
+{
+    machine.current = context ? fake_need(context, CONTEXT) : NULL;
+    return CUDA_SUCCESS;
+}
+static CUresult f_synchronise(void)
+{
+    CUresult error = fake_check();
+    if (error == CUDA_SUCCESS)
+        fake_synchronise();
+    return error;
+}
+static CUresult f_get_limit(size_t *value, CUlimit limit)
+{
+    *value = 1024 + (size_t)limit;
+    return fake_check();
+}
+static CUresult f_set_limit(CUlimit limit, size_t value)
+{
+    (void)limit, (void)value;
+    return fake_check();
+}
+static CUresult f_priorities(int *least, int *greatest)
+{
+    *least = 0;
+    *greatest = -5;
+    return fake_check();
+}
+static CUresult f_alloc(CUdeviceptr *address, size_t bytes)
+{
+    CUresult error = fake_fail_once();
+    if (error)
+        return error;
+    if (bytes > FAKE_ALLOCATION_MOST)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    struct fake_object *memory = fake_make(MEMORY, machine.current);
+    memory->memory = malloc(bytes);
+    memset(memory->memory, 0xdd, bytes); /* what another VM has left */
+    memory->bytes = bytes;
+    fake.memory += bytes;
+    *address = (CUdeviceptr)(uintptr_t)memory->memory;
+    return CUDA_SUCCESS;
+}
+static CUresult f_alloc_pitch(CUdeviceptr *address, size_t *pitch, size_t width, size_t height,
+                              unsigned int element)
+{
+    (void)element;
+    if (width > FAKE_ALLOCATION_MOST || height > FAKE_ALLOCATION_MOST)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    *pitch = (width + FAKE_PITCH - 1) / FAKE_PITCH * FAKE_PITCH;
+    return f_alloc(address, *pitch * height);
+}
+static CUresult f_free(CUdeviceptr address)
+{
+    for (struct fake_object *object = machine.objects; object; object = object->next) {
+        if (object->kind == MEMORY && (CUdeviceptr)(uintptr_t)object->memory == address) {
+            fake_synchronise();
+            fake_forget(object);
+            return CUDA_SUCCESS;
+        }
+    }
+    return CUDA_ERROR_INVALID_VALUE;
+}
+static CUresult f_info(size_t *unused, size_t *total)
+{
+    *total = (size_t)1 << 40;
+    *unused = *total - fake.memory;
+    return fake_check();
+}
+static CUresult copy(void *to, const void *from, size_t bytes, CUstream stream)
+{
+    if (to == NULL || from == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    return fake_queue(
+        stream, (struct fake_operation){.kind = COPY, .to = to, .from = from, .bytes = bytes});
+}
+static CUresult f_to_device(CUdeviceptr to, const void *from, size_t bytes, CUstream stream)
+{
+    CUresult error = CUDA_SUCCESS;
+    /* Pageable memory is taken when the call is made, as CUDA does with small copies. */
+    bool pageable =
+        machine.registered == NULL || (const uint8_t *)from < (uint8_t *)machine.registered ||
+        (const uint8_t *)from >= (uint8_t *)machine.registered + machine.registered_bytes;
+    uint8_t *memory = fake_memory(to, bytes);
+    if (memory == NULL)
+        error = CUDA_ERROR_INVALID_VALUE;
+    else if (pageable)
+        memcpy(memory, from, bytes);
+    else
+        error = copy(memory, from, bytes, stream);
+    return error;
+}
+static CUresult f_from_device(void *to, CUdeviceptr from, size_t bytes, CUstream stream)
+{
+    return copy(to, fake_memory(from, bytes), bytes, stream);
+}
+static CUresult f_within_device(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream)
+{
+    return copy(fake_memory(to, bytes), fake_memory(from, bytes), bytes, stream);
+}
+static CUresult f_copy_2d(const CUDA_MEMCPY2D *what, CUstream stream)
+{
+    CUresult error = fake_check();
+    for (size_t row = 0; row < what->Height && error == CUDA_SUCCESS; row++) {
+        uint8_t *to = what->dstMemoryType == CU_MEMORYTYPE_HOST
+                          ? (uint8_t *)what->dstHost + row * what->dstPitch
+                          : fake_memory(what->dstDevice + row * what->dstPitch, what->WidthInBytes);
+        const uint8_t *from =
+            what->srcMemoryType == CU_MEMORYTYPE_HOST
+                ? (const uint8_t *)what->srcHost + row * what->srcPitch
+                : fake_memory(what->srcDevice + row * what->srcPitch, what->WidthInBytes);
+        error = copy(to, from, what->WidthInBytes, stream);
+    }
+    return error;
+}
+static CUresult fill(CUdeviceptr to, uint32_t value, size_t element, size_t count, CUstream stream)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(element, count, &bytes) || fake_memory(to, bytes) == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    return fake_queue(
+        stream, (struct fake_operation){
+                    .kind = FILL, .to = fake_memory(to, bytes), .bytes = bytes, .value = value});
+}
+static CUresult f_fill8(CUdeviceptr to, unsigned char value, size_t count, CUstream stream)
+{
+    return fill(to, value, 1, count, stream);
+}
+static CUresult f_fill16(CUdeviceptr to, unsigned short value, size_t count, CUstream stream)
+{
+    return fill(to, value, 2, count, stream);
+}
+static CUresult f_fill32(CUdeviceptr to, unsigned int value, size_t count, CUstream stream)
+{
+    return fill(to, value, 4, count, stream);
+}
+static CUresult fill_2d(CUdeviceptr to, size_t pitch, uint32_t value, size_t element, size_t width,
+                        size_t height, CUstream stream)
+{
+    CUresult error = fake_check();
+    for (size_t row = 0; row < height && error == CUDA_SUCCESS; row++)
+        error = fill(to + row * pitch, value, element, width, stream);
+    return error;
+}
+static CUresult f_fill2d8(CUdeviceptr to, size_t pitch, unsigned char value, size_t width,
+                          size_t height, CUstream stream)
+{
+    return fill_2d(to, pitch, value, 1, width, height, stream);
+}
+static CUresult f_fill2d16(CUdeviceptr to, size_t pitch, unsigned short value, size_t width,
+                           size_t height, CUstream stream)
+{
+    return fill_2d(to, pitch, value, 2, width, height, stream);
+}
+static CUresult f_fill2d32(CUdeviceptr to, size_t pitch, unsigned int value, size_t width,
+                           size_t height, CUstream stream)
+{
+    return fill_2d(to, pitch, value, 4, width, height, stream);
+}
+static CUresult f_load(CUmodule *module, const void *image, unsigned int count,
+                       CUjit_option *options, void **values)
+{
+    CUresult error = fake_fail_once();
+    for (unsigned int i = 0; i < count; i++) {
+        if (options[i] == CU_JIT_INFO_LOG_BUFFER)
+            strcpy(values[i], "info text");
+        if (options[i] == CU_JIT_ERROR_LOG_BUFFER)
+            strcpy(values[i], error ? "error text" : "");
+    }
+    if (error)
+        return error;
+    fake.loads += ((const char *)image)[0] != 0;
+    *module = (CUmodule)fake_make(MODULE, machine.current);
+    return CUDA_SUCCESS;
+}
+static CUresult f_unload(CUmodule module)
+{
+    fake_forget_owned(fake_need(module, MODULE));
+    fake_forget(fake_need(module, MODULE));
+    return fake_check();
+}
+static CUresult f_function(CUfunction *function, CUmodule module, const char *name)
+{
+    struct fake_object *owner = fake_need(module, MODULE);
+    if (strcmp(name, "missing") == 0)
+        return CUDA_ERROR_NOT_FOUND;
+    struct fake_object *made = fake_make(FUNCTION, machine.current);
+    made->owner = owner;
+    *function = (CUfunction)made;
+    return fake_check();
+}
+static CUresult f_global(CUdeviceptr *address, size_t *bytes, CUmodule module, const char *name)
+{
+    fake_need(module, MODULE);
+    *address = 0x1000;
+    *bytes = strlen(name);
+    return fake_check();
+}
+static CUresult f_function_count(unsigned int *count, CUmodule module)
+{
+    fake_need(module, MODULE);
+    *count = 3;
+    return fake_check();
+}
+static CUresult f_library(CUlibrary *library, const void *code, CUjit_option *options,
+                          void **values, unsigned int count, CUlibraryOption *library_options,
+                          void **library_values, unsigned int library_count)
+{
+    (void)options, (void)values, (void)library_options, (void)library_values;
+    if (count > 4 || library_count)
+        fake_die("options of a library");
+    fake.loads += ((const char *)code)[0] != 0;
+    *library = (CUlibrary)fake_make(LIBRARY, NULL);
+    return CUDA_SUCCESS;
+}
+static CUresult f_library_unload(CUlibrary library)
+{
+    fake_forget_owned(fake_need(library, LIBRARY));
+    fake_forget(fake_need(library, LIBRARY));
+    return CUDA_SUCCESS;
+}
+static CUresult f_kernel(CUkernel *kernel, CUlibrary library, const char *name)
+{
+    struct fake_object *owner = fake_need(library, LIBRARY);
+    if (strcmp(name, "missing") == 0)
+        return CUDA_ERROR_NOT_FOUND;
+    struct fake_object *made = fake_make(KERNEL, NULL);
+    made->owner = owner;
+    *kernel = (CUkernel)made;
+    return CUDA_SUCCESS;
+}
+static CUresult f_library_module(CUmodule *module, CUlibrary library)
+{
+    struct fake_object *owner = fake_need(library, LIBRARY);
+    struct fake_object *made = fake_make(MODULE, machine.current);
+    made->owner = owner;
+    *module = (CUmodule)made;
+    return fake_check();
+}
+static CUresult f_library_global(CUdeviceptr *address, size_t *bytes, CUlibrary library,
+                                 const char *name)
+{
+    fake_need(library, LIBRARY);
+    *address = 0x2000;
+    *bytes = strlen(name);
+    return fake_check();
+}
+static CUresult f_kernel_count(unsigned int *count, CUlibrary library)
+{
+    fake_need(library, LIBRARY);
+    *count = 2;
+    return CUDA_SUCCESS;
+}
+static CUresult f_kernel_function(CUfunction *function, CUkernel kernel)
+{
+    struct fake_object *owner = fake_need(kernel, KERNEL);
+    struct fake_object *made = fake_make(FUNCTION, machine.current);
+    made->owner = owner;
+    *function = (CUfunction)made;
+    return fake_check();
+}
+static CUresult f_kernel_attribute(int *value, CUfunction_attribute attribute, CUkernel kernel,
+                                   CUdevice device)
+{
+    (void)device;
+    fake_need(kernel, KERNEL);
+    *value = 200 + (int)attribute;
+    return CUDA_SUCCESS;
+}
+static CUresult f_kernel_set(CUfunction_attribute attribute, int value, CUkernel kernel,
+                             CUdevice device)
+{
+    (void)attribute, (void)value, (void)device;
+    fake_need(kernel, KERNEL);
+    return CUDA_SUCCESS;
+}
+static CUresult parameter(size_t index, size_t *offset, size_t *size)
+{
+    *offset = index * 8;
+    *size = index < 2 ? 8 : 4;
+    return index < 3 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+static CUresult f_kernel_parameter(CUkernel kernel, size_t index, size_t *offset, size_t *size)
+{
+    fake_need(kernel, KERNEL);
+    return parameter(index, offset, size);
+}
+static CUresult f_function_attribute(int *value, CUfunction_attribute attribute,
+                                     CUfunction function)
+{
+    fake_need(function, FUNCTION);
+    *value = 100 + (int)attribute;
+    return fake_check();
+}
+static CUresult f_function_set(CUfunction function, CUfunction_attribute attribute, int value)
+{
+    (void)attribute, (void)value;
+    fake_need(function, FUNCTION);
+    return fake_check();
+}
+static CUresult f_cache(CUfunction function, CUfunc_cache config)
+{
+    (void)config;
+    fake_need(function, FUNCTION);
+    return fake_check();
+}
+static CUresult f_function_parameter(CUfunction function, size_t index, size_t *offset,
+                                     size_t *size)
+{
+    fake_need(function, FUNCTION);
+    return parameter(index, offset, size);
+}
+static void need_launchable(CUfunction function)
+{
+    for (struct fake_object *object = machine.objects; object; object = object->next) {
+        if ((void *)object == (void *)function && object->kind == KERNEL)
+            return;
+    }
+    fake_need(function, FUNCTION);
+}
+static CUresult f_occupancy(int *blocks, CUfunction function, int block, size_t shared,
+                            unsigned int flags)
+{
+    (void)block, (void)shared, (void)flags;
+    need_launchable(function);
+    *blocks = 9;
+    return fake_check();
+}
+static CUresult f_launch(const CUlaunchConfig *config, CUfunction function, void **parameters,
+                         void **extra)
+{
+    CUresult error = fake_fail_once();
+    need_launchable(function);
+    if (error)
+        return error;
+    if (config->gridDimX == 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (extra) {
+        if (extra[0] != CU_LAUNCH_PARAM_BUFFER_POINTER || extra[2] != CU_LAUNCH_PARAM_BUFFER_SIZE ||
+            extra[4] != CU_LAUNCH_PARAM_END || *(size_t *)extra[3] != FAKE_PARAMETER_BYTES)
+            fake_die("parameters that the function does not have");
+        fake.parameter_bytes = *(size_t *)extra[3];
+        memcpy(fake.parameters, extra[1], fake.parameter_bytes);
+    } else if (parameters == NULL) {
+        fake_die("no parameters");
+    }
+    fake.launches++;
+    fake.launched = *config;
+    return fake_queue(config->hStream, (struct fake_operation){.kind = LAUNCH});
+}
+static CUresult f_stream(CUstream *stream, unsigned int flags, int priority)
+{
+    (void)priority;
+    CUresult error = fake_fail_once();
+    if (error)
+        return error;
+    if (flags > 1)
+        return CUDA_ERROR_INVALID_VALUE;
+    struct fake_object *made = fake_make(STREAM, machine.current);
+    made->flags = flags;
+    *stream = (CUstream)made;
+    return CUDA_SUCCESS;
+}
+static CUresult f_stream_destroy(CUstream stream)
+{
+    if (stream == NULL || stream == CU_STREAM_LEGACY)
+        return CUDA_ERROR_INVALID_HANDLE;
+    fake_need(stream, STREAM);
+    fake_run(stream, UINT32_MAX);
+    fake_forget(fake_need(stream, STREAM));
+    return fake_check();
+}
+static CUresult f_stream_flags(CUstream stream, unsigned int *flags)
+{
+    *flags = fake_need_stream(stream)->flags;
+    return fake_check();
+}
+static CUresult f_stream_wait(CUstream stream, CUevent event, unsigned int flags)
+{
+    struct fake_object *waited = fake_need(event, EVENT);
+    (void)flags;
+    return fake_queue(
+        stream, (struct fake_operation){.kind = WAIT, .event = waited, .count = waited->recorded});
+}
+static CUresult f_stream_synchronise(CUstream stream)
+{
+    fake_need_stream(stream);
+    return f_synchronise();
+}
+static CUresult f_event(CUevent *event, unsigned int flags)
+{
+    if (fake_check())
+        return fake_check();
+    (void)flags;
+    *event = (CUevent)fake_make(EVENT, machine.current);
+    return CUDA_SUCCESS;
+}
+static CUresult f_event_destroy(CUevent event)
+{
+    struct fake_object *gone = fake_need(event, EVENT);
+    fake_synchronise(); /* operations of streams may name it */
+    fake_forget(gone);
+    return CUDA_SUCCESS;
+}
+static CUresult f_query(CUevent event)
+{
+    struct fake_object *asked = fake_need(event, EVENT);
+    if (fake.sticky)
+        return fake.sticky;
+    return asked->done == asked->recorded ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+}
+static CUresult f_event_synchronise(CUevent event)
+{
+    fake_need(event, EVENT);
+    if (fake.sticky)
+        return fake.sticky;
+    fake_synchronise();
+    return CUDA_SUCCESS;
+}
+static CUresult f_record(CUevent event, CUstream stream)
+{
+    struct fake_object *recorded = fake_need(event, EVENT);
+    if (fake_check())
+        return fake_check();
+    recorded->recorded++;
+    return fake_queue(stream, (struct fake_operation){
+                                  .kind = RECORD, .event = recorded, .count = recorded->recorded});
+}
+static CUresult f_record_flags(CUevent event, CUstream stream, unsigned int flags)
+{
+    return flags ? CUDA_ERROR_INVALID_VALUE : f_record(event, stream);
+}
+static CUresult f_elapsed(float *milliseconds, CUevent from, CUevent to)
+{
+    struct fake_object *first = fake_need(from, EVENT), *second = fake_need(to, EVENT);
+    if (first->done != first->recorded || second->done != second->recorded)
+        return CUDA_ERROR_NOT_READY;
+    if (first->done == 0 || second->done == 0)
+        return CUDA_ERROR_INVALID_HANDLE;
+    *milliseconds = (float)((double)(int64_t)(second->time - first->time) / 1e6);
+    return fake.sticky;
+}
+static CUresult f_write(CUstream stream, CUdeviceptr address, cuuint32_t value, unsigned int flags)
+{
+    if (fake.no_write_value)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    if (flags || fake_memory(address, 4) == NULL)
+        fake_die("a value is written where nothing is");
+    return fake_queue(stream, (struct fake_operation){
+                                  .kind = WRITE, .to = fake_memory(address, 4), .value = value});
+}
+static CUresult f_register(void *memory, size_t bytes, unsigned int flags)
+{
+    CUresult error = fake_check();
+    if (error || fake.no_registration)
+        return error ? error : CUDA_ERROR_NOT_SUPPORTED;
+    if (machine.registered || !(flags & CU_MEMHOSTREGISTER_PORTABLE))
+        fake_die("machine.registered twice, or not for all contexts");
+    machine.registered = memory;
+    machine.registered_bytes = bytes;
+    return CUDA_SUCCESS;
+}
+static CUresult f_unregister(void *memory)
+{
+    if (memory != machine.registered)
+        fake_die("not what was machine.registered");
+    machine.registered = NULL;
+    return CUDA_SUCCESS;
+}
+static CUresult f_device_pointer(CUdeviceptr *address, void *memory, unsigned int flags)
+{
+    (void)flags;
+    if (machine.registered == NULL || memory != machine.registered)
+        return CUDA_ERROR_INVALID_VALUE;
+    *address = (CUdeviceptr)(uintptr_t)memory;
+    return CUDA_SUCCESS;
+}
+
+static const struct vgpu_driver functions = {
+    .cuInit = f_init,
+    .cuDriverGetVersion = f_version,
+    .cuDeviceGetCount = f_count,
+    .cuDeviceGetName = f_name,
+    .cuDeviceGetUuid = f_uuid,
+    .cuDeviceTotalMem = f_total,
+    .cuDeviceGetAttribute = f_attribute,
+    .cuDevicePrimaryCtxRetain = f_retain,
+    .cuDevicePrimaryCtxRelease = f_release,
+    .cuDevicePrimaryCtxReset = f_reset,
+    .cuDevicePrimaryCtxSetFlags = f_primary_flags,
+    .cuCtxCreate_v2 = f_create,
+    .cuCtxDestroy = f_destroy,
+    .cuCtxSetCurrent = f_set_current,
+    .cuCtxSynchronize = f_synchronise,
+    .cuCtxGetLimit = f_get_limit,
+    .cuCtxSetLimit = f_set_limit,
+    .cuCtxGetStreamPriorityRange = f_priorities,
+    .cuMemAlloc = f_alloc,
+    .cuMemAllocPitch = f_alloc_pitch,
+    .cuMemFree = f_free,
+    .cuMemGetInfo = f_info,
+    .cuMemcpyHtoDAsync = f_to_device,
+    .cuMemcpyDtoHAsync = f_from_device,
+    .cuMemcpyDtoDAsync = f_within_device,
+    .cuMemcpy2DAsync = f_copy_2d,
+    .cuMemsetD8Async = f_fill8,
+    .cuMemsetD16Async = f_fill16,
+    .cuMemsetD32Async = f_fill32,
+    .cuMemsetD2D8Async = f_fill2d8,
+    .cuMemsetD2D16Async = f_fill2d16,
+    .cuMemsetD2D32Async = f_fill2d32,
+    .cuModuleLoadDataEx = f_load,
+    .cuModuleUnload = f_unload,
+    .cuModuleGetFunction = f_function,
+    .cuModuleGetGlobal = f_global,
+    .cuModuleGetFunctionCount = f_function_count,
+    .cuLibraryLoadData = f_library,
+    .cuLibraryUnload = f_library_unload,
+    .cuLibraryGetKernel = f_kernel,
+    .cuLibraryGetModule = f_library_module,
+    .cuLibraryGetGlobal = f_library_global,
+    .cuLibraryGetManaged = f_library_global,
+    .cuLibraryGetKernelCount = f_kernel_count,
+    .cuKernelGetFunction = f_kernel_function,
+    .cuKernelGetAttribute = f_kernel_attribute,
+    .cuKernelSetAttribute = f_kernel_set,
+    .cuKernelGetParamInfo = f_kernel_parameter,
+    .cuFuncGetAttribute = f_function_attribute,
+    .cuFuncSetAttribute = f_function_set,
+    .cuFuncSetCacheConfig = f_cache,
+    .cuFuncGetParamInfo = f_function_parameter,
+    .cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags = f_occupancy,
+    .cuLaunchKernelEx = f_launch,
+    .cuStreamCreateWithPriority = f_stream,
+    .cuStreamDestroy = f_stream_destroy,
+    .cuStreamGetFlags = f_stream_flags,
+    .cuStreamSynchronize = f_stream_synchronise,
+    .cuStreamWaitEvent = f_stream_wait,
+    .cuEventCreate = f_event,
+    .cuEventDestroy = f_event_destroy,
+    .cuEventQuery = f_query,
+    .cuEventSynchronize = f_event_synchronise,
+    .cuEventRecord = f_record,
+    .cuEventRecordWithFlags = f_record_flags,
+    .cuEventElapsedTime = f_elapsed,
+    .cuStreamWriteValue32 = f_write,
+    .cuMemHostRegister = f_register,
+    .cuMemHostUnregister = f_unregister,
+    .cuMemHostGetDevicePointer = f_device_pointer,
+};
+
+static struct vgpu_driver table;
+
+const struct vgpu_driver *fake_driver(void)
+{
+    fake = (struct fake_state){0};
+    fake_forget_all();
+    fake = (struct fake_state){0};
+    table = functions;
+    return &table;
+}
+
+struct vgpu_driver *fake_driver_table(void)
+{
+    return &table;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/** Inside the fake driver: its objects, its memory and the queues of its streams. */
+#ifndef VGPU_WORKER_TESTS_FAKE_OBJECTS_H
+#define VGPU_WORKER_TESTS_FAKE_OBJECTS_H
+
+#include "worker/tests/fake_driver.h"
+
+enum fake_kind { CONTEXT = 1, STREAM, EVENT, MODULE, FUNCTION, LIBRARY, KERNEL, MEMORY };
+
+enum fake_operation_kind { RECORD, WRITE, COPY, FILL, WAIT, LAUNCH };
+
+struct fake_object {
+    struct fake_object *next;
+    enum fake_kind kind;
+    struct fake_object *context;
+    struct fake_object *owner;            /* module of a function, library of a kernel */
+    unsigned int flags;                   /* of a stream */
+    uint64_t recorded, done, time;        /* of an event: how often; nanoseconds */
+    struct fake_operation *first, **last; /* of a stream */
+    size_t bytes;                         /* of memory, which follows */
+    uint8_t *memory;
+};
+
+struct fake_operation {
+    struct fake_operation *next;
+    enum fake_operation_kind kind;
+    struct fake_object *event;
+    uint64_t count; /* of the event that is waited for, or that is recorded */
+    void *to;
+    const void *from; /* NULL: fill */
+    size_t bytes;
+    uint32_t value;
+};
+
+struct fake_machine {
+    struct fake_object *objects, *current, *primary;
+    unsigned int primary_references;
+    struct fake_object legacy; /* one for all contexts: tests with two of them need no more */
+    uint64_t clock;            /* nanoseconds of the GPU's time */
+    uint8_t *registered;
+    size_t registered_bytes;
+    bool print_waits;
+};
+
+extern struct fake_machine machine;
+
+/** Ends the test. */
+void fake_die(const char *what);
+
+struct fake_object *fake_make(enum fake_kind kind, struct fake_object *context);
+/** The object behind a handle; ends the test if there is none. */
+struct fake_object *fake_need(const void *pointer, enum fake_kind kind);
+struct fake_object *fake_need_stream(CUstream stream);
+void fake_forget(struct fake_object *object);
+void fake_forget_owned(const struct fake_object *owner);
+void fake_forget_context(struct fake_object *context);
+void fake_forget_all(void);
+
+/** What every call in a context says first. */
+CUresult fake_check(void);
+CUresult fake_fail_once(void);
+
+/** The host memory behind a device address, or NULL if it is nobody's. */
+uint8_t *fake_memory(CUdeviceptr address, size_t bytes);
+
+CUresult fake_queue(CUstream stream, struct fake_operation operation);
+void fake_synchronise(void);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* The account of GPU memory, and the calls that are charged to it. */
+#include <string.h>
+
+#include "worker/tests/fixture.h"
+
+static void charging_stops_at_the_quota(void **state)
+{
+    (void)state;
+    struct vgpu_ledger_page page = {.quota = 1000, .used = 100}; /* of another worker */
+    uint64_t charged = 0;
+    struct vgpu_ledger ledger;
+    vgpu_ledger_init(&ledger, &page, &charged);
+    assert_true(vgpu_ledger_charge(&ledger, 900));
+    assert_false(vgpu_ledger_charge(&ledger, 1));
+    assert_false(vgpu_ledger_charge(&ledger, UINT64_MAX));
+    assert_int_equal(page.used, 1000);
+    assert_int_equal(charged, 900);
+    vgpu_ledger_return(&ledger, 900);
+    assert_int_equal(page.used, 100);
+    assert_int_equal(charged, 0);
+    vgpu_ledger_destroy(&ledger);
+}
+
+static void the_table_keeps_many_allocations(void **state)
+{
+    (void)state;
+    struct vgpu_ledger_page page = {.quota = UINT64_MAX};
+    uint64_t charged = 0;
+    struct vgpu_ledger ledger;
+    struct vgpu_context contexts[2];
+    enum { COUNT = 5000 };
+    vgpu_ledger_init(&ledger, &page, &charged);
+    for (uint64_t i = 1; i <= COUNT; i++) {
+        assert_true(vgpu_ledger_charge(&ledger, i));
+        assert_int_equal(vgpu_ledger_add(&ledger, i << 21, i, &contexts[i % 2]), 0);
+    }
+    for (uint64_t i = 3; i <= COUNT; i += 3) {
+        assert_true(vgpu_ledger_remove(&ledger, i << 21));
+        assert_false(vgpu_ledger_remove(&ledger, i << 21));
+    }
+    assert_false(vgpu_ledger_remove(&ledger, 0));
+    assert_false(vgpu_ledger_remove(&ledger, 12345));
+    vgpu_ledger_remove_context(&ledger, &contexts[0]);
+    uint64_t left = 0;
+    for (uint64_t i = 1; i <= COUNT; i++)
+        left += i % 2 == 1 && i % 3 != 0 ? i : 0;
+    assert_int_equal(charged, left);
+    vgpu_ledger_remove_context(&ledger, &contexts[1]);
+    assert_int_equal(charged, 0);
+    assert_int_equal(ledger.count, 0);
+    vgpu_ledger_destroy(&ledger);
+}
+
+static void an_allocation_is_charged_and_cleared(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    uint64_t address = 0, left, total;
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &address, 1000), 0);
+    assert_int_equal(channel->ledger.used, 1000);
+    assert_int_equal(channel->page.memory_charged, 1000);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(((uint8_t *)(uintptr_t)address)[i], 0);
+    assert_int_equal(vgpu_send_cuMemGetInfo(channel, CONTEXT, &left, &total), 0);
+    assert_int_equal(total, QUOTA);
+    assert_int_equal(left, QUOTA - 1000);
+    assert_int_equal(vgpu_send_cuMemFree(channel, CONTEXT, address), 0);
+    assert_int_equal(channel->ledger.used, 0);
+    assert_int_equal(vgpu_send_cuMemFree(channel, CONTEXT, address), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(vgpu_send_cuMemFree(channel, CONTEXT, 0), CUDA_SUCCESS);
+    assert_int_equal(channel->ledger.used, 0);
+    fixture_close(channel);
+}
+
+static void what_fails_is_not_charged(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    uint64_t address = 0, pitch = 0;
+    fake.fail_next = CUDA_ERROR_OUT_OF_MEMORY;
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &address, 1000), 2);
+    assert_int_equal(channel->ledger.used, 0);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &address, QUOTA + 1), 2);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &address, UINT64_MAX), 2);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &address, 0), 1);
+    fake.fail_next = CUDA_ERROR_OUT_OF_MEMORY;
+    assert_int_equal(vgpu_send_cuMemAllocPitch(channel, CONTEXT, &address, &pitch, 100, 10, 4), 2);
+    assert_int_equal(channel->ledger.used, 0);
+    assert_int_equal(
+        vgpu_send_cuMemAllocPitch(channel, CONTEXT, &address, &pitch, UINT64_MAX / 2, 3, 4), 1);
+    /* 5000 rows of a byte fit into the quota; as the driver lays them out, they do not */
+    assert_int_equal(vgpu_send_cuMemAllocPitch(channel, CONTEXT, &address, &pitch, 1, 5000, 4), 2);
+    assert_int_equal(channel->ledger.used, 0);
+    assert_int_equal(channel->page.memory_charged, 0);
+    assert_int_equal(fake.memory, 0);
+    fixture_close(channel);
+}
+
+static void rows_are_charged_with_their_padding(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    uint64_t address = 0, pitch = 0;
+    assert_int_equal(vgpu_send_cuMemAllocPitch(channel, CONTEXT, &address, &pitch, 100, 10, 4), 0);
+    assert_int_equal(pitch, FAKE_PITCH);
+    assert_int_equal(channel->ledger.used, FAKE_PITCH * 10);
+    assert_int_equal(vgpu_send_cuMemFree(channel, CONTEXT, address), 0);
+    assert_int_equal(channel->ledger.used, 0);
+    fixture_close(channel);
+}
+
+static void a_context_returns_its_memory(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    uint64_t address = 0;
+    assert_int_equal(vgpu_send_cuCtxCreate(channel, 0, OTHER, 0, 0), 0);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, OTHER, &address, 100), 0);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &address, 7), 0);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, OTHER, &address, 100), 0);
+    assert_int_equal(channel->ledger.used, 207);
+    assert_int_equal(vgpu_send_cuCtxDestroy(channel, 0, OTHER), 0);
+    assert_int_equal(channel->ledger.used, 7);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, OTHER, &address, 1), CUDA_ERROR_INVALID_CONTEXT);
+    assert_int_equal(vgpu_send_cuDevicePrimaryCtxReset(channel, 0, CONTEXT, 0), 0);
+    assert_int_equal(channel->ledger.used, 0);
+    assert_int_equal(fake.objects, 0);
+    fixture_close(channel);
+}
+
+static void a_second_retain_keeps_the_context(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    uint64_t address = 0;
+    assert_int_equal(vgpu_send_cuDevicePrimaryCtxRetain(channel, 0, OTHER, 0), 0);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &address, 100), 0);
+    assert_int_equal(vgpu_send_cuDevicePrimaryCtxRelease(channel, 0, CONTEXT, 0), 0);
+    assert_int_equal(channel->ledger.used, 100);
+    assert_int_equal(vgpu_send_cuMemFree(channel, OTHER, address), 0);
+    assert_int_equal(vgpu_send_cuCtxDestroy(channel, 0, OTHER), CUDA_ERROR_INVALID_CONTEXT);
+    fixture_close(channel);
+}
+
+static void the_window_stays_registered_when_its_context_goes(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    assert_int_equal(vgpu_send_cuCtxCreate(channel, 0, OTHER, 0, 0), 0);
+    assert_int_equal(vgpu_send_cuDevicePrimaryCtxRelease(channel, 0, CONTEXT, 0), 0);
+    assert_int_equal(vgpu_send_vgpuFence(channel, OTHER, 0, 3, 1), 0);
+    assert_int_equal(fixture_fence(channel, 3), 1); /* written by the fake GPU: nobody polled */
+    fixture_close(channel);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(charging_stops_at_the_quota),
+        cmocka_unit_test(the_table_keeps_many_allocations),
+        cmocka_unit_test(an_allocation_is_charged_and_cleared),
+        cmocka_unit_test(what_fails_is_not_charged),
+        cmocka_unit_test(rows_are_charged_with_their_padding),
+        cmocka_unit_test(a_context_returns_its_memory),
+        cmocka_unit_test(a_second_retain_keeps_the_context),
+        cmocka_unit_test(the_window_stays_registered_when_its_context_goes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
