@@ -99,8 +99,8 @@ static bool vgpu_session_continue_handshake(struct vgpu_device *device)
     if (session->handshake == 0)
         session->queued = vgpu_session_build_hello(device, descriptors);
     else
-        session->queued = vgpu_session_build_descriptors(device, session->handshake - 1,
-                                                         descriptors, &count);
+        session->queued =
+            vgpu_session_build_descriptors(device, session->handshake - 1, descriptors, &count);
     session->greeted = session->queued == 0;
     if (session->greeted)
         return false;
@@ -132,9 +132,9 @@ static void vgpu_session_send(struct vgpu_device *device)
     while (session->open && !session->ending && !device->write_watch) {
         if (session->sent == session->queued && !vgpu_session_continue_handshake(device))
             break;
-        int written = qemu_chr_fe_write(&device->chardev,
-                                        (uint8_t *)&session->output + session->sent,
-                                        session->queued - session->sent);
+        int written =
+            qemu_chr_fe_write(&device->chardev, (uint8_t *)&session->output + session->sent,
+                              session->queued - session->sent);
         if (written > 0) {
             session->sent += written;
         } else if (!session->open) {
@@ -332,8 +332,7 @@ void vgpu_session_request(struct vgpu_device *device)
     mailbox->length = length;
     memcpy(mailbox->data, device->registers.request, length);
     session->sent = 0;
-    session->queued =
-        vgpu_session_build(&session->output, VGPU_CONTROL_MAILBOX, sizeof(*mailbox));
+    session->queued = vgpu_session_build(&session->output, VGPU_CONTROL_MAILBOX, sizeof(*mailbox));
     session->mailbox_used = true;
     vgpu_session_send(device);
 }

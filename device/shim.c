@@ -62,8 +62,8 @@ static int shim_search_object(struct dl_phdr_info *object, size_t size, void *op
         /* Constants only: nothing else holds the string. */
         if (segment->p_type != PT_LOAD || segment->p_flags != PF_R)
             continue;
-        const char *found = shim_find_stamp((const char *)object->dlpi_addr + segment->p_vaddr,
-                                            segment->p_filesz);
+        const char *found =
+            shim_find_stamp((const char *)object->dlpi_addr + segment->p_vaddr, segment->p_filesz);
         if (found)
             memcpy(search->stamp, found, STAMP_LENGTH);
     }
@@ -104,7 +104,8 @@ static void shim_load_device(void)
         shim_refuse("cannot find out where libvgpu-shim.so lies", "");
     const char *slash = strrchr(self.dli_fname, '/');
     int folder = slash ? (int)(slash - self.dli_fname) : 1;
-    int length = snprintf(path, sizeof(path), "%.*s/%s", folder, slash ? self.dli_fname : ".", name);
+    int length =
+        snprintf(path, sizeof(path), "%.*s/%s", folder, slash ? self.dli_fname : ".", name);
     if (length < 0 || (size_t)length >= sizeof(path))
         shim_refuse("too long a path: ", self.dli_fname);
     if (!dlopen(path, RTLD_NOW | RTLD_GLOBAL))

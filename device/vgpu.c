@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 
 #include "hw/pci/msix.h"
-#include "hw/qdev-properties.h"
 #include "hw/qdev-properties-system.h"
+#include "hw/qdev-properties.h"
 #include "migration/vmstate.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
@@ -64,8 +64,8 @@ void vgpu_device_disconnected(struct vgpu_device *device)
         vgpu_device_respond(device, VGPU_DEVICE_AWAY, NULL, 0);
 }
 
-void vgpu_device_respond(struct vgpu_device *device, enum vgpu_device_error error,
-                         const void *data, uint32_t length)
+void vgpu_device_respond(struct vgpu_device *device, enum vgpu_device_error error, const void *data,
+                         uint32_t length)
 {
     struct vgpu_registers *registers = &device->registers;
 
@@ -224,9 +224,8 @@ static bool vgpu_device_create_doorbells(struct vgpu_device *device, Error **err
                              device->doorbells_made);
             break;
         }
-        memory_region_add_eventfd(&device->mmio,
-                                  VGPU_DOORBELL_OFFSET + 4 * device->doorbells_made, 4, false, 0,
-                                  doorbell);
+        memory_region_add_eventfd(&device->mmio, VGPU_DOORBELL_OFFSET + 4 * device->doorbells_made,
+                                  4, false, 0, doorbell);
     }
     memory_region_transaction_commit();
     return device->doorbells_made == device->channels;

@@ -7,9 +7,9 @@
 #ifndef VGPU_DEVICE_H
 #define VGPU_DEVICE_H
 
-#include "qemu/osdep.h"
 #include "chardev/char-fe.h"
 #include "hw/pci/pci.h"
+#include "qemu/osdep.h"
 #if __has_include("hw/pci/pci_device.h")
 #include "hw/pci/pci_device.h"
 #endif
@@ -95,8 +95,8 @@ struct vgpu_device {
 void vgpu_device_connected(struct vgpu_device *device, const struct vgpu_control_welcome *welcome);
 void vgpu_device_disconnected(struct vgpu_device *device);
 /** Completes the guest's mailbox exchange; `data` may be NULL when length is 0. */
-void vgpu_device_respond(struct vgpu_device *device, enum vgpu_device_error error,
-                         const void *data, uint32_t length);
+void vgpu_device_respond(struct vgpu_device *device, enum vgpu_device_error error, const void *data,
+                         uint32_t length);
 
 /** session.c. start() takes the chardev's events, stop() gives them back and hangs up. */
 void vgpu_session_start(struct vgpu_device *device);

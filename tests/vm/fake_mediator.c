@@ -65,7 +65,8 @@ static _Noreturn void broken(const char *format, ...)
             broken("line %d: not so: %s", __LINE__, #condition);                                   \
     } while (0)
 
-/** Reads exactly `size` bytes and what descriptors come with them; exits when the device is gone. */
+/** Reads exactly `size` bytes and what descriptors come with them; exits when the device is gone.
+ */
 static int receive(struct fake_mediator *mediator, void *bytes, size_t size, int *descriptors)
 {
     char control[CMSG_SPACE(sizeof(int) * 32)];
@@ -74,7 +75,9 @@ static int receive(struct fake_mediator *mediator, void *bytes, size_t size, int
 
     while (done < size) {
         struct iovec vector = {(char *)bytes + done, size - done};
-        struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control,
+        struct msghdr message = {.msg_iov = &vector,
+                                 .msg_iovlen = 1,
+                                 .msg_control = control,
                                  .msg_controllen = sizeof(control)};
         ssize_t got = recvmsg(mediator->connection, &message, MSG_CMSG_CLOEXEC);
 
@@ -115,7 +118,8 @@ static struct fake_message build(enum vgpu_control_op op, uint32_t length)
 {
     return (struct fake_message){.header = {.magic = VGPU_CONTROL_MAGIC,
                                             .version = VGPU_CONTROL_VERSION,
-                                            .op = (uint16_t)op, .length = length}};
+                                            .op = (uint16_t)op,
+                                            .length = length}};
 }
 
 static void send_message(struct fake_mediator *mediator, const struct fake_message *message)
@@ -137,8 +141,8 @@ static void respond(struct fake_mediator *mediator, uint32_t id, uint64_t value)
 static void identify(struct fake_mediator *mediator, uint32_t id)
 {
     struct fake_message message = build(VGPU_CONTROL_MAILBOX, sizeof(message.mailbox));
-    struct vgpu_mailbox_identity identity = {.vm_id = FAKE_VM_ID, .pool = FAKE_POOL,
-                                             .version = VGPU_PROTOCOL_VERSION};
+    struct vgpu_mailbox_identity identity = {
+        .vm_id = FAKE_VM_ID, .pool = FAKE_POOL, .version = VGPU_PROTOCOL_VERSION};
 
     memcpy(identity.vm, mediator->hello.vm, sizeof(identity.vm));
     message.mailbox.id = id;
@@ -151,8 +155,8 @@ static void send_welcome(struct fake_mediator *mediator)
 {
     struct fake_message message = build(VGPU_CONTROL_WELCOME, sizeof(message.welcome));
 
-    message.welcome = (struct vgpu_control_welcome){.vm_id = FAKE_VM_ID, .pool = FAKE_POOL,
-                                                    .priority = VGPU_PRIORITY_HIGH};
+    message.welcome = (struct vgpu_control_welcome){
+        .vm_id = FAKE_VM_ID, .pool = FAKE_POOL, .priority = VGPU_PRIORITY_HIGH};
     send_message(mediator, &message);
 }
 
@@ -320,8 +324,8 @@ static void take_window(struct fake_mediator *mediator, int window)
     REQUIRE(seals >= 0 && (seals & F_SEAL_SHRINK) && (seals & F_SEAL_GROW));
     REQUIRE(fstat(window, &status) == 0);
     REQUIRE((uint64_t)status.st_size == mediator->hello.window_size);
-    void *map = mmap(NULL, mediator->hello.window_size, PROT_READ | PROT_WRITE, MAP_SHARED, window,
-                     0);
+    void *map =
+        mmap(NULL, mediator->hello.window_size, PROT_READ | PROT_WRITE, MAP_SHARED, window, 0);
     REQUIRE(map != MAP_FAILED);
     mediator->window = map;
 
@@ -335,8 +339,8 @@ static void greet(struct fake_mediator *mediator)
 {
     struct fake_message message;
     int descriptors[VGPU_CONTROL_DESCRIPTORS_MAX];
-    int count = receive_message(mediator, &message, VGPU_CONTROL_HELLO, sizeof(message.hello),
-                                descriptors);
+    int count =
+        receive_message(mediator, &message, VGPU_CONTROL_HELLO, sizeof(message.hello), descriptors);
 
     REQUIRE(count == 1);
     mediator->hello = message.hello;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What the device's test asks of the fake mediator, as ops of its own in the mailbox. A request is a
- * struct fake_request, a response a struct fake_response.
+ * What the device's test asks of the fake mediator, as ops of its own in the mailbox. A request is
+ * a struct fake_request, a response a struct fake_response.
  */
 #ifndef VGPU_TESTS_FAKE_MEDIATOR_H
 #define VGPU_TESTS_FAKE_MEDIATOR_H
@@ -12,13 +12,13 @@
 #define FAKE_POOL  'C'
 
 enum fake_op {
-    FAKE_SUM = 1000,     /* answers the sum of the window's words [argument, argument + 1024) */
-    FAKE_STALL = 1001,   /* answers only when doorbell `argument` rings */
-    FAKE_RAISE = 1002,   /* raises interrupt `argument` and answers */
-    FAKE_DIE = 1003,     /* is killed without an answer; it is started again later */
-    FAKE_GARBAGE = 1004, /* answers with the kind `argument` of nonsense */
-    FAKE_FREEZE = 1005,  /* reads nothing for `argument` ms, then answers */
-    FAKE_REFUSE = 1006,  /* ends; the next mediator refuses the device once */
+    FAKE_SUM = 1000,      /* answers the sum of the window's words [argument, argument + 1024) */
+    FAKE_STALL = 1001,    /* answers only when doorbell `argument` rings */
+    FAKE_RAISE = 1002,    /* raises interrupt `argument` and answers */
+    FAKE_DIE = 1003,      /* is killed without an answer; it is started again later */
+    FAKE_GARBAGE = 1004,  /* answers with the kind `argument` of nonsense */
+    FAKE_FREEZE = 1005,   /* reads nothing for `argument` ms, then answers */
+    FAKE_REFUSE = 1006,   /* ends; the next mediator refuses the device once */
     FAKE_DESCRIBE = 1007, /* answers priority << 8 | pool as HELLO asked for them */
 };
 
