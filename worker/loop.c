@@ -69,13 +69,8 @@ int vgpu_loop_record(struct vgpu_worker *worker, const struct vgpu_call_header *
     int error = vgpu_replay(worker, header, payload, &result, answer);
     if (error == 0 && worker->garbage)
         error = -EPROTO;
-    if (error) {
-        const char *name = vgpu_call_name(header->call);
-        vgpu_log("garbage in the ring: call %u (%s), %u bytes of payload: %s", header->call,
-                 name ? name : "unknown", header->payload_bytes,
-                 worker->garbage ? worker->garbage : "malformed");
+    if (error)
         return error;
-    }
     __atomic_fetch_add(&page->calls_total, 1, __ATOMIC_RELAXED);
     __atomic_fetch_add(&page->calls[header->call], 1, __ATOMIC_RELAXED);
     if (header->flags & VGPU_CALL_WANTS_REPLY) {
@@ -154,6 +149,14 @@ static bool wait_for_work(struct loop *loop)
     return go_on;
 }
 
+static void log_garbage(const struct vgpu_worker *worker, const struct vgpu_call_header *header)
+{
+    const char *name = vgpu_call_name(header->call);
+    vgpu_log("garbage in the ring: call %u (%s), %u bytes of payload: %s", header->call,
+             name ? name : "unknown", header->payload_bytes,
+             worker->garbage ? worker->garbage : "malformed");
+}
+
 static enum vgpu_worker_exit run_channel(struct loop *loop)
 {
     struct vgpu_call_header header;
@@ -170,8 +173,10 @@ static enum vgpu_worker_exit run_channel(struct loop *loop)
                 return VGPU_WORKER_EXIT_OK;
             continue;
         }
-        if (vgpu_loop_record(loop->worker, &header, payload) < 0)
+        if (vgpu_loop_record(loop->worker, &header, payload) < 0) {
+            log_garbage(loop->worker, &header);
             return VGPU_WORKER_EXIT_PROTOCOL;
+        }
         loop->quiet = 0;
         loop->tidy = false;
         loop->records++;
