@@ -130,6 +130,21 @@ static void an_impossible_reply_length_is_bounded(void **state)
     assert_int_equal(bytes, VGPU_REPLY_PAYLOAD_MAX);
 }
 
+static void an_answer_of_long_ago_is_not_taken_for_the_new_one(void **state)
+{
+    struct fixture *f = *state;
+    struct vgpu_reply_slot *slots =
+        (void *)((char *)f->channel->header + VGPU_CHANNEL_REPLIES_OFFSET);
+    struct vgpu_result result;
+    for (uint32_t i = 0; i < 100; i++) {
+        /* as after 2^32 records */
+        slots[0].sequence = f->channel->sequence + 1;
+        slots[0].result.output[0] = 4711;
+        assert_int_equal(call(f->channel, i, CUDA_SUCCESS, &result), CUDA_SUCCESS);
+        assert_int_equal((uint32_t)result.output[0], i);
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------
  * Order
  */
@@ -252,6 +267,32 @@ static void sleep_long(struct vgpu_transport *transport, uint64_t nanoseconds)
         __atomic_add_fetch(&f->disorder, 1, __ATOMIC_RELAXED);
 }
 
+static void sleep_patiently(struct fixture *f, struct patient *patient)
+{
+    *patient = (struct patient){*f->channel->transport->operations, f};
+    patient->operations.sleep = sleep_long;
+    f->channel->transport->operations = &patient->operations;
+}
+
+/* Comes true before the worker can see that someone sleeps: no interrupt will tell. */
+static bool already_there(struct vgpu_channel *channel, void *argument)
+{
+    (void)argument;
+    return channel->header->guest_sleeps != 0;
+}
+
+static void what_comes_before_the_sleep_is_seen(void **state)
+{
+    struct fixture *f = *state;
+    const struct vgpu_transport_operations *before = f->channel->transport->operations;
+    struct patient patient;
+    sleep_patiently(f, &patient);
+    assert_int_equal(vgpu_channel_wait(f->channel, already_there, NULL, true), CUDA_SUCCESS);
+    f->channel->transport->operations = before;
+    assert_int_equal(f->disorder, 0);
+    assert_int_equal(f->channel->header->guest_sleeps, 0);
+}
+
 static bool echo_late(struct fake_mediator *fake, const struct vgpu_call_header *header,
                       const uint8_t *payload)
 {
@@ -275,11 +316,9 @@ static void *call_many(void *argument)
 static void no_sleeper_misses_its_interrupt(void **state)
 {
     struct fixture *f = *state;
-    struct vgpu_transport *transport = f->channel->transport;
-    const struct vgpu_transport_operations *before = transport->operations;
-    struct patient patient = {*before, f};
-    patient.operations.sleep = sleep_long;
-    transport->operations = &patient.operations;
+    const struct vgpu_transport_operations *before = f->channel->transport->operations;
+    struct patient patient;
+    sleep_patiently(f, &patient);
     f->fake.replay = echo_late;
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&f->threads[i], NULL, call_many, f), 0);
@@ -288,7 +327,7 @@ static void no_sleeper_misses_its_interrupt(void **state)
         pthread_join(f->threads[i], &wrong);
         assert_null(wrong);
     }
-    transport->operations = before;
+    f->channel->transport->operations = before;
     assert_int_equal(f->disorder, 0);
     assert_int_equal(f->channel->header->guest_sleeps, 0);
 }
@@ -487,8 +526,10 @@ int main(void)
         CHANNEL_TEST(a_call_returns_result_and_outputs),
         CHANNEL_TEST(reply_payloads_are_copied_up_to_the_capacity),
         CHANNEL_TEST(an_impossible_reply_length_is_bounded),
+        CHANNEL_TEST(an_answer_of_long_ago_is_not_taken_for_the_new_one),
         CHANNEL_TEST(records_of_eight_threads_keep_their_order),
         CHANNEL_TEST(a_full_ring_waits_for_the_worker),
+        CHANNEL_TEST(what_comes_before_the_sleep_is_seen),
         CHANNEL_TEST(no_sleeper_misses_its_interrupt),
         CHANNEL_TEST(fences_are_ones_own_until_given_back),
         CHANNEL_TEST(fences_compare_as_serial_numbers),
