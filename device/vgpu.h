@@ -7,9 +7,10 @@
 #ifndef VGPU_DEVICE_H
 #define VGPU_DEVICE_H
 
+#include "qemu/osdep.h" /* QEMU wants it before all others */
+
 #include "chardev/char-fe.h"
 #include "hw/pci/pci.h"
-#include "qemu/osdep.h"
 #if __has_include("hw/pci/pci_device.h")
 #include "hw/pci/pci_device.h"
 #endif
