@@ -277,8 +277,9 @@ static void sleep_patiently(struct fixture *f, struct patient *patient)
 /* Comes true before the worker can see that someone sleeps: no interrupt will tell. */
 static bool already_there(struct vgpu_channel *channel, void *argument)
 {
-    (void)argument;
-    return channel->header->guest_sleeps != 0;
+    bool *come = argument;
+    *come |= channel->header->guest_sleeps != 0;
+    return *come;
 }
 
 static void what_comes_before_the_sleep_is_seen(void **state)
@@ -286,8 +287,9 @@ static void what_comes_before_the_sleep_is_seen(void **state)
     struct fixture *f = *state;
     const struct vgpu_transport_operations *before = f->channel->transport->operations;
     struct patient patient;
+    bool come = false;
     sleep_patiently(f, &patient);
-    assert_int_equal(vgpu_channel_wait(f->channel, already_there, NULL, true), CUDA_SUCCESS);
+    assert_int_equal(vgpu_channel_wait(f->channel, already_there, &come, true), CUDA_SUCCESS);
     f->channel->transport->operations = before;
     assert_int_equal(f->disorder, 0);
     assert_int_equal(f->channel->header->guest_sleeps, 0);
