@@ -29,13 +29,15 @@ int vgpu_memory_allocate(struct vgpu_memory *memory, size_t size, uint64_t *addr
 /** Frees what vgpu_memory_allocate() returned; -EINVAL for any other address (double free too). */
 int vgpu_memory_free(struct vgpu_memory *memory, uint64_t address);
 
-/** Finds the allocation that holds `address`; -ENOENT when it is in none. Either output may be NULL. */
+/** Finds the allocation that holds `address`; -ENOENT when it is in none. Either output may be
+ * NULL. */
 int vgpu_memory_find(struct vgpu_memory *memory, uint64_t address, uint64_t *base, size_t *size);
 
 /** Bytes not allocated and bytes in all. */
 void vgpu_memory_info(struct vgpu_memory *memory, size_t *free_bytes, size_t *total_bytes);
 
-/** Lets kernels reach `size` bytes of host memory at its own address. The caller keeps it mapped. */
+/** Lets kernels reach `size` bytes of host memory at its own address. The caller keeps it mapped.
+ */
 int vgpu_memory_map_host(struct vgpu_memory *memory, uint64_t address, size_t size);
 int vgpu_memory_unmap_host(struct vgpu_memory *memory, uint64_t address);
 

@@ -88,15 +88,15 @@ struct vgpu_fault {
     uint32_t access_bytes;
     uint32_t block[3];
     uint32_t thread[3];
-    uint32_t line; /* of the PTX text */
+    uint32_t line;  /* of the PTX text */
     char text[160]; /* one line for a log: kernel, what, where */
 };
 
 /**
  * Runs a launch to its end on the engine's threads (one per processor) and the caller's.
- * Returns 0, or -EFAULT with *fault filled in (the first fault seen), or -EINVAL for a geometry that
- * no kernel may have (the driver checks limits before), or -ENOMEM.
- * May be called from several threads at once.
+ * Returns 0, or -EFAULT with *fault filled in (the first fault seen), or -EINVAL for a geometry
+ * that no kernel may have (the driver checks limits before), or -ENOMEM. May be called from several
+ * threads at once.
  */
 int vgpu_simt_run(const struct vgpu_launch *launch, struct vgpu_fault *fault);
 

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+/* Branches, calls, returns, barriers. */
+#include "soft/ptx/parser.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+#define NAMED(text) ptx_type_named((struct ptx_slice){text, sizeof(text) - 1})
+
+static void decode_bra(struct ptx_parser *p, struct ptx_statement *s)
+{
+    struct ptx_build b = ptx_begin_control(s, VGPU_CONTROL_BRANCH);
+
+    ptx_part(s, "uni");
+    if (!ptx_want(p, s, 1) || !ptx_all_parts(p, s))
+        return;
+    if (s->operands[0].kind != PTX_OPERAND_SYMBOL) {
+        ptx_unsupported(p, s, "a branch to what is not a label");
+        return;
+    }
+    ptx_fixup_add(p, s->operands[0].name, p->program->code_count, false);
+    ptx_push(p, &b);
+}
+
+static void decode_brx(struct ptx_parser *p, struct ptx_statement *s)
+{
+    struct ptx_build b = ptx_begin_control(s, VGPU_CONTROL_BRANCH_TABLE);
+    const struct ptx_symbol *targets;
+    uint32_t index;
+
+    ptx_part(s, "idx");
+    ptx_part(s, "uni");
+    if (!ptx_want(p, s, 2) || !ptx_all_parts(p, s))
+        return;
+    targets = s->operands[1].kind == PTX_OPERAND_SYMBOL ? s->operands[1].symbol : NULL;
+    if (targets == NULL || targets->kind != PTX_SYMBOL_TARGETS) {
+        ptx_unsupported(p, s, "a branch without .branchtargets before it");
+        return;
+    }
+    index = ptx_source(p, s, &s->operands[0], NAMED("u32"));
+    ptx_use(&b, VGPU_A, index);
+    b.inst.imm = (int64_t)((uint64_t)targets->count << 32 | targets->index);
+    ptx_push(p, &b);
+}
+
+/* ---- calls ---- */
+
+static struct ptx_operand *element(struct ptx_statement *s, const struct ptx_operand *list,
+                                   uint32_t i)
+{
+    return &s->elements[list->first + i];
+}
+
+/* The slot in the caller's frame that stands for one argument or return value. */
+static bool argument_slot(struct ptx_parser *p, struct ptx_statement *s,
+                          const struct ptx_operand *o, const struct vgpu_formal *formal,
+                          bool is_return, uint32_t *slot)
+{
+    const struct ptx_type *type;
+
+    if (o->kind == PTX_OPERAND_SYMBOL && o->symbol != NULL && o->symbol->kind == PTX_SYMBOL_LOCAL) {
+        if (o->symbol->size != formal->size)
+            ptx_fail(p, -EINVAL, s->line, "'%.*s' has another size than the parameter",
+                     (int)(o->name.length < 100 ? o->name.length : 100), o->name.start);
+        *slot = o->symbol->offset;
+        return true;
+    }
+    *slot = ptx_place(p, &p->local_bytes, formal->size, formal->align);
+    if (is_return && o->kind == PTX_OPERAND_SINK)
+        return true;
+    if (formal->size > 8 || (is_return && o->kind != PTX_OPERAND_REGISTER)) {
+        ptx_unsupported(p, s, "an argument of this form");
+        return false;
+    }
+    type = ptx_type_of(PTX_UNTYPED, formal->size * 8);
+    if (type == NULL)
+        ptx_unsupported(p, s, "an argument of this size");
+    else if (!is_return)
+        ptx_emit_slot(p, s, true,
+                      ptx_source(p, s, o,
+                                 o->kind == PTX_OPERAND_FLOAT || o->kind == PTX_OPERAND_DOUBLE
+                                     ? ptx_type_of(PTX_FLOATING, formal->size * 8)
+                                     : type),
+                      type, *slot);
+    return p->error == 0;
+}
+
+static bool fill_call(struct ptx_parser *p, struct ptx_statement *s, struct vgpu_call *call,
+                      const struct vgpu_function *shape, const struct ptx_operand *returns,
+                      const struct ptx_operand *arguments)
+{
+    uint32_t given_returns = returns == NULL ? 0 : returns->count;
+    uint32_t given = arguments == NULL ? 0 : arguments->count;
+
+    if (given_returns != shape->return_count || given != shape->formal_count) {
+        ptx_fail(p, -EINVAL, s->line, "a call of '%.100s' with another number of arguments",
+                 shape->name);
+        return false;
+    }
+    call->return_count = given_returns;
+    call->argument_count = given;
+    call->arguments = calloc(given_returns + given + 1, sizeof(*call->arguments));
+    if (call->arguments == NULL) {
+        ptx_fail(p, -ENOMEM, s->line, "out of memory");
+        return false;
+    }
+    for (uint32_t i = 0; i < given_returns + given; i++) {
+        bool is_return = i < given_returns;
+        const struct ptx_operand *o =
+            is_return ? element(s, returns, i) : element(s, arguments, i - given_returns);
+
+        if (!argument_slot(p, s, o, &shape->formals[i], is_return, &call->arguments[i].source))
+            return false;
+        call->arguments[i].target = shape->formals[i].offset;
+        call->arguments[i].size = shape->formals[i].size;
+    }
+    return true;
+}
+
+/* Return values that go to registers are fetched from their slots after the call. */
+static void fetch_returns(struct ptx_parser *p, struct ptx_statement *s,
+                          const struct vgpu_call *call, const struct ptx_operand *returns)
+{
+    for (uint32_t i = 0; i < call->return_count && p->error == 0; i++) {
+        const struct ptx_operand *o = element(s, returns, i);
+        const struct ptx_type *type = ptx_type_of(PTX_UNTYPED, call->arguments[i].size * 8);
+
+        if (o->kind == PTX_OPERAND_REGISTER)
+            ptx_emit_slot(p, s, false, ptx_destination(p, s, o, type), type,
+                          call->arguments[i].source);
+    }
+}
+
+static void decode_call(struct ptx_parser *p, struct ptx_statement *s)
+{
+    const struct ptx_operand *at = s->operands, *end = at + s->operand_count;
+    const struct ptx_operand *returns = NULL, *arguments = NULL, *callee;
+    const struct vgpu_function *shape = NULL;
+    struct ptx_build b = ptx_begin_control(s, VGPU_CONTROL_CALL);
+    struct vgpu_call call = {.callee = -1};
+
+    ptx_part(s, "uni");
+    if (!ptx_all_parts(p, s))
+        return;
+    if (at < end && at->kind == PTX_OPERAND_LIST)
+        returns = at++;
+    callee = at < end ? at++ : NULL;
+    if (at < end && at->kind == PTX_OPERAND_LIST)
+        arguments = at++;
+    if (callee != NULL && callee->kind == PTX_OPERAND_SYMBOL && callee->symbol != NULL &&
+        callee->symbol->kind == PTX_SYMBOL_FUNCTION) {
+        call.callee = (int32_t)callee->symbol->index;
+        shape = &p->program->functions[call.callee];
+        if (shape->entry)
+            shape = NULL;
+    } else if (callee != NULL && callee->kind == PTX_OPERAND_REGISTER && at < end &&
+               at->kind == PTX_OPERAND_SYMBOL && at->symbol != NULL &&
+               at->symbol->kind == PTX_SYMBOL_PROTOTYPE) {
+        shape = &p->program->functions[at->symbol->index];
+        ptx_use(&b, VGPU_A, ptx_source(p, s, callee, NAMED("b64")));
+        p->program->functions[p->function].indirect_calls = true;
+        at++;
+    }
+    if (shape == NULL || at != end) {
+        ptx_unsupported(p, s, "a call of this form, or of a function that is not declared");
+        return;
+    }
+    if (!ptx_grow(p, &p->program->calls, PTX_CALLS, p->program->call_count, sizeof(call)))
+        return;
+    b.inst.imm = p->program->call_count++;
+    if (fill_call(p, s, &call, shape, returns, arguments)) {
+        p->program->calls[b.inst.imm] = call;
+        ptx_push(p, &b);
+        fetch_returns(p, s, &call, returns);
+    } else {
+        p->program->calls[b.inst.imm] = call; /* freed with the program */
+    }
+}
+
+void ptx_emit_call_prologue(struct ptx_parser *p)
+{
+    struct ptx_statement s = {.line = p->token.line};
+
+    for (const struct ptx_formal *f = p->formals; f != NULL; f = f->next) {
+        if (f->is_register && !f->is_return)
+            ptx_emit_slot(p, &s, false, f->ref, f->declaration.type, f->offset);
+    }
+}
+
+void ptx_emit_return(struct ptx_parser *p, struct ptx_statement *s)
+{
+    bool entry = p->program->functions[p->function].entry;
+    struct ptx_build b = ptx_begin_control(s, entry ? VGPU_CONTROL_EXIT : VGPU_CONTROL_RETURN);
+
+    for (const struct ptx_formal *f = p->formals; f != NULL && !entry; f = f->next) {
+        if (f->is_register && f->is_return)
+            ptx_emit_slot(p, s, true, f->ref, f->declaration.type, f->offset);
+    }
+    ptx_push(p, &b);
+}
+
+static void decode_ret(struct ptx_parser *p, struct ptx_statement *s)
+{
+    ptx_part(s, "uni");
+    if (ptx_want(p, s, 0) && ptx_all_parts(p, s))
+        ptx_emit_return(p, s);
+}
+
+static void decode_end(struct ptx_parser *p, struct ptx_statement *s)
+{
+    struct ptx_build b = ptx_begin_control(s, ptx_slice_is(s->opcode, "exit") ? VGPU_CONTROL_EXIT
+                                                                              : VGPU_CONTROL_TRAP);
+
+    if (ptx_want(p, s, 0) && ptx_all_parts(p, s))
+        ptx_push(p, &b);
+}
+
+static void decode_sleep(struct ptx_parser *p, struct ptx_statement *s)
+{
+    struct ptx_build b = ptx_begin_control(s, VGPU_CONTROL_SLEEP);
+
+    ptx_part(s, "u32");
+    if (ptx_want(p, s, 1) && ptx_all_parts(p, s))
+        ptx_push(p, &b);
+}
+
+/* ---- barriers ---- */
+
+static void decode_warp_barrier(struct ptx_parser *p, struct ptx_statement *s)
+{
+    struct ptx_build b = ptx_begin_control(s, VGPU_CONTROL_WARP_SYNC);
+
+    ptx_part(s, "sync");
+    if (!ptx_want(p, s, 1) || !ptx_all_parts(p, s))
+        return;
+    ptx_use(&b, VGPU_F, ptx_source(p, s, &s->operands[0], NAMED("b32")));
+    ptx_push(p, &b);
+}
+
+/* bar.red.op.type d, a{, b}, {!}c */
+static void decode_barrier_reduction(struct ptx_parser *p, struct ptx_statement *s,
+                                     struct ptx_build b)
+{
+    bool negated, popc = ptx_part(s, "popc");
+    uint32_t n = s->operand_count, id, threads = 0;
+
+    b.inst.x = popc ? VGPU_BARRIER_POPC : ptx_part(s, "and") ? VGPU_BARRIER_AND : VGPU_BARRIER_OR;
+    if (b.inst.x == VGPU_BARRIER_OR && !ptx_part(s, "or"))
+        ptx_unsupported(p, s, "no reduction");
+    ptx_part(s, popc ? "u32" : "pred");
+    if (n != 3 && n != 4) {
+        ptx_unsupported(p, s, "these operands");
+        return;
+    }
+    if (!ptx_all_parts(p, s))
+        return;
+    id = ptx_source(p, s, &s->operands[1], NAMED("u32"));
+    if (n == 4)
+        threads = ptx_source(p, s, &s->operands[2], NAMED("u32"));
+    ptx_use(&b, VGPU_A, id);
+    if (n == 4)
+        ptx_use(&b, VGPU_B, threads);
+    ptx_use(&b, VGPU_C, ptx_predicate(p, s, &s->operands[n - 1], &negated));
+    b.inst.y = negated;
+    ptx_define(&b, VGPU_D,
+               ptx_destination(p, s, &s->operands[0], popc ? NAMED("u32") : NAMED("pred")));
+    ptx_push(p, &b);
+}
+
+static void decode_barrier(struct ptx_parser *p, struct ptx_statement *s)
+{
+    struct ptx_build b;
+    uint32_t id, threads = 0;
+
+    if (ptx_part(s, "warp")) {
+        decode_warp_barrier(p, s);
+        return;
+    }
+    ptx_part(s, "cta");
+    ptx_part(s, "aligned");
+    b = ptx_begin_control(s, VGPU_CONTROL_BARRIER);
+    if (ptx_part(s, "red")) {
+        decode_barrier_reduction(p, s, b);
+        return;
+    }
+    b.inst.x = ptx_part(s, "arrive") ? VGPU_BARRIER_ARRIVE : VGPU_BARRIER_SYNC;
+    ptx_part(s, "sync");
+    if (s->operand_count == 0 || s->operand_count > 2 ||
+        (b.inst.x == VGPU_BARRIER_ARRIVE && s->operand_count != 2)) {
+        ptx_unsupported(p, s, "these operands");
+        return;
+    }
+    if (!ptx_all_parts(p, s))
+        return;
+    id = ptx_source(p, s, &s->operands[0], NAMED("u32"));
+    if (s->operand_count == 2)
+        threads = ptx_source(p, s, &s->operands[1], NAMED("u32"));
+    ptx_use(&b, VGPU_A, id);
+    if (s->operand_count == 2)
+        ptx_use(&b, VGPU_B, threads);
+    ptx_push(p, &b);
+}
+
+static const struct ptx_opcode table[] = {
+    {"bra", decode_bra},         {"brx", decode_brx},         {"call", decode_call},
+    {"ret", decode_ret},         {"exit", decode_end},        {"trap", decode_end},
+    {"brkpt", decode_end},       {"nanosleep", decode_sleep}, {"bar", decode_barrier},
+    {"barrier", decode_barrier},
+};
+
+ptx_decoder ptx_decode_control(struct ptx_slice opcode)
+{
+    return ptx_decoder_in(table, COUNT(table), opcode);
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/* When the whole text is read: places for shared variables, rows in frames, sizes of stacks. */
+#include "soft/ptx/parser.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Local memory beyond what the call graph says, where it has cycles or calls through pointers. */
+#define PTX_RECURSION_BYTES 32768u
+
+uint32_t vgpu_row_bytes(uint32_t width)
+{
+    static const uint32_t bytes[VGPU_ROW_CLASSES] = {4, 2 * VGPU_LANES, 4 * VGPU_LANES,
+                                                     8 * VGPU_LANES};
+
+    return bytes[width];
+}
+
+/* The widest rows come first, so that every row is aligned to its own size, up to a cache line. */
+uint64_t vgpu_rows_base(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t width, uint32_t header)
+{
+    uint64_t base = header;
+
+    for (uint32_t w = VGPU_ROW_CLASSES; w > width + 1; w--)
+        base += (uint64_t)rows[w - 1] * vgpu_row_bytes(w - 1);
+    return base;
+}
+
+static uint64_t frame_size(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t header)
+{
+    uint64_t end = vgpu_rows_base(rows, 0, header) + (uint64_t)rows[0] * vgpu_row_bytes(0);
+
+    return (end + 63) & ~UINT64_C(63);
+}
+
+/* ---- constants ---- */
+
+/* Numbers the constants within their class; returns the offset of each. */
+static uint32_t *place_constants(struct ptx_parser *p)
+{
+    struct vgpu_program *program = p->program;
+    uint32_t *offsets = calloc(program->constant_count + 1, sizeof(*offsets));
+    uint32_t next[VGPU_ROW_CLASSES] = {0};
+
+    if (offsets == NULL) {
+        ptx_fail(p, -ENOMEM, p->token.line, "out of memory");
+        return NULL;
+    }
+    for (uint32_t i = 0; i < program->constant_count; i++)
+        program->constant_rows[program->constants[i].width]++;
+    if (frame_size(program->constant_rows, 0) > UINT32_MAX / 2)
+        ptx_fail(p, -ENOTSUP, p->token.line, "too many constants");
+    for (uint32_t i = 0; i < program->constant_count; i++) {
+        uint32_t w = program->constants[i].width;
+
+        offsets[i] = (uint32_t)(vgpu_rows_base(program->constant_rows, w, 0) +
+                                (uint64_t)next[w]++ * vgpu_row_bytes(w)) |
+                     1u;
+    }
+    return offsets;
+}
+
+/* ---- shared variables ---- */
+
+static bool has_calls(const struct vgpu_program *program, const struct vgpu_function *f)
+{
+    for (uint32_t i = 0; i < f->count; i++) {
+        if (program->code[f->start + i].control == VGPU_CONTROL_CALL)
+            return true;
+    }
+    return false;
+}
+
+/* Variables that device functions use have one place for all kernels; the others have a place in
+   each kernel that uses them, after those. */
+static void place_shared(struct ptx_parser *p)
+{
+    struct vgpu_program *program = p->program;
+    uint32_t common = 0, dynamic_align = 16, at = 0;
+
+    for (uint32_t i = 0; i < program->variable_count; i++) {
+        if (program->variables[i].dynamic && program->variables[i].align > dynamic_align)
+            dynamic_align = program->variables[i].align;
+    }
+    for (uint32_t i = 0; i < p->shared_count; i++) {
+        struct vgpu_variable *v = &program->variables[p->shared[i].variable];
+
+        if (program->functions[p->shared[i].function].entry || v->in_function)
+            continue;
+        v->in_function = true;
+        v->offset = ptx_place(p, &common, v->size, v->align);
+    }
+    for (uint32_t f = 0; f < program->function_count; f++) {
+        struct vgpu_function *function = &program->functions[f];
+        uint32_t first = at;
+        bool uses_common = function->entry && common > 0 && has_calls(program, function);
+
+        for (; at < p->shared_count && p->shared[at].function == f; at++)
+            uses_common |= program->variables[p->shared[at].variable].in_function;
+        function->shared_bytes = uses_common ? common : 0;
+        for (uint32_t i = first; i < at; i++) {
+            struct vgpu_variable *v = &program->variables[p->shared[i].variable];
+
+            if (!v->in_function && !v->placed) {
+                v->offset = ptx_place(p, &function->shared_bytes, v->size, v->align);
+                v->placed = true;
+            }
+            program->constants[p->shared[i].constant].value += v->offset;
+        }
+        for (uint32_t i = first; i < at; i++)
+            program->variables[p->shared[i].variable].placed = false;
+        function->dynamic_shared =
+            (function->shared_bytes + dynamic_align - 1) & ~(dynamic_align - 1);
+    }
+}
+
+static int by_function(const void *a, const void *b)
+{
+    uint32_t fa = ((const struct ptx_shared *)a)->function;
+    uint32_t fb = ((const struct ptx_shared *)b)->function;
+
+    return fa < fb ? -1 : fa > fb;
+}
+
+/* ---- frames ---- */
+
+static void place_frames(struct ptx_parser *p)
+{
+    struct vgpu_program *program = p->program;
+    uint32_t most[VGPU_ROW_CLASSES] = {0};
+
+    for (uint32_t i = 0; i < program->function_count; i++) {
+        const struct vgpu_function *f = &program->functions[i];
+
+        for (uint32_t w = 0; w < VGPU_ROW_CLASSES && !f->entry; w++)
+            most[w] = f->rows[w] > most[w] ? f->rows[w] : most[w];
+    }
+    for (uint32_t i = 0; i < program->function_count; i++) {
+        struct vgpu_function *f = &program->functions[i];
+
+        if (!f->entry)
+            memcpy(f->rows, most, sizeof(most));
+        if (frame_size(f->rows, VGPU_FRAME_HEADER) > UINT32_MAX / 4)
+            ptx_fail(p, -ENOTSUP, p->token.line, "'%.100s' has too many registers", f->name);
+        f->frame_bytes = (uint32_t)frame_size(f->rows, VGPU_FRAME_HEADER);
+    }
+    program->call_frame_bytes = (uint32_t)frame_size(most, VGPU_FRAME_HEADER);
+}
+
+static uint32_t resolve(const struct vgpu_function *f, const uint32_t *constants, uint32_t ref)
+{
+    uint32_t width = PTX_REF_WIDTH(ref);
+
+    if ((ref & PTX_REF_CONSTANT) != 0)
+        return constants[PTX_REF_INDEX(ref)];
+    if (width == VGPU_ROW_STACK)
+        return VGPU_FRAME_STACK;
+    return (uint32_t)vgpu_rows_base(f->rows, width, VGPU_FRAME_HEADER) +
+           PTX_REF_INDEX(ref) * vgpu_row_bytes(width);
+}
+
+static uint32_t own_stack(const struct vgpu_program *program, const struct vgpu_function *f)
+{
+    return (f->local_bytes + program->stack_align - 1) & ~(program->stack_align - 1);
+}
+
+static void resolve_code(struct ptx_parser *p, const struct vgpu_function *f,
+                         const uint32_t *constants)
+{
+    for (uint32_t i = f->start; i < f->start + f->count; i++) {
+        struct vgpu_inst *inst = &p->program->code[i];
+
+        for (uint32_t o = 0; o < VGPU_OPERANDS; o++) {
+            if ((p->info[i].rows >> o & 1) != 0)
+                inst->row[o] = resolve(f, constants, inst->row[o]);
+        }
+        if (inst->control == VGPU_CONTROL_CALL)
+            p->program->calls[inst->imm].caller_bytes = own_stack(p->program, f);
+        if (inst->guard != 0)
+            inst->guard = resolve(f, constants, inst->guard & ~PTX_REF_CONSTANT) |
+                          (inst->guard & PTX_REF_CONSTANT ? 1u : 0u);
+    }
+}
+
+/* ---- stacks ---- */
+
+struct visit {
+    uint32_t function, at;
+};
+
+enum { UNSEEN, OPEN, DONE };
+
+static void deepen(struct vgpu_function *f, uint32_t own, uint32_t callee)
+{
+    uint64_t sum = (uint64_t)own + callee;
+
+    if (sum > f->stack_bytes)
+        f->stack_bytes = sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
+}
+
+/* Depth first over the call graph without recursion: call chains are as long as the text likes. */
+static void measure_stack(struct ptx_parser *p, uint32_t root, uint8_t *state, struct visit *stack)
+{
+    struct vgpu_program *program = p->program;
+    uint32_t depth = 0;
+
+    if (state[root] != UNSEEN)
+        return;
+    stack[depth++] = (struct visit){root, 0};
+    state[root] = OPEN;
+    while (depth > 0) {
+        struct visit *v = &stack[depth - 1];
+        struct vgpu_function *f = &program->functions[v->function];
+        uint32_t own = own_stack(program, f);
+        const struct vgpu_inst *inst;
+        int32_t callee;
+
+        deepen(f, own, f->indirect_calls ? PTX_RECURSION_BYTES : 0);
+        while (v->at < f->count && program->code[f->start + v->at].control != VGPU_CONTROL_CALL)
+            v->at++;
+        if (v->at == f->count) {
+            state[v->function] = DONE;
+            depth--;
+            continue;
+        }
+        inst = &program->code[f->start + v->at];
+        callee = program->calls[inst->imm].callee;
+        if (callee >= 0 && !program->functions[callee].defined &&
+            program->functions[callee].builtin == VGPU_BUILTIN_NONE)
+            ptx_fail(p, -ENOTSUP, inst->line, "the function '%.100s' is not defined",
+                     program->functions[callee].name);
+        if (callee >= 0 && state[callee] == UNSEEN) {
+            state[callee] = OPEN;
+            stack[depth++] = (struct visit){(uint32_t)callee, 0};
+            continue; /* this call is looked at again when the callee is done */
+        }
+        if (callee >= 0)
+            deepen(f, own,
+                   state[callee] == OPEN ? PTX_RECURSION_BYTES
+                                         : program->functions[callee].stack_bytes);
+        v->at++;
+    }
+}
+
+static void measure_stacks(struct ptx_parser *p)
+{
+    uint32_t n = p->program->function_count;
+    uint8_t *state = calloc(n + 1, sizeof(*state));
+    struct visit *stack = calloc(n + 1, sizeof(*stack));
+
+    if (state == NULL || stack == NULL)
+        ptx_fail(p, -ENOMEM, p->token.line, "out of memory");
+    for (uint32_t i = 0; i < n && p->error == 0; i++)
+        measure_stack(p, i, state, stack);
+    free(state);
+    free(stack);
+}
+
+static void list_kernels(struct ptx_parser *p)
+{
+    struct vgpu_program *program = p->program;
+
+    program->kernels = calloc(program->function_count + 1, sizeof(*program->kernels));
+    if (program->kernels == NULL) {
+        ptx_fail(p, -ENOMEM, p->token.line, "out of memory");
+        return;
+    }
+    for (uint32_t i = 0; i < program->function_count; i++) {
+        if (program->functions[i].entry && program->functions[i].defined)
+            program->kernels[program->kernel_count++] = i;
+    }
+    for (uint32_t i = 0; i < program->variable_count; i++) {
+        if (program->variables[i].space == VGPU_SPACE_CONST)
+            program->constant_bytes += (uint32_t)program->variables[i].size;
+    }
+}
+
+void ptx_layout(struct ptx_parser *p)
+{
+    uint32_t *constants;
+
+    if (p->shared_count > 0)
+        qsort(p->shared, p->shared_count, sizeof(*p->shared), by_function);
+    place_shared(p);
+    place_frames(p);
+    constants = place_constants(p);
+    for (uint32_t i = 0; i < p->program->function_count && p->error == 0; i++)
+        resolve_code(p, &p->program->functions[i], constants);
+    free(constants);
+    if (p->error == 0)
+        measure_stacks(p);
+    list_kernels(p);
+}

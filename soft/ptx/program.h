@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Decoded PTX: what the front end (soft/ptx) makes and the interpreter (soft/simt) runs.
+ *
+ * A register is a row of 32 lanes. Rows live in a frame, one frame per call depth and warp; rows of
+ * one width are together, so that lanes of one warp that are in different functions at the same
+ * depth never share bytes. An operand is the byte offset of its row; offsets are even, and bit 0
+ * says that the row is in the image's constant rows instead of the frame.
+ */
+#ifndef VGPU_SOFT_PROGRAM_H
+#define VGPU_SOFT_PROGRAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VGPU_LANES     32
+#define VGPU_ALL_LANES UINT32_MAX
+
+struct vgpu_warp;
+struct vgpu_inst;
+
+/** Runs one instruction for the lanes in `mask`; 0, or non-zero when a fault is noted in the warp.
+ */
+typedef int (*vgpu_handler)(struct vgpu_warp *warp, const struct vgpu_inst *inst, uint32_t mask);
+
+enum vgpu_row_class {
+    VGPU_ROW_PREDICATE, /* one 32-bit mask */
+    VGPU_ROW_16,
+    VGPU_ROW_32,
+    VGPU_ROW_64,
+    VGPU_ROW_CLASSES,
+    VGPU_ROW_STACK = VGPU_ROW_CLASSES, /* frame header: start of the lane's local frame, 32 bits */
+};
+
+/* The head of every frame: per lane where to return to and where the local frame starts. */
+#define VGPU_FRAME_RETURN 0u
+#define VGPU_FRAME_STACK  128u
+#define VGPU_FRAME_HEADER 256u
+
+enum vgpu_operand { VGPU_D, VGPU_A, VGPU_B, VGPU_C, VGPU_E, VGPU_F, VGPU_OPERANDS };
+
+/** What the scheduler itself does; everything else is a handler. */
+enum vgpu_control {
+    VGPU_CONTROL_NONE,
+    VGPU_CONTROL_BRANCH,       /* imm: target */
+    VGPU_CONTROL_BRANCH_TABLE, /* A: index row, imm: first of x.. in program.targets, E-less */
+    VGPU_CONTROL_CALL,         /* imm: index in program.calls; A: address row if indirect */
+    VGPU_CONTROL_RETURN,
+    VGPU_CONTROL_EXIT,
+    VGPU_CONTROL_TRAP,
+    VGPU_CONTROL_BARRIER,    /* A: id row, B: thread count row or 0; x: enum vgpu_barrier_kind */
+    VGPU_CONTROL_WARP_SYNC,  /* F: member mask row */
+    VGPU_CONTROL_COLLECTIVE, /* handler that needs all lanes of the member mask row F */
+    VGPU_CONTROL_SLEEP,
+};
+
+enum vgpu_barrier_kind {
+    VGPU_BARRIER_SYNC,
+    VGPU_BARRIER_ARRIVE,
+    VGPU_BARRIER_POPC, /* D: result row, C: predicate row, y: predicate is negated */
+    VGPU_BARRIER_AND,
+    VGPU_BARRIER_OR,
+};
+
+struct vgpu_inst {
+    vgpu_handler run;
+    uint32_t guard; /* predicate row, bit 0: negated; 0: no guard */
+    uint32_t row[VGPU_OPERANDS];
+    uint32_t line;
+    int64_t imm;
+    uint8_t control; /* enum vgpu_control */
+    uint8_t x, y, z; /* meaning is the handler's: rounding, flags, space, count */
+};
+
+/* x of floating-point handlers: rounding. y: flags. */
+enum vgpu_rounding { VGPU_RN, VGPU_RZ, VGPU_RM, VGPU_RP };
+#define VGPU_FTZ  1u
+#define VGPU_SAT  2u
+#define VGPU_RELU 4u
+#define VGPU_NAN  8u
+
+enum vgpu_space {
+    VGPU_SPACE_GLOBAL, /* and .const: both are plain addresses */
+    VGPU_SPACE_GENERIC,
+    VGPU_SPACE_SHARED,
+    VGPU_SPACE_LOCAL,
+    VGPU_SPACE_PARAM,
+    VGPU_SPACE_CONST, /* of variables only */
+};
+
+/* z of memory instructions: bits of the address row and the order of the access. */
+#define VGPU_ADDRESS_32 1u /* the address row has 32-bit lanes */
+#define VGPU_ORDERED    2u /* volatile, relaxed, acquire, release: one lane, one access */
+
+/* Generic addresses of what is not global memory: bases no user address of a process has. */
+#define VGPU_WINDOW_SHARED   (UINT64_C(1) << 47)
+#define VGPU_WINDOW_LOCAL    (VGPU_WINDOW_SHARED + (UINT64_C(1) << 32))
+#define VGPU_WINDOW_PARAM    (VGPU_WINDOW_SHARED + (UINT64_C(2) << 32))
+#define VGPU_WINDOW_FUNCTION (VGPU_WINDOW_SHARED + (UINT64_C(3) << 32))
+#define VGPU_WINDOW_BYTES    (UINT64_C(1) << 32)
+#define VGPU_FUNCTION_STRIDE 16u
+
+/** A variable of module scope, or a .shared one of a function. */
+struct vgpu_variable {
+    char *name;
+    uint8_t space;    /* VGPU_SPACE_GLOBAL, _SHARED or _CONST */
+    bool dynamic;     /* .extern .shared: after the static shared variables of a launch */
+    bool external;    /* declared here, defined nowhere */
+    bool in_function; /* .shared and used by a .func: same offset in every kernel */
+    bool placed;      /* has an offset */
+    uint32_t align;
+    uint64_t size;
+    uint32_t offset; /* of .shared, in the block's shared memory */
+    uint8_t *bytes;  /* initial value of the first `byte_count` bytes; the rest is zero */
+    uint32_t byte_count;
+};
+
+/** Adds an address to an initial value. */
+struct vgpu_relocation {
+    uint32_t variable; /* in which */
+    uint32_t offset;   /* where */
+    uint8_t bytes;     /* how many are stored */
+    uint8_t shift;     /* how far the address is shifted right before */
+    bool is_function;  /* what `target` is an index of */
+    uint32_t target;
+    int64_t addend;
+};
+
+/** A row of the constant rows: `value`, plus the address of `variable` unless that is negative. */
+struct vgpu_constant {
+    uint64_t value;
+    int32_t variable;
+    uint8_t width; /* enum vgpu_row_class */
+};
+
+struct vgpu_formal {
+    uint32_t offset; /* in the local frame of the callee, or the parameter block of a kernel */
+    uint32_t size;
+    uint32_t align;
+};
+
+enum vgpu_builtin {
+    VGPU_BUILTIN_NONE,
+    VGPU_BUILTIN_PRINTF,
+    VGPU_BUILTIN_ASSERT,
+    VGPU_BUILTIN_MALLOC,
+    VGPU_BUILTIN_FREE,
+};
+
+struct vgpu_function {
+    char *name;
+    bool entry;
+    bool defined;
+    uint8_t builtin;
+    bool indirect_calls;
+    uint32_t start, count; /* in program.code */
+    uint32_t rows[VGPU_ROW_CLASSES];
+    uint32_t frame_bytes;
+    uint32_t local_bytes;                /* of its own local frame */
+    uint32_t stack_bytes;                /* of its frame and those of what it calls */
+    uint32_t return_count, formal_count; /* formals: return values first */
+    struct vgpu_formal *formals;
+    uint32_t *parameter_offset, *parameter_size; /* the formals of an entry once more */
+    uint32_t parameter_bytes;
+    uint32_t shared_bytes;
+    uint32_t dynamic_shared; /* where dynamic shared memory starts */
+    uint32_t max_threads;
+};
+
+struct vgpu_argument {
+    uint32_t source; /* offset in the local frame of the caller */
+    uint32_t target; /* offset in the local frame of the callee */
+    uint32_t size;
+};
+
+struct vgpu_call {
+    int32_t callee;        /* index in program.functions, negative if indirect */
+    uint32_t caller_bytes; /* of the caller's local frame, aligned */
+    uint32_t return_count, argument_count;
+    struct vgpu_argument *arguments; /* return values first */
+};
+
+struct vgpu_program {
+    struct vgpu_inst *code;
+    struct vgpu_function *functions;
+    struct vgpu_variable *variables;
+    struct vgpu_relocation *relocations;
+    struct vgpu_constant *constants;
+    struct vgpu_call *calls;
+    uint32_t *targets; /* of branch tables */
+    uint32_t *kernels; /* indices in functions */
+    uint32_t code_count, function_count, variable_count, relocation_count;
+    uint32_t constant_count, call_count, target_count, kernel_count;
+    uint32_t constant_rows[VGPU_ROW_CLASSES];
+    uint32_t call_frame_bytes; /* of every frame deeper than a kernel's */
+    uint32_t constant_bytes;
+    uint32_t stack_align; /* of local frames */
+    uint32_t ptx_version, target;
+};
+
+/** Bytes of a row, and where rows of a class start in a frame or in the constant rows. */
+uint32_t vgpu_row_bytes(uint32_t width);
+uint64_t vgpu_rows_base(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t width, uint32_t header);
+
+#endif

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+#include "soft/simt/block.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "soft/simt/memory_pages.h"
+
+/* Distance of lanes' local memories: odd in cache lines, so that they spread over the cache. */
+static uint32_t stride_of(uint32_t bytes)
+{
+    uint32_t lines = (bytes + 63) / 64;
+
+    return (lines | 1) * 64;
+}
+
+struct vgpu_runner {
+    struct vgpu_block block;
+    struct vgpu_grid *grid;
+    uint8_t *frames; /* of kernels: one for each warp that is under way */
+    size_t frames_size;
+    uint32_t frame_bytes;
+    uint8_t *free_frames[VGPU_MAX_WARPS];
+    uint32_t free_frame_count;
+    uint8_t *shared;
+    size_t shared_size;
+    uint8_t *local; /* of all warps */
+    size_t local_size;
+};
+
+static void drop_call_frames(struct vgpu_runner *r)
+{
+    for (uint32_t n = 0; n < VGPU_MAX_WARPS; n++) {
+        struct vgpu_warp *w = &r->block.warps[n];
+
+        for (uint32_t d = 1; d < w->frame_count; d++)
+            free(w->frames[d]);
+        w->frame_count = 1;
+    }
+    r->block.frame_memory = 0;
+}
+
+struct vgpu_runner *vgpu_runner_create(uint32_t worker, uint32_t worker_count)
+{
+    struct vgpu_runner *r = calloc(1, sizeof(*r));
+    bool good = r != NULL;
+
+    for (uint32_t n = 0; n < VGPU_MAX_WARPS && good; n++) {
+        struct vgpu_warp *w = &r->block.warps[n];
+
+        w->frame_capacity = 8;
+        w->frame_count = 1;
+        w->frames = calloc(w->frame_capacity, sizeof(*w->frames));
+        good = w->frames != NULL;
+    }
+    if (!good) {
+        vgpu_runner_destroy(r);
+        return NULL;
+    }
+    r->block.worker = worker;
+    r->block.worker_count = worker_count;
+    return r;
+}
+
+void vgpu_runner_destroy(struct vgpu_runner *r)
+{
+    if (r == NULL)
+        return;
+    drop_call_frames(r);
+    for (uint32_t n = 0; n < VGPU_MAX_WARPS; n++)
+        free(r->block.warps[n].frames);
+    free(r->frames);
+    free(r->shared);
+    if (r->local != NULL)
+        munmap(r->local, r->local_size);
+    free(r);
+}
+
+static bool provide(uint8_t **memory, size_t *size, size_t wanted)
+{
+    wanted = (wanted + 4095) & ~(size_t)4095;
+    if (wanted > *size) {
+        free(*memory);
+        *size = 0;
+        *memory = aligned_alloc(4096, wanted);
+        if (*memory == NULL)
+            return false;
+        *size = wanted;
+    }
+    /* Nothing of an earlier launch may be seen. */
+    memset(*memory, 0, wanted);
+    return true;
+}
+
+static bool provide_local(struct vgpu_runner *r, size_t wanted)
+{
+    if (r->local != NULL)
+        munmap(r->local, r->local_size);
+    r->local = NULL;
+    if (wanted == 0)
+        return true;
+    r->local = mmap(NULL, wanted, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (r->local == MAP_FAILED) {
+        r->local = NULL;
+        return false;
+    }
+    r->local_size = wanted;
+    return true;
+}
+
+int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
+{
+    const struct vgpu_launch *launch = grid->launch;
+    const struct vgpu_program *program = launch->image->program;
+    struct vgpu_block *b = &r->block;
+    uint32_t threads = launch->block[0] * launch->block[1] * launch->block[2];
+
+    r->grid = grid;
+    b->launch = launch;
+    b->program = program;
+    b->image = launch->image;
+    b->kernel = grid->kernel;
+    b->grid_id = grid->id;
+    b->pages = vgpu_memory_pages(launch->image->memory);
+    b->threads = threads;
+    b->warp_count = (threads + VGPU_LANES - 1) / VGPU_LANES;
+    b->shared_bytes = launch->dynamic_shared_bytes > 0
+                          ? grid->kernel->dynamic_shared + launch->dynamic_shared_bytes
+                          : grid->kernel->shared_bytes;
+    b->local_bytes = grid->kernel->stack_bytes;
+    b->local_stride = stride_of(b->local_bytes);
+    r->frame_bytes = grid->kernel->frame_bytes;
+    drop_call_frames(r);
+    if (!provide(&r->frames, &r->frames_size, (size_t)r->frame_bytes * b->warp_count) ||
+        !provide(&r->shared, &r->shared_size, (size_t)b->shared_bytes + 64) ||
+        !provide_local(
+            r, b->local_bytes == 0 ? 0 : (size_t)b->local_stride * VGPU_LANES * b->warp_count))
+        return -ENOMEM;
+    b->shared = r->shared;
+    for (uint32_t n = 0; n < b->warp_count; n++)
+        r->free_frames[n] = r->frames + (size_t)n * r->frame_bytes;
+    r->free_frame_count = b->warp_count;
+    return 0;
+}
+
+/* ---- one block ---- */
+
+static void set_thread_ids(struct vgpu_warp *w, const struct vgpu_launch *launch)
+{
+    uint32_t first = w->index * VGPU_LANES;
+    uint32_t x = first % launch->block[0], y = first / launch->block[0] % launch->block[1];
+    uint32_t z = first / launch->block[0] / launch->block[1];
+
+    for (unsigned l = 0; l < VGPU_LANES; l++) {
+        w->tid[0][l] = x;
+        w->tid[1][l] = y;
+        w->tid[2][l] = z;
+        if (++x == launch->block[0]) {
+            x = 0;
+            if (++y == launch->block[1]) {
+                y = 0;
+                z++;
+            }
+        }
+    }
+}
+
+/* A warp that ended leaves its frame to the next one, warm in the cache. */
+static void start_warp(struct vgpu_runner *r, struct vgpu_warp *w)
+{
+    struct vgpu_block *b = &r->block;
+    uint32_t *stack;
+
+    w->frames[0] = r->free_frames[--r->free_frame_count];
+    w->base[0] = w->frames[0];
+    w->base[1] = b->image->constant_rows;
+    w->local = r->local == NULL ? NULL : r->local + (size_t)w->index * VGPU_LANES * b->local_stride;
+    stack = (uint32_t *)(void *)(w->frames[0] + VGPU_FRAME_STACK);
+    memset(stack, 0, VGPU_LANES * sizeof(*stack));
+    set_thread_ids(w, b->launch);
+    w->started = true;
+}
+
+static void prepare_warp(struct vgpu_block *b, uint32_t index)
+{
+    struct vgpu_warp *w = &b->warps[index];
+    uint32_t lanes = b->threads - index * VGPU_LANES;
+
+    w->block = b;
+    w->index = index;
+    w->started = w->done = w->rotate = false;
+    w->clock = w->clock_seen = 0;
+    w->fault = VGPU_FAULT_NONE;
+    w->fault_text[0] = '\0';
+    w->alive = lanes >= VGPU_LANES ? VGPU_ALL_LANES : (UINT32_C(1) << lanes) - 1;
+    w->group_count = 1;
+    w->groups[0] = (struct vgpu_group){.mask = w->alive, .pc = b->kernel->start};
+}
+
+static const char *fault_name(enum vgpu_fault_kind kind)
+{
+    switch (kind) {
+    case VGPU_FAULT_ILLEGAL_ADDRESS:
+        return "illegal address";
+    case VGPU_FAULT_MISALIGNED_ADDRESS:
+        return "misaligned address";
+    case VGPU_FAULT_TRAP:
+        return "trap";
+    case VGPU_FAULT_ASSERT:
+        return "assertion failed";
+    case VGPU_FAULT_ILLEGAL_INSTRUCTION:
+        return "illegal instruction";
+    case VGPU_FAULT_STACK:
+        return "call stack exhausted";
+    case VGPU_FAULT_DEADLOCK:
+        return "deadlock: no thread can go on";
+    case VGPU_FAULT_CANCELLED:
+        return "cancelled";
+    default:
+        return "out of memory";
+    }
+}
+
+static int report(const struct vgpu_block *b, const struct vgpu_warp *w, enum vgpu_fault_kind kind,
+                  uint32_t lane, uint32_t pc, struct vgpu_fault *fault)
+{
+    char access[64] = "";
+
+    *fault = (struct vgpu_fault){
+        .kind = kind,
+        .block = {b->id[0], b->id[1], b->id[2]},
+        .thread = {w->tid[0][lane], w->tid[1][lane], w->tid[2][lane]},
+        .line = b->program->code[pc].line,
+    };
+    if (kind == VGPU_FAULT_ILLEGAL_ADDRESS || kind == VGPU_FAULT_MISALIGNED_ADDRESS) {
+        fault->address = w->fault_address;
+        fault->access_bytes = w->fault_bytes;
+        snprintf(access, sizeof(access), " 0x%llx (%u bytes)", (unsigned long long)w->fault_address,
+                 w->fault_bytes);
+    }
+    snprintf(fault->text, sizeof(fault->text),
+             "kernel %.48s: %.60s%s, block (%u,%u,%u), thread (%u,%u,%u), line %u", b->kernel->name,
+             w->fault_text[0] != '\0' ? w->fault_text : fault_name(kind), access, fault->block[0],
+             fault->block[1], fault->block[2], fault->thread[0], fault->thread[1], fault->thread[2],
+             fault->line);
+    return -EFAULT;
+}
+
+static bool cancelled(const struct vgpu_runner *r)
+{
+    const volatile int *cancel = r->grid->launch->cancel;
+
+    return (cancel != NULL && *cancel != 0) ||
+           atomic_load_explicit(&r->grid->stop, memory_order_relaxed) != 0;
+}
+
+/* Gives each warp its turn until all are done. */
+static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
+{
+    struct vgpu_block *b = &r->block;
+    uint32_t left = b->warp_count, pc = 0;
+    bool progress = true;
+
+    while (left > 0 && progress) {
+        progress = false;
+        for (uint32_t n = 0; n < b->warp_count; n++) {
+            struct vgpu_warp *w = &b->warps[n];
+            enum vgpu_turn turn;
+
+            if (w->done)
+                continue;
+            if (!w->started)
+                start_warp(r, w);
+            turn = vgpu_warp_run(w, &pc);
+            if (turn == VGPU_TURN_FAULT)
+                return report(b, w, w->fault, w->fault_lane, pc, fault);
+            progress |= turn != VGPU_TURN_BLOCKED || w->clock != w->clock_seen;
+            w->clock_seen = w->clock;
+            if (turn == VGPU_TURN_DONE) {
+                w->done = true;
+                left--;
+                r->free_frames[r->free_frame_count++] = w->frames[0];
+            }
+            if (turn == VGPU_TURN_SPENT && cancelled(r))
+                return report(b, w, VGPU_FAULT_CANCELLED, 0, pc, fault);
+        }
+    }
+    for (uint32_t n = 0; n < b->warp_count && left > 0; n++) {
+        const struct vgpu_warp *w = &b->warps[n];
+
+        if (!w->done)
+            return report(b, w, VGPU_FAULT_DEADLOCK, (uint32_t)__builtin_ctz(w->groups[0].mask),
+                          w->groups[0].pc, fault);
+    }
+    return 0;
+}
+
+int vgpu_runner_block(struct vgpu_runner *r, uint64_t index, struct vgpu_fault *fault)
+{
+    struct vgpu_block *b = &r->block;
+    const uint32_t *grid = b->launch->grid;
+    int error;
+
+    b->id[0] = (uint32_t)(index % grid[0]);
+    b->id[1] = (uint32_t)(index / grid[0] % grid[1]);
+    b->id[2] = (uint32_t)(index / grid[0] / grid[1]);
+    b->alive = b->threads;
+    memset(b->barriers, 0, sizeof(b->barriers));
+    for (uint32_t n = 0; n < b->warp_count; n++)
+        prepare_warp(b, n);
+    error = run_warps(r, fault);
+    if (error != 0) {
+        /* The warps that were under way keep no frames. */
+        for (uint32_t n = 0; n < b->warp_count; n++)
+            r->free_frames[n] = r->frames + (size_t)n * r->frame_bytes;
+        r->free_frame_count = b->warp_count;
+    }
+    return error;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Launches: a pool of host threads, one per processor, that take blocks of the oldest launch in
+ * ascending order. The thread that launches takes blocks too, and waits for those under way.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "soft/simt/block.h"
+
+struct job {
+    struct vgpu_grid grid;
+    struct job *next;
+    uint32_t working; /* pool threads in it; under the lock */
+    uint32_t wanted;  /* pool threads that may still join; under the lock */
+    struct vgpu_fault fault;
+    int error;
+};
+
+/* The one pool of the process. Threads start when they are first of use and stay. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t work; /* a job may want threads */
+    pthread_cond_t idle; /* a thread has left a job */
+    struct job *first;
+    struct vgpu_runner *spare; /* of launching threads */
+    uint32_t threads, processors;
+    uint64_t launches;
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
+          .work = PTHREAD_COND_INITIALIZER,
+          .idle = PTHREAD_COND_INITIALIZER};
+
+static void note_failure(struct job *job, int error, const struct vgpu_fault *fault)
+{
+    pthread_mutex_lock(&pool.lock);
+    if (job->error == 0) {
+        job->error = error;
+        if (fault != NULL)
+            job->fault = *fault;
+        /* The cause is out of other blocks' way now; they stop at their next turn. */
+        atomic_store_explicit(&job->grid.stop, 1, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static void run_blocks(struct job *job, struct vgpu_runner *runner)
+{
+    const struct vgpu_launch *launch = job->grid.launch;
+    struct vgpu_fault fault;
+    uint64_t index;
+    int error = vgpu_runner_begin(runner, &job->grid);
+
+    while (error == 0) {
+        if (atomic_load_explicit(&job->grid.stop, memory_order_relaxed) != 0)
+            return;
+        index = atomic_fetch_add_explicit(&job->grid.next, 1, memory_order_relaxed);
+        if (index >= job->grid.blocks)
+            return;
+        if (launch->cancel != NULL && *launch->cancel != 0) {
+            fault = (struct vgpu_fault){.kind = VGPU_FAULT_CANCELLED, .text = "cancelled"};
+            error = -EFAULT;
+        } else {
+            error = vgpu_runner_block(runner, index, &fault);
+        }
+    }
+    note_failure(job, error, error == -EFAULT ? &fault : NULL);
+}
+
+/* ---- pool threads ---- */
+
+static struct job *find_work(void)
+{
+    for (struct job *job = pool.first; job != NULL; job = job->next) {
+        if (job->wanted > 0)
+            return job;
+    }
+    return NULL;
+}
+
+static void *serve(void *argument)
+{
+    uint32_t number = (uint32_t)(uintptr_t)argument;
+    struct vgpu_runner *runner = vgpu_runner_create(number, pool.processors);
+
+    pthread_mutex_lock(&pool.lock);
+    while (runner != NULL) {
+        struct job *job = find_work();
+
+        if (job == NULL) {
+            pthread_cond_wait(&pool.work, &pool.lock);
+            continue;
+        }
+        job->wanted--;
+        job->working++;
+        pthread_mutex_unlock(&pool.lock);
+        run_blocks(job, runner);
+        pthread_mutex_lock(&pool.lock);
+        job->working--;
+        pthread_cond_broadcast(&pool.idle);
+    }
+    pool.threads--;
+    pthread_mutex_unlock(&pool.lock);
+    return NULL;
+}
+
+/* With the lock held: enough threads for `wanted` blocks at once, as far as processors go. */
+static void start_threads(uint32_t wanted)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    while (pool.threads < wanted) {
+        if (pthread_create(&thread, &attributes, serve, (void *)(uintptr_t)(pool.threads + 1)) != 0)
+            break;
+        pool.threads++;
+    }
+    pthread_attr_destroy(&attributes);
+}
+
+/* ---- launches ---- */
+
+static int check(const struct vgpu_launch *launch, uint64_t *blocks)
+{
+    const struct vgpu_program *program = launch->image->program;
+    uint64_t threads = 1;
+
+    *blocks = 1;
+    if (launch->kernel >= program->kernel_count)
+        return -EINVAL;
+    for (int n = 0; n < 3; n++) {
+        if (launch->block[n] == 0 || launch->block[n] > 1024 || launch->grid[n] == 0 ||
+            launch->grid[n] > (n == 0 ? INT32_MAX : UINT16_MAX))
+            return -EINVAL;
+        threads *= launch->block[n];
+        *blocks *= launch->grid[n];
+    }
+    if (threads > VGPU_MAX_WARPS * VGPU_LANES || launch->dynamic_shared_bytes > (1u << 20))
+        return -EINVAL;
+    if (launch->parameters == NULL &&
+        program->functions[program->kernels[launch->kernel]].parameter_bytes > 0)
+        return -EINVAL;
+    return 0;
+}
+
+static struct vgpu_runner *take_runner(void)
+{
+    struct vgpu_runner *runner;
+
+    pthread_mutex_lock(&pool.lock);
+    runner = pool.spare;
+    pool.spare = NULL;
+    pthread_mutex_unlock(&pool.lock);
+    return runner != NULL ? runner : vgpu_runner_create(0, pool.processors);
+}
+
+static void put_runner(struct vgpu_runner *runner)
+{
+    pthread_mutex_lock(&pool.lock);
+    if (pool.spare == NULL) {
+        pool.spare = runner;
+        runner = NULL;
+    }
+    pthread_mutex_unlock(&pool.lock);
+    vgpu_runner_destroy(runner);
+}
+
+static void publish(struct job *job)
+{
+    struct job **end = &pool.first;
+
+    pthread_mutex_lock(&pool.lock);
+    if (pool.processors == 0) {
+        long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+        pool.processors = n < 1 ? 1 : n > 1024 ? 1024 : (uint32_t)n;
+    }
+    job->grid.id = ++pool.launches;
+    /* The launching thread is one of them; a single block needs no other. */
+    job->wanted = pool.processors - 1;
+    if (job->grid.blocks - 1 < job->wanted)
+        job->wanted = (uint32_t)(job->grid.blocks - 1);
+    start_threads(job->wanted);
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = job;
+    if (job->wanted > 0)
+        pthread_cond_broadcast(&pool.work);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static void withdraw(struct job *job)
+{
+    struct job **link = &pool.first;
+
+    pthread_mutex_lock(&pool.lock);
+    job->wanted = 0;
+    while (job->working > 0)
+        pthread_cond_wait(&pool.idle, &pool.lock);
+    while (*link != job)
+        link = &(*link)->next;
+    *link = job->next;
+    pthread_mutex_unlock(&pool.lock);
+}
+
+int vgpu_simt_run(const struct vgpu_launch *launch, struct vgpu_fault *fault)
+{
+    struct job job = {.grid = {.launch = launch}};
+    const struct vgpu_program *program = launch->image->program;
+    struct vgpu_runner *runner;
+    int error = check(launch, &job.grid.blocks);
+
+    *fault = (struct vgpu_fault){0};
+    if (error != 0)
+        return error;
+    job.grid.kernel = &program->functions[program->kernels[launch->kernel]];
+    publish(&job);
+    runner = take_runner();
+    if (runner != NULL)
+        run_blocks(&job, runner);
+    else
+        note_failure(&job, -ENOMEM, NULL);
+    withdraw(&job);
+    if (runner != NULL)
+        put_runner(runner);
+    *fault = job.fault;
+    return job.error;
+}

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+#include "soft/simt/memory.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "soft/simt/memory_pages.h"
+
+#define PAGE_SIZE  ((size_t)1 << VGPU_PAGE_BITS)
+#define MAP_SIZE   ((size_t)1 << (VGPU_ADDRESS_BITS - VGPU_PAGE_BITS))
+#define SMALL_UNIT ((size_t)512)
+
+/* A range of the arena, used or free. Ranges cover the arena without gaps, in order. */
+struct range {
+    struct range *previous, *next;           /* by address */
+    struct range *previous_free, *next_free; /* in the list of free ranges */
+    uint64_t start;
+    size_t size;
+    size_t wanted; /* what was asked for; 0: free */
+};
+
+struct host_range {
+    uint64_t start;
+    size_t size;
+};
+
+struct vgpu_memory {
+    pthread_mutex_t lock;
+    uint8_t *arena;
+    size_t size, free_bytes;
+    uint8_t *pages;
+    struct range *first, *first_free;
+    struct range **used; /* sorted by address */
+    size_t used_count, used_capacity;
+    struct host_range *hosts;
+    size_t host_count, host_capacity;
+};
+
+static void *reserve(size_t size)
+{
+    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
+
+    if (at == MAP_FAILED)
+        return NULL;
+    /* Sparse: a core file with all of it would be of no use to anybody. */
+    madvise(at, size, MADV_DONTDUMP);
+    return at;
+}
+
+static void free_list_add(struct vgpu_memory *m, struct range *r)
+{
+    r->previous_free = NULL;
+    r->next_free = m->first_free;
+    if (m->first_free != NULL)
+        m->first_free->previous_free = r;
+    m->first_free = r;
+}
+
+static void free_list_remove(struct vgpu_memory *m, struct range *r)
+{
+    if (r->previous_free != NULL)
+        r->previous_free->next_free = r->next_free;
+    else
+        m->first_free = r->next_free;
+    if (r->next_free != NULL)
+        r->next_free->previous_free = r->previous_free;
+}
+
+int vgpu_memory_create(size_t size, struct vgpu_memory **out)
+{
+    struct vgpu_memory *m;
+
+    if (size == 0 || __builtin_add_overflow(size, PAGE_SIZE - 1, &size))
+        return -EINVAL;
+    size &= ~(PAGE_SIZE - 1);
+    m = calloc(1, sizeof(*m));
+    if (m == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&m->lock, NULL);
+    m->size = m->free_bytes = size;
+    m->arena = reserve(size);
+    m->pages = reserve(MAP_SIZE);
+    m->first = calloc(1, sizeof(*m->first));
+    if (m->arena == NULL || m->pages == NULL || m->first == NULL) {
+        vgpu_memory_destroy(m);
+        return -ENOMEM;
+    }
+    m->first->start = (uint64_t)(uintptr_t)m->arena;
+    m->first->size = size;
+    free_list_add(m, m->first);
+    *out = m;
+    return 0;
+}
+
+void vgpu_memory_destroy(struct vgpu_memory *m)
+{
+    if (m == NULL)
+        return;
+    if (m->arena != NULL)
+        munmap(m->arena, m->size);
+    if (m->pages != NULL)
+        munmap(m->pages, MAP_SIZE);
+    while (m->first != NULL) {
+        struct range *next = m->first->next;
+
+        free(m->first);
+        m->first = next;
+    }
+    free(m->used);
+    free(m->hosts);
+    pthread_mutex_destroy(&m->lock);
+    free(m);
+}
+
+const uint8_t *vgpu_memory_pages(const struct vgpu_memory *m)
+{
+    return m->pages;
+}
+
+/* ---- validity of pages ---- */
+
+static bool pages_add(struct vgpu_memory *m, uint64_t start, size_t size)
+{
+    uint64_t first = start >> VGPU_PAGE_BITS, last = (start + size - 1) >> VGPU_PAGE_BITS;
+
+    for (uint64_t page = first; page <= last; page++) {
+        if (m->pages[page] == UINT8_MAX)
+            return false;
+    }
+    for (uint64_t page = first; page <= last; page++)
+        __atomic_store_n(&m->pages[page], (uint8_t)(m->pages[page] + 1), __ATOMIC_RELAXED);
+    return true;
+}
+
+static void pages_remove(struct vgpu_memory *m, uint64_t start, size_t size)
+{
+    uint64_t first = start >> VGPU_PAGE_BITS, last = (start + size - 1) >> VGPU_PAGE_BITS;
+
+    for (uint64_t page = first; page <= last; page++)
+        __atomic_store_n(&m->pages[page], (uint8_t)(m->pages[page] - 1), __ATOMIC_RELAXED);
+}
+
+bool vgpu_memory_accessible(const struct vgpu_memory *m, uint64_t address, size_t size)
+{
+    uint64_t last;
+
+    if (size == 0)
+        return true;
+    if (__builtin_add_overflow(address, size - 1, &last) || last >> VGPU_ADDRESS_BITS != 0)
+        return false;
+    for (uint64_t page = address >> VGPU_PAGE_BITS; page <= last >> VGPU_PAGE_BITS; page++) {
+        if (__atomic_load_n(&m->pages[page], __ATOMIC_RELAXED) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* ---- allocations ---- */
+
+/* Index of the first used range that starts after `address`. */
+static size_t used_after(const struct vgpu_memory *m, uint64_t address)
+{
+    size_t low = 0, high = m->used_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (m->used[middle]->start <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool used_insert(struct vgpu_memory *m, struct range *r)
+{
+    size_t at;
+
+    if (m->used_count == m->used_capacity) {
+        size_t capacity = m->used_capacity == 0 ? 64 : m->used_capacity * 2;
+        struct range **grown = reallocarray(m->used, capacity, sizeof(*grown));
+
+        if (grown == NULL)
+            return false;
+        m->used = grown;
+        m->used_capacity = capacity;
+    }
+    at = used_after(m, r->start);
+    memmove(&m->used[at + 1], &m->used[at], (m->used_count - at) * sizeof(*m->used));
+    m->used[at] = r;
+    m->used_count++;
+    return true;
+}
+
+/* Splits `r` so that it ends at `size`; what is left becomes a free range. */
+static bool split(struct vgpu_memory *m, struct range *r, size_t size)
+{
+    struct range *rest;
+
+    if (r->size == size)
+        return true;
+    rest = calloc(1, sizeof(*rest));
+    if (rest == NULL)
+        return false;
+    rest->start = r->start + size;
+    rest->size = r->size - size;
+    rest->previous = r;
+    rest->next = r->next;
+    if (r->next != NULL)
+        r->next->previous = rest;
+    r->next = rest;
+    r->size = size;
+    free_list_add(m, rest);
+    return true;
+}
+
+static struct range *find_room(struct vgpu_memory *m, size_t size, uint64_t *start)
+{
+    /* From a page up, whole pages: then a page is either all one allocation's or free. */
+    size_t align = size >= PAGE_SIZE ? PAGE_SIZE : SMALL_UNIT;
+
+    for (struct range *r = m->first_free; r != NULL; r = r->next_free) {
+        uint64_t at = (r->start + align - 1) & ~(uint64_t)(align - 1);
+
+        if (at - r->start <= r->size && size <= r->size - (at - r->start)) {
+            *start = at;
+            return r;
+        }
+    }
+    return NULL;
+}
+
+static int allocate(struct vgpu_memory *m, size_t wanted, size_t size, uint64_t *address)
+{
+    uint64_t start;
+    struct range *r = find_room(m, size, &start);
+
+    if (r == NULL)
+        return -ENOMEM;
+    if (start != r->start) {
+        if (!split(m, r, start - r->start))
+            return -ENOMEM;
+        r = r->next;
+    }
+    if (!split(m, r, size) || !used_insert(m, r))
+        return -ENOMEM;
+    if (!pages_add(m, start, size)) {
+        size_t at = used_after(m, start) - 1;
+
+        memmove(&m->used[at], &m->used[at + 1], (m->used_count - at - 1) * sizeof(*m->used));
+        m->used_count--;
+        return -ENOMEM;
+    }
+    free_list_remove(m, r);
+    r->wanted = wanted;
+    m->free_bytes -= size;
+    *address = start;
+    return 0;
+}
+
+int vgpu_memory_allocate(struct vgpu_memory *m, size_t wanted, uint64_t *address)
+{
+    size_t unit = wanted >= PAGE_SIZE ? PAGE_SIZE : SMALL_UNIT, size;
+    int error;
+
+    if (wanted == 0)
+        return -EINVAL;
+    if (__builtin_add_overflow(wanted, unit - 1, &size))
+        return -ENOMEM;
+    size &= ~(unit - 1);
+    pthread_mutex_lock(&m->lock);
+    error = allocate(m, wanted, size, address);
+    pthread_mutex_unlock(&m->lock);
+    return error;
+}
+
+/* Pages go back to the system, and are zero when they come again; small ranges are wiped. */
+static void wipe(uint64_t start, size_t size)
+{
+    if (size >= PAGE_SIZE && madvise((void *)(uintptr_t)start, size, MADV_DONTNEED) == 0)
+        return;
+    memset((void *)(uintptr_t)start, 0, size);
+}
+
+static void merge_with_next(struct vgpu_memory *m, struct range *r)
+{
+    struct range *next = r->next;
+
+    free_list_remove(m, next);
+    r->size += next->size;
+    r->next = next->next;
+    if (next->next != NULL)
+        next->next->previous = r;
+    free(next);
+}
+
+int vgpu_memory_free(struct vgpu_memory *m, uint64_t address)
+{
+    struct range *r;
+    size_t at;
+
+    pthread_mutex_lock(&m->lock);
+    at = used_after(m, address);
+    if (at == 0 || m->used[at - 1]->start != address) {
+        pthread_mutex_unlock(&m->lock);
+        return -EINVAL;
+    }
+    r = m->used[--at];
+    memmove(&m->used[at], &m->used[at + 1], (m->used_count - at - 1) * sizeof(*m->used));
+    m->used_count--;
+    pages_remove(m, r->start, r->size);
+    wipe(r->start, r->size);
+    m->free_bytes += r->size;
+    r->wanted = 0;
+    free_list_add(m, r);
+    if (r->next != NULL && r->next->wanted == 0)
+        merge_with_next(m, r);
+    if (r->previous != NULL && r->previous->wanted == 0)
+        merge_with_next(m, r->previous);
+    pthread_mutex_unlock(&m->lock);
+    return 0;
+}
+
+int vgpu_memory_find(struct vgpu_memory *m, uint64_t address, uint64_t *base, size_t *size)
+{
+    const struct range *r;
+    size_t at;
+    int error = -ENOENT;
+
+    pthread_mutex_lock(&m->lock);
+    at = used_after(m, address);
+    if (at > 0) {
+        r = m->used[at - 1];
+        if (address - r->start < r->wanted) {
+            if (base != NULL)
+                *base = r->start;
+            if (size != NULL)
+                *size = r->wanted;
+            error = 0;
+        }
+    }
+    pthread_mutex_unlock(&m->lock);
+    return error;
+}
+
+void vgpu_memory_info(struct vgpu_memory *m, size_t *free_bytes, size_t *total_bytes)
+{
+    pthread_mutex_lock(&m->lock);
+    *free_bytes = m->free_bytes;
+    *total_bytes = m->size;
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* ---- host ranges ---- */
+
+static int map_host(struct vgpu_memory *m, uint64_t address, size_t size)
+{
+    for (size_t i = 0; i < m->host_count; i++) {
+        if (m->hosts[i].start == address)
+            return -EEXIST;
+    }
+    if (m->host_count == m->host_capacity) {
+        size_t capacity = m->host_capacity == 0 ? 16 : m->host_capacity * 2;
+        struct host_range *grown = reallocarray(m->hosts, capacity, sizeof(*grown));
+
+        if (grown == NULL)
+            return -ENOMEM;
+        m->hosts = grown;
+        m->host_capacity = capacity;
+    }
+    if (!pages_add(m, address, size))
+        return -ENOMEM;
+    m->hosts[m->host_count++] = (struct host_range){address, size};
+    return 0;
+}
+
+int vgpu_memory_map_host(struct vgpu_memory *m, uint64_t address, size_t size)
+{
+    uint64_t last;
+    int error;
+
+    if (address == 0 || size == 0 || __builtin_add_overflow(address, size - 1, &last) ||
+        last >> VGPU_ADDRESS_BITS != 0)
+        return -EINVAL;
+    pthread_mutex_lock(&m->lock);
+    error = map_host(m, address, size);
+    pthread_mutex_unlock(&m->lock);
+    return error;
+}
+
+int vgpu_memory_unmap_host(struct vgpu_memory *m, uint64_t address)
+{
+    int error = -EINVAL;
+
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < m->host_count && error != 0; i++) {
+        if (m->hosts[i].start != address)
+            continue;
+        pages_remove(m, address, m->hosts[i].size);
+        m->hosts[i] = m->hosts[--m->host_count];
+        error = 0;
+    }
+    pthread_mutex_unlock(&m->lock);
+    return error;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/** What the interpreter needs of a vgpu_memory beyond its public interface. */
+#ifndef VGPU_SOFT_MEMORY_PAGES_H
+#define VGPU_SOFT_MEMORY_PAGES_H
+
+#include "soft/simt/memory.h"
+
+#define VGPU_PAGE_BITS    12
+#define VGPU_ADDRESS_BITS 47
+
+/**
+ * One byte for each page of the user address space, sparse: how many allocations and mapped ranges
+ * are on that page. Read without a lock by kernels; lives as long as the memory.
+ */
+const uint8_t *vgpu_memory_pages(const struct vgpu_memory *memory);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#include "soft/simt/ops.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "soft/simt/lanes.h"
+
+#define FAMILIES(X)                                                                                \
+    X(integer) X(bits) X(select) X(float) X(half) X(convert) X(memory) X(atomic) X(warp)
+
+#define DECLARE(family)                                                                            \
+    extern const struct vgpu_op vgpu_ops_##family##_baseline[];                                    \
+    extern const struct vgpu_op vgpu_ops_##family##_v3[];                                          \
+    extern const struct vgpu_op vgpu_ops_##family##_v4[];
+FAMILIES(DECLARE)
+
+#define BASELINE(family) vgpu_ops_##family##_baseline,
+#define V3(family)       vgpu_ops_##family##_v3,
+#define V4(family)       vgpu_ops_##family##_v4,
+
+static const struct vgpu_op *const baseline[] = {FAMILIES(BASELINE) NULL};
+static const struct vgpu_op *const v3[] = {FAMILIES(V3) NULL};
+static const struct vgpu_op *const v4[] = {FAMILIES(V4) NULL};
+
+/* Names to handlers, for the processor this runs on: made once, read only after that. */
+#define SLOTS 4096u
+static const struct vgpu_op *slots[SLOTS];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static uint32_t slot_of(const char *name)
+{
+    uint32_t h = 2166136261u;
+
+    for (; *name != '\0'; name++)
+        h = (h ^ (unsigned char)*name) * 16777619u;
+    return (h ^ h >> 16) & (SLOTS - 1);
+}
+
+static void fill_slots(void)
+{
+    const struct vgpu_op *const *families = baseline;
+
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c"))
+        families = v3;
+    if (families == v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+        families = v4;
+    for (; *families != NULL; families++) {
+        for (const struct vgpu_op *op = *families; op->name != NULL; op++) {
+            uint32_t at = slot_of(op->name);
+
+            while (slots[at] != NULL)
+                at = (at + 1) & (SLOTS - 1);
+            slots[at] = op;
+        }
+    }
+}
+
+vgpu_handler vgpu_ops_find(const char *name)
+{
+    uint32_t at = slot_of(name);
+
+    pthread_once(&once, fill_slots);
+    for (; slots[at] != NULL; at = (at + 1) & (SLOTS - 1)) {
+        if (strcmp(slots[at]->name, name) == 0)
+            return slots[at]->run;
+    }
+    return NULL;
+}

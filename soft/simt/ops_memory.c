@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* Loads and stores. x: space, y: elements per lane, z: flags of the address. */
+#include "soft/simt/access.h"
+
+static const uint8_t element_rows[4] = {VGPU_D, VGPU_B, VGPU_C, VGPU_E};
+
+/* Lanes go to memory one by one with single accesses, so that no other thread sees half a value. */
+#define DEFINE_LOAD(name, R, T)                                                                    \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        uint8_t *at[VGPU_LANES];                                                                   \
+        uint32_t offset[VGPU_LANES];                                                               \
+        const uint8_t *row = access_row(w, i, m, sizeof(T));                                       \
+        if (row != NULL) {                                                                         \
+            R *d = ROW(R, VGPU_D);                                                                 \
+            const T *from = (const T *)row;                                                        \
+            LANE_LOOP d[l] = (R)from[l];                                                           \
+            return 0;                                                                              \
+        }                                                                                          \
+        if (access_shared(w, i, m, sizeof(T), offset)) {                                           \
+            R *d = ROW(R, VGPU_D);                                                                 \
+            const uint8_t *shared = w->block->shared;                                              \
+            LANE_LOOP d[l] = (R) * (const T *)(shared + offset[l]);                                \
+            return 0;                                                                              \
+        }                                                                                          \
+        if (access_lanes(w, i, m, (uint32_t)sizeof(T) * i->y, (uint32_t)sizeof(T) * i->y, at) !=   \
+            0)                                                                                     \
+            return -1;                                                                             \
+        if (i->z & VGPU_ORDERED)                                                                   \
+            w->budget -= 16;                                                                       \
+        for (unsigned e = 0; e < i->y; e++) {                                                      \
+            R *d = ROW(R, element_rows[e]);                                                        \
+            for (unsigned l = 0; l < VGPU_LANES; l++) {                                            \
+                if (LANE_ON(m, l))                                                                 \
+                    d[l] = (R)__atomic_load_n((const T *)at[l] + e, __ATOMIC_ACQUIRE);             \
+            }                                                                                      \
+        }                                                                                          \
+        return 0;                                                                                  \
+    }
+
+#define DEFINE_STORE(name, R, T)                                                                   \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        uint8_t *at[VGPU_LANES], *row = access_row(w, i, m, sizeof(T));                            \
+        if (row != NULL) {                                                                         \
+            const R *from = ROW(R, VGPU_D);                                                        \
+            T *to = (T *)row;                                                                      \
+            LANE_LOOP to[l] = (T)from[l];                                                          \
+            return 0;                                                                              \
+        }                                                                                          \
+        if (access_lanes(w, i, m, (uint32_t)sizeof(T) * i->y, (uint32_t)sizeof(T) * i->y, at) !=   \
+            0)                                                                                     \
+            return -1;                                                                             \
+        for (unsigned e = 0; e < i->y; e++) {                                                      \
+            const R *from = ROW(R, element_rows[e]);                                               \
+            for (unsigned l = 0; l < VGPU_LANES; l++) {                                            \
+                if (LANE_ON(m, l))                                                                 \
+                    __atomic_store_n((T *)at[l] + e, (T)from[l], __ATOMIC_RELEASE);                \
+            }                                                                                      \
+        }                                                                                          \
+        return 0;                                                                                  \
+    }
+
+/* A kernel's parameter by name: imm was checked when the text was read. */
+#define DEFINE_PARAMETER(name, R, T)                                                               \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        R *d = ROW(R, VGPU_D), value;                                                              \
+        T from;                                                                                    \
+        memcpy(&from, (const uint8_t *)w->block->launch->parameters + i->imm, sizeof(from));       \
+        value = (R)from;                                                                           \
+        STORE_LANES(d, m, value);                                                                  \
+        return 0;                                                                                  \
+    }
+
+/* clang-format off */
+#define FROM_MEMORY(X, P)                                                                          \
+    X(P##_u8_16, uint16_t, uint8_t) X(P##_u8_32, uint32_t, uint8_t) X(P##_u8_64, uint64_t, uint8_t)\
+    X(P##_s8_16, uint16_t, int8_t) X(P##_s8_32, uint32_t, int8_t) X(P##_s8_64, uint64_t, int8_t)   \
+    X(P##_u16_16, uint16_t, uint16_t) X(P##_u16_32, uint32_t, uint16_t)                            \
+    X(P##_u16_64, uint64_t, uint16_t)                                                              \
+    X(P##_s16_32, uint32_t, int16_t) X(P##_s16_64, uint64_t, int16_t)                              \
+    X(P##_u32_32, uint32_t, uint32_t) X(P##_u32_64, uint64_t, uint32_t)                            \
+    X(P##_s32_64, uint64_t, int32_t) X(P##_u64_64, uint64_t, uint64_t)
+#define TO_MEMORY(X)                                                                               \
+    X(st_b8_16, uint16_t, uint8_t) X(st_b8_32, uint32_t, uint8_t) X(st_b8_64, uint64_t, uint8_t)   \
+    X(st_b16_16, uint16_t, uint16_t) X(st_b16_32, uint32_t, uint16_t)                              \
+    X(st_b16_64, uint64_t, uint16_t) X(st_b32_32, uint32_t, uint32_t)                              \
+    X(st_b32_64, uint64_t, uint32_t) X(st_b64_64, uint64_t, uint64_t)
+/* clang-format on */
+
+FROM_MEMORY(DEFINE_LOAD, ld)
+FROM_MEMORY(DEFINE_PARAMETER, ldp)
+TO_MEMORY(DEFINE_STORE)
+
+HANDLER(isspacep)
+{
+    const uint64_t *a = ROW(uint64_t, VGPU_A);
+    uint64_t window = i->x == VGPU_SPACE_SHARED  ? VGPU_WINDOW_SHARED
+                      : i->x == VGPU_SPACE_LOCAL ? VGPU_WINDOW_LOCAL
+                      : i->x == VGPU_SPACE_PARAM ? VGPU_WINDOW_PARAM
+                                                 : 0;
+    uint32_t test = i->x == VGPU_SPACE_CONST ? 0
+                    : window == 0            ? COLLECT_LANES(a[l] < VGPU_WINDOW_SHARED)
+                                             : COLLECT_LANES(a[l] - window < VGPU_WINDOW_BYTES);
+
+    MASK(VGPU_D) = (MASK(VGPU_D) & ~m) | (test & m);
+    return 0;
+}
+
+/* To shared memory at A + imm, from global memory at B + C: E bytes of y, and zeros for the rest.
+ */
+HANDLER(cp_async)
+{
+    const uint64_t *b = ROW(uint64_t, VGPU_B), *c = ROW(uint64_t, VGPU_C);
+    const uint32_t *e = ROW(uint32_t, VGPU_E);
+    uint8_t *to[VGPU_LANES];
+
+    if (access_lanes(w, i, m, i->y, i->y, to) != 0)
+        return -1;
+    for (unsigned l = 0; l < VGPU_LANES; l++) {
+        uint32_t bytes = e[l] < i->y ? e[l] : i->y;
+        uint64_t from = b[l] + c[l];
+
+        if (!LANE_ON(m, l))
+            continue;
+        if ((from & (i->y - 1u)) != 0)
+            return vgpu_warp_fault(w, VGPU_FAULT_MISALIGNED_ADDRESS, l, from, bytes);
+        if (bytes > 0 && !vgpu_pages_valid(w->block->pages, from, bytes))
+            return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_ADDRESS, l, from, bytes);
+        if (bytes > 0)
+            memcpy(to[l], (const void *)(uintptr_t)from, bytes);
+        memset(to[l] + bytes, 0, i->y - bytes);
+    }
+    return 0;
+}
+
+HANDLER(fence)
+{
+    (void)w;
+    (void)i;
+    (void)m;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return 0;
+}
+
+const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_memory)[] = {
+    FROM_MEMORY(OP_ENTRY, ld) FROM_MEMORY(OP_ENTRY, ldp) TO_MEMORY(OP_ENTRY) OP_ENTRY(isspacep)
+        OP_ENTRY(cp_async) OP_ENTRY(fence) OP_END};

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/* What lanes do together, and special registers. */
+#include <time.h>
+#include <x86intrin.h>
+
+#include "soft/simt/lanes.h"
+
+/* ---- collective operations; the scheduler has gathered the lanes ---- */
+
+/* x: up down bfly idx. The segment and the bound are packed in C. */
+HANDLER(shfl)
+{
+    uint32_t *d = ROW(uint32_t, VGPU_D), a[VGPU_LANES];
+    const uint32_t *b = ROW(uint32_t, VGPU_B), *c = ROW(uint32_t, VGPU_C);
+    uint32_t inside = 0;
+
+    memcpy(a, ROW(uint32_t, VGPU_A), sizeof(a));
+    for (unsigned l = 0; l < VGPU_LANES; l++) {
+        uint32_t offset = b[l] & 31, bound = c[l] & 31, segment = c[l] >> 8 & 31;
+        uint32_t most = (l & segment) | (bound & ~segment), least = l & segment, from;
+        bool in;
+
+        switch (i->x) {
+        case 0:
+            from = l - offset;
+            in = (int32_t)from >= (int32_t)most;
+            break;
+        case 1:
+            from = l + offset;
+            in = from <= most;
+            break;
+        case 2:
+            from = l ^ offset;
+            in = from <= most;
+            break;
+        default:
+            from = least | (offset & ~segment);
+            in = from <= most;
+            break;
+        }
+        from = in ? from : l;
+        if (!LANE_ON(m, l))
+            continue;
+        inside |= (uint32_t)in << l;
+        d[l] = a[from & 31];
+    }
+    if (i->row[VGPU_E] != 0)
+        MASK(VGPU_E) = (MASK(VGPU_E) & ~m) | (inside & m);
+    return 0;
+}
+
+/* The lanes that vote with lane l: those of its member mask that are here. */
+static inline uint32_t voters(const struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m,
+                              unsigned l)
+{
+    return m & ROW(const uint32_t, VGPU_F)[l];
+}
+
+HANDLER(vote)
+{
+    uint32_t a = MASK(VGPU_A) ^ (i->z ? UINT32_MAX : 0), result = 0;
+
+    for (unsigned l = 0; l < VGPU_LANES; l++) {
+        uint32_t members = voters(w, i, m, l), yes = a & members;
+        bool vote = i->x == 0 ? yes == members : i->x == 1 ? yes != 0 : yes == 0 || yes == members;
+
+        result |= (uint32_t)vote << l;
+    }
+    MASK(VGPU_D) = (MASK(VGPU_D) & ~m) | (result & m);
+    return 0;
+}
+
+HANDLER(ballot)
+{
+    uint32_t *d = ROW(uint32_t, VGPU_D), a = MASK(VGPU_A) ^ (i->z ? UINT32_MAX : 0);
+    const uint32_t *f = ROW(uint32_t, VGPU_F);
+
+    STORE_LANES(d, m, a & m & f[l]);
+    return 0;
+}
+
+#define DEFINE_MATCH(name, T, ALL)                                                                 \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        uint32_t *d = ROW(uint32_t, VGPU_D), same[VGPU_LANES], all = 0;                            \
+        const T *a = ROW(T, VGPU_A);                                                               \
+        for (unsigned k = 0; k < VGPU_LANES; k++) {                                                \
+            uint32_t members = voters(w, i, m, k);                                                 \
+            same[k] = members & COLLECT_LANES(a[l] == a[k]);                                       \
+            all |= (uint32_t)(same[k] == members) << k;                                            \
+            if (ALL)                                                                               \
+                same[k] = same[k] == members ? members : 0;                                        \
+        }                                                                                          \
+        STORE_LANES(d, m, same[l]);                                                                \
+        if (i->row[VGPU_E] != 0)                                                                   \
+            MASK(VGPU_E) = (MASK(VGPU_E) & ~m) | (all & m);                                        \
+        return 0;                                                                                  \
+    }
+
+#define MATCH_OPS(X)                                                                               \
+    X(match_any_b32, uint32_t, false)                                                              \
+    X(match_any_b64, uint64_t, false)                                                              \
+    X(match_all_b32, uint32_t, true)                                                               \
+    X(match_all_b64, uint64_t, true)
+MATCH_OPS(DEFINE_MATCH)
+
+/* x: add min max and or xor */
+#define DEFINE_REDUX(name, T)                                                                      \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        uint32_t *d = ROW(uint32_t, VGPU_D), result[VGPU_LANES] = {0};                             \
+        const T *a = ROW(T, VGPU_A);                                                               \
+        for (uint32_t left = m; left != 0; left &= left - 1) {                                     \
+            unsigned k = (unsigned)__builtin_ctz(left);                                            \
+            uint32_t members = voters(w, i, m, k) & ~(UINT32_C(1) << k);                           \
+            T r = a[k];                                                                            \
+            for (; members != 0; members &= members - 1) {                                         \
+                T b = a[__builtin_ctz(members)];                                                   \
+                r = i->x == 0   ? (T)((uint32_t)r + (uint32_t)b)                                   \
+                    : i->x == 1 ? (b < r ? b : r)                                                  \
+                    : i->x == 2 ? (b > r ? b : r)                                                  \
+                    : i->x == 3 ? r & b                                                            \
+                    : i->x == 4 ? r | b                                                            \
+                                : r ^ b;                                                           \
+            }                                                                                      \
+            result[k] = (uint32_t)r;                                                               \
+        }                                                                                          \
+        STORE_LANES(d, m, result[l]);                                                              \
+        return 0;                                                                                  \
+    }
+#define REDUX_OPS(X) X(redux_u32, uint32_t) X(redux_s32, int32_t)
+REDUX_OPS(DEFINE_REDUX)
+
+HANDLER(elect)
+{
+    uint32_t *d = ROW(uint32_t, VGPU_D), elected = 0;
+    uint32_t leader[VGPU_LANES];
+
+    for (unsigned l = 0; l < VGPU_LANES; l++) {
+        uint32_t members = voters(w, i, m, l);
+
+        leader[l] = members == 0 ? l : (uint32_t)__builtin_ctz(members);
+        elected |= (uint32_t)(leader[l] == l) << l;
+    }
+    STORE_LANES(d, m, leader[l]);
+    if (i->row[VGPU_E] != 0)
+        MASK(VGPU_E) = (MASK(VGPU_E) & ~m) | (elected & m);
+    return 0;
+}
+
+HANDLER(activemask)
+{
+    uint32_t *d = ROW(uint32_t, VGPU_D), active = w->mask;
+
+    STORE_LANES(d, m, active);
+    return 0;
+}
+
+/* ---- special registers; x: axis ---- */
+
+static inline uint64_t nanoseconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+#define DEFINE_SPECIAL(name, T, EXPR)                                                              \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        T *d = ROW(T, VGPU_D), value = (T)(EXPR);                                                  \
+        STORE_LANES(d, m, value);                                                                  \
+        return 0;                                                                                  \
+    }
+
+#define DEFINE_LANE_SPECIAL(name, EXPR)                                                            \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        uint32_t *d = ROW(uint32_t, VGPU_D);                                                       \
+        STORE_LANES(d, m, (EXPR));                                                                 \
+        return 0;                                                                                  \
+    }
+
+/* clang-format off */
+#define SPECIAL_OPS(X)                                                                             \
+    X(sreg_ntid, uint32_t, w->block->launch->block[i->x])                                          \
+    X(sreg_ctaid, uint32_t, w->block->id[i->x])                                                    \
+    X(sreg_nctaid, uint32_t, w->block->launch->grid[i->x])                                         \
+    X(sreg_warpid, uint32_t, w->index)                                                             \
+    X(sreg_nwarpid, uint32_t, w->block->warp_count)                                                \
+    X(sreg_smid, uint32_t, w->block->worker)                                                       \
+    X(sreg_nsmid, uint32_t, w->block->worker_count)                                                \
+    X(sreg_gridid, uint64_t, w->block->grid_id)                                                    \
+    X(sreg_clock, uint32_t, __rdtsc())                                                             \
+    X(sreg_clock_hi, uint32_t, __rdtsc() >> 32)                                                    \
+    X(sreg_clock64, uint64_t, __rdtsc())                                                           \
+    X(sreg_globaltimer, uint64_t, nanoseconds())                                                   \
+    X(sreg_globaltimer_lo, uint32_t, nanoseconds())                                                \
+    X(sreg_globaltimer_hi, uint32_t, nanoseconds() >> 32)                                          \
+    X(sreg_dynamic_smem_size, uint32_t, w->block->launch->dynamic_shared_bytes)                    \
+    X(sreg_total_smem_size, uint32_t, w->block->shared_bytes)                                      \
+    X(sreg_dynamic_shared, uint32_t, w->block->kernel->dynamic_shared)
+
+#define LANE_SPECIAL_OPS(X)                                                                        \
+    X(sreg_tid, w->tid[i->x][l])                                                                   \
+    X(sreg_laneid, l)                                                                              \
+    X(sreg_lanemask_eq, UINT32_C(1) << l)                                                          \
+    X(sreg_lanemask_lt, (UINT32_C(1) << l) - 1)                                                    \
+    X(sreg_lanemask_le, UINT32_MAX >> (31 - l))                                                    \
+    X(sreg_lanemask_ge, UINT32_MAX << l)                                                           \
+    X(sreg_lanemask_gt, UINT32_MAX << l << 1)
+/* clang-format on */
+SPECIAL_OPS(DEFINE_SPECIAL)
+LANE_SPECIAL_OPS(DEFINE_LANE_SPECIAL)
+
+const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_warp)[] = {
+    MATCH_OPS(OP_ENTRY) REDUX_OPS(OP_ENTRY) SPECIAL_OPS(OP_ENTRY) LANE_SPECIAL_OPS(OP_ENTRY)
+        OP_ENTRY(shfl) OP_ENTRY(vote) OP_ENTRY(ballot) OP_ENTRY(elect) OP_ENTRY(activemask) OP_END};

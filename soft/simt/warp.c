@@ -1,0 +1,632 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scheduler of a warp. Lanes that are at the same instruction and call depth form a group; the
+ * deepest group with the lowest address runs first, so that groups meet again where branches join.
+ * A group that has had its turn lets the others run: lanes that wait for other lanes of their own
+ * warp make progress.
+ */
+#include "soft/simt/warp.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Taken branches until another group or warp gets a turn. */
+#define TURN 16384
+
+/* Deepest call, and most memory that the call frames of one block may take. */
+#define MAX_DEPTH        4096u
+#define MAX_FRAME_MEMORY ((uint64_t)512 << 20)
+
+int vgpu_warp_fault(struct vgpu_warp *w, enum vgpu_fault_kind kind, uint32_t lane, uint64_t address,
+                    uint32_t bytes)
+{
+    w->fault = kind;
+    w->fault_lane = lane;
+    w->fault_address = address;
+    w->fault_bytes = bytes;
+    return -1;
+}
+
+void *vgpu_warp_generic(const struct vgpu_warp *w, uint32_t lane, uint64_t address, uint32_t size)
+{
+    const struct vgpu_block *b = w->block;
+    uint64_t offset;
+
+    if (address < VGPU_WINDOW_SHARED)
+        return vgpu_pages_valid(b->pages, address, size) ? (void *)(uintptr_t)address : NULL;
+    offset = address & (VGPU_WINDOW_BYTES - 1);
+    switch (address - offset) {
+    case VGPU_WINDOW_SHARED:
+        if (offset <= b->shared_bytes && size <= b->shared_bytes - offset)
+            return b->shared + offset;
+        return NULL;
+    case VGPU_WINDOW_LOCAL:
+        return vgpu_warp_local(w, lane, offset, size);
+    case VGPU_WINDOW_PARAM:
+        if (offset <= b->kernel->parameter_bytes && size <= b->kernel->parameter_bytes - offset)
+            return (uint8_t *)(uintptr_t)b->launch->parameters + offset;
+        return NULL;
+    default:
+        return NULL;
+    }
+}
+
+/* ---- groups ---- */
+
+static void add_group(struct vgpu_warp *w, uint32_t mask, uint32_t pc, uint32_t depth)
+{
+    w->groups[w->group_count++] =
+        (struct vgpu_group){.mask = mask, .pc = pc, .depth = (uint16_t)depth, .stamp = w->clock};
+}
+
+static void remove_group(struct vgpu_warp *w, uint32_t index)
+{
+    w->groups[index] = w->groups[--w->group_count];
+}
+
+/* Lanes that have come to the same place go on together. Those at a barrier of the block have
+   arrived there already, and stay apart until it opens. */
+static void merge_groups(struct vgpu_warp *w)
+{
+    for (uint32_t a = 0; a + 1 < w->group_count; a++) {
+        for (uint32_t b = a + 1; b < w->group_count; b++) {
+            struct vgpu_group *x = &w->groups[a], *y = &w->groups[b];
+
+            if (x->pc != y->pc || x->depth != y->depth || x->state == VGPU_GROUP_BARRIER ||
+                y->state == VGPU_GROUP_BARRIER)
+                continue;
+            x->mask |= y->mask;
+            x->state = VGPU_GROUP_READY;
+            x->stamp = x->stamp < y->stamp ? x->stamp : y->stamp;
+            remove_group(w, b--);
+        }
+    }
+}
+
+static bool runs_before(const struct vgpu_group *a, const struct vgpu_group *b, bool oldest)
+{
+    if (oldest)
+        return a->stamp < b->stamp;
+    if (a->depth != b->depth)
+        return a->depth > b->depth;
+    return a->pc < b->pc;
+}
+
+/* The group to run next, or -1 if all of them wait. */
+static int pick_group(struct vgpu_warp *w)
+{
+    int best = -1;
+
+    if (w->group_count > 1)
+        merge_groups(w);
+    for (uint32_t g = 0; g < w->group_count; g++) {
+        if (w->groups[g].state == VGPU_GROUP_READY &&
+            (best < 0 || runs_before(&w->groups[g], &w->groups[best], w->rotate)))
+            best = (int)g;
+    }
+    w->rotate = false;
+    return best;
+}
+
+/* The first address from `pc` on where another group of the same depth is: this one stops there. */
+static uint32_t meeting_point(const struct vgpu_warp *w, const struct vgpu_group *self, uint32_t pc)
+{
+    uint32_t stop = UINT32_MAX;
+
+    for (uint32_t g = 0; g < w->group_count; g++) {
+        const struct vgpu_group *other = &w->groups[g];
+
+        if (other != self && other->depth == self->depth && other->pc >= pc && other->pc < stop)
+            stop = other->pc;
+    }
+    return stop;
+}
+
+/* ---- synchronisation inside the warp ---- */
+
+/* Lanes whose member mask is covered by `present`; exited lanes count as present. */
+static uint32_t satisfied(const struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t lanes,
+                          uint32_t present)
+{
+    const uint32_t *members =
+        (const uint32_t *)(w->base[i->row[VGPU_F] & 1] + (i->row[VGPU_F] & ~1u));
+    uint32_t result = 0;
+
+    for (uint32_t left = lanes; left != 0; left &= left - 1) {
+        unsigned l = (unsigned)__builtin_ctz(left);
+
+        if ((members[l] & w->alive & ~present) == 0)
+            result |= UINT32_C(1) << l;
+    }
+    return result;
+}
+
+static uint32_t guarded(const struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t mask)
+{
+    uint32_t p;
+
+    if (i->guard == 0)
+        return mask;
+    p = *(const uint32_t *)(w->base[0] + (i->guard & ~1u));
+    return mask & (i->guard & 1 ? ~p : p);
+}
+
+/* bar.warp.sync does not need one address: every group that waits at one counts. Lets go whoever
+   has all its members waiting; returns whether any group was let go. */
+static bool open_warp_sync(struct vgpu_warp *w)
+{
+    const struct vgpu_inst *code = w->block->program->code;
+    uint32_t present = 0, count = w->group_count;
+    uint8_t *frame = w->base[0];
+    bool any = false;
+
+    for (uint32_t g = 0; g < count; g++) {
+        if (w->groups[g].state == VGPU_GROUP_WARP_SYNC)
+            present |= w->groups[g].mask;
+    }
+    for (uint32_t g = 0; g < count; g++) {
+        struct vgpu_group *group = &w->groups[g];
+        uint32_t go;
+
+        if (group->state != VGPU_GROUP_WARP_SYNC)
+            continue;
+        w->base[0] = w->frames[group->depth];
+        go = satisfied(w, &code[group->pc], group->mask, present);
+        if (go == 0)
+            continue;
+        any = true;
+        if (go == group->mask) {
+            group->state = VGPU_GROUP_READY;
+            group->pc++;
+        } else {
+            group->mask &= ~go;
+            add_group(w, go, group->pc + 1, group->depth);
+        }
+    }
+    w->base[0] = frame;
+    return any;
+}
+
+/* ---- exits and barriers ---- */
+
+static void open_barrier(struct vgpu_block *b, uint32_t id)
+{
+    uint32_t all = b->barriers[id].arrived, count = b->barriers[id].count;
+
+    for (uint32_t n = 0; n < b->warp_count; n++) {
+        struct vgpu_warp *w = &b->warps[n];
+
+        for (uint32_t g = 0; g < w->group_count; g++) {
+            struct vgpu_group *group = &w->groups[g];
+            const struct vgpu_inst *i = &b->program->code[group->pc];
+            uint8_t *d;
+
+            if (group->state != VGPU_GROUP_BARRIER || group->barrier != id)
+                continue;
+            d = w->frames[group->depth] + i->row[VGPU_D];
+            for (unsigned l = 0; l < VGPU_LANES && i->x == VGPU_BARRIER_POPC; l++) {
+                if (group->mask >> l & 1)
+                    ((uint32_t *)(void *)d)[l] = count;
+            }
+            if (i->x == VGPU_BARRIER_AND || i->x == VGPU_BARRIER_OR) {
+                bool value = i->x == VGPU_BARRIER_AND ? count == all : count != 0;
+                uint32_t *p = (uint32_t *)(void *)d;
+
+                *p = (*p & ~group->mask) | (value ? group->mask : 0);
+            }
+            group->state = VGPU_GROUP_READY;
+            group->pc++;
+        }
+    }
+    b->barriers[id] = (struct vgpu_barrier){0};
+}
+
+static void check_barriers(struct vgpu_block *b)
+{
+    for (uint32_t id = 0; id < VGPU_MAX_BARRIERS; id++) {
+        const struct vgpu_barrier *bar = &b->barriers[id];
+
+        if (bar->arrived > 0 && bar->expected == 0 && bar->arrived >= b->alive)
+            open_barrier(b, id);
+    }
+}
+
+static void lanes_exit(struct vgpu_warp *w, uint32_t mask)
+{
+    w->alive &= ~mask;
+    w->block->alive -= (uint32_t)__builtin_popcount(mask);
+    /* Who waited for these lanes looks again. */
+    for (uint32_t g = 0; g < w->group_count; g++) {
+        if (w->groups[g].state == VGPU_GROUP_SYNC)
+            w->groups[g].state = VGPU_GROUP_READY;
+    }
+    open_warp_sync(w);
+    check_barriers(w->block);
+}
+
+/* The group's lanes `mask` arrive. Returns non-zero on a fault. */
+static int arrive(struct vgpu_warp *w, struct vgpu_group *group, const struct vgpu_inst *i,
+                  uint32_t mask)
+{
+    struct vgpu_block *b = w->block;
+    unsigned lane = (unsigned)__builtin_ctz(mask);
+    uint32_t id =
+        ((const uint32_t *)(void *)(w->base[i->row[VGPU_A] & 1] + (i->row[VGPU_A] & ~1u)))[lane];
+    uint32_t expected = 0, test;
+    struct vgpu_barrier *bar;
+
+    if (i->row[VGPU_B] != 0)
+        expected = ((const uint32_t *)(void *)(w->base[i->row[VGPU_B] & 1] +
+                                               (i->row[VGPU_B] & ~1u)))[lane];
+    if (id >= VGPU_MAX_BARRIERS || (i->row[VGPU_B] != 0 && expected == 0))
+        return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_INSTRUCTION, lane, 0, 0);
+    bar = &b->barriers[id];
+    bar->expected = expected;
+    bar->arrived += (uint32_t)__builtin_popcount(mask);
+    if (i->x >= VGPU_BARRIER_POPC) {
+        test = *(const uint32_t *)(w->base[i->row[VGPU_C] & 1] + (i->row[VGPU_C] & ~1u));
+        bar->count += (uint32_t)__builtin_popcount((i->y ? ~test : test) & mask);
+    }
+    if (i->x == VGPU_BARRIER_ARRIVE) {
+        group->pc++;
+    } else {
+        group->state = VGPU_GROUP_BARRIER;
+        group->barrier = (uint8_t)id;
+    }
+    if (bar->arrived >= (expected != 0 ? expected : b->alive))
+        open_barrier(b, id);
+    return 0;
+}
+
+/* ---- calls ---- */
+
+static bool ensure_frame(struct vgpu_warp *w, uint32_t depth)
+{
+    uint32_t bytes = w->block->program->call_frame_bytes;
+
+    if (depth < w->frame_count)
+        return true;
+    if (depth >= MAX_DEPTH || w->block->frame_memory + bytes > MAX_FRAME_MEMORY)
+        return false;
+    if (depth >= w->frame_capacity) {
+        uint32_t capacity = w->frame_capacity * 2;
+        uint8_t **grown = reallocarray(w->frames, capacity, sizeof(*grown));
+
+        if (grown == NULL)
+            return false;
+        w->frames = grown;
+        w->frame_capacity = capacity;
+    }
+    w->frames[depth] = aligned_alloc(64, bytes);
+    if (w->frames[depth] == NULL)
+        return false;
+    memset(w->frames[depth], 0, bytes);
+    w->block->frame_memory += bytes;
+    w->frame_count++;
+    return true;
+}
+
+static const struct vgpu_function *callee_of(struct vgpu_warp *w, const struct vgpu_inst *i,
+                                             const struct vgpu_call *call, uint32_t *mask)
+{
+    const struct vgpu_program *program = w->block->program;
+    unsigned lane = (unsigned)__builtin_ctz(*mask);
+    const uint64_t *addresses;
+    const struct vgpu_function *f;
+    uint64_t address, index;
+    uint32_t same = 0;
+
+    if (call->callee >= 0)
+        return &program->functions[call->callee];
+    /* Through a pointer: the lanes that call the same function as the first one. */
+    addresses = (const uint64_t *)(void *)(w->base[i->row[VGPU_A] & 1] + (i->row[VGPU_A] & ~1u));
+    address = addresses[lane];
+    for (unsigned l = 0; l < VGPU_LANES; l++)
+        same |= (uint32_t)(addresses[l] == address) << l;
+    index = (address - VGPU_WINDOW_FUNCTION) / VGPU_FUNCTION_STRIDE;
+    f = index < program->function_count ? &program->functions[index] : NULL;
+    if (f == NULL || address % VGPU_FUNCTION_STRIDE != 0 || f->entry ||
+        (!f->defined && f->builtin == VGPU_BUILTIN_NONE) || f->return_count != call->return_count ||
+        f->formal_count != call->argument_count) {
+        vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_INSTRUCTION, lane, address, 0);
+        return NULL;
+    }
+    for (uint32_t n = 0; n < call->return_count + call->argument_count; n++) {
+        if (f->formals[n].size != call->arguments[n].size ||
+            f->formals[n].offset != call->arguments[n].target) {
+            vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_INSTRUCTION, lane, address, 0);
+            return NULL;
+        }
+    }
+    *mask &= same;
+    return f;
+}
+
+static uint32_t *stack_row(uint8_t *frame)
+{
+    return (uint32_t *)(void *)(frame + VGPU_FRAME_STACK);
+}
+
+static uint32_t *return_row(uint8_t *frame)
+{
+    return (uint32_t *)(void *)(frame + VGPU_FRAME_RETURN);
+}
+
+/* Local memory, frame and arguments of a call from depth `depth`. */
+static int enter(struct vgpu_warp *w, const struct vgpu_function *f, const struct vgpu_call *call,
+                 uint32_t depth, uint32_t pc, uint32_t mask)
+{
+    uint8_t *from, *to;
+
+    if (!ensure_frame(w, depth + 1))
+        return vgpu_warp_fault(w, VGPU_FAULT_STACK, (uint32_t)__builtin_ctz(mask), 0, 0);
+    for (uint32_t left = mask; left != 0; left &= left - 1) {
+        unsigned l = (unsigned)__builtin_ctz(left);
+        uint32_t old = stack_row(w->frames[depth])[l], top = old + call->caller_bytes;
+
+        if (vgpu_warp_local(w, l, top, f->local_bytes) == NULL)
+            return vgpu_warp_fault(w, VGPU_FAULT_STACK, l, 0, 0);
+        stack_row(w->frames[depth + 1])[l] = top;
+        return_row(w->frames[depth + 1])[l] = pc;
+        from = vgpu_warp_local(w, l, old, 0);
+        to = vgpu_warp_local(w, l, top, 0);
+        for (uint32_t n = call->return_count; n < call->return_count + call->argument_count; n++)
+            memcpy(to + call->arguments[n].target, from + call->arguments[n].source,
+                   call->arguments[n].size);
+    }
+    return 0;
+}
+
+/* Brings return values to the callers' frames; the lanes all return to one address. */
+static void leave(struct vgpu_warp *w, uint32_t depth, uint32_t pc, uint32_t mask)
+{
+    const struct vgpu_program *program = w->block->program;
+    const struct vgpu_call *call = &program->calls[program->code[pc - 1].imm];
+
+    if (call->return_count == 0)
+        return;
+    for (uint32_t left = mask; left != 0; left &= left - 1) {
+        unsigned l = (unsigned)__builtin_ctz(left);
+        uint8_t *from = vgpu_warp_local(w, l, stack_row(w->frames[depth])[l], 0);
+        uint8_t *to = vgpu_warp_local(w, l, stack_row(w->frames[depth - 1])[l], 0);
+
+        for (uint32_t n = 0; n < call->return_count; n++)
+            memcpy(to + call->arguments[n].source, from + call->arguments[n].target,
+                   call->arguments[n].size);
+    }
+}
+
+static int call_function(struct vgpu_warp *w, struct vgpu_group *group, const struct vgpu_inst *i,
+                         uint32_t mask)
+{
+    const struct vgpu_call *call = &w->block->program->calls[i->imm];
+    const struct vgpu_function *f = callee_of(w, i, call, &mask);
+    uint32_t others, pc = group->pc;
+
+    if (f == NULL)
+        return -1;
+    if (f->builtin != VGPU_BUILTIN_NONE) {
+        if (vgpu_builtin_call(w, f, call, mask) != 0)
+            return -1;
+    } else if (enter(w, f, call, group->depth, pc + 1, mask) != 0) {
+        return -1;
+    }
+    /* Lanes that call something else stay at this instruction; lanes off by guard pass it. */
+    others = group->mask & ~mask;
+    group->mask = mask;
+    if (f->builtin != VGPU_BUILTIN_NONE) {
+        group->pc++;
+    } else {
+        group->pc = f->start;
+        group->depth++;
+    }
+    if (others != 0) {
+        uint32_t waiting = guarded(w, i, others);
+
+        if (waiting != 0)
+            add_group(w, waiting, pc, group->depth - (f->builtin == VGPU_BUILTIN_NONE));
+        if ((others & ~waiting) != 0)
+            add_group(w, others & ~waiting, pc + 1,
+                      group->depth - (f->builtin == VGPU_BUILTIN_NONE));
+    }
+    return 0;
+}
+
+static void return_lanes(struct vgpu_warp *w, struct vgpu_group *group, uint32_t mask)
+{
+    uint32_t depth = group->depth, left = mask, stay = group->mask & ~mask, next = group->pc + 1;
+    const uint32_t *to = return_row(w->frames[depth]);
+    bool first = true;
+
+    while (left != 0) {
+        uint32_t pc = to[__builtin_ctz(left)], same = 0;
+
+        for (unsigned l = 0; l < VGPU_LANES; l++)
+            same |= (uint32_t)(to[l] == pc) << l;
+        same &= left;
+        left &= ~same;
+        leave(w, depth, pc, same);
+        if (first) {
+            group->mask = same;
+            group->pc = pc;
+            group->depth = (uint16_t)(depth - 1);
+            first = false;
+        } else {
+            add_group(w, same, pc, depth - 1);
+        }
+    }
+    if (stay != 0)
+        add_group(w, stay, next, depth);
+}
+
+/* ---- branches ---- */
+
+static int branch_table(struct vgpu_warp *w, struct vgpu_group *group, const struct vgpu_inst *i,
+                        uint32_t mask)
+{
+    const struct vgpu_program *program = w->block->program;
+    const uint32_t *index =
+        (const uint32_t *)(void *)(w->base[i->row[VGPU_A] & 1] + (i->row[VGPU_A] & ~1u));
+    uint32_t count = (uint32_t)((uint64_t)i->imm >> 32), base = (uint32_t)i->imm;
+    uint32_t stay = group->mask & ~mask, next = group->pc + 1;
+    bool first = true;
+
+    for (uint32_t left = mask; left != 0;) {
+        unsigned lane = (unsigned)__builtin_ctz(left);
+        uint32_t same = 0;
+
+        if (index[lane] >= count)
+            return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_INSTRUCTION, lane, index[lane], 0);
+        for (unsigned l = 0; l < VGPU_LANES; l++)
+            same |= (uint32_t)(index[l] == index[lane]) << l;
+        same &= left;
+        left &= ~same;
+        if (first) {
+            group->mask = same;
+            group->pc = program->targets[base + index[lane]];
+            first = false;
+        } else {
+            add_group(w, same, program->targets[base + index[lane]], group->depth);
+        }
+    }
+    if (stay != 0)
+        add_group(w, stay, next, group->depth);
+    return 0;
+}
+
+/* Control that is rarer than a branch. Returns non-zero on a fault; the group may be gone after. */
+static int control(struct vgpu_warp *w, struct vgpu_group *group, const struct vgpu_inst *i,
+                   uint32_t mask)
+{
+    uint32_t others = group->mask & ~mask, go;
+
+    switch (i->control) {
+    case VGPU_CONTROL_BRANCH_TABLE:
+        return branch_table(w, group, i, mask);
+    case VGPU_CONTROL_CALL:
+        return call_function(w, group, i, mask);
+    case VGPU_CONTROL_RETURN:
+        return_lanes(w, group, mask);
+        return 0;
+    case VGPU_CONTROL_EXIT:
+        group->pc++;
+        group->mask = others;
+        if (others == 0)
+            remove_group(w, (uint32_t)(group - w->groups));
+        lanes_exit(w, mask);
+        return 0;
+    case VGPU_CONTROL_BARRIER:
+        group->mask = mask;
+        if (others != 0)
+            add_group(w, others, group->pc + 1, group->depth);
+        return arrive(w, group, i, mask);
+    case VGPU_CONTROL_WARP_SYNC:
+        group->mask = mask;
+        group->state = VGPU_GROUP_WARP_SYNC;
+        if (others != 0)
+            add_group(w, others, group->pc + 1, group->depth);
+        open_warp_sync(w);
+        return 0;
+    case VGPU_CONTROL_COLLECTIVE:
+        go = satisfied(w, i, mask, mask);
+        if (go != 0 && i->run(w, i, go) != 0)
+            return -1;
+        /* Whoever lacks a member waits here; the others, and those off by guard, go on. */
+        if (go == mask) {
+            group->pc++;
+            return 0;
+        }
+        group->mask = mask & ~go;
+        group->state = VGPU_GROUP_SYNC;
+        if ((go | others) != 0)
+            add_group(w, go | others, group->pc + 1, group->depth);
+        return 0;
+    case VGPU_CONTROL_SLEEP:
+        group->pc++;
+        w->budget = 0;
+        return 0;
+    default:
+        return vgpu_warp_fault(w, VGPU_FAULT_TRAP, (uint32_t)__builtin_ctz(mask), 0, 0);
+    }
+}
+
+/* Runs one group until it meets another, splits, waits or has had its turn. */
+static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
+{
+    const struct vgpu_inst *code = w->block->program->code;
+    uint32_t pc = group->pc, mask = group->mask;
+    uint32_t stop = w->group_count > 1 ? meeting_point(w, group, pc + 1) : UINT32_MAX;
+
+    w->base[0] = w->frames[group->depth];
+    w->mask = mask;
+    do {
+        const struct vgpu_inst *i = &code[pc];
+        uint32_t m = mask;
+
+        if (i->guard != 0) {
+            m = guarded(w, i, mask);
+            if (m == 0) {
+                pc++;
+                continue;
+            }
+        }
+        if (i->control == VGPU_CONTROL_NONE) {
+            if (__builtin_expect(i->run(w, i, m) != 0, 0)) {
+                group->pc = pc;
+                return -1;
+            }
+            pc++;
+            continue;
+        }
+        if (i->control == VGPU_CONTROL_BRANCH) {
+            uint32_t target = (uint32_t)i->imm;
+
+            w->budget--;
+            if (m != mask) {
+                group->mask = m;
+                group->pc = target;
+                add_group(w, mask & ~m, pc + 1, group->depth);
+                return 0;
+            }
+            /* Going back may make other groups' places lie ahead again. */
+            if (target <= pc && w->group_count > 1)
+                stop = meeting_point(w, group, target);
+            pc = target;
+            if (w->budget <= 0)
+                break;
+            continue;
+        }
+        group->pc = pc;
+        w->budget--;
+        if (control(w, group, i, m) != 0)
+            return -1;
+        return 0;
+    } while (pc < stop);
+    group->pc = pc;
+    return 0;
+}
+
+enum vgpu_turn vgpu_warp_run(struct vgpu_warp *w, uint32_t *fault_pc)
+{
+    w->budget = TURN;
+    while (w->group_count > 0) {
+        int g = pick_group(w);
+        struct vgpu_group *group;
+
+        if (g < 0)
+            return VGPU_TURN_BLOCKED;
+        group = &w->groups[g];
+        group->stamp = ++w->clock;
+        *fault_pc = group->pc;
+        if (run_group(w, group) != 0) {
+            *fault_pc = group->pc;
+            return VGPU_TURN_FAULT;
+        }
+        if (w->budget <= 0) {
+            w->rotate = true;
+            return w->group_count > 0 ? VGPU_TURN_SPENT : VGPU_TURN_DONE;
+        }
+    }
+    return VGPU_TURN_DONE;
+}

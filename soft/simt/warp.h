@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * State of a block and its warps while they run. Internal to soft/simt.
+ *
+ * A block is run by one host thread from start to end, so nothing here is shared between threads
+ * except the launch it belongs to.
+ */
+#ifndef VGPU_SOFT_WARP_H
+#define VGPU_SOFT_WARP_H
+
+#include "soft/ptx/program.h"
+#include "soft/simt/simt.h"
+
+#define VGPU_MAX_WARPS    32
+#define VGPU_MAX_BARRIERS 16
+
+/** A program with addresses. The constant rows are what operands with bit 0 set refer to. */
+struct vgpu_image {
+    const struct vgpu_program *program;
+    struct vgpu_memory *memory;
+    uint64_t *addresses; /* of the program's variables; 0 for .shared ones */
+    uint8_t *constant_rows;
+};
+
+enum vgpu_group_state {
+    VGPU_GROUP_READY,
+    VGPU_GROUP_SYNC,      /* waits for lanes of its member mask at a collective operation */
+    VGPU_GROUP_WARP_SYNC, /* waits at bar.warp.sync */
+    VGPU_GROUP_BARRIER,   /* waits at a barrier of the block */
+};
+
+/** Lanes that are at the same instruction at the same call depth. */
+struct vgpu_group {
+    uint32_t mask;
+    uint32_t pc;
+    uint16_t depth;
+    uint8_t state;
+    uint8_t barrier;
+    uint32_t stamp; /* when it last ran */
+};
+
+struct vgpu_block;
+
+struct vgpu_warp {
+    uint8_t *base[2]; /* rows: [0] the frame of the group that runs, [1] constants */
+    uint32_t mask;    /* lanes of the group that runs */
+    uint32_t alive;   /* lanes that have not exited */
+    int32_t budget;   /* branches until another group or warp gets a turn */
+    struct vgpu_block *block;
+    uint8_t *local; /* local memory of lane 0 */
+    uint32_t index; /* in the block */
+    uint32_t group_count;
+    uint32_t clock, clock_seen; /* groups run, in all and at the last look */
+    uint32_t frame_count;       /* frames that exist, the kernel's included */
+    bool started, done;
+    bool rotate; /* the last turn ended because its budget did */
+    struct vgpu_group groups[VGPU_LANES];
+    uint8_t **frames; /* by call depth */
+    uint32_t frame_capacity;
+    /* Noted by a handler that fails: the lane and what it did. */
+    enum vgpu_fault_kind fault;
+    uint32_t fault_lane;
+    uint64_t fault_address;
+    uint32_t fault_bytes;
+    char fault_text[96];
+    uint32_t tid[3][VGPU_LANES];
+};
+
+struct vgpu_barrier {
+    uint32_t arrived;  /* threads that wait or have arrived */
+    uint32_t expected; /* 0: every thread of the block that has not exited */
+    uint32_t count;    /* of true predicates, for reductions */
+};
+
+struct vgpu_block {
+    const struct vgpu_launch *launch;
+    const struct vgpu_program *program;
+    const struct vgpu_image *image;
+    const struct vgpu_function *kernel;
+    const uint8_t *pages; /* see vgpu_memory_pages() */
+    uint8_t *shared;
+    uint32_t shared_bytes; /* static, alignment and dynamic */
+    uint32_t local_bytes;  /* per lane */
+    uint32_t local_stride;
+    uint32_t id[3];
+    uint32_t threads, alive;
+    uint32_t warp_count;
+    uint32_t worker; /* number of the host thread: %smid */
+    uint32_t worker_count;
+    uint64_t grid_id;
+    uint64_t frame_memory; /* bytes of call frames in use */
+    struct vgpu_barrier barriers[VGPU_MAX_BARRIERS];
+    struct vgpu_warp warps[VGPU_MAX_WARPS];
+};
+
+/** Notes a fault of one lane; returns non-zero for handlers to return. */
+int vgpu_warp_fault(struct vgpu_warp *warp, enum vgpu_fault_kind kind, uint32_t lane,
+                    uint64_t address, uint32_t bytes);
+
+/**
+ * Host address of `size` bytes that a lane may access at a generic address, or NULL.
+ * The slow path of memory operations, and how built-in functions read their arguments.
+ */
+void *vgpu_warp_generic(const struct vgpu_warp *warp, uint32_t lane, uint64_t address,
+                        uint32_t size);
+
+enum vgpu_turn {
+    VGPU_TURN_DONE,    /* every lane has exited */
+    VGPU_TURN_BLOCKED, /* every group waits */
+    VGPU_TURN_SPENT,   /* the budget is used up */
+    VGPU_TURN_FAULT,
+};
+
+/** Runs a warp until it is done, cannot go on, or has had its turn. `pc` of a fault: groups[0]. */
+enum vgpu_turn vgpu_warp_run(struct vgpu_warp *warp, uint32_t *fault_pc);
+
+/** A built-in function for the lanes in `mask`; arguments and result are in local memory. */
+int vgpu_builtin_call(struct vgpu_warp *warp, const struct vgpu_function *function,
+                      const struct vgpu_call *call, uint32_t mask);
+
+/** Lane `lane`'s local memory at `offset`, or NULL if `size` bytes do not fit. */
+static inline uint8_t *vgpu_warp_local(const struct vgpu_warp *warp, uint32_t lane, uint64_t offset,
+                                       uint32_t size)
+{
+    const struct vgpu_block *block = warp->block;
+
+    if (offset > block->local_bytes || size > block->local_bytes - offset)
+        return NULL;
+    return warp->local + (size_t)lane * block->local_stride + offset;
+}
+
+/** True if all bytes are on allocated or mapped pages. `pages` as in vgpu_memory_pages(). */
+static inline bool vgpu_pages_valid(const uint8_t *pages, uint64_t address, uint64_t size)
+{
+    uint64_t last;
+
+    if (__builtin_add_overflow(address, size - 1, &last) || last >= UINT64_C(1) << 47)
+        return false;
+    for (uint64_t page = address >> 12; page <= last >> 12; page++) {
+        if (__atomic_load_n(&pages[page], __ATOMIC_RELAXED) == 0)
+            return false;
+    }
+    return true;
+}
+
+#endif
