@@ -66,9 +66,10 @@ static CUresult launch_run(struct vgpu_task *task, struct vgpu_context *context)
     if (fault.kind == VGPU_FAULT_NONE)
         fault.kind = VGPU_FAULT_NO_MEMORY;
     result = result_of(fault.kind);
-    if (fault.kind != VGPU_FAULT_CANCELLED)
-        vgpu_log(VGPU_LOG_ERROR, "kernel %s failed: %s", work->function->info.name,
-                 fault.text[0] ? fault.text : "no memory to run it");
+    if (fault.kind != VGPU_FAULT_CANCELLED && fault.text[0])
+        vgpu_log(VGPU_LOG_ERROR, "%s", fault.text);
+    else if (fault.kind != VGPU_FAULT_CANCELLED)
+        vgpu_log(VGPU_LOG_ERROR, "kernel %s: no memory to run it", work->function->info.name);
     vgpu_context_fail(context, result);
     return result;
 }
