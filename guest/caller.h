@@ -3,23 +3,36 @@
 #ifndef VGPU_GUEST_CALLER_H
 #define VGPU_GUEST_CALLER_H
 
-#include <cuda.h>
+#include "interop/driver_api.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 struct vgpu_channel;
+struct vgpu_context;
+struct vgpu_stream;
 
 struct vgpu_caller {
     struct vgpu_channel *channel;
-    uint32_t context; /* id of the current context */
+    uint32_t context;             /* id of `current` */
+    struct vgpu_context *current; /* the context that the call works in */
 };
 
 /** CUDA_ERROR_NOT_INITIALIZED, INVALID_CONTEXT, CONTEXT_IS_DESTROYED, or a sticky error. */
 CUresult vgpu_caller_enter(struct vgpu_caller *caller);
 
-/** Wire id of a stream handle; 0, CU_STREAM_LEGACY and CU_STREAM_PER_THREAD are known; with
- *  `per_thread` a null handle means the thread's own stream. CUDA_ERROR_INVALID_HANDLE. */
-CUresult vgpu_caller_stream(const struct vgpu_caller *caller, CUstream stream, bool per_thread,
-                            uint32_t *id);
+/**
+ * Enters and finds a stream: 0, CU_STREAM_LEGACY and CU_STREAM_PER_THREAD are known, the last one is
+ * made when it is first used. The caller's context becomes the stream's, as in CUDA.
+ * CUDA_ERROR_INVALID_HANDLE, or as vgpu_caller_enter.
+ */
+CUresult vgpu_caller_enter_stream(struct vgpu_caller *caller, CUstream handle,
+                                  struct vgpu_stream **stream);
+
+/**
+ * Waits until a fence is reached. An error of earlier asynchronous work is returned after that, a
+ * sticky one at once; what device code printed meanwhile is printed here.
+ */
+CUresult vgpu_caller_wait(const struct vgpu_caller *caller, uint32_t fence, uint32_t value);
 
 #endif

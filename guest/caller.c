@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/caller.h"
+
+#include "guest/context.h"
+#include "guest/process.h"
+
+CUresult vgpu_caller_enter(struct vgpu_caller *caller)
+{
+    struct vgpu_process *process = vgpu_process();
+    CUresult error = vgpu_process_ready(process);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_process_collect(process);
+    if (error)
+        return error;
+    struct vgpu_context *current = vgpu_thread_current();
+    if (current == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    if (!vgpu_context_usable(current))
+        return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+    *caller = (struct vgpu_caller){process->channel, current->object.id, current};
+    return CUDA_SUCCESS;
+}
+
+CUresult vgpu_caller_enter_stream(struct vgpu_caller *caller, CUstream handle,
+                                  struct vgpu_stream **stream)
+{
+    CUresult error = vgpu_caller_enter(caller);
+    if (error)
+        return error;
+    if (handle == NULL || handle == CU_STREAM_LEGACY) {
+        *stream = caller->current->legacy;
+        return CUDA_SUCCESS;
+    }
+    if (handle == CU_STREAM_PER_THREAD)
+        return vgpu_stream_of_thread(caller, stream);
+    *stream = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_STREAM);
+    if (*stream == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    caller->current = (*stream)->object.context;
+    caller->context = caller->current->object.id;
+    return CUDA_SUCCESS;
+}
+
+CUresult vgpu_caller_wait(const struct vgpu_caller *caller, uint32_t fence, uint32_t value)
+{
+    struct vgpu_process *process = vgpu_process();
+    CUresult error = CUDA_SUCCESS;
+    bool reached = false;
+    /* A fence of failed work still comes, but who waits for a dead context need not wait for it. */
+    while (error == CUDA_SUCCESS && !reached) {
+        error = vgpu_fence_wait(caller->channel, fence, value);
+        reached = vgpu_fence_reached(caller->channel, fence, value);
+        if (error == CUDA_SUCCESS)
+            error = vgpu_process_collect(process);
+    }
+    vgpu_channel_flush_console(caller->channel);
+    return error ? error : vgpu_process_take_deferred(process);
+}

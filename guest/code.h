@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/** Modules, libraries, kernels and functions: objects that own each other. */
+#ifndef VGPU_GUEST_CODE_H
+#define VGPU_GUEST_CODE_H
+
+#include "guest/caller.h"
+#include "guest/objects.h"
+#include "protocol/info.h"
+
+#define VGPU_OCCUPANCIES 4u
+
+/** An answer about how many blocks fit a multiprocessor. */
+struct vgpu_occupancy {
+    int block_size; /* 0: none yet */
+    size_t dynamic_shared;
+    unsigned int flags;
+    int blocks;
+};
+
+/** A kernel of a library (no context) or a function of a module or kernel (of one context). */
+struct vgpu_function {
+    struct vgpu_object object;
+    struct vgpu_object *owner;       /* module, library or kernel */
+    struct vgpu_function **list;     /* that it is in; NULL: none any more */
+    struct vgpu_function *next;      /* there */
+    struct vgpu_function *functions; /* of a kernel: one per context that asked */
+    char *name;
+    struct vgpu_function_info *info; /* parameter_count parameters long */
+    struct vgpu_occupancy occupancy[VGPU_OCCUPANCIES];
+    unsigned int occupancy_next;
+};
+
+struct vgpu_module {
+    struct vgpu_object object;
+    struct vgpu_object *library; /* that it is the module of, or NULL */
+    struct vgpu_module **list;   /* of that library */
+    struct vgpu_module *next;
+    struct vgpu_function *functions;
+};
+
+struct vgpu_library {
+    struct vgpu_object object;
+    struct vgpu_function *kernels;
+    struct vgpu_module *modules; /* one per context that asked */
+};
+
+/** Makes a function or kernel in `list`; `reply` is what the host said of it. NULL: no memory. Sends
+ *  nothing: `function` was taken before, so that the host could be told its id. */
+CUresult vgpu_function_add(struct vgpu_function *function, struct vgpu_object *owner,
+                           struct vgpu_function **list, const char *name,
+                           const struct vgpu_function_info *info, size_t info_bytes);
+struct vgpu_function *vgpu_function_take(struct vgpu_context *context);
+void vgpu_function_discard(struct vgpu_function *function);
+
+/** The function of that name, or of that context (the other is NULL), or NULL. */
+struct vgpu_function *vgpu_function_in(struct vgpu_function *const *list, const char *name,
+                                       const struct vgpu_context *context);
+
+/** Ends all functions of a list. */
+void vgpu_functions_end(struct vgpu_function **list);
+
+/** Where a compiler's words go, as the options of a program say. */
+struct vgpu_jit_log {
+    bool wanted;
+    char *text[2]; /* information, errors */
+    size_t room[2];
+    void **used[2]; /* option values: in, the room; out, the length */
+};
+void vgpu_jit_log_parse(struct vgpu_jit_log *log, unsigned int count, const CUjit_option *options,
+                        void **values);
+/** `reply`: two strings, information first. */
+void vgpu_jit_log_fill(const struct vgpu_jit_log *log, const char *reply, size_t bytes);
+
+/**
+ * Sends an image to the host, for the load call that must follow under the process's image_lock.
+ * `limit`: bytes at `image`, or VGPU_CODE_UNBOUNDED. CUDA_ERROR_INVALID_IMAGE, or what the host says.
+ */
+CUresult vgpu_image_send(struct vgpu_channel *channel, const void *image, size_t limit);
+
+/** Reads a file into new memory with a NUL behind it. CUDA_ERROR_FILE_NOT_FOUND, OUT_OF_MEMORY. */
+CUresult vgpu_image_read(const char *path, char **data, size_t *bytes);
+
+#endif

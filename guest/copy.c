@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* cuMemcpy and its kin for linear memory. */
+#include "guest/copy.h"
+
+#include <string.h>
+
+#include "guest/context.h"
+#include "guest/process.h"
+#include "interop/per_thread.h"
+#include "protocol/send.h"
+
+/* What the driver has to judge is waited for, so that its judgement is this call's. */
+static CUresult finish(const struct vgpu_caller *caller, struct vgpu_stream *stream, CUresult error,
+                       bool known)
+{
+    return error || known ? error : vgpu_stream_wait(caller, stream);
+}
+
+static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes, CUstream handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    bool known = true;
+    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error || bytes == 0)
+        return error;
+    if (source == NULL || destination == 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = vgpu_copy_check(destination, bytes, &known);
+    if (error)
+        return error;
+    struct vgpu_rows rows = {.device = destination,
+                             .device_pitch = bytes,
+                             .host = (char *)source,
+                             .host_pitch = bytes,
+                             .width = bytes,
+                             .height = 1};
+    error = vgpu_copy_upload(&caller, stream, &rows);
+    return finish(&caller, stream, error, known);
+}
+
+static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CUstream handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    bool known = true;
+    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error || bytes == 0)
+        return error;
+    if (source == 0 || destination == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = vgpu_copy_check(source, bytes, &known);
+    if (error)
+        return error;
+    struct vgpu_rows rows = {.device = source,
+                             .device_pitch = bytes,
+                             .host = destination,
+                             .host_pitch = bytes,
+                             .width = bytes,
+                             .height = 1};
+    return vgpu_copy_download(&caller, stream, &rows);
+}
+
+static CUresult within_device(CUdeviceptr destination, CUdeviceptr source, size_t bytes,
+                              CUstream handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    bool known = true;
+    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error || bytes == 0)
+        return error;
+    error = vgpu_copy_check(destination, bytes, &known);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_copy_check(source, bytes, &known);
+    if (error)
+        return error;
+    error = vgpu_send_cuMemcpyDtoDAsync(caller.channel, caller.context, destination, source, bytes,
+                                        stream->object.id);
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(stream);
+    return finish(&caller, stream, error, known);
+}
+
+static CUresult within_host(void *destination, const void *source, size_t bytes, CUstream handle)
+{
+    /* In the stream's order, as far as the program can tell. */
+    CUresult error = cuStreamSynchronize(handle);
+    if (error == CUDA_SUCCESS)
+        memmove(destination, source, bytes);
+    return error;
+}
+
+static bool is_device(CUdeviceptr address)
+{
+    struct vgpu_range range;
+    return vgpu_ranges_find(&vgpu_process()->ranges, address, &range) &&
+           !vgpu_range_is_host(&range);
+}
+
+/* Either pointer may be of either side. */
+static CUresult any(CUdeviceptr destination, CUdeviceptr source, size_t bytes, CUstream handle)
+{
+    void *to = (void *)(uintptr_t)destination, *from = (void *)(uintptr_t)source;
+    if (is_device(destination))
+        return is_device(source) ? within_device(destination, source, bytes, handle)
+                                 : upload(destination, from, bytes, handle);
+    return is_device(source) ? download(to, source, bytes, handle)
+                             : within_host(to, from, bytes, handle);
+}
+
+VGPU_PTDS(cuMemcpy, any, (CUdeviceptr destination, CUdeviceptr source, size_t bytes), destination,
+          source, bytes)
+VGPU_PTDS(cuMemcpyHtoD_v2, upload, (CUdeviceptr destination, const void *source, size_t bytes),
+          destination, source, bytes)
+VGPU_PTDS(cuMemcpyDtoH_v2, download, (void *destination, CUdeviceptr source, size_t bytes),
+          destination, source, bytes)
+VGPU_PTDS(cuMemcpyDtoD_v2, within_device,
+          (CUdeviceptr destination, CUdeviceptr source, size_t bytes), destination, source, bytes)
+
+CUresult cuMemcpyAsync(CUdeviceptr destination, CUdeviceptr source, size_t bytes, CUstream stream)
+{
+    return any(destination, source, bytes, stream);
+}
+
+CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr destination, const void *source, size_t bytes,
+                              CUstream stream)
+{
+    return upload(destination, source, bytes, stream);
+}
+
+CUresult cuMemcpyDtoHAsync_v2(void *destination, CUdeviceptr source, size_t bytes, CUstream stream)
+{
+    return download(destination, source, bytes, stream);
+}
+
+CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr destination, CUdeviceptr source, size_t bytes,
+                              CUstream stream)
+{
+    return within_device(destination, source, bytes, stream);
+}
+
+VGPU_PTSZ(cuMemcpyAsync, (CUdeviceptr destination, CUdeviceptr source, size_t n, CUstream stream),
+          (destination, source, n, vgpu_per_thread(stream)))
+VGPU_PTSZ(cuMemcpyHtoDAsync_v2,
+          (CUdeviceptr destination, const void *source, size_t n, CUstream stream),
+          (destination, source, n, vgpu_per_thread(stream)))
+VGPU_PTSZ(cuMemcpyDtoHAsync_v2, (void *destination, CUdeviceptr source, size_t n, CUstream stream),
+          (destination, source, n, vgpu_per_thread(stream)))
+VGPU_PTSZ(cuMemcpyDtoDAsync_v2,
+          (CUdeviceptr destination, CUdeviceptr source, size_t n, CUstream stream),
+          (destination, source, n, vgpu_per_thread(stream)))

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/** Moves bytes between this process and the device, and within the device. */
+#ifndef VGPU_GUEST_COPY_H
+#define VGPU_GUEST_COPY_H
+
+#include <stddef.h>
+
+#include "guest/caller.h"
+
+/** Rows of `width` bytes; the rows of each side are its pitch apart. One row for what is linear. */
+struct vgpu_rows {
+    CUdeviceptr device;
+    size_t device_pitch;
+    char *host; /* only read by an upload */
+    size_t host_pitch;
+    size_t width;
+    size_t height;
+};
+
+/** Returns when the bytes have left `host`, like CUDA with pageable memory. */
+CUresult vgpu_copy_upload(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                          const struct vgpu_rows *rows);
+
+/** Returns when the bytes have arrived. */
+CUresult vgpu_copy_download(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                            const struct vgpu_rows *rows);
+
+/** How many bytes `height` rows of `width` take. False if that overflows. */
+bool vgpu_copy_span(size_t pitch, size_t width, size_t height, size_t *bytes);
+
+/**
+ * Looks at device memory before something is done to it. CUDA_ERROR_INVALID_VALUE: it leaves its
+ * allocation. *known is cleared if the memory is not known here: then the driver must judge, so
+ * that the caller has to wait for it (a variable's address may come from device code).
+ */
+CUresult vgpu_copy_check(CUdeviceptr address, size_t bytes, bool *known);
+
+#endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/event.h"
+
+#include "guest/context.h"
+#include "guest/process.h"
+#include "interop/per_thread.h"
+#include "protocol/send.h"
+
+#define FLAGS (CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS)
+
+/* Enters and finds the event; its last fence and value, if it was recorded. */
+struct event_view {
+    struct vgpu_event *event;
+    bool recorded;
+    uint32_t fence, value;
+};
+
+static CUresult enter(struct vgpu_caller *caller, CUevent handle, struct event_view *view)
+{
+    CUresult error = vgpu_caller_enter(caller);
+    if (error)
+        return error;
+    struct vgpu_event *event = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_EVENT);
+    if (event == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    pthread_mutex_lock(&event->lock);
+    *view = (struct event_view){event, event->recorded, event->fence, event->value};
+    pthread_mutex_unlock(&event->lock);
+    return CUDA_SUCCESS;
+}
+
+static bool complete(const struct vgpu_caller *caller, const struct event_view *view)
+{
+    return !view->recorded || vgpu_fence_reached(caller->channel, view->fence, view->value);
+}
+
+bool vgpu_event_recorded(struct vgpu_event *event)
+{
+    pthread_mutex_lock(&event->lock);
+    bool recorded = event->recorded;
+    pthread_mutex_unlock(&event->lock);
+    return recorded;
+}
+
+static void end_event(struct vgpu_object *object)
+{
+    struct vgpu_event *event = (struct vgpu_event *)object;
+    if (event->recorded)
+        vgpu_fence_retire(event->fence, event->value);
+    pthread_mutex_destroy(&event->lock);
+}
+
+CUresult cuEventCreate(CUevent *handle, unsigned int flags)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_caller caller;
+    CUresult error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    if (handle == NULL || flags & ~(unsigned int)FLAGS)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (flags & CU_EVENT_INTERPROCESS)
+        return flags & CU_EVENT_DISABLE_TIMING ? CUDA_ERROR_NOT_SUPPORTED
+                                               : CUDA_ERROR_INVALID_VALUE;
+    struct vgpu_event *event = vgpu_object_take(&process->objects, sizeof(*event), caller.current);
+    if (event == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    event->object.end = end_event;
+    event->flags = flags;
+    pthread_mutex_init(&event->lock, NULL);
+    error = vgpu_send_cuEventCreate(caller.channel, caller.context, event->object.id, flags);
+    if (error) {
+        vgpu_object_put(&process->objects, &event->object);
+        return error;
+    }
+    vgpu_object_publish(&event->object, VGPU_KIND_EVENT);
+    *handle = vgpu_object_handle(event);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuEventDestroy_v2(CUevent handle)
+{
+    struct vgpu_caller caller;
+    struct event_view view;
+    CUresult error = enter(&caller, handle, &view);
+    if (error)
+        return error;
+    error = vgpu_send_cuEventDestroy(caller.channel, view.event->object.context->object.id,
+                                     view.event->object.id);
+    if (error == CUDA_SUCCESS)
+        vgpu_object_put(&vgpu_process()->objects, &view.event->object);
+    return error;
+}
+
+extern __typeof__(cuEventDestroy_v2) cuEventDestroy __attribute__((alias("cuEventDestroy_v2")));
+
+static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *event,
+                       const struct vgpu_stream *stream, unsigned int flags)
+{
+    CUresult error = CUDA_SUCCESS;
+    pthread_mutex_lock(&event->lock);
+    if (!event->recorded)
+        error = vgpu_fence_take(caller->channel, &event->fence);
+    if (error == CUDA_SUCCESS) {
+        event->recorded = true;
+        error = vgpu_send_vgpuEventRecord(caller->channel, caller->context, event->object.id,
+                                          stream->object.id, flags, event->fence, event->value + 1);
+    }
+    if (error == CUDA_SUCCESS)
+        event->value++;
+    pthread_mutex_unlock(&event->lock);
+    return error;
+}
+
+CUresult cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned int flags)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    CUresult error = vgpu_caller_enter_stream(&caller, stream_handle, &stream);
+    if (error)
+        return error;
+    struct vgpu_event *event = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_EVENT);
+    if (event == NULL || event->object.context != caller.current)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (flags & ~(unsigned int)CU_EVENT_RECORD_EXTERNAL)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = record(&caller, event, stream, flags);
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(stream);
+    return error;
+}
+
+CUresult cuEventRecord(CUevent handle, CUstream stream)
+{
+    return cuEventRecordWithFlags(handle, stream, 0);
+}
+
+CUresult cuEventQuery(CUevent handle)
+{
+    struct vgpu_caller caller;
+    struct event_view view;
+    CUresult error = enter(&caller, handle, &view);
+    if (error)
+        return error;
+    return complete(&caller, &view) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+}
+
+CUresult cuEventSynchronize(CUevent handle)
+{
+    struct vgpu_caller caller;
+    struct event_view view;
+    CUresult error = enter(&caller, handle, &view);
+    if (error || !view.recorded)
+        return error;
+    return vgpu_caller_wait(&caller, view.fence, view.value);
+}
+
+CUresult cuEventElapsedTime(float *milliseconds, CUevent start_handle, CUevent end_handle)
+{
+    struct vgpu_caller caller;
+    struct event_view start, end;
+    CUresult error = enter(&caller, start_handle, &start);
+    if (error == CUDA_SUCCESS)
+        error = enter(&caller, end_handle, &end);
+    if (error)
+        return error;
+    if (milliseconds == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    if ((start.event->flags | end.event->flags) & CU_EVENT_DISABLE_TIMING || !start.recorded ||
+        !end.recorded)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (!complete(&caller, &start) || !complete(&caller, &end))
+        return CUDA_ERROR_NOT_READY;
+    return vgpu_process_note(vgpu_process(),
+                             vgpu_send_cuEventElapsedTime(
+                                 caller.channel, caller.context, milliseconds,
+                                 start.event->object.id, end.event->object.id));
+}
+
+extern __typeof__(cuEventElapsedTime) cuEventElapsedTime_v2
+    __attribute__((alias("cuEventElapsedTime")));
+
+VGPU_PTSZ(cuEventRecord, (CUevent event, CUstream stream), (event, vgpu_per_thread(stream)))
+VGPU_PTSZ(cuEventRecordWithFlags, (CUevent event, CUstream stream, unsigned int flags),
+          (event, vgpu_per_thread(stream), flags))

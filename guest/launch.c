@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/launch.h"
+
+#include <string.h>
+
+#include "guest/context.h"
+#include "guest/process.h"
+#include "interop/per_thread.h"
+#include "protocol/send.h"
+
+#define ATTRIBUTES_MOST 32u
+#define PARAMETERS_MOST 32768u /* bytes; CUDA allows 32,764 */
+
+/* Those that mean nothing outside themselves: events and memory windows would name objects. */
+static bool is_plain(CUlaunchAttributeID id)
+{
+    switch (id) {
+    case CU_LAUNCH_ATTRIBUTE_IGNORE:
+    case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
+    case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+    case CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
+    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
+    case CU_LAUNCH_ATTRIBUTE_PRIORITY:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
+    case CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION:
+    case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool exceeds(unsigned int value, CUdevice_attribute limit)
+{
+    return value == 0 || value > (unsigned int)vgpu_process_attribute(vgpu_process(), limit);
+}
+
+/* What NVIDIA's driver refuses at once. */
+static CUresult check_shape(const CUlaunchConfig *config, const struct vgpu_function *function)
+{
+    const int32_t *attribute = function->info->attribute;
+    int shared = attribute[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES];
+    uint64_t threads;
+    if (exceeds(config->gridDimX, CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X) ||
+        exceeds(config->gridDimY, CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y) ||
+        exceeds(config->gridDimZ, CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z) ||
+        exceeds(config->blockDimX, CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X) ||
+        exceeds(config->blockDimY, CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y) ||
+        exceeds(config->blockDimZ, CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z))
+        return CUDA_ERROR_INVALID_VALUE;
+    /* Each factor is a device's limit at most, so this cannot wrap. */
+    threads = (uint64_t)config->blockDimX * config->blockDimY * config->blockDimZ;
+    if (threads > (unsigned int)vgpu_process_attribute(
+                      vgpu_process(), CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK))
+        return CUDA_ERROR_INVALID_VALUE;
+    if (threads > (unsigned int)attribute[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK])
+        return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+    if (shared > 0 && config->sharedMemBytes > (unsigned int)shared)
+        return CUDA_ERROR_INVALID_VALUE;
+    return CUDA_SUCCESS;
+}
+
+/* All blocks of a cooperative launch must fit on the device at once. */
+static CUresult check_cooperative(const struct vgpu_caller *caller, const CUlaunchConfig *config,
+                                  struct vgpu_function *function)
+{
+    int blocks = 0, processors;
+    CUresult error = vgpu_occupancy(
+        caller, function, (int)(config->blockDimX * config->blockDimY * config->blockDimZ),
+        config->sharedMemBytes, 0, &blocks);
+    if (error)
+        return error;
+    processors = vgpu_process_attribute(vgpu_process(), CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+    __uint128_t grid = (__uint128_t)config->gridDimX * config->gridDimY * config->gridDimZ;
+    return grid > (uint64_t)blocks * (uint64_t)processors ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
+                                                          : CUDA_SUCCESS;
+}
+
+static CUresult check_attributes(const struct vgpu_caller *caller, const CUlaunchConfig *config,
+                                 struct vgpu_function *function)
+{
+    CUresult error = CUDA_SUCCESS;
+    if (config->numAttrs > ATTRIBUTES_MOST || (config->numAttrs && config->attrs == NULL))
+        return CUDA_ERROR_INVALID_VALUE;
+    for (unsigned int i = 0; i < config->numAttrs && error == CUDA_SUCCESS; i++) {
+        const CUlaunchAttribute *attribute = &config->attrs[i];
+        if (!is_plain(attribute->id))
+            error = CUDA_ERROR_NOT_SUPPORTED;
+        else if (attribute->id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE && attribute->value.cooperative)
+            error = check_cooperative(caller, config, function);
+    }
+    return error;
+}
+
+static CUresult send(const struct vgpu_caller *caller, const CUlaunchConfig *config,
+                     struct vgpu_stream *stream, const struct vgpu_function *function,
+                     void *const *parameters, void *const *extra)
+{
+    _Alignas(16) char block[PARAMETERS_MOST];
+    const struct vgpu_function_info *info = function->info;
+    if (info->parameter_bytes > sizeof(block))
+        return CUDA_ERROR_NOT_SUPPORTED;
+    CUresult error = vgpu_launch_pack(info, parameters, extra, block);
+    if (error)
+        return error;
+    error = vgpu_send_vgpuLaunch(caller->channel, caller->context, function->object.id,
+                                 config->gridDimX, config->gridDimY, config->gridDimZ,
+                                 config->blockDimX, config->blockDimY, config->blockDimZ,
+                                 config->sharedMemBytes, stream->object.id, block,
+                                 info->parameter_bytes, config->attrs,
+                                 config->numAttrs * sizeof(*config->attrs));
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(stream);
+    return error;
+}
+
+static CUresult launch(const CUlaunchConfig *config, CUfunction handle, void **parameters,
+                       void **extra)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    CUresult error = vgpu_caller_enter_stream(&caller, config->hStream, &stream);
+    if (error)
+        return error;
+    struct vgpu_function *function =
+        vgpu_object_find(&process->objects, handle, VGPU_KIND_LAUNCHABLE);
+    if (function == NULL ||
+        (function->object.context && function->object.context != caller.current))
+        return CUDA_ERROR_INVALID_HANDLE;
+    error = check_shape(config, function);
+    if (error == CUDA_SUCCESS)
+        error = check_attributes(&caller, config, function);
+    if (error == CUDA_SUCCESS)
+        error = send(&caller, config, stream, function, parameters, extra);
+    if (error == CUDA_SUCCESS && process->launch_blocking)
+        error = vgpu_stream_wait(&caller, stream);
+    return error;
+}
+
+CUresult cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigned int grid_y,
+                        unsigned int grid_z, unsigned int block_x, unsigned int block_y,
+                        unsigned int block_z, unsigned int shared_bytes, CUstream stream,
+                        void **parameters, void **extra)
+{
+    CUlaunchConfig config = {.gridDimX = grid_x,
+                             .gridDimY = grid_y,
+                             .gridDimZ = grid_z,
+                             .blockDimX = block_x,
+                             .blockDimY = block_y,
+                             .blockDimZ = block_z,
+                             .sharedMemBytes = shared_bytes,
+                             .hStream = stream};
+    return launch(&config, function, parameters, extra);
+}
+
+CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **parameters,
+                          void **extra)
+{
+    return config ? launch(config, function, parameters, extra) : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned int grid_x, unsigned int grid_y,
+                                   unsigned int grid_z, unsigned int block_x, unsigned int block_y,
+                                   unsigned int block_z, unsigned int shared_bytes,
+                                   CUstream stream, void **parameters)
+{
+    CUlaunchAttribute attribute = {.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE, .value.cooperative = 1};
+    CUlaunchConfig config = {.gridDimX = grid_x,
+                             .gridDimY = grid_y,
+                             .gridDimZ = grid_z,
+                             .blockDimX = block_x,
+                             .blockDimY = block_y,
+                             .blockDimZ = block_z,
+                             .sharedMemBytes = shared_bytes,
+                             .hStream = stream,
+                             .attrs = &attribute,
+                             .numAttrs = 1};
+    return launch(&config, function, parameters, NULL);
+}
+
+VGPU_PTSZ(cuLaunchKernel,
+          (CUfunction function, unsigned int grid_x, unsigned int grid_y, unsigned int grid_z,
+           unsigned int block_x, unsigned int block_y, unsigned int block_z,
+           unsigned int shared_bytes, CUstream stream, void **parameters, void **extra),
+          (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes,
+           vgpu_per_thread(stream), parameters, extra))
+VGPU_PTSZ(cuLaunchCooperativeKernel,
+          (CUfunction function, unsigned int grid_x, unsigned int grid_y, unsigned int grid_z,
+           unsigned int block_x, unsigned int block_y, unsigned int block_z,
+           unsigned int shared_bytes, CUstream stream, void **parameters),
+          (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes,
+           vgpu_per_thread(stream), parameters))
+
+CUresult cuLaunchKernelEx_ptsz(const CUlaunchConfig *config, CUfunction function,
+                               void **parameters, void **extra)
+{
+    if (config == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUlaunchConfig own = *config;
+    own.hStream = vgpu_per_thread(config->hStream);
+    return launch(&own, function, parameters, extra);
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/* Libraries: code that is loaded into every context when it is used there. */
+#include <stdlib.h>
+
+#include "guest/code.h"
+#include "guest/context.h"
+#include "guest/process.h"
+#include "image/image.h"
+#include "protocol/send.h"
+
+static void end_library(struct vgpu_object *object)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_library *library = (struct vgpu_library *)object;
+    vgpu_functions_end(&library->kernels);
+    for (;;) {
+        pthread_mutex_lock(&process->code_lock);
+        struct vgpu_module *module = library->modules;
+        if (module) {
+            library->modules = module->next;
+            module->list = NULL;
+        }
+        pthread_mutex_unlock(&process->code_lock);
+        if (module == NULL)
+            break;
+        vgpu_object_put(&process->objects, &module->object);
+    }
+    vgpu_ranges_forget(&process->ranges, NULL, library);
+}
+
+static CUresult begin(struct vgpu_process *process)
+{
+    CUresult error = vgpu_process_ready(process);
+    return error ? error : vgpu_process_collect(process);
+}
+
+static CUresult load(CUlibrary *handle, const void *image, size_t limit, struct vgpu_jit_log *log)
+{
+    struct vgpu_process *process = vgpu_process();
+    char words[VGPU_REPLY_PAYLOAD_MAX];
+    size_t bytes = 0;
+    CUresult error = begin(process);
+    if (error)
+        return error;
+    if (handle == NULL || image == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    struct vgpu_library *library = vgpu_object_take(&process->objects, sizeof(*library), NULL);
+    if (library == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    library->object.end = end_library;
+    pthread_mutex_lock(&process->image_lock);
+    error = vgpu_image_send(process->channel, image, limit);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_send_cuLibraryLoadData(process->channel, 0, library->object.id, log->wanted,
+                                            words, sizeof(words), &bytes);
+    pthread_mutex_unlock(&process->image_lock);
+    vgpu_jit_log_fill(log, words, bytes);
+    if (error) {
+        vgpu_object_put(&process->objects, &library->object);
+        return vgpu_process_note(process, error);
+    }
+    vgpu_object_publish(&library->object, VGPU_KIND_LIBRARY);
+    *handle = vgpu_object_handle(library);
+    return CUDA_SUCCESS;
+}
+
+/* The values may be missing, and that the image stays where it is needs nothing of us. A table of
+ * the program's own addresses is nothing that the host could use. */
+static CUresult check_options(const CUlibraryOption *options, unsigned int count)
+{
+    for (unsigned int i = 0; i < count; i++) {
+        if (options[i] == CU_LIBRARY_HOST_UNIVERSAL_FUNCTION_AND_DATA_TABLE)
+            return CUDA_ERROR_NOT_SUPPORTED;
+    }
+    return CUDA_SUCCESS;
+}
+
+CUresult cuLibraryLoadData(CUlibrary *library, const void *image, CUjit_option *jit_options,
+                           void **jit_values, unsigned int jit_count, CUlibraryOption *options,
+                           void **values, unsigned int count)
+{
+    struct vgpu_jit_log log;
+    (void)values;
+    if ((jit_count && (jit_options == NULL || jit_values == NULL)) || (count && options == NULL))
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult error = check_options(options, count);
+    if (error)
+        return error;
+    vgpu_jit_log_parse(&log, jit_count, jit_options, jit_values);
+    return load(library, image, VGPU_CODE_UNBOUNDED, &log);
+}
+
+CUresult cuLibraryLoadFromFile(CUlibrary *library, const char *path, CUjit_option *jit_options,
+                               void **jit_values, unsigned int jit_count, CUlibraryOption *options,
+                               void **values, unsigned int count)
+{
+    struct vgpu_jit_log log;
+    char *data;
+    size_t bytes;
+    (void)values;
+    if (path == NULL || (jit_count && (jit_options == NULL || jit_values == NULL)) ||
+        (count && options == NULL))
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult error = check_options(options, count);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_image_read(path, &data, &bytes);
+    if (error)
+        return error;
+    vgpu_jit_log_parse(&log, jit_count, jit_options, jit_values);
+    error = load(library, data, bytes + 1, &log);
+    free(data);
+    return error;
+}
+
+static CUresult enter(CUlibrary handle, struct vgpu_library **library)
+{
+    struct vgpu_process *process = vgpu_process();
+    CUresult error = begin(process);
+    if (error)
+        return error;
+    *library = vgpu_object_find(&process->objects, handle, VGPU_KIND_LIBRARY);
+    return *library ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult cuLibraryUnload(CUlibrary handle)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_library *library;
+    CUresult error = enter(handle, &library);
+    if (error)
+        return error;
+    error = vgpu_send_cuLibraryUnload(process->channel, 0, library->object.id);
+    vgpu_channel_flush_console(process->channel);
+    vgpu_object_put(&process->objects, &library->object);
+    return vgpu_process_note(process, error);
+}
+
+CUresult cuLibraryGetKernel(CUkernel *handle, CUlibrary library_handle, const char *name)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_library *library;
+    struct vgpu_function_info info;
+    size_t bytes;
+    CUresult error = enter(library_handle, &library);
+    if (error)
+        return error;
+    if (handle == NULL || name == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    struct vgpu_function *kernel = vgpu_function_in(&library->kernels, name, NULL);
+    if (kernel == NULL) {
+        kernel = vgpu_function_take(NULL);
+        if (kernel == NULL)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        error = vgpu_send_cuLibraryGetKernel(process->channel, 0, kernel->object.id,
+                                             library->object.id, name, &info, sizeof(info), &bytes);
+        if (error == CUDA_SUCCESS)
+            error = vgpu_function_add(kernel, &library->object, &library->kernels, name, &info,
+                                      bytes);
+        if (error) {
+            vgpu_function_discard(kernel);
+            return vgpu_process_note(process, error);
+        }
+    }
+    *handle = vgpu_object_handle(kernel);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuLibraryGetKernelCount(unsigned int *count, CUlibrary handle)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_library *library;
+    CUresult error = enter(handle, &library);
+    if (error)
+        return error;
+    if (count == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    return vgpu_process_note(
+        process,
+        vgpu_send_cuLibraryGetKernelCount(process->channel, 0, count, library->object.id));
+}
+
+typedef CUresult get_variable(struct vgpu_channel *channel, uint32_t context, uint64_t *address,
+                              uint64_t *bytes, uint32_t library, const char *name);
+
+static CUresult variable(CUdeviceptr *address, size_t *bytes, CUlibrary handle, const char *name,
+                         get_variable *get)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_library *library;
+    struct vgpu_caller caller;
+    uint64_t start = 0, size = 0;
+    CUresult error = enter(handle, &library);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    if (name == NULL || (address == NULL && bytes == NULL))
+        return CUDA_ERROR_INVALID_VALUE;
+    error = vgpu_process_note(
+        process, get(caller.channel, caller.context, &start, &size, library->object.id, name));
+    if (error)
+        return error;
+    struct vgpu_range range = {.start = start,
+                               .bytes = size,
+                               .kind = VGPU_RANGE_VARIABLE,
+                               .context = caller.current,
+                               .owner = library,
+                               .id = vgpu_process_new_id(process)};
+    if (size && !vgpu_ranges_add(&process->ranges, &range))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    if (address)
+        *address = start;
+    if (bytes)
+        *bytes = size;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuLibraryGetGlobal(CUdeviceptr *address, size_t *bytes, CUlibrary library,
+                            const char *name)
+{
+    return variable(address, bytes, library, name, vgpu_send_cuLibraryGetGlobal);
+}
+
+CUresult cuLibraryGetManaged(CUdeviceptr *address, size_t *bytes, CUlibrary library,
+                             const char *name)
+{
+    return variable(address, bytes, library, name, vgpu_send_cuLibraryGetManaged);
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/* Modules: code loaded into one context. */
+#include <stdlib.h>
+
+#include "guest/code.h"
+#include "guest/context.h"
+#include "guest/process.h"
+#include "image/image.h"
+#include "protocol/send.h"
+
+static void end_module(struct vgpu_object *object)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_module *module = (struct vgpu_module *)object;
+    pthread_mutex_lock(&process->code_lock);
+    for (struct vgpu_module **link = module->list; link && *link; link = &(*link)->next) {
+        if (*link == module) {
+            *link = module->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&process->code_lock);
+    vgpu_functions_end(&module->functions);
+    vgpu_ranges_forget(&process->ranges, NULL, module);
+}
+
+static CUresult take(const struct vgpu_caller *caller, struct vgpu_module **out)
+{
+    struct vgpu_module *module =
+        vgpu_object_take(&vgpu_process()->objects, sizeof(*module), caller->current);
+    if (module == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    module->object.end = end_module;
+    *out = module;
+    return CUDA_SUCCESS;
+}
+
+static CUresult load(CUmodule *handle, const void *image, size_t limit, struct vgpu_jit_log *log)
+{
+    struct vgpu_process *process = vgpu_process();
+    char words[VGPU_REPLY_PAYLOAD_MAX];
+    struct vgpu_caller caller;
+    struct vgpu_module *module;
+    size_t bytes = 0;
+    CUresult error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    if (handle == NULL || image == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = take(&caller, &module);
+    if (error)
+        return error;
+    pthread_mutex_lock(&process->image_lock);
+    error = vgpu_image_send(caller.channel, image, limit);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_send_cuModuleLoadData(caller.channel, caller.context, module->object.id,
+                                           log->wanted, words, sizeof(words), &bytes);
+    pthread_mutex_unlock(&process->image_lock);
+    vgpu_jit_log_fill(log, words, bytes);
+    if (error) {
+        vgpu_object_put(&process->objects, &module->object);
+        return vgpu_process_note(process, error);
+    }
+    vgpu_object_publish(&module->object, VGPU_KIND_MODULE);
+    *handle = vgpu_object_handle(module);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int count,
+                            CUjit_option *options, void **values)
+{
+    struct vgpu_jit_log log;
+    if (count && (options == NULL || values == NULL))
+        return CUDA_ERROR_INVALID_VALUE;
+    vgpu_jit_log_parse(&log, count, options, values);
+    return load(module, image, VGPU_CODE_UNBOUNDED, &log);
+}
+
+CUresult cuModuleLoadData(CUmodule *module, const void *image)
+{
+    return cuModuleLoadDataEx(module, image, 0, NULL, NULL);
+}
+
+CUresult cuModuleLoadFatBinary(CUmodule *module, const void *image)
+{
+    return cuModuleLoadDataEx(module, image, 0, NULL, NULL);
+}
+
+CUresult cuModuleLoad(CUmodule *module, const char *path)
+{
+    struct vgpu_jit_log log = {0};
+    char *data;
+    size_t bytes;
+    if (path == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult error = vgpu_image_read(path, &data, &bytes);
+    if (error)
+        return error;
+    error = load(module, data, bytes + 1, &log);
+    free(data);
+    return error;
+}
+
+static CUresult enter(struct vgpu_caller *caller, CUmodule handle, struct vgpu_module **module)
+{
+    CUresult error = vgpu_caller_enter(caller);
+    if (error)
+        return error;
+    *module = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_MODULE);
+    if (*module == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    /* A module works in its own context, whichever is current. */
+    caller->current = (*module)->object.context;
+    caller->context = caller->current->object.id;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuModuleUnload(CUmodule handle)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_caller caller;
+    struct vgpu_module *module;
+    CUresult error = enter(&caller, handle, &module);
+    if (error)
+        return error;
+    if (module->library)
+        return CUDA_ERROR_NOT_PERMITTED; /* it goes with its library */
+    error = vgpu_send_cuModuleUnload(caller.channel, caller.context, module->object.id);
+    vgpu_channel_flush_console(caller.channel);
+    vgpu_object_put(&process->objects, &module->object);
+    return vgpu_process_note(process, error);
+}
+
+CUresult cuModuleGetFunction(CUfunction *handle, CUmodule module_handle, const char *name)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_caller caller;
+    struct vgpu_module *module;
+    struct vgpu_function_info info;
+    size_t bytes;
+    CUresult error = enter(&caller, module_handle, &module);
+    if (error)
+        return error;
+    if (handle == NULL || name == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    struct vgpu_function *function = vgpu_function_in(&module->functions, name, NULL);
+    if (function == NULL) {
+        function = vgpu_function_take(caller.current);
+        if (function == NULL)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        error = vgpu_send_cuModuleGetFunction(caller.channel, caller.context, function->object.id,
+                                              module->object.id, name, &info, sizeof(info), &bytes);
+        if (error == CUDA_SUCCESS)
+            error = vgpu_function_add(function, &module->object, &module->functions, name, &info,
+                                      bytes);
+        if (error) {
+            vgpu_function_discard(function);
+            return vgpu_process_note(process, error);
+        }
+    }
+    *handle = vgpu_object_handle(function);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuModuleGetFunctionCount(unsigned int *count, CUmodule handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_module *module;
+    CUresult error = enter(&caller, handle, &module);
+    if (error)
+        return error;
+    if (count == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    return vgpu_process_note(vgpu_process(),
+                             vgpu_send_cuModuleGetFunctionCount(caller.channel, caller.context,
+                                                                count, module->object.id));
+}
+
+CUresult cuModuleGetGlobal_v2(CUdeviceptr *address, size_t *bytes, CUmodule handle,
+                              const char *name)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_caller caller;
+    struct vgpu_module *module;
+    uint64_t start = 0, size = 0;
+    CUresult error = enter(&caller, handle, &module);
+    if (error)
+        return error;
+    if (name == NULL || (address == NULL && bytes == NULL))
+        return CUDA_ERROR_INVALID_VALUE;
+    error = vgpu_process_note(process,
+                              vgpu_send_cuModuleGetGlobal(caller.channel, caller.context, &start,
+                                                          &size, module->object.id, name));
+    if (error)
+        return error;
+    struct vgpu_range range = {.start = start,
+                               .bytes = size,
+                               .kind = VGPU_RANGE_VARIABLE,
+                               .context = caller.current,
+                               .owner = module,
+                               .id = vgpu_process_new_id(process)};
+    if (size && !vgpu_ranges_add(&process->ranges, &range))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    if (address)
+        *address = start;
+    if (bytes)
+        *bytes = size;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_caller caller;
+    struct vgpu_module *module;
+    CUresult error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    struct vgpu_library *library =
+        vgpu_object_find(&process->objects, library_handle, VGPU_KIND_LIBRARY);
+    if (library == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (handle == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    pthread_mutex_lock(&process->code_lock);
+    module = library->modules;
+    while (module && module->object.context != caller.current)
+        module = module->next;
+    pthread_mutex_unlock(&process->code_lock);
+    if (module == NULL) {
+        error = take(&caller, &module);
+        if (error)
+            return error;
+        error = vgpu_send_cuLibraryGetModule(caller.channel, caller.context, module->object.id,
+                                             library->object.id);
+        if (error) {
+            vgpu_object_put(&process->objects, &module->object);
+            return vgpu_process_note(process, error);
+        }
+        module->library = &library->object;
+        pthread_mutex_lock(&process->code_lock);
+        module->list = &library->modules;
+        module->next = library->modules;
+        library->modules = module;
+        pthread_mutex_unlock(&process->code_lock);
+        vgpu_object_publish(&module->object, VGPU_KIND_MODULE);
+    }
+    *handle = vgpu_object_handle(module);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuModuleGetLoadingMode(CUmoduleLoadingMode *mode)
+{
+    struct vgpu_process *process = vgpu_process();
+    CUresult error = vgpu_process_ready(process);
+    if (error)
+        return error;
+    if (mode == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *mode = process->loading;
+    return CUDA_SUCCESS;
+}

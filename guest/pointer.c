@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* Questions about pointers, answered from the table of ranges. */
+#include "guest/context.h"
+#include "guest/process.h"
+
+CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdeviceptr address)
+{
+    struct vgpu_caller caller;
+    struct vgpu_range range;
+    CUresult error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    if (!vgpu_ranges_find(&vgpu_process()->ranges, address, &range) || vgpu_range_is_host(&range))
+        return CUDA_ERROR_NOT_FOUND;
+    if (base)
+        *base = range.start;
+    if (bytes)
+        *bytes = range.bytes;
+    return CUDA_SUCCESS;
+}
+
+static CUresult answer_device(void *data, CUpointer_attribute attribute, CUdeviceptr address)
+{
+    switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
+        *(CUdeviceptr *)data = address;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
+        *(unsigned int *)data = 0;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
+    case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+        *(unsigned int *)data = 0;
+        return CUDA_SUCCESS;
+    default:
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+}
+
+/* What the device would call memory of the host: it has no name for it. */
+static CUresult answer_host(void *data, CUpointer_attribute attribute, CUdeviceptr address)
+{
+    if (attribute != CU_POINTER_ATTRIBUTE_HOST_POINTER)
+        return CUDA_ERROR_INVALID_VALUE;
+    *(void **)data = (void *)(uintptr_t)address;
+    return CUDA_SUCCESS;
+}
+
+static CUresult answer(void *data, CUpointer_attribute attribute, CUdeviceptr address,
+                       const struct vgpu_range *range)
+{
+    bool host = vgpu_range_is_host(range);
+    switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_CONTEXT:
+        *(CUcontext *)data = vgpu_object_handle(range->context);
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
+        *(unsigned int *)data = host ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_BUFFER_ID:
+        *(unsigned long long *)data = range->id;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+        *(unsigned int *)data = 0;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_MAPPED:
+        *(unsigned int *)data = 1;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
+        *(int *)data = 0;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+        *(CUdeviceptr *)data = range->start;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+        *(size_t *)data = range->bytes;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
+        *(unsigned int *)data = CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
+        *(void **)data = NULL;
+        return CUDA_SUCCESS;
+    default:
+        return host ? answer_host(data, attribute, address)
+                    : answer_device(data, attribute, address);
+    }
+}
+
+CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdeviceptr address)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_range range;
+    CUresult error = vgpu_process_ready(process);
+    if (error)
+        return error;
+    if (data == NULL || !vgpu_ranges_find(&process->ranges, address, &range))
+        return CUDA_ERROR_INVALID_VALUE;
+    return answer(data, attribute, address, &range);
+}
+
+/* What cuPointerGetAttributes says where there is no answer: zeros, and -2 for the device. */
+static void answer_nothing(void *data, CUpointer_attribute attribute)
+{
+    switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_CONTEXT:
+    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
+    case CU_POINTER_ATTRIBUTE_HOST_POINTER:
+    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+    case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
+        *(void **)data = NULL;
+        break;
+    case CU_POINTER_ATTRIBUTE_BUFFER_ID:
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+        *(unsigned long long *)data = 0;
+        break;
+    case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
+        *(int *)data = -2;
+        break;
+    default:
+        *(unsigned int *)data = 0;
+    }
+}
+
+CUresult cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attributes, void **data,
+                                CUdeviceptr address)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_range range;
+    CUresult error = vgpu_process_ready(process);
+    if (error)
+        return error;
+    if (count == 0 || attributes == NULL || data == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    bool known = vgpu_ranges_find(&process->ranges, address, &range);
+    for (unsigned int i = 0; i < count; i++) {
+        if (!known || answer(data[i], attributes[i], address, &range) != CUDA_SUCCESS)
+            answer_nothing(data[i], attributes[i]);
+    }
+    return CUDA_SUCCESS;
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bytes between this process and the device. Small uploads travel inside their record. Larger ones
+ * go through chunks of staging memory, several in flight, so that copying by the CPU and by the GPU
+ * overlap.
+ */
+#include <string.h>
+
+#include "guest/copy.h"
+#include "guest/process.h"
+#include "guest/stream.h"
+#include "protocol/send.h"
+
+#define INLINE_BYTES 16384u
+#define IN_FLIGHT    4u /* chunks of a download */
+
+/* A part that fits into a chunk. */
+struct piece {
+    CUdeviceptr device;
+    char *host;
+    size_t width, height;
+};
+
+/* A walk over rows in pieces. */
+struct walk {
+    struct vgpu_rows rows;
+    size_t row, column;
+};
+
+static void begin(struct walk *walk, const struct vgpu_rows *rows)
+{
+    *walk = (struct walk){.rows = *rows};
+    if (rows->device_pitch == rows->width && rows->host_pitch == rows->width) {
+        walk->rows.width *= rows->height; /* the caller knows that this does not overflow */
+        walk->rows.height = 1;
+    }
+}
+
+static bool next_piece(struct walk *walk, struct piece *piece)
+{
+    const struct vgpu_rows *rows = &walk->rows;
+    if (rows->width == 0 || walk->row == rows->height)
+        return false;
+    piece->device = rows->device + walk->row * rows->device_pitch + walk->column;
+    piece->host = rows->host + walk->row * rows->host_pitch + walk->column;
+    if (rows->width > VGPU_STAGING_CHUNK_BYTES) {
+        size_t left = rows->width - walk->column;
+        piece->width = left < VGPU_STAGING_CHUNK_BYTES ? left : VGPU_STAGING_CHUNK_BYTES;
+        piece->height = 1;
+        walk->column += piece->width;
+        if (walk->column == rows->width) {
+            walk->column = 0;
+            walk->row++;
+        }
+        return true;
+    }
+    size_t fit = VGPU_STAGING_CHUNK_BYTES / rows->width, left = rows->height - walk->row;
+    piece->width = rows->width;
+    piece->height = left < fit ? left : fit;
+    walk->row += piece->height;
+    return true;
+}
+
+/* Errors of earlier work do not keep us from our chunk. */
+static CUresult take_chunk(const struct vgpu_caller *caller, struct vgpu_staging *staging)
+{
+    for (;;) {
+        CUresult error = vgpu_staging_take(caller->channel, staging);
+        if (error == CUDA_SUCCESS)
+            return CUDA_SUCCESS;
+        CUresult fatal = vgpu_process_collect(vgpu_process());
+        if (fatal || vgpu_channel_alive(caller->channel))
+            return fatal ? fatal : error;
+    }
+}
+
+static CUresult post_chunk_fence(const struct vgpu_caller *caller, const struct vgpu_stream *stream,
+                                 const struct vgpu_staging *staging)
+{
+    return vgpu_send_vgpuFence(caller->channel, caller->context, stream->object.id, staging->fence,
+                               staging->fence_value);
+}
+
+/* ---- to the device ---- */
+
+static CUresult send_inline(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                            const struct piece *piece)
+{
+    CUresult error = vgpu_send_vgpuCopyInline(caller->channel, caller->context, piece->device,
+                                              stream->object.id, piece->host, piece->width);
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(stream);
+    return error;
+}
+
+static void gather(char *to, const struct piece *piece, size_t pitch)
+{
+    for (size_t row = 0; row < piece->height; row++)
+        memcpy(to + row * piece->width, piece->host + row * pitch, piece->width);
+}
+
+static CUresult send_piece(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                           const struct walk *walk, const struct piece *piece)
+{
+    struct vgpu_staging staging;
+    CUresult error = take_chunk(caller, &staging);
+    if (error)
+        return error;
+    gather(staging.memory, piece, walk->rows.host_pitch);
+    error = vgpu_send_vgpuCopyToDevice(caller->channel, caller->context, piece->device,
+                                       walk->rows.device_pitch, piece->width, piece->height,
+                                       staging.offset, stream->object.id);
+    if (error == CUDA_SUCCESS)
+        error = post_chunk_fence(caller, stream, &staging);
+    vgpu_staging_put(caller->channel, &staging, error == CUDA_SUCCESS);
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(stream);
+    return error;
+}
+
+CUresult vgpu_copy_upload(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                          const struct vgpu_rows *rows)
+{
+    struct walk walk;
+    struct piece piece;
+    CUresult error = CUDA_SUCCESS;
+    begin(&walk, rows);
+    while (error == CUDA_SUCCESS && next_piece(&walk, &piece)) {
+        if (piece.height == 1 && piece.width <= INLINE_BYTES)
+            error = send_inline(caller, stream, &piece);
+        else
+            error = send_piece(caller, stream, &walk, &piece);
+    }
+    return error;
+}
+
+/* ---- from the device ---- */
+
+struct download {
+    const struct vgpu_caller *caller;
+    struct vgpu_stream *stream;
+    struct walk walk;
+    struct flight {
+        struct piece piece;
+        struct vgpu_staging staging;
+    } flights[IN_FLIGHT]; /* a ring */
+    unsigned int first, count, most;
+};
+
+static CUresult ask_for(struct download *download, const struct piece *piece)
+{
+    const struct vgpu_caller *caller = download->caller;
+    struct flight *flight = &download->flights[(download->first + download->count) % IN_FLIGHT];
+    CUresult error = take_chunk(caller, &flight->staging);
+    if (error)
+        return error;
+    flight->piece = *piece;
+    error = vgpu_send_vgpuCopyFromDevice(caller->channel, caller->context, piece->device,
+                                         download->walk.rows.device_pitch, piece->width,
+                                         piece->height, flight->staging.offset,
+                                         download->stream->object.id);
+    if (error == CUDA_SUCCESS)
+        error = post_chunk_fence(caller, download->stream, &flight->staging);
+    if (error) {
+        vgpu_staging_put(caller->channel, &flight->staging, false);
+        return error;
+    }
+    vgpu_stream_submitted(download->stream);
+    download->count++;
+    return CUDA_SUCCESS;
+}
+
+/* Waits for the oldest piece in flight; its bytes count only if nothing has failed. */
+static CUresult receive(struct download *download, CUresult failed)
+{
+    const struct flight *flight = &download->flights[download->first];
+    const struct piece *piece = &flight->piece;
+    CUresult error = vgpu_caller_wait(download->caller, flight->staging.fence,
+                                      flight->staging.fence_value);
+    if (failed == CUDA_SUCCESS && error == CUDA_SUCCESS) {
+        for (size_t row = 0; row < piece->height; row++)
+            memcpy(piece->host + row * download->walk.rows.host_pitch,
+                   (char *)flight->staging.memory + row * piece->width, piece->width);
+    }
+    vgpu_staging_put(download->caller->channel, &flight->staging, true);
+    download->first = (download->first + 1) % IN_FLIGHT;
+    download->count--;
+    return failed ? failed : error;
+}
+
+CUresult vgpu_copy_download(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                            const struct vgpu_rows *rows)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct download download = {.caller = caller, .stream = stream, .most = 1};
+    struct piece piece;
+    CUresult error = CUDA_SUCCESS;
+    /* Who waits for a chunk while holding another could wait for ever for one who does the same: so
+     * only one thread does. */
+    bool alone = pthread_mutex_trylock(&process->download_lock) == 0;
+    if (alone)
+        download.most = IN_FLIGHT;
+    begin(&download.walk, rows);
+    while (error == CUDA_SUCCESS && next_piece(&download.walk, &piece)) {
+        if (download.count == download.most)
+            error = receive(&download, error);
+        if (error == CUDA_SUCCESS)
+            error = ask_for(&download, &piece);
+    }
+    while (download.count)
+        error = receive(&download, error);
+    if (alone)
+        pthread_mutex_unlock(&process->download_lock);
+    return error;
+}
+
+bool vgpu_copy_span(size_t pitch, size_t width, size_t height, size_t *bytes)
+{
+    size_t before;
+    if (width == 0 || height == 0) {
+        *bytes = 0;
+        return true;
+    }
+    return !__builtin_mul_overflow(height - 1, pitch, &before) &&
+           !__builtin_add_overflow(before, width, bytes);
+}
+
+CUresult vgpu_copy_check(CUdeviceptr address, size_t bytes, bool *known)
+{
+    struct vgpu_range range;
+    if (!vgpu_ranges_find(&vgpu_process()->ranges, address, &range) ||
+        vgpu_range_is_host(&range)) {
+        *known = false;
+        return CUDA_SUCCESS;
+    }
+    return bytes <= range.bytes - (address - range.start) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
