@@ -97,7 +97,7 @@ struct vgpu_mailbox_channel_close {
     uint32_t key; /* the table entry's key */
 };
 
-/** c[i] = a[i] + b[i] on the GPU, all inside the mailbox. */
+/** c[i] = a[i] + b[i] on the GPU, all inside the mailbox; request and answer travel whole. */
 #define VGPU_VECTOR_ADD_MAX 120u
 struct vgpu_mailbox_vector_add {
     struct vgpu_mailbox_request request;

@@ -106,16 +106,13 @@ static void answer_vector_add(struct vgpu_primitive *primitive, struct vgpu_work
 {
     struct vgpu_mailbox_vector_add request = {0};
     struct vgpu_mailbox_vector_sum answer = {0};
-    size_t head = offsetof(struct vgpu_mailbox_vector_add, operand);
 
-    if (message->length >= head)
-        memcpy(&request, message->data, head);
-    if (message->length < head || request.count == 0 || request.count > VGPU_VECTOR_ADD_MAX ||
-        message->length != head + 2 * request.count * sizeof(float)) {
+    if (message->length == sizeof(request))
+        memcpy(&request, message->data, sizeof(request));
+    if (request.count == 0 || request.count > VGPU_VECTOR_ADD_MAX) {
         refuse(message, VGPU_MAILBOX_BAD_LENGTH, 0, "VECTOR_ADD wants 1 to 120 pairs of numbers");
         return;
     }
-    memcpy(request.operand, message->data + head, 2 * request.count * sizeof(float));
     CUresult error = add_vectors(primitive, &request, answer.sum);
     if (error) {
         refuse(message, VGPU_MAILBOX_GPU_ERROR, error, "the driver failed to add the vectors");
@@ -123,9 +120,8 @@ static void answer_vector_add(struct vgpu_primitive *primitive, struct vgpu_work
     }
     answer.response.status = VGPU_MAILBOX_OK;
     answer.count = request.count;
-    message->length =
-        (uint32_t)(offsetof(struct vgpu_mailbox_vector_sum, sum) + request.count * sizeof(float));
-    memcpy(message->data, &answer, message->length);
+    message->length = sizeof(answer);
+    memcpy(message->data, &answer, sizeof(answer));
 }
 
 static void answer_primitive(struct vgpu_primitive *primitive, struct vgpu_worker_message *message)

@@ -112,7 +112,7 @@ static void a_primitive_worker_adds_vectors(void **state)
         for (uint32_t i = 0; i < 2 * count; i++)
             add.operand[i] = (float)i * 0.5f;
         message.op = VGPU_WORKER_PRIMITIVE;
-        message.length = (uint32_t)(offsetof(struct vgpu_mailbox_vector_add, operand) + 8 * count);
+        message.length = sizeof(add);
         memcpy(message.data, &add, sizeof(add));
         live_ask(channel, &message);
         memcpy(&sum, message.data, sizeof(sum));
