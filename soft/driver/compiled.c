@@ -89,6 +89,11 @@ static CUresult compile(const void *image, char *message, size_t message_size,
         return error == -ENOENT   ? CUDA_ERROR_NO_BINARY_FOR_GPU
                : error == -ENOMEM ? CUDA_ERROR_OUT_OF_MEMORY
                                   : CUDA_ERROR_INVALID_IMAGE;
+    if (!strstr(text, ".version")) {
+        /* Text, but nothing like PTX. */
+        free(text);
+        return CUDA_ERROR_INVALID_IMAGE;
+    }
     error = vgpu_program_create(text, length, message, message_size, program);
     free(text);
     /* What we cannot run yet is our lack and not the program's: say so where its user sees it. */

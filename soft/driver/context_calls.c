@@ -30,6 +30,8 @@ CUresult cuCtxGetId(CUcontext ctx, unsigned long long *ctxId)
         return result;
     if (!ctxId)
         return CUDA_ERROR_INVALID_VALUE;
+    if (!context->alive)
+        return CUDA_ERROR_CONTEXT_IS_DESTROYED;
     *ctxId = context->id;
     return CUDA_SUCCESS;
 }
@@ -81,7 +83,9 @@ CUresult cuCtxGetLimit(size_t *pvalue, CUlimit limit)
     if (result != CUDA_SUCCESS)
         return result;
     if (!pvalue || (unsigned int)limit >= CU_LIMIT_MAX)
-        return pvalue ? CUDA_ERROR_UNSUPPORTED_LIMIT : CUDA_ERROR_INVALID_VALUE;
+        return CUDA_ERROR_INVALID_VALUE;
+    if (limit == CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH)
+        return CUDA_ERROR_UNSUPPORTED_LIMIT;
     *pvalue = context->limits[limit];
     return CUDA_SUCCESS;
 }
@@ -93,8 +97,9 @@ CUresult cuCtxSetLimit(CUlimit limit, size_t value)
 
     if (result != CUDA_SUCCESS)
         return result;
-    if ((unsigned int)limit > CU_LIMIT_PERSISTING_L2_CACHE_SIZE ||
-        limit == CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH)
+    if ((unsigned int)limit >= CU_LIMIT_MAX)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (limit > CU_LIMIT_PERSISTING_L2_CACHE_SIZE || limit == CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH)
         return CUDA_ERROR_UNSUPPORTED_LIMIT;
     context->limits[limit] = value;
     return CUDA_SUCCESS;

@@ -71,8 +71,12 @@ CUresult cuEventDestroy_v2(CUevent hEvent)
     if (result != CUDA_SUCCESS)
         return result;
     event = vgpu_object_withdraw(hEvent, VGPU_OBJECT_EVENT);
+    if (!event)
+        return CUDA_ERROR_INVALID_HANDLE;
+    /* It is gone also when the context's failure is what the caller is told. */
+    result = vgpu_context_usable(event->context);
     vgpu_object_put(event);
-    return event ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+    return result;
 }
 
 CUresult cuEventDestroy(CUevent hEvent)

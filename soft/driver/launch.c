@@ -97,12 +97,10 @@ static CUresult check_shape(const struct shape *shape, const struct vgpu_functio
         return CUDA_ERROR_INVALID_VALUE;
     if (shape->grid[0] > 2147483647 || shape->grid[1] > 65535 || shape->grid[2] > 65535 ||
         shape->block[0] > 1024 || shape->block[1] > 1024 || shape->block[2] > 64 ||
-        threads > VGPU_SOFT_BLOCK_THREADS)
+        threads > VGPU_SOFT_BLOCK_THREADS || threads > function->info.max_threads)
         return CUDA_ERROR_INVALID_VALUE;
     if (shape->dynamic_shared > vgpu_kernel_dynamic_limit(&function->info, &function->settings))
         return CUDA_ERROR_INVALID_VALUE;
-    if (threads > function->info.max_threads)
-        return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     return CUDA_SUCCESS;
 }
 
@@ -131,10 +129,16 @@ static CUresult pack_buffer(const struct vgpu_kernel_info *info, void **extra, u
         else
             return CUDA_ERROR_INVALID_VALUE;
     }
-    if (size < info->parameter_bytes || (info->parameter_bytes && !buffer))
+    if (size && !buffer)
         return CUDA_ERROR_INVALID_VALUE;
-    if (info->parameter_bytes)
-        memcpy(block, buffer, info->parameter_bytes);
+    /* As on hardware: less than all is taken, and a block that is larger when aligned is too much.
+     */
+    if (size > (info->parameter_bytes + 7u) / 8 * 8)
+        return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+    if (size > info->parameter_bytes)
+        size = info->parameter_bytes;
+    if (size)
+        memcpy(block, buffer, size);
     return CUDA_SUCCESS;
 }
 

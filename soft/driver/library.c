@@ -204,6 +204,8 @@ static CUresult place(struct vgpu_library *library, struct vgpu_context *context
     CUresult result = CUDA_SUCCESS;
     struct placement *placement;
 
+    if (!library->compiled->program)
+        return CUDA_ERROR_NO_BINARY_FOR_GPU;
     pthread_mutex_lock(&library->lock);
     placement = library->placements;
     while (placement && placement->module->context != context)

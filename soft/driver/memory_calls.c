@@ -140,7 +140,7 @@ CUresult cuMemAllocHost_v2(void **pp, size_t bytesize)
 CUresult cuMemFreeHost(void *p)
 {
     if (!p)
-        return CUDA_ERROR_INVALID_VALUE;
+        return vgpu_driver_ready();
     return free_when_idle((uintptr_t)p, 1u << VGPU_ALLOCATION_HOST, CUDA_ERROR_INVALID_VALUE);
 }
 
@@ -165,18 +165,22 @@ CUresult cuMemHostRegister(void *p, size_t bytesize, unsigned int Flags)
     return cuMemHostRegister_v2(p, bytesize, Flags);
 }
 
-CUresult cuMemHostUnregister(void *p)
-{
-    if (!p)
-        return CUDA_ERROR_INVALID_VALUE;
-    return free_when_idle((uintptr_t)p, 1u << VGPU_ALLOCATION_REGISTERED,
-                          CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
-}
-
 static bool find_host(const void *p, struct vgpu_allocation *found)
 {
     return p && vgpu_allocation_find((uintptr_t)p, found) &&
            (found->kind == VGPU_ALLOCATION_HOST || found->kind == VGPU_ALLOCATION_REGISTERED);
+}
+
+CUresult cuMemHostUnregister(void *p)
+{
+    struct vgpu_allocation found;
+
+    if (!p)
+        return CUDA_ERROR_INVALID_VALUE;
+    /* Within a registered range, but not its beginning: not the same as not registered. */
+    return free_when_idle((uintptr_t)p, 1u << VGPU_ALLOCATION_REGISTERED,
+                          find_host(p, &found) ? CUDA_ERROR_INVALID_VALUE
+                                               : CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
 }
 
 CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *pdptr, void *p, unsigned int Flags)

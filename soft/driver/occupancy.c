@@ -8,7 +8,7 @@ static int blocks_that_fit(const struct vgpu_function *function, int threads, si
     int warps = (threads + VGPU_SOFT_WARP - 1) / VGPU_SOFT_WARP;
     int blocks = VGPU_SOFT_SM_THREADS / VGPU_SOFT_WARP / warps;
 
-    if ((uint32_t)threads > function->info.max_threads ||
+    if (threads > VGPU_SOFT_BLOCK_THREADS ||
         dynamic_shared > vgpu_kernel_dynamic_limit(&function->info, &function->settings))
         return 0;
     shared += dynamic_shared;

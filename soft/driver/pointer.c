@@ -73,9 +73,9 @@ static CUresult attribute_of(const struct vgpu_allocation *a, uint64_t pointer,
 CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdeviceptr ptr)
 {
     struct vgpu_allocation found;
-    struct vgpu_context *context;
-    CUresult result = vgpu_context_enter(&context);
+    CUresult result = vgpu_driver_ready();
 
+    /* What an address is can be asked in any context, and in one that has failed. */
     if (result != CUDA_SUCCESS)
         return result;
     if (!data || !vgpu_allocation_find(ptr, &found))
@@ -122,8 +122,7 @@ CUresult cuPointerGetAttributes(unsigned int numAttributes, CUpointer_attribute 
                                 void **data, CUdeviceptr ptr)
 {
     struct vgpu_allocation found;
-    struct vgpu_context *context;
-    CUresult result = vgpu_context_enter(&context);
+    CUresult result = vgpu_driver_ready();
     bool known;
 
     if (result != CUDA_SUCCESS)

@@ -149,7 +149,7 @@ static void limits_and_flags_are_kept(void **state)
     assert_cuda(cuCtxSetLimit(CU_LIMIT_STACK_SIZE, 4096));
     assert_cuda(cuCtxGetLimit(&value, CU_LIMIT_STACK_SIZE));
     assert_int_equal(value, 4096);
-    assert_cuda_error(cuCtxGetLimit(&value, (CUlimit)99), CUDA_ERROR_UNSUPPORTED_LIMIT);
+    assert_cuda_error(cuCtxGetLimit(&value, (CUlimit)99), CUDA_ERROR_INVALID_VALUE);
     assert_cuda(cuCtxGetApiVersion(context, &version));
     assert_cuda_error(cuCtxCreate(&context, NULL, 1u << 30, 0), CUDA_ERROR_INVALID_VALUE);
     assert_cuda_error(cuCtxCreate(&context, NULL, 0, 9), CUDA_ERROR_INVALID_DEVICE);

@@ -84,9 +84,10 @@ static void parameters_come_one_by_one_or_in_a_buffer(void **state)
     assert_cuda(cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, extra));
     assert_cuda(cuMemcpyDtoH(&sum, out, 8));
     assert_int_equal(sum, 3461);
-    size = 37;
+    size = 64;
     assert_cuda_error(cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, extra),
-                      CUDA_ERROR_INVALID_VALUE);
+                      CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+    size = 38;
     assert_cuda_error(cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, NULL, parameters, extra),
                       CUDA_ERROR_INVALID_VALUE);
     assert_cuda_error(launch(function, 1, 1, NULL), CUDA_ERROR_INVALID_VALUE);
@@ -104,7 +105,7 @@ static void limits_are_those_of_the_device_and_the_kernel(void **state)
     assert_cuda_error(launch(limited, 0, 1, NULL), CUDA_ERROR_INVALID_VALUE);
     assert_cuda_error(launch(limited, 1, 0, NULL), CUDA_ERROR_INVALID_VALUE);
     assert_cuda_error(launch(limited, 1, 1025, NULL), CUDA_ERROR_INVALID_VALUE);
-    assert_cuda_error(launch(limited, 1, 65, NULL), CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+    assert_cuda_error(launch(limited, 1, 65, NULL), CUDA_ERROR_INVALID_VALUE);
     assert_cuda(launch(limited, 1, 64, NULL));
     assert_cuda_error(cuLaunchKernel(limited, 1, 65536, 1, 1, 1, 1, 0, NULL, NULL, NULL),
                       CUDA_ERROR_INVALID_VALUE);

@@ -197,6 +197,7 @@ static void host_memory_is_known_by_its_address(void **state)
                                       (CUdeviceptr)(uintptr_t)own));
     assert_cuda(cuMemsetD32((CUdeviceptr)(uintptr_t)own, 77, 10));
     assert_int_equal(own[9], 77);
+    assert_cuda_error(cuMemHostUnregister(own + 4), CUDA_ERROR_INVALID_VALUE);
     assert_cuda(cuMemHostUnregister(own));
     assert_cuda_error(cuMemHostRegister(NULL, 100, 0), CUDA_ERROR_INVALID_VALUE);
     assert_cuda_error(cuMemHostRegister(own, SIZE_MAX, 0), CUDA_ERROR_INVALID_VALUE);

@@ -72,7 +72,7 @@ static void bad_images_are_refused_with_a_log(void **state)
     assert_cuda_error(cuModuleLoadDataEx(&module, bad, 3, options, values), CUDA_ERROR_INVALID_PTX);
     assert_true(strlen(log) > 0 && strcmp(log, "unchanged") != 0);
     assert_int_equal((size_t)values[1], strlen(log));
-    assert_cuda_error(cuModuleLoadData(&module, "this is not PTX"), CUDA_ERROR_INVALID_PTX);
+    assert_cuda_error(cuModuleLoadData(&module, "this is not PTX"), CUDA_ERROR_INVALID_IMAGE);
     assert_cuda_error(cuModuleLoadData(&module, "\x80\x81\x82\x83\x84\x85"),
                       CUDA_ERROR_INVALID_IMAGE);
     assert_cuda_error(cuModuleLoadData(&module, NULL), CUDA_ERROR_INVALID_VALUE);
@@ -98,6 +98,8 @@ static void fatbins_are_loaded_from_files(void **state)
 {
     static const char *const names[] = {"zstd.fatbin", "lz4.fatbin", "plain.fatbin"};
     CUfunction function;
+    CUlibrary library;
+    CUkernel kernel;
     CUmodule module;
 
     (void)state;
@@ -111,6 +113,11 @@ static void fatbins_are_loaded_from_files(void **state)
     assert_cuda_error(cuModuleGetFunction(&function, module, "scale"),
                       CUDA_ERROR_NO_BINARY_FOR_GPU);
     assert_cuda(cuModuleUnload(module));
+    assert_cuda(cuLibraryLoadFromFile(&library, image_path("cubin-only.fatbin"), NULL, NULL, 0,
+                                      NULL, NULL, 0));
+    assert_cuda_error(cuLibraryGetKernel(&kernel, library, "scale"), CUDA_ERROR_NO_BINARY_FOR_GPU);
+    assert_cuda_error(cuLibraryGetModule(&module, library), CUDA_ERROR_NO_BINARY_FOR_GPU);
+    assert_cuda(cuLibraryUnload(library));
     assert_cuda_error(cuModuleLoad(&module, image_path("scale.cubin")),
                       CUDA_ERROR_NO_BINARY_FOR_GPU);
 }
