@@ -38,7 +38,7 @@ CUresult vgpu_caller_enter_stream(struct vgpu_caller *caller, CUstream handle,
         return CUDA_ERROR_INVALID_HANDLE;
     caller->current = (*stream)->object.context;
     caller->context = caller->current->object.id;
-    return CUDA_SUCCESS;
+    return (*stream)->flags & CU_STREAM_NON_BLOCKING ? vgpu_context_settle(caller) : CUDA_SUCCESS;
 }
 
 CUresult vgpu_caller_wait(const struct vgpu_caller *caller, uint32_t fence, uint32_t value)

@@ -17,6 +17,19 @@ bool vgpu_context_usable(const struct vgpu_context *context)
            (!context->primary || __atomic_load_n(&context->active, __ATOMIC_ACQUIRE));
 }
 
+CUresult vgpu_context_settle(const struct vgpu_caller *caller)
+{
+    struct vgpu_context *context = caller->current;
+    /* acquire: pairs with vgpu_copy_arrive; the copies counted there are in the ring */
+    uint64_t uploads = __atomic_load_n(&context->uploads, __ATOMIC_ACQUIRE);
+    if (__atomic_load_n(&context->settled, __ATOMIC_RELAXED) >= uploads)
+        return CUDA_SUCCESS;
+    CUresult error = vgpu_stream_wait(caller, context->legacy);
+    if (error == CUDA_SUCCESS) /* a smaller number from another thread only makes one more wait */
+        __atomic_store_n(&context->settled, uploads, __ATOMIC_RELAXED);
+    return error;
+}
+
 struct vgpu_context *vgpu_context_find(CUcontext handle)
 {
     struct vgpu_context *context = vgpu_thread_current();

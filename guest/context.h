@@ -28,6 +28,8 @@ struct vgpu_context {
     uint64_t work; /* count of all that was submitted in it; atomic */
     struct vgpu_marker marker;
     struct vgpu_stream *legacy;
+    uint64_t uploads; /* synchronous copies that were posted to the legacy stream; atomic */
+    uint64_t settled; /* how many of them were waited for; atomic */
     struct vgpu_local_storage storage;
 };
 
@@ -54,6 +56,9 @@ struct vgpu_thread *vgpu_thread(void);
 
 /** The current context, which may have ended, or NULL. */
 struct vgpu_context *vgpu_thread_current(void);
+
+/** Waits until synchronous copies posted to the caller's legacy stream have arrived. */
+CUresult vgpu_context_settle(const struct vgpu_caller *caller);
 
 bool vgpu_context_usable(const struct vgpu_context *context);
 

@@ -109,9 +109,35 @@ static CUresult any(CUdeviceptr destination, CUdeviceptr source, size_t bytes, C
                              : within_host(to, from, bytes, handle);
 }
 
-VGPU_PTDS(cuMemcpy, any, (CUdeviceptr destination, CUdeviceptr source, size_t bytes), destination,
+CUresult vgpu_copy_arrive(CUresult error, CUstream handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    if (error == CUDA_SUCCESS)
+        error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error)
+        return error;
+    if (stream != caller.current->legacy)
+        return vgpu_stream_wait(&caller, stream);
+    /* release: pairs with vgpu_context_settle, which then waits for what was posted before */
+    __atomic_fetch_add(&caller.current->uploads, 1, __ATOMIC_RELEASE);
+    return CUDA_SUCCESS;
+}
+
+static CUresult any_now(CUdeviceptr destination, CUdeviceptr source, size_t bytes, CUstream handle)
+{
+    return vgpu_copy_arrive(any(destination, source, bytes, handle), handle);
+}
+
+static CUresult upload_now(CUdeviceptr destination, const void *source, size_t bytes,
+                           CUstream handle)
+{
+    return vgpu_copy_arrive(upload(destination, source, bytes, handle), handle);
+}
+
+VGPU_PTDS(cuMemcpy, any_now, (CUdeviceptr destination, CUdeviceptr source, size_t bytes), destination,
           source, bytes)
-VGPU_PTDS(cuMemcpyHtoD_v2, upload, (CUdeviceptr destination, const void *source, size_t bytes),
+VGPU_PTDS(cuMemcpyHtoD_v2, upload_now, (CUdeviceptr destination, const void *source, size_t bytes),
           destination, source, bytes)
 VGPU_PTDS(cuMemcpyDtoH_v2, download, (void *destination, CUdeviceptr source, size_t bytes),
           destination, source, bytes)

@@ -21,6 +21,13 @@ struct vgpu_rows {
 CUresult vgpu_copy_upload(const struct vgpu_caller *caller, struct vgpu_stream *stream,
                           const struct vgpu_rows *rows);
 
+/**
+ * Ends a synchronous copy that was posted to the default stream `handle`. CUDA promises that its
+ * bytes are there for every stream; blocking streams are ordered behind the legacy stream anyway, so
+ * only a non-blocking one waits, when it is next used (vgpu_context_settle). Passes `error` on.
+ */
+CUresult vgpu_copy_arrive(CUresult error, CUstream handle);
+
 /** Returns when the bytes have arrived. */
 CUresult vgpu_copy_download(const struct vgpu_caller *caller, struct vgpu_stream *stream,
                             const struct vgpu_rows *rows);

@@ -177,9 +177,19 @@ static CUresult copy_2d(const CUDA_MEMCPY2D *copy, CUstream stream)
     return copy_3d(&deep, stream);
 }
 
-VGPU_PTDS(cuMemcpy2D_v2, copy_2d, (const CUDA_MEMCPY2D *copy), copy)
-VGPU_PTDS(cuMemcpy2DUnaligned_v2, copy_2d, (const CUDA_MEMCPY2D *copy), copy)
-VGPU_PTDS(cuMemcpy3D_v2, copy_3d, (const CUDA_MEMCPY3D *copy), copy)
+static CUresult copy_2d_now(const CUDA_MEMCPY2D *copy, CUstream stream)
+{
+    return vgpu_copy_arrive(copy_2d(copy, stream), stream);
+}
+
+static CUresult copy_3d_now(const CUDA_MEMCPY3D *copy, CUstream stream)
+{
+    return vgpu_copy_arrive(copy_3d(copy, stream), stream);
+}
+
+VGPU_PTDS(cuMemcpy2D_v2, copy_2d_now, (const CUDA_MEMCPY2D *copy), copy)
+VGPU_PTDS(cuMemcpy2DUnaligned_v2, copy_2d_now, (const CUDA_MEMCPY2D *copy), copy)
+VGPU_PTDS(cuMemcpy3D_v2, copy_3d_now, (const CUDA_MEMCPY3D *copy), copy)
 
 CUresult cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D *copy, CUstream stream)
 {

@@ -27,20 +27,19 @@ def wait_until(condition, seconds, what):
     return time.monotonic() - start
 
 
+def parent(pid):
+    """The parent of a process; None when it has ended, whether or not somebody has reaped it."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+            state, number = stat.read().rpartition(")")[2].split()[:2]
+    except OSError:
+        return None
+    return None if state in "ZX" else int(number)
+
+
 def children(pid):
-    """Process ids whose parent is `pid`, zombies left out."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as stat:
-                fields = stat.read().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid and fields[0] != "Z":
-            found.append(int(entry))
-    return found
+    return [int(entry) for entry in os.listdir("/proc")
+            if entry.isdigit() and parent(entry) == pid]
 
 
 class Mediator:

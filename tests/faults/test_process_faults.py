@@ -8,7 +8,7 @@ import socket
 import subprocess
 import unittest
 
-from harness import Mediator, PATIENCE, built, wait_until
+from harness import Mediator, PATIENCE, built, parent, wait_until
 
 DRIVER_API = built("demo", "driver_api")
 HOSTILE = built("tests", "faults", "hostile_guest")
@@ -72,7 +72,7 @@ class ProcessFaults(unittest.TestCase):
             output, _ = program.communicate(timeout=10 * PATIENCE)
             self.assertEqual(program.returncode, 2, output)
             self.assertIn(DEVICE_UNAVAILABLE, output)
-        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers), 1,
+        wait_until(lambda: not any(parent(pid) for pid in workers), 1,
                    "workers die with their mediator")
         without = self.mediator.run(DRIVER_API)
         output, _ = without.communicate(timeout=10 * PATIENCE)
