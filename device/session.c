@@ -202,6 +202,9 @@ static void vgpu_session_refused(struct vgpu_device *device,
     if (strcmp(text, device->last_refusal) != 0)
         warn_report("vgpu: the mediator refused VM %s: %s", device->vm, text);
     g_strlcpy(device->last_refusal, text, sizeof(device->last_refusal));
+    /* QEMU may see the end of a connection before the bytes that precede it: so that none are lost,
+     * it is the device that hangs up after a refusal, and the mediator waits for that. */
+    vgpu_session_end(device);
 }
 
 static void vgpu_session_answered(struct vgpu_device *device,

@@ -356,7 +356,8 @@ static void greet(struct fake_mediator *mediator)
         message = build(VGPU_CONTROL_REFUSED, sizeof(message.refused));
         strcpy(message.refused.text, "told to refuse\x1b[31m by the test");
         send_message(mediator, &message);
-        exit(0);
+        receive(mediator, &message, 1, NULL); /* exits when the device hangs up */
+        broken("a refused device goes on talking");
     }
     send_welcome(mediator);
 }
