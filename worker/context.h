@@ -34,6 +34,13 @@ void vgpu_context_drop_stream(struct vgpu_context *context, CUstream stream);
 /** Makes the legacy stream of the current context wait for everything in the context. */
 CUresult vgpu_context_join(struct vgpu_worker *worker);
 
+/**
+ * For what a driver answers only in a context although the program may have none: any context of
+ * this worker, or for the time being the primary context of device 0. Give it back if *borrowed.
+ */
+CUresult vgpu_context_borrow(struct vgpu_worker *worker, bool *borrowed);
+void vgpu_context_give_back(struct vgpu_worker *worker);
+
 /** Ends our part of every context; the driver's contexts go with the process. */
 void vgpu_context_destroy_all(struct vgpu_worker *worker);
 

@@ -7,13 +7,6 @@
 #include "worker/log.h"
 #include "worker/worker.h"
 
-/* Events that a thorough look asks the driver about: the oldest, for they are reached first. */
-#define EVENTS_ASKED 16u
-
-/* A fence whose word does not come after its event was seen done this often was overwritten by the
- * guest: it is not waited for any longer. */
-#define PASSED_MOST 64u
-
 void vgpu_fences_destroy(struct vgpu_fences *fences)
 {
     free(fences->marks);
@@ -38,96 +31,125 @@ static void write_fence(const struct vgpu_worker *worker, uint32_t fence, uint32
         __atomic_store_n(word, value, __ATOMIC_RELEASE); /* pairs with the guest's acquire */
 }
 
-/* A fence that nothing will write any more: first the reason, then the fence. */
-static void fail_fence(struct vgpu_worker *worker, uint32_t fence, uint32_t value, CUresult error)
+static bool has_fence(const struct vgpu_mark *mark)
 {
-    vgpu_worker_defer(worker, error);
-    write_fence(worker, fence, value);
-    vgpu_worker_wake(worker);
+    return mark->kind == VGPU_MARK_GPU || mark->kind == VGPU_MARK_CPU;
 }
 
-static void reach(struct vgpu_worker *worker, struct vgpu_mark *mark)
+/* Ends a mark: its event is accounted or given back, and it is free to be taken out. */
+static void end_mark(struct vgpu_worker *worker, struct vgpu_mark *mark, bool reached)
 {
-    mark->reached = true;
-    worker->fences.unreached--;
-    mark->context->usage.pending--;
+    struct vgpu_context *context = mark->context;
+    if (mark->kind != VGPU_MARK_BEGIN)
+        context->usage.pending--;
+    if (mark->event && reached)
+        vgpu_usage_account(worker, context, mark->event, mark->idle, mark->kind == VGPU_MARK_BEGIN);
+    else
+        vgpu_usage_put(worker, context, mark->event);
+    mark->context = NULL;
 }
 
-/* Ends what is left of a failed context: nothing of it will be reached. */
+static void take_out_ended(struct vgpu_fences *fences)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < fences->count; i++) {
+        if (fences->marks[i].context)
+            fences->marks[kept++] = fences->marks[i];
+    }
+    fences->count = kept;
+}
+
+/* Ends what is left of a failed context: nothing of it will be reached. The reason comes before the
+ * fences; where there are none, nobody waits, and the guest's next fence finds it out. */
 static void fail_context(struct vgpu_worker *worker, struct vgpu_context *context, CUresult error)
 {
-    vgpu_worker_defer(worker, error);
     for (uint32_t i = 0; i < worker->fences.count; i++) {
         struct vgpu_mark *mark = &worker->fences.marks[i];
-        if (mark->context != context || mark->reached)
+        if (mark->context != context)
             continue;
-        if (mark->kind == VGPU_MARK_GPU || mark->kind == VGPU_MARK_CPU)
+        if (has_fence(mark)) {
+            vgpu_worker_defer(worker, error);
             write_fence(worker, mark->fence, mark->value);
-        reach(worker, mark);
+        }
+        end_mark(worker, mark, false);
     }
+    take_out_ended(&worker->fences);
     vgpu_worker_wake(worker);
 }
 
-static void finish_by_cpu(struct vgpu_worker *worker, struct vgpu_mark *mark)
+static void write_by_cpu(struct vgpu_worker *worker, const struct vgpu_mark *mark)
 {
     if (worker->prints) { /* a synchronising call, and only that, brings out what was printed */
         worker->driver->cuEventSynchronize(mark->event);
         vgpu_console_publish(&worker->console, vgpu_worker_channel(worker));
     }
     write_fence(worker, mark->fence, mark->value);
-    reach(worker, mark);
 }
 
-/* Returns true if the mark was newly reached, or has failed. */
-static bool look_at(struct vgpu_worker *worker, struct vgpu_mark *mark, bool ask)
+/* An event behind fences was reached, and so they were. Those whose words say otherwise have been
+ * overwritten by the guest, and are not waited for. */
+static void end_fences_before(struct vgpu_worker *worker, const struct vgpu_mark *event)
+{
+    for (struct vgpu_mark *mark = worker->fences.marks; mark < event; mark++) {
+        if (mark->context == event->context && mark->stream == event->stream &&
+            mark->kind == VGPU_MARK_GPU)
+            end_mark(worker, mark, true);
+    }
+}
+
+/* CUDA_SUCCESS when the mark was reached, CUDA_ERROR_NOT_READY, or the fault of its context. */
+static CUresult look_at(struct vgpu_worker *worker, const struct vgpu_mark *mark, bool ask)
 {
     if (mark->kind == VGPU_MARK_GPU) {
+        /* pairs with the GPU's write: what it wrote before is there when this is */
         uint32_t word = __atomic_load_n(fence_word(worker, mark->fence), __ATOMIC_ACQUIRE);
-        if (!is_behind(word, mark->value)) {
-            reach(worker, mark);
-            return true;
-        }
+        return is_behind(word, mark->value) ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
     }
     if (!ask && mark->kind != VGPU_MARK_CPU)
-        return false;
-    CUresult error = worker->driver->cuEventQuery(mark->event);
-    if (error == CUDA_ERROR_NOT_READY)
-        return false;
-    if (error != CUDA_SUCCESS)
-        fail_context(worker, mark->context, error);
-    else if (mark->kind == VGPU_MARK_CPU)
-        finish_by_cpu(worker, mark);
-    else if (mark->kind == VGPU_MARK_TIME)
-        reach(worker, mark);
-    else if (mark->passed++ < PASSED_MOST)
-        return false; /* the event is just before the fence: its word comes now */
-    else
-        reach(worker, mark);
-    return true;
+        return CUDA_ERROR_NOT_READY;
+    return worker->driver->cuEventQuery(mark->event);
 }
 
-/* Takes out the marks that were reached and that the driver has done with, and accounts them. */
-static void settle(struct vgpu_worker *worker)
+bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough)
 {
     struct vgpu_fences *fences = &worker->fences;
-    uint32_t kept = 0;
+    struct vgpu_context *failed = NULL;
+    CUresult failure = CUDA_SUCCESS;
+    bool news = false;
     for (uint32_t i = 0; i < fences->count; i++) {
         struct vgpu_mark *mark = &fences->marks[i];
-        CUresult error = CUDA_ERROR_NOT_READY;
-        if (mark->reached)
-            error = worker->driver->cuEventQuery(mark->event);
-        if (error == CUDA_SUCCESS)
-            vgpu_usage_account(worker, mark->context, mark->event, mark->kind == VGPU_MARK_BEGIN);
-        else if (error != CUDA_ERROR_NOT_READY)
-            vgpu_usage_put(worker, mark->context, mark->event);
-        else
-            fences->marks[kept++] = *mark;
+        if (mark->context == NULL)
+            continue;
+        CUresult error = look_at(worker, mark, thorough);
+        if (error == CUDA_ERROR_NOT_READY)
+            continue;
+        if (error) {
+            failed = mark->context;
+            failure = error;
+            break;
+        }
+        if (mark->kind == VGPU_MARK_TIME)
+            end_fences_before(worker, mark);
+        if (mark->kind == VGPU_MARK_CPU)
+            write_by_cpu(worker, mark);
+        news |= mark->kind != VGPU_MARK_BEGIN;
+        end_mark(worker, mark, true);
     }
-    fences->count = kept;
+    take_out_ended(fences);
+    if (failed)
+        fail_context(worker, failed, failure);
+    if (news || failed) {
+        vgpu_worker_wake(worker);
+        for (struct vgpu_context *context = worker->contexts; context; context = context->next)
+            vgpu_usage_reached(context, !fences->unwatched);
+    }
+    return news || failed;
 }
 
-static bool grow(struct vgpu_fences *fences)
+static bool make_room(struct vgpu_fences *fences)
 {
+    if (fences->count < fences->room)
+        return true;
     uint32_t room = fences->room ? fences->room * 2 : 64;
     struct vgpu_mark *marks = reallocarray(fences->marks, room, sizeof(*marks));
     if (marks == NULL)
@@ -137,131 +159,90 @@ static bool grow(struct vgpu_fences *fences)
     return true;
 }
 
-/* Room for one more mark: when there are too many, the oldest is waited for. */
-static bool make_room(struct vgpu_worker *worker)
+static CUresult place_event(struct vgpu_worker *worker, struct vgpu_mark *mark)
 {
-    struct vgpu_fences *fences = &worker->fences;
-    if (fences->count == VGPU_MARKS_MAX) {
-        vgpu_fence_poll(worker, true);
-        while (fences->count == VGPU_MARKS_MAX) {
-            worker->driver->cuEventSynchronize(fences->marks[0].event);
-            vgpu_fence_poll(worker, true);
-        }
-    }
-    return fences->count < fences->room || grow(fences);
-}
-
-static CUresult add_mark(struct vgpu_worker *worker, CUstream stream, struct vgpu_mark mark)
-{
-    struct vgpu_context *context = worker->current;
-    if (!make_room(worker))
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    CUresult error = vgpu_usage_take(worker, context, &mark.event);
+    CUresult error = vgpu_usage_take(worker, mark->context, &mark->event);
     if (error)
         return error;
-    error = worker->driver->cuEventRecord(mark.event, stream);
-    if (error) {
-        vgpu_usage_put(worker, context, mark.event);
+    mark->idle = vgpu_usage_idle(mark->context);
+    error = worker->driver->cuEventRecord(mark->event, mark->stream);
+    if (error)
+        vgpu_usage_put(worker, mark->context, mark->event);
+    return error;
+}
+
+static CUresult place_write(struct vgpu_worker *worker, const struct vgpu_mark *mark)
+{
+    CUdeviceptr word =
+        mark->context->extent + VGPU_CHANNEL_FENCES_OFFSET + mark->fence * sizeof(uint32_t);
+    return worker->driver->cuStreamWriteValue32(mark->stream, word, mark->value,
+                                                CU_STREAM_WRITE_VALUE_DEFAULT);
+}
+
+static CUresult place(struct vgpu_worker *worker, struct vgpu_mark mark)
+{
+    CUresult error;
+    if (!make_room(&worker->fences))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    mark.context = worker->current;
+    if (mark.kind == VGPU_MARK_GPU)
+        error = place_write(worker, &mark);
+    else
+        error = place_event(worker, &mark);
+    if (error)
         return error;
-    }
-    mark.context = context;
-    mark.reached = mark.kind == VGPU_MARK_BEGIN;
-    if (!mark.reached) {
-        worker->fences.unreached++;
-        context->usage.pending++;
-    }
+    if (mark.kind != VGPU_MARK_BEGIN)
+        mark.context->usage.pending++;
     worker->fences.marks[worker->fences.count++] = mark;
     return CUDA_SUCCESS;
 }
 
 void vgpu_fence_mark(struct vgpu_worker *worker, CUstream stream, enum vgpu_mark_kind kind)
 {
-    add_mark(worker, stream, (struct vgpu_mark){.kind = kind});
-}
-
-static CUresult let_gpu_write(struct vgpu_worker *worker, CUstream stream, uint32_t fence,
-                              uint32_t value)
-{
-    CUdeviceptr word =
-        worker->current->extent + VGPU_CHANNEL_FENCES_OFFSET + fence * sizeof(uint32_t);
-    CUresult error =
-        worker->driver->cuStreamWriteValue32(stream, word, value, CU_STREAM_WRITE_VALUE_DEFAULT);
-    if (error != CUDA_ERROR_NOT_SUPPORTED)
-        return error;
-    vgpu_log("the driver cannot write fences: the worker does it");
-    worker->fences.by_cpu = true;
-    worker->fences.marks[worker->fences.count - 1].kind = VGPU_MARK_CPU;
-    return CUDA_SUCCESS;
+    CUresult error = place(worker, (struct vgpu_mark){.stream = stream, .kind = kind});
+    /* Without it nobody would find out that fences before it do not come. */
+    if (error && kind == VGPU_MARK_TIME)
+        fail_context(worker, worker->current, error);
 }
 
 void vgpu_fence_place(struct vgpu_worker *worker, CUstream stream, uint32_t fence, uint32_t value)
 {
-    bool by_cpu = worker->fences.by_cpu || worker->prints || worker->current->extent == 0;
-    struct vgpu_mark mark = {
-        .kind = by_cpu ? VGPU_MARK_CPU : VGPU_MARK_GPU, .fence = fence, .value = value};
-    CUresult error = add_mark(worker, stream, mark);
-    if (error) {
-        fail_fence(worker, fence, value, error);
-        return;
+    struct vgpu_context *context = worker->current;
+    struct vgpu_mark mark = {.stream = stream == CU_STREAM_LEGACY ? NULL : stream,
+                             .kind = VGPU_MARK_GPU,
+                             .fence = fence,
+                             .value = value};
+    if (worker->fences.by_cpu || worker->prints || context->extent == 0)
+        mark.kind = VGPU_MARK_CPU;
+    CUresult error = place(worker, mark);
+    if (error == CUDA_ERROR_NOT_SUPPORTED && mark.kind == VGPU_MARK_GPU) {
+        vgpu_log("the driver cannot write fences: the worker does it");
+        worker->fences.by_cpu = true;
+        mark.kind = VGPU_MARK_CPU;
+        error = place(worker, mark);
     }
-    if (!by_cpu)
-        error = let_gpu_write(worker, stream, fence, value);
-    if (error) { /* what was added keeps the time, and is no fence any more */
-        worker->fences.marks[worker->fences.count - 1].kind = VGPU_MARK_TIME;
-        fail_fence(worker, fence, value, error);
-    }
-    vgpu_usage_covered(&worker->current->usage, stream);
-}
-
-/* An interval of work ends where nothing is under way and nothing lacks a mark. */
-static void note_idleness(struct vgpu_worker *worker)
-{
-    for (struct vgpu_context *context = worker->contexts; context; context = context->next) {
-        if (context->usage.pending == 0 && context->usage.uncovered_count == 0)
-            context->usage.busy = false;
-    }
-}
-
-bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough)
-{
-    struct vgpu_fences *fences = &worker->fences;
-    bool progress = false;
-    uint32_t asked = 0;
-    for (uint32_t i = 0; i < fences->count && fences->unreached; i++) {
-        if (!fences->marks[i].reached)
-            progress |= look_at(worker, &fences->marks[i], thorough && asked++ < EVENTS_ASKED);
-    }
-    if (progress) {
+    if (error) { /* nothing will write it any more: first the reason, then the fence */
+        vgpu_worker_defer(worker, error);
+        write_fence(worker, fence, value);
         vgpu_worker_wake(worker);
-        note_idleness(worker);
+    } else {
+        vgpu_usage_fenced(worker, context, stream, mark.kind == VGPU_MARK_CPU);
     }
-    if (thorough)
-        settle(worker);
-    return progress;
 }
 
 void vgpu_fence_finish(struct vgpu_worker *worker, struct vgpu_context *context)
 {
-    struct vgpu_fences *fences = &worker->fences;
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < fences->count; i++) {
-        struct vgpu_mark *mark = &fences->marks[i];
-        if (mark->context != context) {
-            fences->marks[kept++] = *mark;
+    CUresult error = worker->driver->cuCtxSynchronize();
+    if (error)
+        fail_context(worker, context, error);
+    for (uint32_t i = 0; i < worker->fences.count; i++) {
+        struct vgpu_mark *mark = &worker->fences.marks[i];
+        if (mark->context != context)
             continue;
-        }
-        CUresult error = worker->driver->cuEventSynchronize(mark->event);
-        if (!mark->reached && mark->kind == VGPU_MARK_TIME)
-            reach(worker, mark);
-        else if (!mark->reached && error)
-            fail_context(worker, context, error);
-        else if (!mark->reached)
-            finish_by_cpu(worker, mark); /* what the GPU writes, it has written or is about to */
-        if (error == CUDA_SUCCESS)
-            vgpu_usage_account(worker, context, mark->event, mark->kind == VGPU_MARK_BEGIN);
-        else
-            vgpu_usage_put(worker, context, mark->event);
+        if (mark->kind == VGPU_MARK_CPU)
+            write_by_cpu(worker, mark);
+        end_mark(worker, mark, true);
     }
-    fences->count = kept;
+    take_out_ended(&worker->fences);
     vgpu_worker_wake(worker);
 }

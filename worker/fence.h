@@ -13,33 +13,34 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VGPU_MARKS_MAX 4096u
+/** With more marks than this the loop takes no records, until some were reached. */
+#define VGPU_MARKS_MANY 4096u
 
 struct vgpu_worker;
 struct vgpu_context;
 
 enum vgpu_mark_kind {
-    VGPU_MARK_BEGIN, /* the GPU begins to work: timing only, never waited for */
-    VGPU_MARK_TIME,  /* timing only */
-    VGPU_MARK_GPU,   /* a fence that the GPU writes */
-    VGPU_MARK_CPU,   /* a fence that the worker writes */
+    VGPU_MARK_BEGIN, /* an event: the GPU begins to work. Nobody waits for it */
+    VGPU_MARK_TIME,  /* an event: time is accounted, faults are found, idleness may begin */
+    VGPU_MARK_GPU,   /* a fence that the GPU writes, and no event */
+    VGPU_MARK_CPU,   /* an event, and a fence that the worker writes */
 };
 
 struct vgpu_mark {
     struct vgpu_context *context;
-    CUevent event; /* of the context's pool */
+    CUstream stream; /* only to be compared: it may be gone */
+    CUevent event;   /* of the context's pool; NULL: none */
     enum vgpu_mark_kind kind;
-    bool reached;   /* and the guest was told; the event may not be accounted yet */
-    uint8_t passed; /* how often its event was seen done, but not its word */
     uint32_t fence;
     uint32_t value;
+    uint64_t idle; /* vgpu_usage_idle() when it was placed */
 };
 
 struct vgpu_fences {
     struct vgpu_mark *marks; /* in the order of placing */
     uint32_t count, room;
-    uint32_t unreached;
-    bool by_cpu; /* the driver cannot let the GPU write */
+    bool by_cpu;    /* the driver cannot let the GPU write */
+    bool unwatched; /* nobody has looked for some time, says the loop */
 };
 
 void vgpu_fences_destroy(struct vgpu_fences *fences);
@@ -48,16 +49,15 @@ void vgpu_fences_destroy(struct vgpu_fences *fences);
  *  reported as asynchronous errors, after which the fence is written at once. */
 void vgpu_fence_place(struct vgpu_worker *worker, CUstream stream, uint32_t fence, uint32_t value);
 
-/** Places a mark of a kind without a fence. What cannot be placed is not measured. */
+/** Places a mark without a fence. If the driver refuses, the context has failed. */
 void vgpu_fence_mark(struct vgpu_worker *worker, CUstream stream, enum vgpu_mark_kind kind);
 
-/**
- * Looks which marks were reached and wakes the guest. `thorough`: also asks the driver, so that
- * faults are found, and accounts the time. Returns true if any new mark was reached or has failed.
- */
+/** Looks which marks were reached, and wakes the guest for those that it may wait for. `thorough`:
+ *  also asks the driver, so that faults are found and time is accounted. Returns true if there was
+ *  something new. */
 bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough);
 
-/** Waits for all marks of a context that is about to go, and forgets them. */
+/** Ends all marks of a context that is current and about to go, after all its work was done. */
 void vgpu_fence_finish(struct vgpu_worker *worker, struct vgpu_context *context);
 
 #endif

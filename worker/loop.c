@@ -17,12 +17,12 @@
 enum {
     SPIN_NANOSECONDS = 50000,       /* before sleeping, when nothing comes */
     SPIN_FEW_CPUS = 5000,           /* where a spinning worker takes the guest's processor */
-    TIDY_NANOSECONDS = 10000,       /* of quiet, before time is accounted */
+    TIDY_NANOSECONDS = 10000,       /* of quiet, before marks with events are placed */
     THOROUGH_NANOSECONDS = 1000000, /* between questions to the driver */
     SLEEP_LEAST = 20000,            /* while something is under way */
     SLEEP_MOST = 1000000,
     RECORDS_PER_LOOK = 16,   /* how often a busy worker looks at its fences */
-    RECORDS_PER_SERVE = 256, /* and at the mediator's socket */
+    RECORDS_PER_SERVE = 256, /* at the mediator's socket, and places marks with events */
 };
 
 struct loop {
@@ -32,7 +32,7 @@ struct loop {
     uint64_t spin;     /* nanoseconds */
     uint64_t quiet;    /* time since when nothing has come; 0: something just did */
     uint64_t thorough; /* time of the last thorough look */
-    bool tidy;         /* accounts are up to date with the last record */
+    bool tidy;         /* all work has a mark with an event behind it */
     uint32_t records;
 };
 
@@ -106,6 +106,7 @@ static bool sleep_until_called(struct loop *loop, uint64_t waited)
                                : pause > SLEEP_MOST ? SLEEP_MOST
                                                     : pause);
     }
+    worker->fences.unwatched = true;
     int ready = ppoll(wanted, 2, waiting ? &limit : NULL, NULL);
     if (ready <= 0)
         return true;
@@ -116,8 +117,8 @@ static bool sleep_until_called(struct loop *loop, uint64_t waited)
     return wanted[0].revents == 0 || serve(loop);
 }
 
-/* Nothing is in the ring. Returns false when the worker shall end. */
-static bool wait_for_work(struct loop *loop)
+/* Nothing is in the ring, or must not be taken out. Returns false when the worker shall end. */
+static bool wait_for_work(struct loop *loop, bool full)
 {
     struct vgpu_worker *worker = loop->worker;
     uint64_t time = now();
@@ -129,24 +130,39 @@ static bool wait_for_work(struct loop *loop)
         loop->tidy = true;
         loop->thorough = 0;
     }
-    bool thorough = time - loop->thorough > THOROUGH_NANOSECONDS ||
-                    (waited > loop->spin && worker->fences.count > 0);
+    bool thorough = time - loop->thorough > THOROUGH_NANOSECONDS || waited > loop->spin;
     if (thorough)
         loop->thorough = time;
-    if (vgpu_fence_poll(worker, thorough)) {
+    bool news = vgpu_fence_poll(worker, thorough);
+    worker->fences.unwatched = false;
+    if (news) {
         loop->quiet = time;
-        loop->tidy = false;
         return true;
     }
     if (waited < loop->spin) {
         __builtin_ia32_pause();
         return true;
     }
+    if (full)
+        return sleep_until_called(loop, waited);
     if (!vgpu_ring_sleep(&loop->ring))
         return true;
     bool go_on = sleep_until_called(loop, waited);
     vgpu_ring_awake(&loop->ring);
     return go_on;
+}
+
+/* Every so many records of a busy worker. Returns false when it shall end. */
+static bool look_around(struct loop *loop)
+{
+    struct vgpu_worker *worker = loop->worker;
+    if (loop->records % RECORDS_PER_SERVE != 0) {
+        vgpu_fence_poll(worker, false);
+        return true;
+    }
+    vgpu_usage_cover(worker);
+    vgpu_fence_poll(worker, true);
+    return serve(loop);
 }
 
 static void log_garbage(const struct vgpu_worker *worker, const struct vgpu_call_header *header)
@@ -162,14 +178,15 @@ static enum vgpu_worker_exit run_channel(struct loop *loop)
     struct vgpu_call_header header;
     uint8_t payload[VGPU_PAYLOAD_MAX];
     for (;;) {
-        int got = vgpu_ring_pop(&loop->ring, &header, payload);
+        bool full = loop->worker->fences.count >= VGPU_MARKS_MANY;
+        int got = full ? 0 : vgpu_ring_pop(&loop->ring, &header, payload);
         if (got < 0) {
             vgpu_log("garbage in the ring: %s",
                      got == -VGPU_RING_BAD_TAIL ? "impossible tail" : "payload too large");
             return VGPU_WORKER_EXIT_PROTOCOL;
         }
         if (got == 0) {
-            if (!wait_for_work(loop))
+            if (!wait_for_work(loop, full))
                 return VGPU_WORKER_EXIT_OK;
             continue;
         }
@@ -179,10 +196,7 @@ static enum vgpu_worker_exit run_channel(struct loop *loop)
         }
         loop->quiet = 0;
         loop->tidy = false;
-        loop->records++;
-        if (loop->records % RECORDS_PER_LOOK == 0)
-            vgpu_fence_poll(loop->worker, loop->records % RECORDS_PER_SERVE == 0);
-        if (loop->records % RECORDS_PER_SERVE == 0 && !serve(loop))
+        if (++loop->records % RECORDS_PER_LOOK == 0 && !look_around(loop))
             return VGPU_WORKER_EXIT_OK;
     }
 }

@@ -73,6 +73,27 @@ static CUresult take_context(struct vgpu_worker *worker, CUcontext object, CUdev
     return CUDA_SUCCESS;
 }
 
+CUresult vgpu_context_borrow(struct vgpu_worker *worker, bool *borrowed)
+{
+    CUcontext object;
+    *borrowed = false;
+    if (worker->current)
+        return CUDA_SUCCESS;
+    if (worker->contexts)
+        return make_current(worker, worker->contexts);
+    CUresult error = worker->driver->cuDevicePrimaryCtxRetain(&object, 0);
+    if (error)
+        return error;
+    *borrowed = true;
+    return worker->driver->cuCtxSetCurrent(object);
+}
+
+void vgpu_context_give_back(struct vgpu_worker *worker)
+{
+    worker->driver->cuCtxSetCurrent(NULL);
+    worker->driver->cuDevicePrimaryCtxRelease(0);
+}
+
 static void unlink_context(struct vgpu_worker *worker, struct vgpu_context *context)
 {
     struct vgpu_context **link = &worker->contexts;
@@ -87,7 +108,7 @@ static void end_context(struct vgpu_worker *worker, struct vgpu_context *context
     const struct vgpu_driver *driver = worker->driver;
     driver->cuCtxSetCurrent(context->object);
     worker->current = context;
-    driver->cuCtxSynchronize();
+    vgpu_usage_cover(worker);
     vgpu_fence_finish(worker, context);
     vgpu_usage_destroy(worker, context);
     if (context->scrub)
@@ -133,7 +154,7 @@ void vgpu_context_drop_stream(struct vgpu_context *context, CUstream stream)
 {
     if (context == NULL)
         return;
-    vgpu_usage_covered(&context->usage, stream);
+    vgpu_usage_forget(context, stream);
     for (uint32_t i = 0; i < context->free_stream_count; i++) {
         if (context->free_streams[i] == stream) {
             context->free_streams[i] = context->free_streams[--context->free_stream_count];

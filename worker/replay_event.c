@@ -30,7 +30,7 @@ CUresult vgpu_replay_vgpuFenceContext(struct vgpu_worker *worker,
     if (error)
         vgpu_worker_defer(worker, error);
     vgpu_fence_place(worker, NULL, call->fence, call->value);
-    vgpu_usage_covered_all(&worker->current->usage);
+    vgpu_usage_fenced_all(worker->current);
     return CUDA_SUCCESS;
 }
 

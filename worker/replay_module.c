@@ -206,8 +206,7 @@ CUresult vgpu_replay_cuModuleGetFunction(struct vgpu_worker *worker,
     return describe(worker, call->function_id, &what, call->info, &call->info_bytes);
 }
 
-CUresult vgpu_replay_cuLibraryGetKernel(struct vgpu_worker *worker,
-                                        struct vgpu_call_cuLibraryGetKernel *call)
+static CUresult get_kernel(struct vgpu_worker *worker, struct vgpu_call_cuLibraryGetKernel *call)
 {
     CUresult error = worker->driver->cuLibraryGetKernel(&call->kernel, call->library, call->name);
     if (error)
@@ -215,6 +214,22 @@ CUresult vgpu_replay_cuLibraryGetKernel(struct vgpu_worker *worker,
     struct launchable what = {.kernel = call->kernel,
                               .device = worker->current ? worker->current->device : 0};
     return describe(worker, call->kernel_id, &what, call->info, &call->info_bytes);
+}
+
+CUresult vgpu_replay_cuLibraryGetKernel(struct vgpu_worker *worker,
+                                        struct vgpu_call_cuLibraryGetKernel *call)
+{
+    bool borrowed;
+    CUresult error = get_kernel(worker, call);
+    if (error != CUDA_ERROR_INVALID_CONTEXT)
+        return error;
+    /* Drivers differ in whether a kernel's parameters are known where there is no context. */
+    error = vgpu_context_borrow(worker, &borrowed);
+    if (error == CUDA_SUCCESS)
+        error = get_kernel(worker, call);
+    if (borrowed)
+        vgpu_context_give_back(worker);
+    return error;
 }
 
 CUresult vgpu_replay_cuKernelGetFunction(struct vgpu_worker *worker,

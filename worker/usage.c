@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/usage.h"
 
+#include <time.h>
+
 #include "worker/context.h"
 #include "worker/worker.h"
 
@@ -14,9 +16,50 @@ static const bool brings_work[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_cuMemsetD2D32Async] = true, [VGPU_CALL_vgpuLaunch] = true,
 };
 
+static uint64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
 static CUstream canonical(CUstream stream)
 {
     return stream == CU_STREAM_LEGACY ? NULL : stream;
+}
+
+static struct vgpu_usage_stream *find(struct vgpu_usage *usage, CUstream stream)
+{
+    for (uint32_t i = 0; i < usage->stream_count; i++) {
+        if (usage->streams[i].stream == canonical(stream))
+            return &usage->streams[i];
+    }
+    return NULL;
+}
+
+static struct vgpu_usage_stream *find_or_add(struct vgpu_worker *worker,
+                                             struct vgpu_context *context, CUstream stream)
+{
+    struct vgpu_usage *usage = &context->usage;
+    struct vgpu_usage_stream *entry = find(usage, stream);
+    if (entry)
+        return entry;
+    if (usage->stream_count == VGPU_USAGE_STREAMS)
+        vgpu_usage_cover(worker);
+    entry = &usage->streams[usage->stream_count++];
+    *entry = (struct vgpu_usage_stream){.stream = canonical(stream), .fenced = true};
+    return entry;
+}
+
+uint64_t vgpu_usage_idle(struct vgpu_context *context)
+{
+    struct vgpu_usage *usage = &context->usage;
+    if (usage->idle_since) {
+        uint64_t time = now();
+        usage->idle += time - usage->idle_since;
+        usage->idle_since = time;
+    }
+    return usage->idle;
 }
 
 void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
@@ -25,34 +68,37 @@ void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
     if (context == NULL || worker->call > VGPU_CALL_MAX || !brings_work[worker->call])
         return;
     struct vgpu_usage *usage = &context->usage;
-    if (!usage->busy) {
-        vgpu_fence_mark(worker, stream, VGPU_MARK_BEGIN);
-        usage->busy = true;
+    if (usage->idle_since || !usage->begun) {
+        vgpu_usage_idle(context);
+        if (!usage->begun || !usage->begin_known)
+            vgpu_fence_mark(worker, stream, VGPU_MARK_BEGIN);
+        usage->idle_since = 0;
+        usage->begun = true;
     }
-    stream = canonical(stream);
-    for (uint32_t i = 0; i < usage->uncovered_count; i++) {
-        if (usage->uncovered[i] == stream)
-            return;
-    }
-    if (usage->uncovered_count == VGPU_USAGE_STREAMS)
-        vgpu_usage_cover(worker);
-    usage->uncovered[usage->uncovered_count++] = stream;
+    find_or_add(worker, context, stream)->fenced = false;
 }
 
-void vgpu_usage_covered(struct vgpu_usage *usage, CUstream stream)
+void vgpu_usage_fenced(struct vgpu_worker *worker, struct vgpu_context *context, CUstream stream,
+                       bool event)
 {
-    stream = canonical(stream);
-    for (uint32_t i = 0; i < usage->uncovered_count; i++) {
-        if (usage->uncovered[i] == stream) {
-            usage->uncovered[i] = usage->uncovered[--usage->uncovered_count];
-            return;
-        }
-    }
+    if (event)
+        vgpu_usage_forget(context, stream);
+    else
+        find_or_add(worker, context, stream)->fenced = true;
 }
 
-void vgpu_usage_covered_all(struct vgpu_usage *usage)
+void vgpu_usage_fenced_all(struct vgpu_context *context)
 {
-    usage->uncovered_count = 0;
+    for (uint32_t i = 0; i < context->usage.stream_count; i++)
+        context->usage.streams[i].fenced = true;
+}
+
+void vgpu_usage_forget(struct vgpu_context *context, CUstream stream)
+{
+    struct vgpu_usage *usage = &context->usage;
+    struct vgpu_usage_stream *entry = find(usage, stream);
+    if (entry)
+        *entry = usage->streams[--usage->stream_count];
 }
 
 void vgpu_usage_cover(struct vgpu_worker *worker)
@@ -60,9 +106,23 @@ void vgpu_usage_cover(struct vgpu_worker *worker)
     struct vgpu_context *context = worker->current;
     if (context == NULL)
         return; /* only the current context can have got work since the last time */
-    for (uint32_t i = 0; i < context->usage.uncovered_count; i++)
-        vgpu_fence_mark(worker, context->usage.uncovered[i], VGPU_MARK_TIME);
-    vgpu_usage_covered_all(&context->usage);
+    while (context->usage.stream_count) {
+        CUstream stream = context->usage.streams[--context->usage.stream_count].stream;
+        vgpu_fence_mark(worker, stream, VGPU_MARK_TIME);
+    }
+}
+
+void vgpu_usage_reached(struct vgpu_context *context, bool watched)
+{
+    struct vgpu_usage *usage = &context->usage;
+    if (usage->idle_since || usage->pending)
+        return;
+    for (uint32_t i = 0; i < usage->stream_count; i++) {
+        if (!usage->streams[i].fenced)
+            return;
+    }
+    usage->idle_since = now();
+    usage->begin_known = watched;
 }
 
 CUresult vgpu_usage_take(struct vgpu_worker *worker, struct vgpu_context *context, CUevent *event)
@@ -87,7 +147,7 @@ void vgpu_usage_put(struct vgpu_worker *worker, struct vgpu_context *context, CU
 }
 
 void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context, CUevent event,
-                        bool begins)
+                        uint64_t idle, bool begins)
 {
     struct vgpu_usage *usage = &context->usage;
     float milliseconds = 0;
@@ -98,11 +158,13 @@ void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context
         vgpu_usage_put(worker, context, event);
         return;
     }
-    if (usage->last && !begins)
-        __atomic_fetch_add(&worker->page->gpu_nanoseconds, (uint64_t)((double)milliseconds * 1e6),
-                           __ATOMIC_RELAXED);
+    uint64_t passed = (uint64_t)((double)milliseconds * 1e6);
+    uint64_t idled = idle - usage->last_idle;
+    if (!begins && passed > idled)
+        __atomic_fetch_add(&worker->page->gpu_nanoseconds, passed - idled, __ATOMIC_RELAXED);
     vgpu_usage_put(worker, context, usage->last);
     usage->last = event;
+    usage->last_idle = idle;
 }
 
 void vgpu_usage_destroy(struct vgpu_worker *worker, struct vgpu_context *context)

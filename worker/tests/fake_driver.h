@@ -44,4 +44,7 @@ struct vgpu_driver *fake_driver_table(void);
 /** Runs at most `operations` of a stream (NULL: legacy). Returns how many ran. */
 unsigned int fake_run(CUstream stream, unsigned int operations);
 
+/** Lets time pass on the GPU's clock. */
+void fake_pass(uint64_t nanoseconds);
+
 #endif

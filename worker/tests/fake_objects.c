@@ -203,3 +203,8 @@ void fake_synchronise(void)
         fputs(fake.prints, stdout);
     machine.print_waits = false;
 }
+
+void fake_pass(uint64_t nanoseconds)
+{
+    machine.clock += nanoseconds;
+}
