@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/** What the engine's tests share: running PTX on arrays, and tables of instructions. */
+#ifndef VGPU_SOFT_TESTS_HARNESS_H
+#define VGPU_SOFT_TESTS_HARNESS_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "soft/simt/simt.h"
+
+/** A program, its image and the memory they are in. */
+struct rig {
+    struct vgpu_memory *memory;
+    struct vgpu_program *program;
+    struct vgpu_image *image;
+    char output[65536]; /* what the device printed */
+    size_t output_used;
+    volatile int cancel;
+};
+
+/** Loads PTX text; fails the test with the log if that does not work. */
+void rig_load(struct rig *rig, const char *text);
+void rig_load_file(struct rig *rig, const char *name);
+void rig_drop(struct rig *rig);
+/** Zeroed device memory: its address is good on the host as well. */
+void *rig_allocate(struct rig *rig, size_t size);
+
+struct geometry {
+    uint32_t grid, block, shared;
+};
+/** Launches and returns the result; *fault may be looked at after -EFAULT. */
+int rig_launch(struct rig *rig, const char *kernel, struct geometry geometry,
+               const void *parameters, struct vgpu_fault *fault);
+/** Launches and fails the test on any error. */
+void rig_run(struct rig *rig, const char *kernel, struct geometry geometry, const void *parameters);
+
+/**
+ * One instruction and what it should compute. In the text, %d is the destination and %a %b %c are
+ * the sources. The letters say what they are:
+ *   h w q   integers of 16, 32 and 64 bits          p   a predicate
+ *   e b     f16 and bf16                            f d f32 and f64
+ *   E B     pairs of f16 and of bf16                -   nothing
+ *   s       a shift amount or position: 32 bits, mostly small
+ * The reference gets the sources as bits and returns the bits of the result.
+ */
+struct instruction {
+    const char *text;
+    const char *letters; /* destination and sources */
+    uint64_t (*expect)(uint64_t a, uint64_t b, uint64_t c);
+    unsigned ulps; /* how far off a floating-point result may be */
+};
+
+/** Runs each instruction on special and random values, for all lanes and for every other lane. */
+void check_instructions(const struct instruction *table, size_t count);
+
+uint64_t random_bits(void);
+
+static inline float as_f32(uint64_t bits)
+{
+    uint32_t low = (uint32_t)bits;
+    float f;
+
+    memcpy(&f, &low, sizeof(f));
+    return f;
+}
+
+static inline uint64_t of_f32(float f)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &f, sizeof(bits));
+    return f != f ? 0x7fffffff : bits;
+}
+
+static inline double as_f64(uint64_t bits)
+{
+    double d;
+
+    memcpy(&d, &bits, sizeof(d));
+    return d;
+}
+
+static inline uint64_t of_f64(double d)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &d, sizeof(bits));
+    return bits;
+}
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#define HEADER ".version 8.5\n.target sm_90\n.address_size 64\n"
+
+#endif
