@@ -51,6 +51,7 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuModuleGetFunction)                                                                         \
     X(cuModuleGetGlobal)                                                                           \
     X(cuModuleGetFunctionCount)                                                                    \
+    X(cuModuleEnumerateFunctions)                                                                  \
     X(cuLibraryLoadData)                                                                           \
     X(cuLibraryUnload)                                                                             \
     X(cuLibraryGetKernel)                                                                          \
@@ -58,19 +59,24 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuLibraryGetGlobal)                                                                          \
     X(cuLibraryGetManaged)                                                                         \
     X(cuLibraryGetKernelCount)                                                                     \
+    X(cuLibraryEnumerateKernels)                                                                   \
     X(cuKernelGetFunction)                                                                         \
     X(cuKernelGetAttribute)                                                                        \
     X(cuKernelSetAttribute)                                                                        \
     X(cuKernelGetParamInfo)                                                                        \
+    X(cuKernelGetName)                                                                             \
     X(cuFuncGetAttribute)                                                                          \
     X(cuFuncSetAttribute)                                                                          \
     X(cuFuncSetCacheConfig)                                                                        \
     X(cuFuncGetParamInfo)                                                                          \
+    X(cuFuncGetName)                                                                               \
     X(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags)                                        \
+    X(cuOccupancyAvailableDynamicSMemPerBlock)                                                     \
     X(cuLaunchKernelEx)                                                                            \
     X(cuStreamCreateWithPriority)                                                                  \
     X(cuStreamDestroy)                                                                             \
     X(cuStreamGetFlags)                                                                            \
+    X(cuStreamQuery)                                                                               \
     X(cuStreamSynchronize)                                                                         \
     X(cuStreamWaitEvent)                                                                           \
     X(cuEventCreate)                                                                               \

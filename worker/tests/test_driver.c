@@ -209,6 +209,21 @@ static void a_contexts_fence_comes_after_every_stream(void **state)
     assert_int_equal(live_end(channel), VGPU_WORKER_EXIT_OK);
 }
 
+/* The account when it stands still, which it does not before it is at `least`, or patience ends:
+ * time is accounted when the guest is quiet, on a loaded machine some time after. */
+static uint64_t settled_account(struct vgpu_channel *channel, uint64_t least)
+{
+    uint64_t before, spent = 0;
+    for (int i = 0; i < 500; i++) {
+        before = spent;
+        spent = __atomic_load_n(&channel->page->gpu_nanoseconds, __ATOMIC_RELAXED);
+        if (spent >= least && spent == before && spent > 0)
+            break;
+        usleep(20000);
+    }
+    return spent;
+}
+
 static void events_measure_and_gpu_time_is_accounted(void **state)
 {
     (void)state;
@@ -228,8 +243,7 @@ static void events_measure_and_gpu_time_is_accounted(void **state)
     assert_int_equal(vgpu_send_cuEventElapsedTime(channel, CONTEXT, &milliseconds, EVENT, EVENT2),
                      CUDA_SUCCESS);
     assert_true(milliseconds > 0);
-    usleep(50000); /* idle time that must not count, and time for the account */
-    uint64_t spent = __atomic_load_n(&channel->page->gpu_nanoseconds, __ATOMIC_RELAXED);
+    uint64_t spent = settled_account(channel, (uint64_t)((double)milliseconds * 0.8e6));
     printf("kernel %.3f ms, account %.3f ms\n", (double)milliseconds, (double)spent / 1e6);
     assert_true((double)spent >= (double)milliseconds * 0.8e6);
     assert_true((double)spent <= (double)milliseconds * 1e6 + 20e6);
@@ -374,9 +388,11 @@ static void the_cost_of_a_launch_and_a_wait(void **state)
         launch(channel, EMPTY, 0, NULL, 0);
     assert_int_equal(synchronise(channel, 0), CUDA_SUCCESS);
     uint64_t burst = live_now() - begin;
-    printf("launch and wait %.2f us, launch in a row %.2f us\n", (double)round_trips / count / 1e3,
-           (double)burst / count / 1e3);
-    assert_true(round_trips / count < 100000000u);
+    uint64_t spent = settled_account(channel, 1), wall = round_trips + burst;
+    printf("launch and wait %.2f us, launch in a row %.2f us, GPU busy %.0f %%\n",
+           (double)round_trips / count / 1e3, (double)burst / count / 1e3,
+           100.0 * (double)spent / (double)wall);
+    assert_true(spent > 0 && spent < wall + wall / 10 + 10000000);
     assert_int_equal(live_end(channel), VGPU_WORKER_EXIT_OK);
 }
 
