@@ -88,7 +88,7 @@ static CUresult run(struct vgpu_stream *stream, struct vgpu_task *task)
     CUresult result;
 
     pthread_mutex_unlock(&vgpu_driver()->lock);
-    result = context->cancel
+    result = vgpu_context_cancelled(context)
                  ? CUDA_ERROR_CONTEXT_IS_DESTROYED
                  : (CUresult)atomic_load_explicit(&context->failed, memory_order_acquire);
     if (result == CUDA_SUCCESS || task->always)
