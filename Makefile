@@ -66,6 +66,9 @@ qemu: packages
 	@device/build-qemu $(BUILD)/qemu
 
 bundle: build device
+	@mkdir -p $(BUILD)/bundle
+	@demo/make-initramfs $(BUILD) $(BUILD)/bundle/initramfs
+	@tests/vm/make-initramfs $(BUILD)/bundle/probe /dev/null
 	@scripts/bundle $(BUILD)
 
 clean:
