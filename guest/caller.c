@@ -56,3 +56,14 @@ CUresult vgpu_caller_wait(const struct vgpu_caller *caller, uint32_t fence, uint
     vgpu_channel_flush_console(caller->channel);
     return error ? error : vgpu_process_take_deferred(process);
 }
+
+CUresult vgpu_caller_finish(const struct vgpu_caller *caller, const struct vgpu_marker *marker,
+                            bool idle, uint32_t value)
+{
+    struct vgpu_process *process = vgpu_process();
+    if (!idle)
+        return vgpu_caller_wait(caller, marker->fence, value);
+    CUresult error = vgpu_process_collect(process);
+    vgpu_channel_flush_console(caller->channel);
+    return error ? error : vgpu_process_take_deferred(process);
+}

@@ -35,4 +35,11 @@ CUresult vgpu_caller_enter_stream(struct vgpu_caller *caller, CUstream handle,
  */
 CUresult vgpu_caller_wait(const struct vgpu_caller *caller, uint32_t fence, uint32_t value);
 
+struct vgpu_marker;
+
+/** The end of a synchronisation behind a marker that was placed: waits if there is something to wait
+ *  for, then as vgpu_caller_wait. */
+CUresult vgpu_caller_finish(const struct vgpu_caller *caller, const struct vgpu_marker *marker,
+                            bool idle, uint32_t value);
+
 #endif

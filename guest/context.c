@@ -334,14 +334,11 @@ CUresult cuCtxSynchronize(void)
     CUresult error = vgpu_caller_enter(&caller);
     if (error)
         return error;
-    struct vgpu_marker *marker = &caller.current->marker;
-    error = vgpu_marker_place(marker, &caller, &caller.current->work, post_fence, NULL, &idle,
-                              &value);
-    if (error)
-        return error;
-    if (!marker->taken) /* nothing was ever submitted */
-        return vgpu_process_take_deferred(vgpu_process());
-    return vgpu_caller_wait(&caller, marker->fence, value);
+    struct vgpu_marked what = {.marker = &caller.current->marker,
+                               .work = &caller.current->work,
+                               .post = post_fence};
+    error = vgpu_marker_place(&what, &caller, &idle, &value);
+    return error ? error : vgpu_caller_finish(&caller, what.marker, idle, value);
 }
 
 CUresult cuCtxSynchronize_v2(CUcontext handle)

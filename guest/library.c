@@ -179,6 +179,29 @@ CUresult cuLibraryGetKernelCount(unsigned int *count, CUlibrary handle)
         vgpu_send_cuLibraryGetKernelCount(process->channel, 0, count, library->object.id));
 }
 
+CUresult cuLibraryEnumerateKernels(CUkernel *kernels, unsigned int room, CUlibrary handle)
+{
+    struct vgpu_process *process = vgpu_process();
+    char name[VGPU_REPLY_PAYLOAD_MAX];
+    struct vgpu_library *library;
+    unsigned int count = 0;
+    size_t bytes;
+    CUresult error = enter(handle, &library);
+    if (error)
+        return error;
+    if (kernels == NULL || room == 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = cuLibraryGetKernelCount(&count, handle);
+    for (unsigned int i = 0; error == CUDA_SUCCESS && i < count && i < room; i++) {
+        error = vgpu_process_note(
+            process, vgpu_send_vgpuLibraryKernelName(process->channel, 0, library->object.id, i,
+                                                     name, sizeof(name), &bytes));
+        if (error == CUDA_SUCCESS)
+            error = cuLibraryGetKernel(&kernels[i], handle, name);
+    }
+    return error;
+}
+
 typedef CUresult get_variable(struct vgpu_channel *channel, uint32_t context, uint64_t *address,
                               uint64_t *bytes, uint32_t library, const char *name);
 

@@ -5,28 +5,71 @@
 
 #include "guest/process.h"
 
-CUresult vgpu_marker_place(struct vgpu_marker *marker, const struct vgpu_caller *caller,
-                           const uint64_t *work, vgpu_marker_post *post, void *argument, bool *idle,
-                           uint32_t *value)
+/* Called with the marker's lock, when there is work behind which it does not stand. */
+static CUresult post(const struct vgpu_marked *marked, const struct vgpu_caller *caller,
+                     uint64_t submitted)
 {
+    struct vgpu_marker *marker = marked->marker;
+    CUresult error = CUDA_SUCCESS;
+    if (!marker->taken)
+        error = vgpu_fence_take(caller->channel, &marker->fence);
+    if (error)
+        return error;
+    marker->taken = true;
+    error = marked->post(caller, marked->argument, marker->fence, marker->value + 1);
+    if (error)
+        return error;
+    marker->value++;
+    marker->covered = submitted;
+    marker->idle = false;
+    return CUDA_SUCCESS;
+}
+
+static bool is_idle(const struct vgpu_marker *marker, const struct vgpu_caller *caller)
+{
+    return marker->idle || !marker->taken ||
+           vgpu_fence_reached(caller->channel, marker->fence, marker->value);
+}
+
+static uint64_t count(const struct vgpu_marked *marked)
+{
+    /* acquire: work is counted after it was posted (release), so what we post comes behind it */
+    return __atomic_load_n(marked->work, __ATOMIC_ACQUIRE);
+}
+
+CUresult vgpu_marker_place(const struct vgpu_marked *marked, const struct vgpu_caller *caller,
+                           bool *idle, uint32_t *value)
+{
+    struct vgpu_marker *marker = marked->marker;
     CUresult error = CUDA_SUCCESS;
     pthread_mutex_lock(&marker->lock);
-    /* acquire: work is counted after it was posted (release), so the fence comes behind it */
-    uint64_t submitted = __atomic_load_n(work, __ATOMIC_ACQUIRE);
-    if (submitted != marker->covered) {
-        if (!marker->taken)
-            error = vgpu_fence_take(caller->channel, &marker->fence);
+    uint64_t submitted = count(marked);
+    if (submitted != marker->covered)
+        error = post(marked, caller, submitted);
+    *value = marker->value;
+    *idle = is_idle(marker, caller);
+    pthread_mutex_unlock(&marker->lock);
+    return error;
+}
+
+CUresult vgpu_marker_query(const struct vgpu_marked *marked, const struct vgpu_caller *caller)
+{
+    struct vgpu_marker *marker = marked->marker;
+    CUresult error;
+    pthread_mutex_lock(&marker->lock);
+    uint64_t submitted = count(marked);
+    if (submitted == marker->covered) {
+        error = is_idle(marker, caller) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+    } else {
+        error = marked->ask(caller, marked->argument);
         if (error == CUDA_SUCCESS) {
-            marker->taken = true;
-            error = post(caller, argument, marker->fence, marker->value + 1);
-        }
-        if (error == CUDA_SUCCESS) {
-            marker->value++;
             marker->covered = submitted;
+            marker->idle = true;
+        } else if (error == CUDA_ERROR_NOT_READY) {
+            CUresult posted = post(marked, caller, submitted);
+            error = posted ? posted : error;
         }
     }
-    *value = marker->value;
-    *idle = !marker->taken || vgpu_fence_reached(caller->channel, marker->fence, marker->value);
     pthread_mutex_unlock(&marker->lock);
     return error;
 }

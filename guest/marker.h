@@ -20,19 +20,32 @@ struct vgpu_marker {
     uint32_t fence;
     uint32_t value;   /* that was posted last */
     uint64_t covered; /* how much of the work it stands behind */
+    bool idle;        /* the driver said that all of that was done */
 };
 
-/** Posts a fence with this value where the marker belongs. */
-typedef CUresult vgpu_marker_post(const struct vgpu_caller *caller, void *argument, uint32_t fence,
-                                  uint32_t value);
+/** What a marker belongs to. */
+struct vgpu_marked {
+    struct vgpu_marker *marker;
+    const uint64_t *work; /* count of what was submitted; atomic */
+    void *argument;       /* of the functions */
+    /** Posts a fence with this value behind the work. */
+    CUresult (*post)(const struct vgpu_caller *caller, void *argument, uint32_t fence,
+                     uint32_t value);
+    /** Asks the driver whether all is done: CUDA_SUCCESS or NOT_READY. */
+    CUresult (*ask)(const struct vgpu_caller *caller, void *argument);
+};
+
+/** Makes the marker stand behind all work. *idle: it is done. Otherwise marker->fence reaches
+ *  *value when it is. */
+CUresult vgpu_marker_place(const struct vgpu_marked *marked, const struct vgpu_caller *caller,
+                           bool *idle, uint32_t *value);
 
 /**
- * Makes the marker stand behind all that `work` (an atomic count) counts now. *idle: there is
- * nothing to wait for. Otherwise wait for marker->fence to reach *value.
+ * CUDA_SUCCESS if all work is done, or NOT_READY. After new work the driver is asked, because a
+ * fence that is only now posted would say "not ready" of what is long done; while it is busy the
+ * fence is looked at.
  */
-CUresult vgpu_marker_place(struct vgpu_marker *marker, const struct vgpu_caller *caller,
-                           const uint64_t *work, vgpu_marker_post *post, void *argument, bool *idle,
-                           uint32_t *value);
+CUresult vgpu_marker_query(const struct vgpu_marked *marked, const struct vgpu_caller *caller);
 
 /** Gives the fence up. */
 void vgpu_marker_end(struct vgpu_marker *marker);

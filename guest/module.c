@@ -176,6 +176,31 @@ CUresult cuModuleGetFunctionCount(unsigned int *count, CUmodule handle)
                                                                 count, module->object.id));
 }
 
+CUresult cuModuleEnumerateFunctions(CUfunction *functions, unsigned int room, CUmodule handle)
+{
+    struct vgpu_process *process = vgpu_process();
+    char name[VGPU_REPLY_PAYLOAD_MAX];
+    struct vgpu_caller caller;
+    struct vgpu_module *module;
+    unsigned int count = 0;
+    size_t bytes;
+    CUresult error = enter(&caller, handle, &module);
+    if (error)
+        return error;
+    if (functions == NULL || room == 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = cuModuleGetFunctionCount(&count, handle);
+    for (unsigned int i = 0; error == CUDA_SUCCESS && i < count && i < room; i++) {
+        error = vgpu_process_note(
+            process, vgpu_send_vgpuModuleFunctionName(caller.channel, caller.context,
+                                                      module->object.id, i, name, sizeof(name),
+                                                      &bytes));
+        if (error == CUDA_SUCCESS)
+            error = cuModuleGetFunction(&functions[i], handle, name);
+    }
+    return error;
+}
+
 CUresult cuModuleGetGlobal_v2(CUdeviceptr *address, size_t *bytes, CUmodule handle,
                               const char *name)
 {

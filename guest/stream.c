@@ -22,23 +22,31 @@ static CUresult post_fence(const struct vgpu_caller *caller, void *argument, uin
                                stream->object.id, fence, value);
 }
 
-static CUresult place(const struct vgpu_caller *caller, struct vgpu_stream *stream, bool *idle,
-                      uint32_t *value)
+static CUresult ask_driver(const struct vgpu_caller *caller, void *argument)
 {
-    return vgpu_marker_place(&stream->marker, caller, stream->watched, post_fence, stream, idle,
-                             value);
+    const struct vgpu_stream *stream = argument;
+    return vgpu_process_note(vgpu_process(),
+                             vgpu_send_cuStreamQuery(caller->channel,
+                                                     stream->object.context->object.id,
+                                                     stream->object.id));
+}
+
+static struct vgpu_marked marked(struct vgpu_stream *stream)
+{
+    return (struct vgpu_marked){.marker = &stream->marker,
+                                .work = stream->watched,
+                                .argument = stream,
+                                .post = post_fence,
+                                .ask = ask_driver};
 }
 
 CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *stream)
 {
+    struct vgpu_marked what = marked(stream);
     bool idle;
     uint32_t value;
-    CUresult error = place(caller, stream, &idle, &value);
-    if (error)
-        return error;
-    if (!stream->marker.taken) /* nothing was ever submitted */
-        return vgpu_process_take_deferred(vgpu_process());
-    return vgpu_caller_wait(caller, stream->marker.fence, value);
+    CUresult error = vgpu_marker_place(&what, caller, &idle, &value);
+    return error ? error : vgpu_caller_finish(caller, &stream->marker, idle, value);
 }
 
 /* ---- life ---- */
@@ -152,14 +160,11 @@ CUresult cuStreamQuery(CUstream handle)
 {
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
-    bool idle;
-    uint32_t value;
     CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
-    if (error == CUDA_SUCCESS)
-        error = place(&caller, stream, &idle, &value);
     if (error)
         return error;
-    return idle ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+    struct vgpu_marked what = marked(stream);
+    return vgpu_marker_query(&what, &caller);
 }
 
 CUresult cuStreamSynchronize(CUstream handle)

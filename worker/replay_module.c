@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "image/image.h"
 #include "protocol/info.h"
 #include "worker/context.h"
+#include "worker/image_parts.h"
 #include "worker/worker.h"
 
 #define LOG_BYTES (VGPU_REPLY_PAYLOAD_MAX / 2)
@@ -25,53 +25,13 @@ CUresult vgpu_replay_vgpuImageAppend(struct vgpu_worker *worker,
     return CUDA_SUCCESS;
 }
 
-static bool mentions_printing(const void *code, size_t bytes)
-{
-    return memmem(code, bytes, "vprintf", 7) != NULL;
-}
-
-/* Every entry of a fatbin must be whole; on the way it shows whether one prints. */
-static int check_fatbin(const struct vgpu_code_part *part, bool *prints)
-{
-    struct vgpu_fatbin_walk walk = {.data = part->data, .size = part->size};
-    struct vgpu_fatbin_entry entry;
-    int more;
-    while ((more = vgpu_fatbin_next(&walk, &entry)) > 0) {
-        void *code;
-        size_t bytes;
-        if (entry.kind != VGPU_FATBIN_PTX && entry.kind != VGPU_FATBIN_CUBIN)
-            continue;
-        int error = vgpu_fatbin_expand(&entry, VGPU_IMAGE_MOST_BYTES, &code, &bytes);
-        if (error)
-            return error;
-        *prints |= mentions_printing(code, bytes);
-        free(code);
-    }
-    return more;
-}
-
 /* Checks the image that was assembled. */
-static CUresult check_image(struct vgpu_worker *worker)
+static CUresult check_image(struct vgpu_worker *worker, struct vgpu_image_parts *parts)
 {
-    struct vgpu_image_buffer *image = &worker->image;
-    struct vgpu_code code;
-    bool prints = false;
-    if (image->size == 0)
-        return CUDA_ERROR_INVALID_IMAGE;
-    int error = vgpu_code_find(image->bytes, image->size, &code);
-    if (error) {
-        /* Text needs no terminator of its own: the byte behind it is ours and 0. */
-        error = vgpu_code_find(image->bytes, image->size + 1, &code);
-        if (error == 0 && code.kind != VGPU_CODE_PTX)
-            error = -EINVAL;
-    }
-    if (error == 0 && code.kind == VGPU_CODE_FATBIN)
-        error = check_fatbin(&code.parts[0], &prints);
-    else if (error == 0)
-        prints = mentions_printing(code.parts[0].data, code.parts[0].size);
+    int error = vgpu_image_parts_find(parts, &worker->image);
     if (error)
         return error == -ENOMEM ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_IMAGE;
-    worker->prints |= prints;
+    worker->prints |= parts->prints;
     return CUDA_SUCCESS;
 }
 
@@ -114,11 +74,12 @@ static uint32_t pack_log(const struct compiler_log *log, uint8_t *reply)
 CUresult vgpu_replay_cuModuleLoadData(struct vgpu_worker *worker,
                                       struct vgpu_call_cuModuleLoadData *call)
 {
+    struct vgpu_image_parts parts;
     struct compiler_log log;
     prepare_log(&log, call->wants_log);
-    CUresult error = check_image(worker);
+    CUresult error = check_image(worker, &parts);
     if (error == CUDA_SUCCESS)
-        error = worker->driver->cuModuleLoadDataEx(&call->module, worker->image.bytes, log.options,
+        error = worker->driver->cuModuleLoadDataEx(&call->module, parts.image, log.options,
                                                    log.option, log.value);
     call->log_bytes = pack_log(&log, call->log);
     vgpu_image_buffer_clear(&worker->image);
@@ -128,11 +89,12 @@ CUresult vgpu_replay_cuModuleLoadData(struct vgpu_worker *worker,
 CUresult vgpu_replay_cuLibraryLoadData(struct vgpu_worker *worker,
                                        struct vgpu_call_cuLibraryLoadData *call)
 {
+    struct vgpu_image_parts parts;
     struct compiler_log log;
     prepare_log(&log, call->wants_log);
-    CUresult error = check_image(worker);
+    CUresult error = check_image(worker, &parts);
     if (error == CUDA_SUCCESS)
-        error = worker->driver->cuLibraryLoadData(&call->library, worker->image.bytes, log.option,
+        error = worker->driver->cuLibraryLoadData(&call->library, parts.image, log.option,
                                                   log.value, log.options, NULL, NULL, 0);
     call->log_bytes = pack_log(&log, call->log);
     vgpu_image_buffer_clear(&worker->image);
@@ -240,4 +202,59 @@ CUresult vgpu_replay_cuKernelGetFunction(struct vgpu_worker *worker,
         return error;
     struct launchable what = {.function = call->function};
     return describe(worker, call->function_id, &what, call->info, &call->info_bytes);
+}
+
+/* A name with its NUL, or nothing where it does not fit a reply. */
+static CUresult answer_name(const char *name, uint8_t *reply, uint32_t *bytes)
+{
+    size_t length = strlen(name) + 1;
+    if (length > VGPU_REPLY_PAYLOAD_MAX)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    memcpy(reply, name, length);
+    *bytes = (uint32_t)length;
+    return CUDA_SUCCESS;
+}
+
+CUresult vgpu_replay_vgpuModuleFunctionName(struct vgpu_worker *worker,
+                                            struct vgpu_call_vgpuModuleFunctionName *call)
+{
+    const struct vgpu_driver *driver = worker->driver;
+    CUfunction *functions;
+    const char *name = NULL;
+    unsigned int count = 0;
+    CUresult error = driver->cuModuleGetFunctionCount(&count, call->module);
+    if (error == CUDA_SUCCESS && call->index >= count)
+        error = CUDA_ERROR_INVALID_VALUE;
+    if (error)
+        return error;
+    functions = calloc(count, sizeof(*functions));
+    if (functions == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    error = driver->cuModuleEnumerateFunctions(functions, count, call->module);
+    if (error == CUDA_SUCCESS)
+        error = driver->cuFuncGetName(&name, functions[call->index]);
+    free(functions);
+    return error ? error : answer_name(name, call->name, &call->name_bytes);
+}
+
+CUresult vgpu_replay_vgpuLibraryKernelName(struct vgpu_worker *worker,
+                                           struct vgpu_call_vgpuLibraryKernelName *call)
+{
+    const struct vgpu_driver *driver = worker->driver;
+    CUkernel *kernels;
+    const char *name = NULL;
+    unsigned int count = 0;
+    CUresult error = driver->cuLibraryGetKernelCount(&count, call->library);
+    if (error == CUDA_SUCCESS && call->index >= count)
+        error = CUDA_ERROR_INVALID_VALUE;
+    if (error)
+        return error;
+    kernels = calloc(count, sizeof(*kernels));
+    if (kernels == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    error = driver->cuLibraryEnumerateKernels(kernels, count, call->library);
+    if (error == CUDA_SUCCESS)
+        error = driver->cuKernelGetName(&name, kernels[call->index]);
+    free(kernels);
+    return error ? error : answer_name(name, call->name, &call->name_bytes);
 }
