@@ -42,8 +42,8 @@ static int check(const struct vgpu_code *code, bool *prints)
     return 0;
 }
 
-/* Text needs no terminator of its own: the byte behind the image is ours and 0. To anything else that
- * byte does not belong. */
+/* Text needs no terminator of its own: the byte behind the image is ours and 0. To anything else
+ * that byte does not belong. */
 static int find(const uint8_t *bytes, size_t size, struct vgpu_code *code)
 {
     if (vgpu_code_find(bytes, size, code) == 0)

@@ -258,6 +258,7 @@ static CUresult f_load(CUmodule *module, const void *image, unsigned int count,
     if (error)
         return error;
     fake.loads += ((const char *)image)[0] != 0;
+    memcpy(fake.image, image, sizeof(fake.image));
     *module = (CUmodule)fake_make(MODULE, machine.current);
     return CUDA_SUCCESS;
 }
@@ -289,6 +290,38 @@ static CUresult f_function_count(unsigned int *count, CUmodule module)
     fake_need(module, MODULE);
     *count = 3;
     return fake_check();
+}
+static CUresult f_functions(CUfunction *functions, unsigned int count, CUmodule module)
+{
+    struct fake_object *owner = fake_need(module, MODULE);
+    for (unsigned int i = 0; i < count && i < 3; i++) {
+        struct fake_object *made = fake_make(FUNCTION, machine.current);
+        made->owner = owner;
+        functions[i] = (CUfunction)made;
+    }
+    return fake_check();
+}
+static CUresult f_function_name(const char **name, CUfunction function)
+{
+    fake_need(function, FUNCTION);
+    *name = fake.function_name ? fake.function_name : "name of a function";
+    return CUDA_SUCCESS;
+}
+static CUresult f_kernels(CUkernel *kernels, unsigned int count, CUlibrary library)
+{
+    struct fake_object *owner = fake_need(library, LIBRARY);
+    for (unsigned int i = 0; i < count && i < 2; i++) {
+        struct fake_object *made = fake_make(KERNEL, NULL);
+        made->owner = owner;
+        kernels[i] = (CUkernel)made;
+    }
+    return CUDA_SUCCESS;
+}
+static CUresult f_kernel_name(const char **name, CUkernel kernel)
+{
+    fake_need(kernel, KERNEL);
+    *name = "name of a kernel";
+    return CUDA_SUCCESS;
 }
 static CUresult f_library(CUlibrary *library, const void *code, CUjit_option *options,
                           void **values, unsigned int count, CUlibraryOption *library_options,
@@ -414,6 +447,13 @@ static CUresult f_occupancy(int *blocks, CUfunction function, int block, size_t 
     *blocks = 9;
     return fake_check();
 }
+static CUresult f_shared(size_t *bytes, CUfunction function, int blocks, int block)
+{
+    (void)blocks, (void)block;
+    need_launchable(function);
+    *bytes = 4321;
+    return fake_check();
+}
 static CUresult f_launch(const CUlaunchConfig *config, CUfunction function, void **parameters,
                          void **extra)
 {
@@ -462,6 +502,13 @@ static CUresult f_stream_flags(CUstream stream, unsigned int *flags)
 {
     *flags = fake_need_stream(stream)->flags;
     return fake_check();
+}
+static CUresult f_stream_query(CUstream stream)
+{
+    CUresult error = fake_check();
+    if (error)
+        return error;
+    return fake_need_stream(stream)->first ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
 }
 static CUresult f_stream_wait(CUstream stream, CUevent event, unsigned int flags)
 {
@@ -597,6 +644,12 @@ static const struct vgpu_driver functions = {
     .cuMemsetD2D8Async = f_fill2d8,
     .cuMemsetD2D16Async = f_fill2d16,
     .cuMemsetD2D32Async = f_fill2d32,
+    .cuModuleEnumerateFunctions = f_functions,
+    .cuFuncGetName = f_function_name,
+    .cuLibraryEnumerateKernels = f_kernels,
+    .cuKernelGetName = f_kernel_name,
+    .cuOccupancyAvailableDynamicSMemPerBlock = f_shared,
+    .cuStreamQuery = f_stream_query,
     .cuModuleLoadDataEx = f_load,
     .cuModuleUnload = f_unload,
     .cuModuleGetFunction = f_function,

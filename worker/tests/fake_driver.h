@@ -25,6 +25,8 @@ struct fake_state {
     bool no_registration; /* cuMemHostRegister is refused */
     bool no_write_value;  /* cuStreamWriteValue32 is refused */
     const char *prints;   /* every launch prints this at the next synchronisation */
+    const char *function_name; /* of every function, if not NULL */
+    uint8_t image[4];          /* the last image's first bytes */
     uint32_t launches;
     uint32_t loads;
     CUlaunchConfig launched; /* the last launch */

@@ -92,6 +92,54 @@ static void broken_images_never_reach_the_driver(void **state)
     fixture_close(channel);
 }
 
+static void fatbins_that_belong_together_are_wrapped(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    uint8_t fatbins[8192];
+    size_t first = make_fatbin(fatbins, ".version 6.4 .target sm_75 and some more");
+    size_t second = make_fatbin(fatbins + first, ".version vprintf");
+    assert_int_equal(load(channel, fatbins, first + second, NULL, NULL), CUDA_SUCCESS);
+    assert_memory_equal(fake.image, "\xb1\x43\x62\x46", 4); /* a wrapper */
+    assert_true(channel->worker.prints);
+    assert_int_equal(load(channel, fatbins, first + second - 8, NULL, NULL),
+                     CUDA_ERROR_INVALID_IMAGE);
+    memcpy(fatbins + first, ".version", 8);
+    assert_int_equal(load(channel, fatbins, first + 8, NULL, NULL), CUDA_ERROR_INVALID_IMAGE);
+    assert_int_equal(fake.loads, 1);
+    fixture_close(channel);
+}
+
+static void functions_have_names(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    char name[4096], *longest = malloc(5000);
+    size_t bytes = 0;
+    fixture_load(channel, ".version");
+    assert_int_equal(
+        vgpu_send_vgpuModuleFunctionName(channel, CONTEXT, MODULE, 2, name, sizeof(name), &bytes),
+        CUDA_SUCCESS);
+    assert_string_equal(name, "name of a function");
+    assert_int_equal(bytes, strlen(name) + 1);
+    assert_int_equal(
+        vgpu_send_vgpuModuleFunctionName(channel, CONTEXT, MODULE, 3, name, sizeof(name), &bytes),
+        CUDA_ERROR_INVALID_VALUE);
+    memset(longest, 'x', 5000);
+    longest[VGPU_REPLY_PAYLOAD_MAX] = 0; /* no room for the NUL */
+    fake.function_name = longest;
+    assert_int_equal(
+        vgpu_send_vgpuModuleFunctionName(channel, CONTEXT, MODULE, 2, name, sizeof(name), &bytes),
+        CUDA_ERROR_NOT_SUPPORTED);
+    fake.function_name = longest + 1;
+    assert_int_equal(
+        vgpu_send_vgpuModuleFunctionName(channel, CONTEXT, MODULE, 2, name, sizeof(name), &bytes),
+        CUDA_SUCCESS);
+    assert_int_equal(bytes, VGPU_REPLY_PAYLOAD_MAX);
+    free(longest);
+    fixture_close(channel);
+}
+
 static void an_image_is_used_once(void **state)
 {
     (void)state;
@@ -239,6 +287,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_images_are_loaded),
         cmocka_unit_test(broken_images_never_reach_the_driver),
+        cmocka_unit_test(fatbins_that_belong_together_are_wrapped),
+        cmocka_unit_test(functions_have_names),
         cmocka_unit_test(an_image_is_used_once),
         cmocka_unit_test(the_compilers_log_comes_with_success_and_failure),
         cmocka_unit_test(printing_is_noticed),
