@@ -66,4 +66,7 @@ uint8_t *fake_memory(CUdeviceptr address, size_t bytes);
 CUresult fake_queue(CUstream stream, struct fake_operation operation);
 void fake_synchronise(void);
 
+/** Adds what is in fake_code.c to a table. */
+void fake_code_add(struct vgpu_driver *table);
+
 #endif
