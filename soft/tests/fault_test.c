@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* What a kernel does wrong ends the kernel, with a report that says what and where. */
+#include "soft/tests/harness.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <unistd.h>
+
+static void expect(struct rig *rig, const char *kernel, struct geometry g, const void *parameters,
+                   enum vgpu_fault_kind kind, struct vgpu_fault *fault)
+{
+    assert_int_equal(rig_launch(rig, kernel, g, parameters, fault), -EFAULT);
+    if (fault->kind != kind)
+        fail_msg("%s", fault->text);
+    assert_non_null(strstr(fault->text, kernel));
+}
+
+static void illegal_addresses(void **state)
+{
+    struct rig rig;
+    struct vgpu_fault fault;
+    struct {
+        int *to;
+        int index;
+    } p = {NULL, 1};
+    uint64_t gone;
+
+    (void)state;
+    rig_load_file(&rig, "output.ptx");
+    expect(&rig, "store", (struct geometry){1, 32, 0}, &p, VGPU_FAULT_ILLEGAL_ADDRESS, &fault);
+    assert_int_equal(fault.address, 0);
+    assert_int_equal(fault.access_bytes, 4);
+    /* The first lanes are inside, a later one is far out. */
+    p.to = rig_allocate(&rig, 64);
+    p.index = 1 << 20;
+    expect(&rig, "store", (struct geometry){1, 32, 0}, &p, VGPU_FAULT_ILLEGAL_ADDRESS, &fault);
+    assert_int_equal(fault.thread[0], 1);
+    assert_int_equal(fault.address, (uint64_t)(uintptr_t)p.to + ((uint64_t)1 << 22));
+    assert_true(fault.line > 0);
+    /* Wild pointers: not canonical, of this process, of the windows, freed. */
+    p.index = 1;
+    p.to = (int *)(uintptr_t)UINT64_C(0xffff800000000000);
+    expect(&rig, "store", (struct geometry){1, 32, 0}, &p, VGPU_FAULT_ILLEGAL_ADDRESS, &fault);
+    p.to = &p.index;
+    expect(&rig, "store", (struct geometry){1, 32, 0}, &p, VGPU_FAULT_ILLEGAL_ADDRESS, &fault);
+    p.to = (int *)(uintptr_t)(UINT64_MAX & ~UINT64_C(3));
+    expect(&rig, "store", (struct geometry){1, 32, 0}, &p, VGPU_FAULT_ILLEGAL_ADDRESS, &fault);
+    assert_int_equal(vgpu_memory_allocate(rig.memory, 1 << 20, &gone), 0);
+    assert_int_equal(vgpu_memory_free(rig.memory, gone), 0);
+    p.to = (int *)(uintptr_t)gone;
+    expect(&rig, "store", (struct geometry){1, 32, 0}, &p, VGPU_FAULT_ILLEGAL_ADDRESS, &fault);
+    rig_drop(&rig);
+}
+
+static void shared_memory_has_an_end(void **state)
+{
+    struct rig rig;
+    struct vgpu_fault fault;
+    struct {
+        int *out;
+        int index;
+    } p = {NULL, 31};
+
+    (void)state;
+    rig_load_file(&rig, "output.ptx");
+    p.out = rig_allocate(&rig, 32 * sizeof(int));
+    rig_run(&rig, "beyond_shared", (struct geometry){1, 32, 0}, &p);
+    assert_int_equal(p.out[5], 31);
+    p.index = 32;
+    expect(&rig, "beyond_shared", (struct geometry){1, 32, 0}, &p, VGPU_FAULT_ILLEGAL_ADDRESS,
+           &fault);
+    p.index = -1;
+    expect(&rig, "beyond_shared", (struct geometry){1, 32, 0}, &p, VGPU_FAULT_ILLEGAL_ADDRESS,
+           &fault);
+    rig_drop(&rig);
+}
+
+static void misaligned_addresses(void **state)
+{
+    struct rig rig;
+    struct vgpu_fault fault;
+    char *to;
+
+    (void)state;
+    rig_load_file(&rig, "output.ptx");
+    to = rig_allocate(&rig, 256);
+    expect(&rig, "misaligned", (struct geometry){1, 8, 0}, &to, VGPU_FAULT_MISALIGNED_ADDRESS,
+           &fault);
+    assert_int_equal(fault.thread[0], 1);
+    assert_int_equal(fault.address, (uint64_t)(uintptr_t)to + 1);
+    rig_drop(&rig);
+}
+
+static void traps_and_assertions(void **state)
+{
+    struct rig rig;
+    struct vgpu_fault fault;
+    int *in;
+
+    (void)state;
+    rig_load_file(&rig, "output.ptx");
+    in = rig_allocate(&rig, 64 * sizeof(*in));
+    rig_run(&rig, "check", (struct geometry){1, 64, 0}, &in);
+    rig_run(&rig, "stop", (struct geometry){1, 64, 0}, &in);
+    in[37] = 13;
+    expect(&rig, "stop", (struct geometry){1, 64, 0}, &in, VGPU_FAULT_TRAP, &fault);
+    assert_int_equal(fault.thread[0], 37);
+    expect(&rig, "check", (struct geometry){1, 64, 0}, &in, VGPU_FAULT_ASSERT, &fault);
+    assert_int_equal(fault.thread[0], 37);
+    assert_non_null(
+        strstr(rig.output, "thread: [37,0,0] Assertion `in[threadIdx.x] != 13` failed."));
+    rig_drop(&rig);
+}
+
+static void recursion_has_an_end(void **state)
+{
+    struct rig rig;
+    struct vgpu_fault fault;
+    int *out;
+
+    (void)state;
+    rig_load_file(&rig, "flow.ptx");
+    out = rig_allocate(&rig, 32 * sizeof(*out));
+    expect(&rig, "endless_recursion", (struct geometry){1, 32, 0}, &out, VGPU_FAULT_STACK, &fault);
+    rig_drop(&rig);
+}
+
+static void *cancel_later(void *context)
+{
+    struct rig *rig = context;
+
+    usleep(50000);
+    rig->cancel = 1;
+    return NULL;
+}
+
+static void endless_loops_can_be_cancelled(void **state)
+{
+    struct rig rig;
+    struct vgpu_fault fault;
+    pthread_t thread;
+    int *flag;
+
+    (void)state;
+    rig_load_file(&rig, "flow.ptx");
+    flag = rig_allocate(&rig, sizeof(*flag));
+    pthread_create(&thread, NULL, cancel_later, &rig);
+    assert_int_equal(rig_launch(&rig, "endless_loop", (struct geometry){8, 64, 0}, &flag, &fault),
+                     -EFAULT);
+    pthread_join(thread, NULL);
+    assert_int_equal(fault.kind, VGPU_FAULT_CANCELLED);
+    /* The engine is as good as new. */
+    rig.cancel = 0;
+    *flag = 1;
+    rig_run(&rig, "endless_loop", (struct geometry){8, 64, 0}, &flag);
+    rig_drop(&rig);
+}
+
+static void deadlocks_are_found(void **state)
+{
+    static const char text[] =
+        HEADER ".visible .entry lonely_barrier()\n"
+               "{\n.reg .pred p;\n.reg .u32 t;\nmov.u32 t, %tid.x;\nsetp.lt.u32 p, t, 32;\n"
+               "@p bar.sync 1, 64;\nbar.sync 2, 64;\nret;\n}\n"
+               ".visible .entry lonely_shuffle()\n"
+               "{\n.reg .pred p;\n.reg .u32 t;\nmov.u32 t, %tid.x;\nsetp.lt.u32 p, t, 16;\n"
+               "@p bra other;\nshfl.sync.idx.b32 t, t, 0, 31, -1;\nret;\n"
+               "other: bar.warp.sync -1;\nret;\n}\n";
+    struct rig rig;
+    struct vgpu_fault fault;
+
+    (void)state;
+    rig_load(&rig, text);
+    expect(&rig, "lonely_barrier", (struct geometry){1, 64, 0}, NULL, VGPU_FAULT_DEADLOCK, &fault);
+    expect(&rig, "lonely_shuffle", (struct geometry){1, 32, 0}, NULL, VGPU_FAULT_DEADLOCK, &fault);
+    rig_drop(&rig);
+}
+
+static void wrong_calls_are_found(void **state)
+{
+    static const char text[] =
+        HEADER ".func (.param .b32 r) one(.param .b32 a)\n{\nret;\n}\n"
+               ".visible .entry k(.param .u64 f)\n"
+               "{\n.reg .b64 f1;\n.param .b64 x;\n.param .b32 y;\nld.param.u64 f1, [f];\n"
+               "st.param.b64 [x], f1;\n"
+               "shape: .callprototype (.param .b32 _) _ (.param .b64 _);\n"
+               "call (y), f1, (x), shape;\nret;\n}\n"
+               ".visible .entry address(.param .u64 to)\n"
+               "{\n.reg .b64 a, b;\nld.param.u64 a, [to];\nmov.u64 b, one;\nst.global.u64 [a], "
+               "b;\nret;\n}\n";
+    struct rig rig;
+    struct vgpu_fault fault;
+    uint64_t target = 0x1234, *to;
+
+    (void)state;
+    rig_load(&rig, text);
+    expect(&rig, "k", (struct geometry){1, 32, 0}, &target, VGPU_FAULT_ILLEGAL_INSTRUCTION, &fault);
+    /* A real function, but with other parameters than the caller thinks. */
+    to = rig_allocate(&rig, sizeof(*to));
+    rig_run(&rig, "address", (struct geometry){1, 1, 0}, &to);
+    expect(&rig, "k", (struct geometry){1, 32, 0}, to, VGPU_FAULT_ILLEGAL_INSTRUCTION, &fault);
+    rig_drop(&rig);
+}
+
+static void geometry_is_checked(void **state)
+{
+    struct rig rig;
+    struct vgpu_fault fault;
+    int *flag;
+
+    (void)state;
+    rig_load_file(&rig, "flow.ptx");
+    flag = rig_allocate(&rig, sizeof(*flag));
+    assert_int_equal(rig_launch(&rig, "endless_loop", (struct geometry){0, 1, 0}, &flag, &fault),
+                     -EINVAL);
+    assert_int_equal(rig_launch(&rig, "endless_loop", (struct geometry){1, 1025, 0}, &flag, &fault),
+                     -EINVAL);
+    rig_drop(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(illegal_addresses),    cmocka_unit_test(shared_memory_has_an_end),
+        cmocka_unit_test(misaligned_addresses), cmocka_unit_test(traps_and_assertions),
+        cmocka_unit_test(recursion_has_an_end), cmocka_unit_test(endless_loops_can_be_cancelled),
+        cmocka_unit_test(deadlocks_are_found),  cmocka_unit_test(wrong_calls_are_found),
+        cmocka_unit_test(geometry_is_checked),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
