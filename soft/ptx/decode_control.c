@@ -21,7 +21,7 @@ static void decode_bra(struct ptx_parser *p, struct ptx_statement *s)
         ptx_unsupported(p, s, "a branch to what is not a label");
         return;
     }
-    ptx_fixup_add(p, s->operands[0].name, p->program->code_count, false);
+    ptx_fixup_add(p, s->operands[0].name, p->program->code_count, false, s->line);
     ptx_push(p, &b);
 }
 

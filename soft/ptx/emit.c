@@ -147,13 +147,14 @@ void ptx_emit1(struct ptx_parser *p, struct ptx_statement *s, const char *key, u
     ptx_push(p, &b);
 }
 
-void ptx_fixup_add(struct ptx_parser *p, struct ptx_slice label, uint32_t where, bool is_target)
+void ptx_fixup_add(struct ptx_parser *p, struct ptx_slice label, uint32_t where, bool is_target,
+                   uint32_t line)
 {
     if (!ptx_grow(p, &p->fixups, PTX_FIXUPS, p->fixup_count, sizeof(*p->fixups)))
         return;
     p->fixups[p->fixup_count++] = (struct ptx_fixup){.name = label,
                                                      .where = where,
-                                                     .line = p->token.line,
+                                                     .line = line,
                                                      .scope = (uint8_t)p->scope,
                                                      .is_target = is_target};
 }

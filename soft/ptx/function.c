@@ -21,7 +21,7 @@ static struct ptx_formal **read_formals(struct ptx_parser *p, struct ptx_formal 
         else if (!ptx_accept_word(p, ".param"))
             ptx_fail(p, -EINVAL, p->token.line, "a parameter that is not .param or .reg");
         f->is_return = is_return;
-        ptx_read_declaration(p, &f->declaration);
+        ptx_read_declaration(p, &f->declaration, false);
         *link = f;
         link = &f->next;
         if (!ptx_accept(p, ','))
@@ -215,11 +215,14 @@ static void read_register(struct ptx_parser *p)
 
 static void read_local(struct ptx_parser *p)
 {
+    struct ptx_declaration d;
+    bool again = false;
+
     do {
-        struct ptx_declaration d;
         struct ptx_symbol *s;
 
-        ptx_read_declaration(p, &d);
+        ptx_read_declaration(p, &d, again);
+        again = true;
         s = p->error == 0 ? ptx_symbol_add(p, d.name, PTX_SYMBOL_LOCAL) : NULL;
         if (s == NULL)
             return;
@@ -252,7 +255,7 @@ static void read_branch_targets(struct ptx_parser *p, struct ptx_symbol *s)
 
         if (!ptx_grow(p, &program->targets, PTX_TARGETS, program->target_count, sizeof(uint32_t)))
             return;
-        ptx_fixup_add(p, label, program->target_count++, true);
+        ptx_fixup_add(p, label, program->target_count++, true, p->token.line);
         s->count++;
     } while (ptx_accept(p, ','));
     ptx_expect(p, ';');

@@ -130,7 +130,8 @@ struct ptx_declaration {
     struct ptx_slice name;
     const struct ptx_type *type;
     uint32_t align;
-    uint64_t size; /* 0 for name[] */
+    uint32_t element; /* bytes of one, vector and all */
+    uint64_t size;    /* 0 for name[] */
     uint32_t dimensions;
     uint64_t stride[PTX_MAX_DIMENSIONS + 1]; /* bytes of one element of each level */
 };
@@ -224,7 +225,8 @@ uint32_t ptx_new_register(struct ptx_parser *p, uint32_t width);
 /* module.c and variables.c */
 void ptx_read_module(struct ptx_parser *p);
 void ptx_read_variable(struct ptx_parser *p, enum vgpu_space space, bool external);
-void ptx_read_declaration(struct ptx_parser *p, struct ptx_declaration *declaration);
+/** `again`: another name follows a comma; the type is that of the name before. */
+void ptx_read_declaration(struct ptx_parser *p, struct ptx_declaration *declaration, bool again);
 /** Gives `size` bytes a place after the first *bytes ones, and moves *bytes behind them. */
 uint32_t ptx_place(struct ptx_parser *p, uint32_t *bytes, uint64_t size, uint32_t align);
 
@@ -255,7 +257,8 @@ uint32_t ptx_symbol_address(struct ptx_parser *p, struct ptx_statement *s,
                             const struct ptx_operand *o, uint32_t width);
 void ptx_emit1(struct ptx_parser *p, struct ptx_statement *s, const char *key, uint32_t d,
                uint32_t a);
-void ptx_fixup_add(struct ptx_parser *p, struct ptx_slice label, uint32_t where, bool is_target);
+void ptx_fixup_add(struct ptx_parser *p, struct ptx_slice label, uint32_t where, bool is_target,
+                   uint32_t line);
 
 /* decode*.c */
 bool ptx_part(struct ptx_statement *s, const char *word);

@@ -48,7 +48,8 @@ static void read_dimensions(struct ptx_parser *p, struct ptx_declaration *d)
     d->size = d->stride[0];
 }
 
-void ptx_read_declaration(struct ptx_parser *p, struct ptx_declaration *d)
+/* What stands before the name: alignment, vector, type. */
+static void read_type(struct ptx_parser *p, struct ptx_declaration *d)
 {
     uint32_t vector = 1;
 
@@ -74,17 +75,26 @@ void ptx_read_declaration(struct ptx_parser *p, struct ptx_declaration *d)
             break;
         }
     }
-    d->name = ptx_expect_word(p);
     if (p->error == 0 && d->type == NULL)
         ptx_fail(p, -EINVAL, p->token.line, "a declaration without a type");
     if (p->error != 0)
         return;
-    d->size = ptx_type_bits(d->type) / 8 * vector;
+    d->element = ptx_type_bits(d->type) / 8 * vector;
     if (d->align == 0)
-        d->align = (uint32_t)d->size;
+        d->align = d->element;
     if ((d->align & (d->align - 1)) != 0)
         ptx_fail(p, -EINVAL, p->token.line, "an alignment of %u", d->align);
-    read_dimensions(p, d);
+}
+
+void ptx_read_declaration(struct ptx_parser *p, struct ptx_declaration *d, bool again)
+{
+    if (!again)
+        read_type(p, d);
+    d->name = ptx_expect_word(p);
+    d->dimensions = 0;
+    d->size = d->element;
+    if (p->error == 0)
+        read_dimensions(p, d);
 }
 
 uint32_t ptx_place(struct ptx_parser *p, uint32_t *bytes, uint64_t size, uint32_t align)
@@ -294,9 +304,11 @@ void ptx_read_variable(struct ptx_parser *p, enum vgpu_space space, bool externa
 {
     struct ptx_declaration d;
     uint32_t index;
+    bool again = false;
 
     do {
-        ptx_read_declaration(p, &d);
+        ptx_read_declaration(p, &d, again);
+        again = true;
         index = p->error == 0 ? add_variable(p, space, external, &d) : UINT32_MAX;
         if (index == UINT32_MAX)
             return;
