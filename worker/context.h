@@ -23,6 +23,8 @@ struct vgpu_context {
     CUevent join;        /* gathers the streams that do not block; NULL until needed */
     CUstream *free_streams; /* those that do not wait for the legacy stream */
     uint32_t free_stream_count, free_stream_room;
+    CUstream *leaving; /* streams that were destroyed while they had work, until that is done */
+    uint32_t leaving_count, leaving_room;
     struct vgpu_usage usage;
 };
 
@@ -30,6 +32,9 @@ struct vgpu_context {
  *  it by itself; forgets one that is gone. */
 void vgpu_context_add_stream(struct vgpu_worker *worker, CUstream stream);
 void vgpu_context_drop_stream(struct vgpu_context *context, CUstream stream);
+
+/** Destroys those of the streams that leave whose work is done; with `all`, every one. */
+void vgpu_context_let_go(struct vgpu_worker *worker, struct vgpu_context *context, bool all);
 
 /** Makes the legacy stream of the current context wait for everything in the context. */
 CUresult vgpu_context_join(struct vgpu_worker *worker);

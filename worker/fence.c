@@ -110,6 +110,19 @@ static CUresult look_at(struct vgpu_worker *worker, const struct vgpu_mark *mark
     return worker->driver->cuEventQuery(mark->event);
 }
 
+/* What was placed before a mark may have been reached since it was looked at: who sees the later
+ * fence must see the earlier one. */
+static void write_before(struct vgpu_worker *worker, const struct vgpu_mark *last)
+{
+    for (struct vgpu_mark *mark = worker->fences.marks; mark < last; mark++) {
+        if (mark->context == last->context && mark->kind == VGPU_MARK_CPU &&
+            worker->driver->cuEventQuery(mark->event) == CUDA_SUCCESS) {
+            write_by_cpu(worker, mark);
+            end_mark(worker, mark, true);
+        }
+    }
+}
+
 bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough)
 {
     struct vgpu_fences *fences = &worker->fences;
@@ -130,8 +143,10 @@ bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough)
         }
         if (mark->kind == VGPU_MARK_TIME)
             end_fences_before(worker, mark);
-        if (mark->kind == VGPU_MARK_CPU)
+        if (mark->kind == VGPU_MARK_CPU) {
+            write_before(worker, mark);
             write_by_cpu(worker, mark);
+        }
         news |= mark->kind != VGPU_MARK_BEGIN;
         end_mark(worker, mark, true);
     }

@@ -111,6 +111,7 @@ static void end_context(struct vgpu_worker *worker, struct vgpu_context *context
     vgpu_usage_cover(worker);
     vgpu_fence_finish(worker, context);
     vgpu_usage_destroy(worker, context);
+    vgpu_context_let_go(worker, context, true);
     if (context->scrub)
         driver->cuStreamDestroy(context->scrub);
     if (context->join)
@@ -123,6 +124,7 @@ static void end_context(struct vgpu_worker *worker, struct vgpu_context *context
     worker->current = NULL;
     worker->current_id = 0;
     free(context->free_streams);
+    free(context->leaving);
     free(context);
 }
 
@@ -130,53 +132,6 @@ void vgpu_context_destroy_all(struct vgpu_worker *worker)
 {
     while (worker->contexts)
         end_context(worker, worker->contexts);
-}
-
-void vgpu_context_add_stream(struct vgpu_worker *worker, CUstream stream)
-{
-    struct vgpu_context *context = worker->current;
-    unsigned int flags = 0;
-    if (context == NULL || worker->driver->cuStreamGetFlags(stream, &flags) != CUDA_SUCCESS ||
-        !(flags & CU_STREAM_NON_BLOCKING))
-        return;
-    if (context->free_stream_count == context->free_stream_room) {
-        uint32_t room = context->free_stream_room ? context->free_stream_room * 2 : 16;
-        CUstream *grown = reallocarray(context->free_streams, room, sizeof(*grown));
-        if (grown == NULL)
-            return;
-        context->free_streams = grown;
-        context->free_stream_room = room;
-    }
-    context->free_streams[context->free_stream_count++] = stream;
-}
-
-void vgpu_context_drop_stream(struct vgpu_context *context, CUstream stream)
-{
-    if (context == NULL)
-        return;
-    vgpu_usage_forget(context, stream);
-    for (uint32_t i = 0; i < context->free_stream_count; i++) {
-        if (context->free_streams[i] == stream) {
-            context->free_streams[i] = context->free_streams[--context->free_stream_count];
-            return;
-        }
-    }
-}
-
-CUresult vgpu_context_join(struct vgpu_worker *worker)
-{
-    const struct vgpu_driver *driver = worker->driver;
-    struct vgpu_context *context = worker->current;
-    CUresult error = CUDA_SUCCESS;
-    if (context->free_stream_count && context->join == NULL)
-        error = driver->cuEventCreate(&context->join, CU_EVENT_DISABLE_TIMING);
-    /* One event serves for all: a wait is for the record that was the last when it was made. */
-    for (uint32_t i = 0; i < context->free_stream_count && error == CUDA_SUCCESS; i++) {
-        error = driver->cuEventRecord(context->join, context->free_streams[i]);
-        if (error == CUDA_SUCCESS)
-            error = driver->cuStreamWaitEvent(NULL, context->join, 0);
-    }
-    return error;
 }
 
 CUresult vgpu_replay_cuDevicePrimaryCtxRetain(struct vgpu_worker *worker,

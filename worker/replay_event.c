@@ -39,9 +39,27 @@ CUresult vgpu_replay_vgpuEventRecord(struct vgpu_worker *worker,
 {
     if (!is_fence(worker, call->fence))
         return CUDA_ERROR_INVALID_VALUE;
+    /* The fence first: what another stream does after it has waited for the event comes after the
+     * fence, too, so a guest that sees the one done sees the other done. */
+    vgpu_fence_place(worker, call->stream, call->fence, call->value);
     CUresult error = worker->driver->cuEventRecordWithFlags(call->event, call->stream, call->flags);
     if (error)
         vgpu_worker_defer(worker, error);
-    vgpu_fence_place(worker, call->stream, call->fence, call->value);
     return CUDA_SUCCESS;
+}
+
+/* The guest has seen both fences: the events, right behind them, may still be on their way. */
+CUresult vgpu_replay_cuEventElapsedTime(struct vgpu_worker *worker,
+                                        struct vgpu_call_cuEventElapsedTime *call)
+{
+    const struct vgpu_driver *driver = worker->driver;
+    CUresult error = driver->cuEventElapsedTime(&call->milliseconds, call->start, call->end);
+    if (error != CUDA_ERROR_NOT_READY)
+        return error;
+    error = driver->cuEventSynchronize(call->start);
+    if (error == CUDA_SUCCESS)
+        error = driver->cuEventSynchronize(call->end);
+    if (error)
+        return error;
+    return driver->cuEventElapsedTime(&call->milliseconds, call->start, call->end);
 }

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* Order within and between streams, events, and the default streams. */
+#include <string.h>
+#include <time.h>
+
+#include "tests/driver_api/check.h"
+
+enum { WORDS = 1 << 16 };
+
+static CUfunction fill, add_scaled, busy;
+static CUdeviceptr scratch;
+
+static void launch_fill(CUdeviceptr out, unsigned int value, CUstream stream)
+{
+    int count = WORDS;
+    void *parameters[] = {&out, &value, &count};
+    CHECK(cuLaunchKernel(fill, WORDS / 256, 1, 1, 256, 1, 1, 0, stream, parameters, NULL));
+}
+
+static void launch_add(CUdeviceptr out, CUdeviceptr in, CUstream stream)
+{
+    int count = WORDS;
+    void *parameters[] = {&out, &in, &count};
+    CHECK(cuLaunchKernel(add_scaled, WORDS / 256, 1, 1, 256, 1, 1, 0, stream, parameters, NULL));
+}
+
+/* Some milliseconds of work. */
+static void launch_busy(CUstream stream)
+{
+    unsigned int rounds = 1000000;
+    void *parameters[] = {&scratch, &rounds};
+    CHECK(cuLaunchKernel(busy, 1, 1, 1, 1, 1, 1, 0, stream, parameters, NULL));
+}
+
+#define expect_words(address, first, step) expect_words_at(__LINE__, address, first, step)
+
+static void expect_words_at(int line, CUdeviceptr address, unsigned int first, unsigned int step)
+{
+    static unsigned int words[WORDS];
+    CHECK(cuMemcpyDtoH(words, address, sizeof(words)));
+    for (unsigned int i = 0; i < WORDS; i++)
+        check_true(words[i] == first + i * step, "the words are as they should be", __FILE__, line);
+}
+
+/* In a stream, each command sees what the ones before it did. */
+static void test_order(void)
+{
+    CUdeviceptr a = check_memory(WORDS * 4), b = check_memory(WORDS * 4);
+    CUstream stream;
+    CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    for (int i = 0; i < 20; i++) {
+        launch_busy(stream);
+        launch_fill(a, 100, stream);
+        launch_fill(b, 7, stream);
+        launch_add(a, b, stream);
+        CHECK(cuMemcpyDtoDAsync(b, a, WORDS * 4, stream));
+    }
+    CHECK(cuStreamSynchronize(stream));
+    EXPECT(cuStreamQuery(stream) == CUDA_SUCCESS);
+    expect_words(b, 121, 4);
+    CHECK(cuStreamDestroy(stream));
+    CHECK(cuMemFree(a));
+    CHECK(cuMemFree(b));
+}
+
+/* Between streams, an event makes the order. */
+static void test_events(void)
+{
+    CUdeviceptr a = check_memory(WORDS * 4), b = check_memory(WORDS * 4);
+    CUstream first, second;
+    CUevent event, done;
+    CHECK(cuStreamCreate(&first, CU_STREAM_NON_BLOCKING));
+    CHECK(cuStreamCreateWithPriority(&second, CU_STREAM_NON_BLOCKING, -1));
+    CHECK(cuEventCreate(&event, CU_EVENT_DISABLE_TIMING));
+    CHECK(cuEventCreate(&done, CU_EVENT_DEFAULT));
+    CHECK(cuMemsetD8(a, 0, WORDS * 4));
+    CHECK(cuCtxSynchronize());
+    for (int i = 0; i < 10; i++) {
+        launch_busy(first);
+        launch_fill(a, (unsigned int)i, first);
+        CHECK(cuEventRecord(event, first));
+        CHECK(cuStreamWaitEvent(second, event, 0));
+        CHECK(cuMemcpyDtoDAsync(b, a, WORDS * 4, second));
+        CHECK(cuEventRecord(done, second));
+        CHECK(cuEventSynchronize(done));
+        EXPECT(cuEventQuery(event) == CUDA_SUCCESS && cuEventQuery(done) == CUDA_SUCCESS);
+        expect_words(b, (unsigned int)i, 1);
+    }
+    CHECK(cuEventDestroy(event));
+    CHECK(cuEventDestroy(done));
+    CHECK(cuStreamDestroy(first));
+    CHECK(cuStreamDestroy(second));
+    CHECK(cuMemFree(a));
+    CHECK(cuMemFree(b));
+}
+
+/* The legacy stream waits for blocking streams, and they for it. */
+static void test_legacy(void)
+{
+    CUdeviceptr a = check_memory(WORDS * 4), b = check_memory(WORDS * 4);
+    CUstream blocking;
+    CHECK(cuStreamCreate(&blocking, CU_STREAM_DEFAULT));
+    for (int i = 0; i < 10; i++) {
+        launch_busy(blocking);
+        launch_fill(a, 5, blocking);
+        CHECK(cuMemcpyDtoDAsync(b, a, WORDS * 4, NULL));
+        launch_busy(NULL);
+        launch_fill(a, 9, NULL);
+        launch_add(b, a, blocking);
+        CHECK(cuStreamSynchronize(NULL));
+        CHECK(cuStreamSynchronize(blocking));
+        expect_words(b, 32, 4);
+    }
+    CHECK(cuStreamDestroy(blocking));
+    CHECK(cuMemFree(a));
+    CHECK(cuMemFree(b));
+}
+
+static void test_context_synchronize(void)
+{
+    CUdeviceptr a = check_memory(WORDS * 4);
+    CUstream streams[8];
+    CUevent events[8];
+    for (int i = 0; i < 8; i++) {
+        CHECK(cuStreamCreate(&streams[i], i % 2 ? CU_STREAM_NON_BLOCKING : CU_STREAM_DEFAULT));
+        CHECK(cuEventCreate(&events[i], CU_EVENT_DISABLE_TIMING));
+        launch_busy(streams[i]);
+        CHECK(cuEventRecord(events[i], streams[i]));
+    }
+    CHECK(cuCtxSynchronize());
+    for (int i = 0; i < 8; i++) {
+        EXPECT(cuStreamQuery(streams[i]) == CUDA_SUCCESS);
+        EXPECT(cuEventQuery(events[i]) == CUDA_SUCCESS);
+        CHECK(cuEventDestroy(events[i]));
+        CHECK(cuStreamDestroy(streams[i]));
+    }
+    CHECK(cuMemFree(a));
+}
+
+/* A query of a busy stream says so, and at last that it is done. */
+static void test_query(void)
+{
+    struct timespec nap = {0, 200000};
+    CUstream stream;
+    CUresult error;
+    int waits = 0;
+    CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    for (int i = 0; i < 20; i++)
+        launch_busy(stream);
+    while ((error = cuStreamQuery(stream)) == CUDA_ERROR_NOT_READY) {
+        waits++;
+        nanosleep(&nap, NULL);
+    }
+    CHECK(error);
+    EXPECT(waits > 0);
+    CHECK(cuStreamDestroy(stream));
+}
+
+/* A stream or event may be destroyed while the device is at it. */
+static void test_destroy_busy(void)
+{
+    CUdeviceptr all = check_memory(50 * WORDS * 4);
+    for (int i = 0; i < 50; i++) {
+        CUstream stream;
+        CUevent event;
+        CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+        CHECK(cuEventCreate(&event, CU_EVENT_DISABLE_TIMING));
+        launch_busy(stream);
+        launch_fill(all + (size_t)i * WORDS * 4, (unsigned int)i, stream);
+        CHECK(cuEventRecord(event, stream));
+        CHECK(cuEventDestroy(event));
+        CHECK(cuStreamDestroy(stream));
+    }
+    CHECK(cuCtxSynchronize());
+    for (unsigned int i = 0; i < 50; i++)
+        expect_words(all + (size_t)i * WORDS * 4, i, 1);
+    CHECK(cuMemFree(all));
+}
+
+static void test_timing(void)
+{
+    CUevent start, middle, end;
+    float all = -1, part = -1;
+    CHECK(cuEventCreate(&start, 0));
+    CHECK(cuEventCreate(&middle, 0));
+    CHECK(cuEventCreate(&end, CU_EVENT_BLOCKING_SYNC));
+    CHECK(cuEventRecord(start, NULL));
+    launch_busy(NULL);
+    CHECK(cuEventRecord(middle, NULL));
+    launch_busy(NULL);
+    CHECK(cuEventRecord(end, NULL));
+    CHECK(cuEventSynchronize(end));
+    CHECK(cuEventElapsedTime(&all, start, end));
+    CHECK(cuEventElapsedTime(&part, start, middle));
+    EXPECT(part > 0 && all > part && all < 60000);
+    CHECK(cuEventDestroy(start));
+    CHECK(cuEventDestroy(middle));
+    CHECK(cuEventDestroy(end));
+}
+
+/* Handles of many streams and events, one after the other. */
+static void test_many(void)
+{
+    for (int i = 0; i < 3000; i++) {
+        CUevent event;
+        CHECK(cuEventCreate(&event, CU_EVENT_DISABLE_TIMING));
+        CHECK(cuEventRecord(event, NULL));
+        CHECK(cuEventDestroy(event));
+    }
+    CHECK(cuCtxSynchronize());
+}
+
+int main(void)
+{
+    CUmodule module;
+    check_context();
+    module = check_module();
+    fill = check_function(module, "fill");
+    add_scaled = check_function(module, "add_scaled");
+    busy = check_function(module, "busy");
+    scratch = check_memory(16);
+    test_order();
+    test_events();
+    test_legacy();
+    test_context_synchronize();
+    test_query();
+    test_destroy_busy();
+    test_timing();
+    test_many();
+    printf("streams: all right\n");
+    return 0;
+}
