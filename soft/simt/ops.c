@@ -28,6 +28,13 @@ static const struct vgpu_op *const v4[] = {FAMILIES(V4) NULL};
 static const struct vgpu_op *slots[SLOTS];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+static const char *limit = "v4";
+
+void vgpu_ops_limit(const char *most)
+{
+    limit = most;
+}
+
 static uint32_t slot_of(const char *name)
 {
     uint32_t h = 2166136261u;
@@ -42,12 +49,13 @@ static void fill_slots(void)
     const struct vgpu_op *const *families = baseline;
 
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c"))
+    if (strcmp(limit, "baseline") != 0 && __builtin_cpu_supports("avx2") &&
+        __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
+        __builtin_cpu_supports("f16c"))
         families = v3;
-    if (families == v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
+    if (families == v3 && strcmp(limit, "v4") == 0 && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         families = v4;
     for (; *families != NULL; families++) {
         for (const struct vgpu_op *op = *families; op->name != NULL; op++) {

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <math.h>
 
+#include "soft/simt/ops.h"
+
 #define ELEMENTS 4096
 #define SENTINEL UINT64_C(0x5a5a5a5a5a5a5a5a)
 
@@ -12,6 +14,8 @@ void rig_load(struct rig *rig, const char *text)
     char log[256];
 
     memset(rig, 0, sizeof(*rig));
+    if (getenv("LEVEL") != NULL)
+        vgpu_ops_limit(getenv("LEVEL"));
     if (vgpu_program_create(text, strlen(text), log, sizeof(log), &rig->program) != 0)
         fail_msg("%s", log);
     assert_int_equal(vgpu_memory_create((size_t)1 << 30, &rig->memory), 0);
