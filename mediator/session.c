@@ -21,10 +21,17 @@
 #endif
 
 #define HANDSHAKE_MILLISECONDS 10000
-#define MESSAGES_PER_TURN      16 /* then the others have theirs */
+#define HANG_UP_MILLISECONDS   1000 /* for a refused client to read why */
+#define MESSAGES_PER_TURN      16   /* then the others have theirs */
 #define PROCESSES_PER_USER     128u
 
 static void vgpu_session_flush(struct vgpu_session *session);
+
+/** False once it has said all that will be looked at. */
+static bool vgpu_session_listens(const struct vgpu_session *session)
+{
+    return !session->failed && session->state != VGPU_SESSION_REFUSED;
+}
 
 /** Gives up on a client from deep inside: the socket's callback, which this wakes, ends it. */
 static void vgpu_session_doom(struct vgpu_session *session)
@@ -96,7 +103,7 @@ void vgpu_session_fail(struct vgpu_session *session, const char *format, ...)
     struct vgpu_control_refused refused = {0};
     va_list arguments;
 
-    if (session->failed)
+    if (!vgpu_session_listens(session))
         return;
     va_start(arguments, format);
     vsnprintf(refused.text, sizeof(refused.text), format, arguments);
@@ -104,12 +111,17 @@ void vgpu_session_fail(struct vgpu_session *session, const char *format, ...)
     if (session->state == VGPU_SESSION_ATTACHED) {
         session->vm->garbage++;
         vgpu_log_client(VGPU_LOG_WARNING, "%s: disconnected: %s", session->label, refused.text);
+        vgpu_session_doom(session);
     } else {
         session->mediator->refused++;
         vgpu_log_client(VGPU_LOG_WARNING, "%s: refused: %s", session->label, refused.text);
         vgpu_session_send(session, VGPU_CONTROL_REFUSED, &refused, sizeof(refused));
+        /* Not a full close: some clients notice the end before they read what came before it. */
+        session->state = VGPU_SESSION_REFUSED;
+        if (shutdown(session->socket.fd, SHUT_WR) < 0 ||
+            vgpu_timer_start(session->mediator->loop, &session->deadline, HANG_UP_MILLISECONDS) < 0)
+            vgpu_session_doom(session);
     }
-    vgpu_session_doom(session);
 }
 
 void vgpu_session_welcome(struct vgpu_session *session)
@@ -190,7 +202,7 @@ static bool vgpu_session_check_header(struct vgpu_session *session)
     else if (header->length != length || header->reserved != 0)
         vgpu_session_fail(session, "message %u has a length or reserved field that it cannot have",
                           header->op);
-    return !session->failed;
+    return vgpu_session_listens(session);
 }
 
 static void vgpu_session_dispatch(struct vgpu_session *session)
@@ -250,7 +262,17 @@ static bool vgpu_session_read(struct vgpu_session *session)
         return true;
     session->received = 0;
     vgpu_session_dispatch(session);
-    return !session->failed && session->state != VGPU_SESSION_WAITING;
+    return vgpu_session_listens(session) && session->state != VGPU_SESSION_WAITING;
+}
+
+/** Throws away what a refused client still says, until it hangs up. */
+static void vgpu_session_drain(struct vgpu_session *session)
+{
+    char rest[4096];
+    ssize_t count = recv(session->socket.fd, rest, sizeof(rest), MSG_DONTWAIT);
+
+    if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR))
+        session->failed = true;
 }
 
 static void vgpu_session_ready(struct vgpu_source *source, uint32_t events)
@@ -259,8 +281,9 @@ static void vgpu_session_ready(struct vgpu_source *source, uint32_t events)
 
     if (events & EPOLLOUT && !session->failed)
         vgpu_session_flush(session);
-    /* Each message takes two reads. */
-    if (events & EPOLLIN && !session->failed) {
+    if (session->state == VGPU_SESSION_REFUSED) {
+        vgpu_session_drain(session);
+    } else if (events & EPOLLIN && !session->failed) { /* each message takes two reads */
         for (int i = 0; i < 2 * MESSAGES_PER_TURN && vgpu_session_read(session); i++)
             continue;
     } else if (events & (EPOLLHUP | EPOLLERR)) {
@@ -284,9 +307,12 @@ static void vgpu_session_expired(struct vgpu_timer *timer)
 
     if (session->state == VGPU_SESSION_WAITING)
         vgpu_session_fail(session, "workers of this VM's former connection do not end");
-    else
+    else if (session->state != VGPU_SESSION_REFUSED)
         vgpu_session_fail(session, "no complete HELLO within %d s", HANDSHAKE_MILLISECONDS / 1000);
-    vgpu_session_end(session);
+    else
+        session->failed = true;
+    if (session->failed)
+        vgpu_session_end(session);
 }
 
 /** A pidfd for the process that connected: a child that inherited the socket does not outlive it.
@@ -365,11 +391,6 @@ void vgpu_session_create(struct vgpu_mediator *mediator, int socket, bool is_dev
 static void vgpu_session_disconnect(struct vgpu_session *session)
 {
     struct vgpu_loop *loop = session->mediator->loop;
-    char rest[4096];
-
-    /* Unread input would turn the close into a reset, and the client might miss the REFUSED. */
-    for (int i = 0; i < 16 && recv(session->socket.fd, rest, sizeof(rest), MSG_DONTWAIT) > 0; i++)
-        continue;
     vgpu_loop_remove(loop, &session->socket);
     vgpu_loop_remove(loop, &session->peer);
     vgpu_timer_stop(loop, &session->deadline);

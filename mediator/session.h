@@ -19,6 +19,7 @@ enum vgpu_session_state {
     VGPU_SESSION_DESCRIPTORS, /* eventfds are coming */
     VGPU_SESSION_WAITING,     /* the VM's former session still has workers to reap */
     VGPU_SESSION_ATTACHED,    /* welcomed */
+    VGPU_SESSION_REFUSED,     /* told why; it hangs up, or we do when the deadline is over */
     VGPU_SESSION_ENDED,       /* disconnected; waits for its workers to be reaped */
 };
 
@@ -47,7 +48,7 @@ struct vgpu_session {
     char label[128]; /* for the log */
     struct vgpu_source socket;
     struct vgpu_source peer;    /* pidfd of a host process; -1: none */
-    struct vgpu_timer deadline; /* of the handshake */
+    struct vgpu_timer deadline; /* of the handshake, or of hanging up */
 
     struct vgpu_session_message input;
     uint32_t received;

@@ -8,7 +8,7 @@
  *   client                                   mediator
  *   HELLO + 1 descriptor: the window
  *   DESCRIPTORS + <= 16 eventfds, repeated until all doorbells and interrupts were sent
- *                                            WELCOME, or REFUSED and the end of the connection
+ *                                            WELCOME, or REFUSED: then the client hangs up
  *   MAILBOX                                  MAILBOX (same id), in order; the answer to a primitive
  *                                            comes when the GPU is done, others may come before it
  *
