@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/** What every entry point needs before it can send: the channel and the thread's current context. */
+/** What every entry point needs before it can send: the channel and the thread's current context.
+ */
 #ifndef VGPU_GUEST_CALLER_H
 #define VGPU_GUEST_CALLER_H
 
@@ -22,8 +23,8 @@ struct vgpu_caller {
 CUresult vgpu_caller_enter(struct vgpu_caller *caller);
 
 /**
- * Enters and finds a stream: 0, CU_STREAM_LEGACY and CU_STREAM_PER_THREAD are known, the last one is
- * made when it is first used. The caller's context becomes the stream's, as in CUDA.
+ * Enters and finds a stream: 0, CU_STREAM_LEGACY and CU_STREAM_PER_THREAD are known, the last one
+ * is made when it is first used. The caller's context becomes the stream's, as in CUDA.
  * CUDA_ERROR_INVALID_HANDLE, or as vgpu_caller_enter.
  */
 CUresult vgpu_caller_enter_stream(struct vgpu_caller *caller, CUstream handle,
@@ -37,8 +38,8 @@ CUresult vgpu_caller_wait(const struct vgpu_caller *caller, uint32_t fence, uint
 
 struct vgpu_marker;
 
-/** The end of a synchronisation behind a marker that was placed: waits if there is something to wait
- *  for, then as vgpu_caller_wait. */
+/** The end of a synchronisation behind a marker that was placed: waits if there is something to
+ * wait for, then as vgpu_caller_wait. */
 CUresult vgpu_caller_finish(const struct vgpu_caller *caller, const struct vgpu_marker *marker,
                             bool idle, uint32_t value);
 

@@ -44,8 +44,8 @@ struct vgpu_library {
     struct vgpu_module *modules; /* one per context that asked */
 };
 
-/** Makes a function or kernel in `list`; `reply` is what the host said of it. NULL: no memory. Sends
- *  nothing: `function` was taken before, so that the host could be told its id. */
+/** Makes a function or kernel in `list`; `reply` is what the host said of it. NULL: no memory.
+ * Sends nothing: `function` was taken before, so that the host could be told its id. */
 CUresult vgpu_function_add(struct vgpu_function *function, struct vgpu_object *owner,
                            struct vgpu_function **list, const char *name,
                            const struct vgpu_function_info *info, size_t info_bytes);
@@ -73,7 +73,8 @@ void vgpu_jit_log_fill(const struct vgpu_jit_log *log, const char *reply, size_t
 
 /**
  * Sends an image to the host, for the load call that must follow under the process's image_lock.
- * `limit`: bytes at `image`, or VGPU_CODE_UNBOUNDED. CUDA_ERROR_INVALID_IMAGE, or what the host says.
+ * `limit`: bytes at `image`, or VGPU_CODE_UNBOUNDED. CUDA_ERROR_INVALID_IMAGE, or what the host
+ * says.
  */
 CUresult vgpu_image_send(struct vgpu_channel *channel, const void *image, size_t limit);
 

@@ -88,8 +88,7 @@ static void end_context(struct vgpu_object *object)
     free(context->legacy);
 }
 
-static CUresult create(struct vgpu_process *process, unsigned int flags,
-                       struct vgpu_context **out)
+static CUresult create(struct vgpu_process *process, unsigned int flags, struct vgpu_context **out)
 {
     struct vgpu_context *context = vgpu_object_take(&process->objects, sizeof(*context), NULL);
     if (context == NULL)
@@ -155,8 +154,7 @@ CUresult cuCtxDestroy_v2(CUcontext handle)
         return error;
     if (handle == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    struct vgpu_context *context =
-        vgpu_object_find(&process->objects, handle, VGPU_KIND_CONTEXT);
+    struct vgpu_context *context = vgpu_object_find(&process->objects, handle, VGPU_KIND_CONTEXT);
     if (context == NULL || context->primary)
         return CUDA_ERROR_INVALID_CONTEXT;
     vgpu_local_storage_drain(&context->storage, handle);
@@ -254,30 +252,21 @@ static CUresult queried(CUcontext handle, const void *out, struct vgpu_context *
     }                                                                                              \
     return error;
 
-CUresult cuCtxGetDevice_v2(CUdevice *device, CUcontext handle)
-{
-    CONTEXT_QUERY(handle, device, *device = 0)
-}
+CUresult cuCtxGetDevice_v2(CUdevice *device,
+                           CUcontext handle){CONTEXT_QUERY(handle, device, *device = 0)}
 
 CUresult cuCtxGetDevice(CUdevice *device)
 {
     return cuCtxGetDevice_v2(device, NULL);
 }
 
-CUresult cuCtxGetId(CUcontext handle, unsigned long long *id)
-{
-    CONTEXT_QUERY(handle, id, *id = context->unique)
-}
+CUresult cuCtxGetId(CUcontext handle,
+                    unsigned long long *id){CONTEXT_QUERY(handle, id, *id = context->unique)}
 
-CUresult cuCtxGetApiVersion(CUcontext handle, unsigned int *version)
-{
-    CONTEXT_QUERY(handle, version, *version = context->version)
-}
+CUresult cuCtxGetApiVersion(CUcontext handle, unsigned int *version){
+    CONTEXT_QUERY(handle, version, *version = context->version)}
 
-CUresult cuCtxGetFlags(unsigned int *flags)
-{
-    CONTEXT_QUERY(NULL, flags, *flags = context->flags)
-}
+CUresult cuCtxGetFlags(unsigned int *flags){CONTEXT_QUERY(NULL, flags, *flags = context->flags)}
 
 CUresult cuCtxSetFlags(unsigned int flags)
 {
@@ -286,10 +275,8 @@ CUresult cuCtxSetFlags(unsigned int flags)
     CONTEXT_QUERY(NULL, &flags, context->flags = flags)
 }
 
-CUresult cuCtxGetCacheConfig(CUfunc_cache *config)
-{
-    CONTEXT_QUERY(NULL, config, *config = context->cache)
-}
+CUresult cuCtxGetCacheConfig(CUfunc_cache *config){
+    CONTEXT_QUERY(NULL, config, *config = context->cache)}
 
 /* A preference between caches that GPUs of today do not have apart. */
 CUresult cuCtxSetCacheConfig(CUfunc_cache config)
@@ -299,10 +286,8 @@ CUresult cuCtxSetCacheConfig(CUfunc_cache config)
     CONTEXT_QUERY(NULL, &config, context->cache = config)
 }
 
-CUresult cuCtxGetSharedMemConfig(CUsharedconfig *config)
-{
-    CONTEXT_QUERY(NULL, config, *config = CU_SHARED_MEM_CONFIG_FOUR_BYTE_BANK_SIZE)
-}
+CUresult cuCtxGetSharedMemConfig(CUsharedconfig *config){
+    CONTEXT_QUERY(NULL, config, *config = CU_SHARED_MEM_CONFIG_FOUR_BYTE_BANK_SIZE)}
 
 CUresult cuCtxSetSharedMemConfig(CUsharedconfig config)
 {
@@ -334,9 +319,8 @@ CUresult cuCtxSynchronize(void)
     CUresult error = vgpu_caller_enter(&caller);
     if (error)
         return error;
-    struct vgpu_marked what = {.marker = &caller.current->marker,
-                               .work = &caller.current->work,
-                               .post = post_fence};
+    struct vgpu_marked what = {
+        .marker = &caller.current->marker, .work = &caller.current->work, .post = post_fence};
     error = vgpu_marker_place(&what, &caller, &idle, &value);
     return error ? error : vgpu_caller_finish(&caller, what.marker, idle, value);
 }

@@ -135,8 +135,8 @@ static CUresult upload_now(CUdeviceptr destination, const void *source, size_t b
     return vgpu_copy_arrive(upload(destination, source, bytes, handle), handle);
 }
 
-VGPU_PTDS(cuMemcpy, any_now, (CUdeviceptr destination, CUdeviceptr source, size_t bytes), destination,
-          source, bytes)
+VGPU_PTDS(cuMemcpy, any_now, (CUdeviceptr destination, CUdeviceptr source, size_t bytes),
+          destination, source, bytes)
 VGPU_PTDS(cuMemcpyHtoD_v2, upload_now, (CUdeviceptr destination, const void *source, size_t bytes),
           destination, source, bytes)
 VGPU_PTDS(cuMemcpyDtoH_v2, download, (void *destination, CUdeviceptr source, size_t bytes),

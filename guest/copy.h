@@ -23,8 +23,8 @@ CUresult vgpu_copy_upload(const struct vgpu_caller *caller, struct vgpu_stream *
 
 /**
  * Ends a synchronous copy that was posted to the default stream `handle`. CUDA promises that its
- * bytes are there for every stream; blocking streams are ordered behind the legacy stream anyway, so
- * only a non-blocking one waits, when it is next used (vgpu_context_settle). Passes `error` on.
+ * bytes are there for every stream; blocking streams are ordered behind the legacy stream anyway,
+ * so only a non-blocking one waits, when it is next used (vgpu_context_settle). Passes `error` on.
  */
 CUresult vgpu_copy_arrive(CUresult error, CUstream handle);
 

@@ -8,7 +8,8 @@
 #include "interop/per_thread.h"
 #include "protocol/send.h"
 
-/* One side of a copy, whatever it is made of: where the first byte is and how rows and planes lie. */
+/* One side of a copy, whatever it is made of: where the first byte is and how rows and planes lie.
+ */
 struct side {
     bool device;
     CUdeviceptr start;

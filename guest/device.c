@@ -147,10 +147,8 @@ CUresult cuDeviceComputeCapability(int *major, int *minor, CUdevice device)
         return error;
     if (major == NULL || minor == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    *major =
-        vgpu_process_attribute(vgpu_process(), CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
-    *minor =
-        vgpu_process_attribute(vgpu_process(), CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+    *major = vgpu_process_attribute(vgpu_process(), CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+    *minor = vgpu_process_attribute(vgpu_process(), CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
     return CUDA_SUCCESS;
 }
 
@@ -202,8 +200,9 @@ CUresult cuDeviceGetPCIBusId(char *text, int room, CUdevice device)
     if (error)
         return error;
     struct bus_id id = own_bus_id();
-    int length = snprintf(whole, sizeof(whole), "%04X:%02X:%02X.0", (unsigned int)id.domain & 0xffff,
-                          (unsigned int)id.bus & 0xff, (unsigned int)id.device & 0xff);
+    int length =
+        snprintf(whole, sizeof(whole), "%04X:%02X:%02X.0", (unsigned int)id.domain & 0xffff,
+                 (unsigned int)id.bus & 0xff, (unsigned int)id.device & 0xff);
     if (text == NULL || length >= room)
         return CUDA_ERROR_INVALID_VALUE;
     memcpy(text, whole, (size_t)length + 1);

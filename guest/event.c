@@ -171,10 +171,9 @@ CUresult cuEventElapsedTime(float *milliseconds, CUevent start_handle, CUevent e
         return CUDA_ERROR_INVALID_HANDLE;
     if (!complete(&caller, &start) || !complete(&caller, &end))
         return CUDA_ERROR_NOT_READY;
-    return vgpu_process_note(vgpu_process(),
-                             vgpu_send_cuEventElapsedTime(
-                                 caller.channel, caller.context, milliseconds,
-                                 start.event->object.id, end.event->object.id));
+    return vgpu_process_note(
+        vgpu_process(), vgpu_send_cuEventElapsedTime(caller.channel, caller.context, milliseconds,
+                                                     start.event->object.id, end.event->object.id));
 }
 
 extern __typeof__(cuEventElapsedTime) cuEventElapsedTime_v2

@@ -84,8 +84,8 @@ CUresult vgpu_function_add(struct vgpu_function *function, struct vgpu_object *o
     function->next = *list;
     *list = function;
     pthread_mutex_unlock(&process->code_lock);
-    vgpu_object_publish(&function->object, owner->tag == VGPU_KIND_LIBRARY ? VGPU_KIND_KERNEL
-                                                                           : VGPU_KIND_FUNCTION);
+    vgpu_object_publish(&function->object,
+                        owner->tag == VGPU_KIND_LIBRARY ? VGPU_KIND_KERNEL : VGPU_KIND_FUNCTION);
     return CUDA_SUCCESS;
 }
 

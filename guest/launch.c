@@ -51,8 +51,8 @@ static CUresult check_shape(const CUlaunchConfig *config, const struct vgpu_func
         return CUDA_ERROR_INVALID_VALUE;
     /* Each factor is a device's limit at most, so this cannot wrap. */
     threads = (uint64_t)config->blockDimX * config->blockDimY * config->blockDimZ;
-    if (threads > (unsigned int)vgpu_process_attribute(
-                      vgpu_process(), CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK))
+    if (threads > (unsigned int)vgpu_process_attribute(vgpu_process(),
+                                                       CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK))
         return CUDA_ERROR_INVALID_VALUE;
     if (threads > (unsigned int)attribute[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK])
         return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
@@ -104,12 +104,11 @@ static CUresult send(const struct vgpu_caller *caller, const CUlaunchConfig *con
     CUresult error = vgpu_launch_pack(info, parameters, extra, block);
     if (error)
         return error;
-    error = vgpu_send_vgpuLaunch(caller->channel, caller->context, function->object.id,
-                                 config->gridDimX, config->gridDimY, config->gridDimZ,
-                                 config->blockDimX, config->blockDimY, config->blockDimZ,
-                                 config->sharedMemBytes, stream->object.id, block,
-                                 info->parameter_bytes, config->attrs,
-                                 config->numAttrs * sizeof(*config->attrs));
+    error = vgpu_send_vgpuLaunch(
+        caller->channel, caller->context, function->object.id, config->gridDimX, config->gridDimY,
+        config->gridDimZ, config->blockDimX, config->blockDimY, config->blockDimZ,
+        config->sharedMemBytes, stream->object.id, block, info->parameter_bytes, config->attrs,
+        config->numAttrs * sizeof(*config->attrs));
     if (error == CUDA_SUCCESS)
         vgpu_stream_submitted(stream);
     return error;
@@ -163,8 +162,8 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, voi
 
 CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned int grid_x, unsigned int grid_y,
                                    unsigned int grid_z, unsigned int block_x, unsigned int block_y,
-                                   unsigned int block_z, unsigned int shared_bytes,
-                                   CUstream stream, void **parameters)
+                                   unsigned int block_z, unsigned int shared_bytes, CUstream stream,
+                                   void **parameters)
 {
     CUlaunchAttribute attribute = {.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE, .value.cooperative = 1};
     CUlaunchConfig config = {.gridDimX = grid_x,
@@ -193,8 +192,8 @@ VGPU_PTSZ(cuLaunchCooperativeKernel,
           (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes,
            vgpu_per_thread(stream), parameters))
 
-CUresult cuLaunchKernelEx_ptsz(const CUlaunchConfig *config, CUfunction function,
-                               void **parameters, void **extra)
+CUresult cuLaunchKernelEx_ptsz(const CUlaunchConfig *config, CUfunction function, void **parameters,
+                               void **extra)
 {
     if (config == NULL)
         return CUDA_ERROR_INVALID_VALUE;

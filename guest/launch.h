@@ -7,8 +7,8 @@
 
 /**
  * Fills `block` (info->parameter_bytes long) from a launch's kernelParams or extra. INVALID_VALUE:
- * both, or none though there are parameters, or an unknown extra; LAUNCH_OUT_OF_RESOURCES: the buffer
- * is longer than the kernel's parameters.
+ * both, or none though there are parameters, or an unknown extra; LAUNCH_OUT_OF_RESOURCES: the
+ * buffer is longer than the kernel's parameters.
  */
 CUresult vgpu_launch_pack(const struct vgpu_function_info *info, void *const *parameters,
                           void *const *extra, void *block);

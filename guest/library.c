@@ -154,8 +154,8 @@ CUresult cuLibraryGetKernel(CUkernel *handle, CUlibrary library_handle, const ch
         error = vgpu_send_cuLibraryGetKernel(process->channel, 0, kernel->object.id,
                                              library->object.id, name, &info, sizeof(info), &bytes);
         if (error == CUDA_SUCCESS)
-            error = vgpu_function_add(kernel, &library->object, &library->kernels, name, &info,
-                                      bytes);
+            error =
+                vgpu_function_add(kernel, &library->object, &library->kernels, name, &info, bytes);
         if (error) {
             vgpu_function_discard(kernel);
             return vgpu_process_note(process, error);
@@ -175,8 +175,7 @@ CUresult cuLibraryGetKernelCount(unsigned int *count, CUlibrary handle)
     if (count == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     return vgpu_process_note(
-        process,
-        vgpu_send_cuLibraryGetKernelCount(process->channel, 0, count, library->object.id));
+        process, vgpu_send_cuLibraryGetKernelCount(process->channel, 0, count, library->object.id));
 }
 
 CUresult cuLibraryEnumerateKernels(CUkernel *kernels, unsigned int room, CUlibrary handle)

@@ -88,7 +88,7 @@ static struct {
     pthread_mutex_t lock;
     struct retired {
         uint32_t fence, value;
-    } *table;
+    } * table;
     size_t count, room;
 } graveyard = {.lock = PTHREAD_MUTEX_INITIALIZER};
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * "All that was submitted so far is done": a fence word that is posted behind the work when somebody
- * asks, and not again before there is new work. That makes a query of an idle stream a load from
- * memory. Any thread may call these.
+ * "All that was submitted so far is done": a fence word that is posted behind the work when
+ * somebody asks, and not again before there is new work. That makes a query of an idle stream a
+ * load from memory. Any thread may call these.
  */
 #ifndef VGPU_GUEST_MARKER_H
 #define VGPU_GUEST_MARKER_H

@@ -205,8 +205,7 @@ CUresult cuMemHostGetFlags(unsigned int *flags, void *memory)
     CUresult error = vgpu_caller_enter(&caller);
     if (error)
         return error;
-    if (flags == NULL ||
-        !vgpu_ranges_find(&vgpu_process()->ranges, (uintptr_t)memory, &range) ||
+    if (flags == NULL || !vgpu_ranges_find(&vgpu_process()->ranges, (uintptr_t)memory, &range) ||
         range.kind != VGPU_RANGE_HOST)
         return CUDA_ERROR_INVALID_VALUE;
     *flags = range.flags;

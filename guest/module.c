@@ -191,10 +191,9 @@ CUresult cuModuleEnumerateFunctions(CUfunction *functions, unsigned int room, CU
         return CUDA_ERROR_INVALID_VALUE;
     error = cuModuleGetFunctionCount(&count, handle);
     for (unsigned int i = 0; error == CUDA_SUCCESS && i < count && i < room; i++) {
-        error = vgpu_process_note(
-            process, vgpu_send_vgpuModuleFunctionName(caller.channel, caller.context,
-                                                      module->object.id, i, name, sizeof(name),
-                                                      &bytes));
+        error = vgpu_process_note(process, vgpu_send_vgpuModuleFunctionName(
+                                               caller.channel, caller.context, module->object.id, i,
+                                               name, sizeof(name), &bytes));
         if (error == CUDA_SUCCESS)
             error = cuModuleGetFunction(&functions[i], handle, name);
     }

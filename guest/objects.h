@@ -28,8 +28,8 @@ struct vgpu_context;
 
 /** The first member of every object. */
 struct vgpu_object {
-    uint32_t tag; /* atomic: enum vgpu_kind while it lives, with VGPU_OBJECT_ENDED after */
-    uint32_t id;  /* on the wire */
+    uint32_t tag;       /* atomic: enum vgpu_kind while it lives, with VGPU_OBJECT_ENDED after */
+    uint32_t id;        /* on the wire */
     uint32_t next_free; /* slot; of the queue of free ones */
     struct vgpu_context *context; /* the context it dies with, or NULL */
     /** Releases what the object holds in this process; called once, by vgpu_object_put. */

@@ -35,10 +35,10 @@ CUresult vgpu_occupancy(const struct vgpu_caller *caller, struct vgpu_function *
         *blocks = known;
         return CUDA_SUCCESS;
     }
-    CUresult error = vgpu_process_note(
-        process, vgpu_send_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
-                     caller->channel, caller->context, blocks, function->object.id, block_size,
-                     dynamic_shared, flags));
+    CUresult error =
+        vgpu_process_note(process, vgpu_send_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
+                                       caller->channel, caller->context, blocks,
+                                       function->object.id, block_size, dynamic_shared, flags));
     if (error)
         return error;
     pthread_mutex_lock(&process->code_lock);
@@ -59,8 +59,7 @@ static CUresult enter(struct vgpu_caller *caller, CUfunction handle,
 }
 
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction handle,
-                                                              int block_size,
-                                                              size_t dynamic_shared,
+                                                              int block_size, size_t dynamic_shared,
                                                               unsigned int flags)
 {
     struct vgpu_caller caller;
@@ -89,8 +88,7 @@ static CUresult search(const struct vgpu_caller *caller, struct vgpu_function *f
     const struct vgpu_process *process = vgpu_process();
     int warp = vgpu_process_attribute(process, CU_DEVICE_ATTRIBUTE_WARP_SIZE);
     int limit = function->info->attribute[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK];
-    int full = vgpu_process_attribute(process,
-                                      CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR);
+    int full = vgpu_process_attribute(process, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR);
     int best_threads = 0;
     if (most > 0 && most < limit)
         limit = most;
@@ -128,8 +126,8 @@ CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(int *grid, int *block, CUfunc
         return CUDA_ERROR_INVALID_VALUE;
     *block = 0;
     error = search(&caller, function, shared_of, dynamic_shared, most, flags, block, &blocks);
-    *grid = blocks *
-            vgpu_process_attribute(vgpu_process(), CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+    *grid =
+        blocks * vgpu_process_attribute(vgpu_process(), CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
     return error;
 }
 
@@ -152,10 +150,9 @@ CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *bytes, CUfunction handl
         return error;
     if (bytes == NULL || blocks <= 0 || block_size <= 0)
         return CUDA_ERROR_INVALID_VALUE;
-    error = vgpu_process_note(vgpu_process(),
-                              vgpu_send_cuOccupancyAvailableDynamicSMemPerBlock(
-                                  caller.channel, caller.context, &answer, function->object.id,
-                                  blocks, block_size));
+    error = vgpu_process_note(vgpu_process(), vgpu_send_cuOccupancyAvailableDynamicSMemPerBlock(
+                                                  caller.channel, caller.context, &answer,
+                                                  function->object.id, blocks, block_size));
     if (error == CUDA_SUCCESS)
         *bytes = answer;
     return error;

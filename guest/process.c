@@ -231,7 +231,8 @@ CUresult cuInit(unsigned int flags)
     return error;
 }
 
-/* Asked before cuInit, and by the runtime hundreds of times. Where there is no GPU it is our own. */
+/* Asked before cuInit, and by the runtime hundreds of times. Where there is no GPU it is our own.
+ */
 CUresult cuDriverGetVersion(int *version)
 {
     struct vgpu_process *process = &the_process;
@@ -262,8 +263,8 @@ static bool is_only_thread(void)
     return count == 1;
 }
 
-/* Runs after the program's own exit handlers. Other threads may still be in a call: then the channel
- * stays open, and the host closes it when the process is gone. */
+/* Runs after the program's own exit handlers. Other threads may still be in a call: then the
+ * channel stays open, and the host closes it when the process is gone. */
 __attribute__((destructor)) static void end_process(void)
 {
     struct vgpu_process *process = &the_process;

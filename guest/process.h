@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The state of CUDA in this process: its channel, its devices, its objects and memory. There is one,
- * and it lives until the process ends.
+ * The state of CUDA in this process: its channel, its devices, its objects and memory. There is
+ * one, and it lives until the process ends.
  */
 #ifndef VGPU_GUEST_PROCESS_H
 #define VGPU_GUEST_PROCESS_H

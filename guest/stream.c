@@ -25,10 +25,9 @@ static CUresult post_fence(const struct vgpu_caller *caller, void *argument, uin
 static CUresult ask_driver(const struct vgpu_caller *caller, void *argument)
 {
     const struct vgpu_stream *stream = argument;
-    return vgpu_process_note(vgpu_process(),
-                             vgpu_send_cuStreamQuery(caller->channel,
-                                                     stream->object.context->object.id,
-                                                     stream->object.id));
+    return vgpu_process_note(
+        vgpu_process(), vgpu_send_cuStreamQuery(caller->channel, stream->object.context->object.id,
+                                                stream->object.id));
 }
 
 static struct vgpu_marked marked(struct vgpu_stream *stream)
@@ -151,8 +150,7 @@ CUresult cuStreamDestroy_v2(CUstream handle)
     return error;
 }
 
-extern __typeof__(cuStreamDestroy_v2) cuStreamDestroy
-    __attribute__((alias("cuStreamDestroy_v2")));
+extern __typeof__(cuStreamDestroy_v2) cuStreamDestroy __attribute__((alias("cuStreamDestroy_v2")));
 
 /* ---- waiting ---- */
 
@@ -210,30 +208,19 @@ CUresult cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int f
     statement;                                                                                     \
     return CUDA_SUCCESS;
 
-CUresult cuStreamGetPriority(CUstream handle, int *priority)
-{
-    STREAM_QUERY(priority, *priority = stream->priority)
-}
+CUresult cuStreamGetPriority(CUstream handle,
+                             int *priority){STREAM_QUERY(priority, *priority = stream->priority)}
 
-CUresult cuStreamGetFlags(CUstream handle, unsigned int *flags)
-{
-    STREAM_QUERY(flags, *flags = stream->flags)
-}
+CUresult cuStreamGetFlags(CUstream handle,
+                          unsigned int *flags){STREAM_QUERY(flags, *flags = stream->flags)}
 
-CUresult cuStreamGetId(CUstream handle, unsigned long long *id)
-{
-    STREAM_QUERY(id, *id = stream->unique)
-}
+CUresult
+    cuStreamGetId(CUstream handle, unsigned long long *id){STREAM_QUERY(id, *id = stream->unique)}
 
-CUresult cuStreamGetDevice(CUstream handle, CUdevice *device)
-{
-    STREAM_QUERY(device, *device = 0)
-}
+CUresult cuStreamGetDevice(CUstream handle, CUdevice *device){STREAM_QUERY(device, *device = 0)}
 
-CUresult cuStreamGetCtx(CUstream handle, CUcontext *context)
-{
-    STREAM_QUERY(context, *context = vgpu_object_handle(caller.current))
-}
+CUresult cuStreamGetCtx(CUstream handle, CUcontext *context){
+    STREAM_QUERY(context, *context = vgpu_object_handle(caller.current))}
 
 CUresult cuStreamGetCtx_v2(CUstream handle, CUcontext *context, CUgreenCtx *green)
 {
@@ -242,10 +229,8 @@ CUresult cuStreamGetCtx_v2(CUstream handle, CUcontext *context, CUgreenCtx *gree
 
 /* ---- capture: there are no graphs, so nothing is ever captured ---- */
 
-CUresult cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus *status)
-{
-    STREAM_QUERY(status, *status = CU_STREAM_CAPTURE_STATUS_NONE)
-}
+CUresult cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus *status){
+    STREAM_QUERY(status, *status = CU_STREAM_CAPTURE_STATUS_NONE)}
 
 CUresult cuStreamGetCaptureInfo_v2(CUstream handle, CUstreamCaptureStatus *status, cuuint64_t *id,
                                    CUgraph *graph, const CUgraphNode **dependencies,
@@ -285,10 +270,8 @@ VGPU_PTSZ(cuStreamGetPriority, (CUstream handle, int *priority),
 VGPU_PTSZ(cuStreamGetFlags, (CUstream handle, unsigned int *flags),
           (vgpu_per_thread(handle), flags))
 VGPU_PTSZ(cuStreamGetId, (CUstream handle, unsigned long long *id), (vgpu_per_thread(handle), id))
-VGPU_PTSZ(cuStreamGetDevice, (CUstream handle, CUdevice *device),
-          (vgpu_per_thread(handle), device))
-VGPU_PTSZ(cuStreamGetCtx, (CUstream handle, CUcontext *context),
-          (vgpu_per_thread(handle), context))
+VGPU_PTSZ(cuStreamGetDevice, (CUstream handle, CUdevice *device), (vgpu_per_thread(handle), device))
+VGPU_PTSZ(cuStreamGetCtx, (CUstream handle, CUcontext *context), (vgpu_per_thread(handle), context))
 VGPU_PTSZ(cuStreamGetCtx_v2, (CUstream handle, CUcontext *context, CUgreenCtx *green),
           (vgpu_per_thread(handle), context, green))
 VGPU_PTSZ(cuStreamIsCapturing, (CUstream handle, CUstreamCaptureStatus *status),

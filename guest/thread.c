@@ -72,7 +72,8 @@ CUresult vgpu_thread_push(struct vgpu_context *context)
         return CUDA_ERROR_OUT_OF_MEMORY;
     if (thread->depth == thread->room) {
         size_t room = thread->room ? thread->room * 2 : 8;
-        struct vgpu_context **grown = reallocarray(thread->stack, room, sizeof(struct vgpu_context *));
+        struct vgpu_context **grown =
+            reallocarray(thread->stack, room, sizeof(struct vgpu_context *));
         if (grown == NULL)
             return CUDA_ERROR_OUT_OF_MEMORY;
         thread->stack = grown;

@@ -155,10 +155,9 @@ static CUresult ask_for(struct download *download, const struct piece *piece)
     if (error)
         return error;
     flight->piece = *piece;
-    error = vgpu_send_vgpuCopyFromDevice(caller->channel, caller->context, piece->device,
-                                         download->walk.rows.device_pitch, piece->width,
-                                         piece->height, flight->staging.offset,
-                                         download->stream->object.id);
+    error = vgpu_send_vgpuCopyFromDevice(
+        caller->channel, caller->context, piece->device, download->walk.rows.device_pitch,
+        piece->width, piece->height, flight->staging.offset, download->stream->object.id);
     if (error == CUDA_SUCCESS)
         error = post_chunk_fence(caller, download->stream, &flight->staging);
     if (error) {
@@ -175,8 +174,8 @@ static CUresult receive(struct download *download, CUresult failed)
 {
     const struct flight *flight = &download->flights[download->first];
     const struct piece *piece = &flight->piece;
-    CUresult error = vgpu_caller_wait(download->caller, flight->staging.fence,
-                                      flight->staging.fence_value);
+    CUresult error =
+        vgpu_caller_wait(download->caller, flight->staging.fence, flight->staging.fence_value);
     if (failed == CUDA_SUCCESS && error == CUDA_SUCCESS) {
         for (size_t row = 0; row < piece->height; row++)
             memcpy(piece->host + row * download->walk.rows.host_pitch,
@@ -228,8 +227,7 @@ bool vgpu_copy_span(size_t pitch, size_t width, size_t height, size_t *bytes)
 CUresult vgpu_copy_check(CUdeviceptr address, size_t bytes, bool *known)
 {
     struct vgpu_range range;
-    if (!vgpu_ranges_find(&vgpu_process()->ranges, address, &range) ||
-        vgpu_range_is_host(&range)) {
+    if (!vgpu_ranges_find(&vgpu_process()->ranges, address, &range) || vgpu_range_is_host(&range)) {
         *known = false;
         return CUDA_SUCCESS;
     }

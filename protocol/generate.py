@@ -3,7 +3,7 @@
 """Makes C from protocol/calls: see the comment there for the language.
 
 usage: generate.py PROTOCOL_DIR OUT_DIR
-Writes calls.h calls.c (ids, names, hash), send.h send.c entry.c (guest), replay.h replay.c (worker).
+Writes calls.h calls.c (ids, names, hash), send.h send.c (guest), replay.h replay.c (worker).
 """
 import hashlib
 import os
@@ -82,8 +82,6 @@ class Call:
     sync = property(lambda self: self.kind == "sync")
     direct = property(lambda self: "direct" in self.words)
     needs_context = property(lambda self: "no-context" not in self.words)
-    entry = property(lambda self: any(w.startswith("entry") for w in self.words))
-    per_thread = property(lambda self: "entry-per-thread" in self.words)
 
 
 def read_calls(directory):
@@ -226,42 +224,6 @@ def send_source(calls):
     return "\n".join([BANNER, '#include "protocol/send.h"\n\n#include <string.h>\n',
                       '#include "guest/channel.h"\n#include "protocol/calls.h"\n'] +
                      [sender(c) for c in calls])
-
-
-def entry_function(call, suffix):
-    names, conversions, sends = [], [], ["caller.channel", "caller.context"]
-    for a in call.arguments:
-        if a.role == "out":
-            names.append(f"{a.api} *{a.name}")
-            conversions.append(f"    if ({a.name} == NULL)\n        return CUDA_ERROR_INVALID_VALUE;")
-            sends.append(f"(uint64_t *){a.name}" if a.size == 8 else a.name)
-        elif a.type == "stream":
-            names.append(f"CUstream {a.name}")
-            flag = "true" if suffix else "false"
-            conversions.append(f"    uint32_t {a.name}_id;\n    error = vgpu_caller_stream(&caller, "
-                               f"{a.name}, {flag}, &{a.name}_id);\n    if (error)\n        return error;")
-            sends.append(f"{a.name}_id")
-        else:
-            names.append(f"{a.api} {a.name}")
-            sends.append(a.name)
-    return "\n".join([
-        f"CUresult CUDAAPI {call.name}{suffix}({', '.join(names)});",
-        f"CUresult CUDAAPI {call.name}{suffix}({', '.join(names)})\n{{",
-        "    struct vgpu_caller caller;\n    CUresult error = vgpu_caller_enter(&caller);",
-        "    if (error)\n        return error;"] + conversions +
-        [f"    return vgpu_send_{call.name}({', '.join(sends)});\n}}\n"])
-
-
-def entry_source(calls):
-    """The guest's functions that do nothing but send."""
-    out = [BANNER, "#include <cuda.h>\n#include <stdbool.h>\n",
-           '#include "guest/caller.h"\n#include "protocol/send.h"\n']
-    for call in calls:
-        if call.entry:
-            out.append(entry_function(call, ""))
-        if call.per_thread:
-            out.append(entry_function(call, "_ptsz"))
-    return "\n".join(out)
 
 
 def call_struct(call):
@@ -409,7 +371,6 @@ def main():
         "calls.c": calls_source(calls),
         "send.h": send_header(calls),
         "send.c": send_source(calls),
-        "entry.c": entry_source(calls),
         "replay.h": replay_header(calls),
         "replay.c": replay_source(calls),
     }

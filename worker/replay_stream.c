@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The streams of a context: those that the legacy stream does not wait for by itself, and those that
- * were destroyed with work to do. */
+/* The streams of a context: those that the legacy stream does not wait for by itself, and those
+ * that were destroyed with work to do. */
 #include <stdlib.h>
 
 #include "worker/context.h"

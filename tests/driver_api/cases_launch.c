@@ -159,8 +159,13 @@ CASE(launch_other_context)
 
 static CUresult launch_ex(CUlaunchAttribute *attributes, unsigned int count)
 {
-    CUlaunchConfig config = {.gridDimX = 1, .gridDimY = 1, .gridDimZ = 1, .blockDimX = 1,
-                             .blockDimY = 1, .blockDimZ = 1, .attrs = attributes,
+    CUlaunchConfig config = {.gridDimX = 1,
+                             .gridDimY = 1,
+                             .gridDimZ = 1,
+                             .blockDimX = 1,
+                             .blockDimY = 1,
+                             .blockDimZ = 1,
+                             .attrs = attributes,
                              .numAttrs = count};
     CUresult error = cuLaunchKernelEx(&config, test_kernel("count_threads"), NULL, NULL);
     return error ? error : cuCtxSynchronize();
@@ -184,8 +189,8 @@ CASE(launch_ex_null)
 
 CASE(launch_cooperative)
 {
-    CUresult error = cuLaunchCooperativeKernel(test_kernel("count_threads"), 1, 1, 1, 32, 1, 1, 0,
-                                               NULL, NULL);
+    CUresult error =
+        cuLaunchCooperativeKernel(test_kernel("count_threads"), 1, 1, 1, 32, 1, 1, 0, NULL, NULL);
     return error ? error : cuCtxSynchronize();
 }
 
@@ -254,8 +259,8 @@ const struct test_case launch_cases[] = {
     {"launch_ex_attribute", launch_ex_attribute, CUDA_SUCCESS, READY},
     {"launch_ex_null", launch_ex_null, CUDA_ERROR_INVALID_VALUE, READY},
     {"launch_cooperative", launch_cooperative, CUDA_SUCCESS, READY},
-    {"launch_cooperative_large", launch_cooperative_large,
-     CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, READY},
+    {"launch_cooperative_large", launch_cooperative_large, CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE,
+     READY},
     {"occupancy_right", occupancy_right, CUDA_SUCCESS, READY},
     {"occupancy_no_block", occupancy_no_block, CUDA_ERROR_INVALID_VALUE, READY},
     {"occupancy_large_block", occupancy_large_block, CUDA_SUCCESS, READY},

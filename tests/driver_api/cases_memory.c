@@ -215,9 +215,14 @@ CASE(fill_2d_pitch)
 
 static CUresult copy_2d(size_t x, size_t pitch, size_t width, size_t height, CUmemorytype to)
 {
-    CUDA_MEMCPY2D copy = {.srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = host, .srcPitch = pitch,
-                          .dstMemoryType = to, .dstXInBytes = x, .dstPitch = pitch,
-                          .WidthInBytes = width, .Height = height};
+    CUDA_MEMCPY2D copy = {.srcMemoryType = CU_MEMORYTYPE_HOST,
+                          .srcHost = host,
+                          .srcPitch = pitch,
+                          .dstMemoryType = to,
+                          .dstXInBytes = x,
+                          .dstPitch = pitch,
+                          .WidthInBytes = width,
+                          .Height = height};
     copy.dstDevice = test_memory(MIB);
     return cuMemcpy2D(&copy);
 }

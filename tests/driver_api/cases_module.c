@@ -220,9 +220,9 @@ CASE(library_syntax)
     /* A driver may look at the text only when somebody asks for a kernel. */
     CUlibrary handle;
     CUkernel kernel;
-    CUresult error = cuLibraryLoadData(
-        &handle, "this is no code at all, and long enough for an image", NULL, NULL, 0, NULL, NULL,
-        0);
+    CUresult error =
+        cuLibraryLoadData(&handle, "this is no code at all, and long enough for an image", NULL,
+                          NULL, 0, NULL, NULL, 0);
     if (error == CUDA_SUCCESS)
         error = cuLibraryGetKernel(&kernel, handle, "fill");
     return error ? CUDA_ERROR_INVALID_IMAGE : CUDA_SUCCESS;

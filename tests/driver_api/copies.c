@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Copies in all directions, of sizes around every boundary of their way, and what they must not touch. */
+/* Copies in all directions, of sizes around every boundary of their way, and what they must not
+ * touch. */
 #include <stdint.h>
 #include <string.h>
 
@@ -66,10 +67,9 @@ static void round_trip(size_t bytes, size_t shift, CUstream stream)
 
 static void test_sizes(void)
 {
-    static const size_t sizes[] = {1,         2,         3,       4,           255,     4096,
-                                   16383,     16384,     16385,   65535,       65536,   65537,
-                                   MIB - 1,   MIB,       MIB + 1, 4 * MIB - 1, 4 * MIB, 9 * MIB + 7,
-                                   65u * MIB};
+    static const size_t sizes[] = {
+        1,     2,     3,       4,   255,     4096,        16383,   16384,       16385,    65535,
+        65536, 65537, MIB - 1, MIB, MIB + 1, 4 * MIB - 1, 4 * MIB, 9 * MIB + 7, 65u * MIB};
     CUstream stream;
     CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -133,19 +133,38 @@ static void copy_block(const struct block *host, size_t width, size_t height)
     CHECK(cuMemAllocPitch(&second, &second_pitch, width, height, 8));
     EXPECT(pitch >= width + 16 && second_pitch >= width);
     memset(back, 0x77, image);
-    CUDA_MEMCPY2D up = {.srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = source,
-                        .srcXInBytes = host->x, .srcY = host->y, .srcPitch = host->pitch,
-                        .dstMemoryType = CU_MEMORYTYPE_DEVICE, .dstDevice = first,
-                        .dstXInBytes = 16, .dstY = 2, .dstPitch = pitch,
-                        .WidthInBytes = width, .Height = height};
-    CUDA_MEMCPY2D across = {.srcMemoryType = CU_MEMORYTYPE_DEVICE, .srcDevice = first,
-                            .srcXInBytes = 16, .srcY = 2, .srcPitch = pitch,
-                            .dstMemoryType = CU_MEMORYTYPE_DEVICE, .dstDevice = second,
-                            .dstPitch = second_pitch, .WidthInBytes = width, .Height = height};
-    CUDA_MEMCPY2D down = {.srcMemoryType = CU_MEMORYTYPE_UNIFIED, .srcDevice = second,
-                          .srcPitch = second_pitch, .dstMemoryType = CU_MEMORYTYPE_HOST,
-                          .dstHost = back, .dstXInBytes = host->x, .dstY = host->y,
-                          .dstPitch = host->pitch, .WidthInBytes = width, .Height = height};
+    CUDA_MEMCPY2D up = {.srcMemoryType = CU_MEMORYTYPE_HOST,
+                        .srcHost = source,
+                        .srcXInBytes = host->x,
+                        .srcY = host->y,
+                        .srcPitch = host->pitch,
+                        .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                        .dstDevice = first,
+                        .dstXInBytes = 16,
+                        .dstY = 2,
+                        .dstPitch = pitch,
+                        .WidthInBytes = width,
+                        .Height = height};
+    CUDA_MEMCPY2D across = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                            .srcDevice = first,
+                            .srcXInBytes = 16,
+                            .srcY = 2,
+                            .srcPitch = pitch,
+                            .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                            .dstDevice = second,
+                            .dstPitch = second_pitch,
+                            .WidthInBytes = width,
+                            .Height = height};
+    CUDA_MEMCPY2D down = {.srcMemoryType = CU_MEMORYTYPE_UNIFIED,
+                          .srcDevice = second,
+                          .srcPitch = second_pitch,
+                          .dstMemoryType = CU_MEMORYTYPE_HOST,
+                          .dstHost = back,
+                          .dstXInBytes = host->x,
+                          .dstY = host->y,
+                          .dstPitch = host->pitch,
+                          .WidthInBytes = width,
+                          .Height = height};
     CHECK(cuMemcpy2D(&up));
     CHECK(cuMemcpy2DUnaligned(&across));
     CHECK(cuMemcpy2DAsync(&down, NULL));
@@ -167,8 +186,9 @@ static void test_rows(void)
 {
     copy_block(&(struct block){.x = 0, .y = 0, .pitch = 64}, 64, 16);
     copy_block(&(struct block){.x = 5, .y = 3, .pitch = 1001}, 333, 77);
-    copy_block(&(struct block){.x = 1, .y = 1, .pitch = 5000}, 4096, 900);        /* several chunks */
-    copy_block(&(struct block){.x = 7, .y = 0, .pitch = 3 * MIB}, 2 * MIB + 9, 3); /* a row is larger */
+    copy_block(&(struct block){.x = 1, .y = 1, .pitch = 5000}, 4096, 900); /* several chunks */
+    copy_block(&(struct block){.x = 7, .y = 0, .pitch = 3 * MIB}, 2 * MIB + 9,
+               3); /* a row is larger */
 }
 
 static void test_boxes(void)
@@ -176,22 +196,36 @@ static void test_boxes(void)
     enum { WIDTH = 30, HEIGHT = 7, DEPTH = 5, PITCH = 64, ROWS = 9 };
     unsigned char *source = made(PITCH * ROWS * DEPTH), back[WIDTH * HEIGHT * DEPTH];
     CUdeviceptr device = check_memory(PITCH * ROWS * DEPTH);
-    CUDA_MEMCPY3D up = {.srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = source, .srcPitch = PITCH,
-                        .srcHeight = ROWS, .srcXInBytes = 2, .srcY = 1,
-                        .dstMemoryType = CU_MEMORYTYPE_DEVICE, .dstDevice = device,
-                        .dstPitch = PITCH, .dstHeight = ROWS, .WidthInBytes = WIDTH,
-                        .Height = HEIGHT, .Depth = DEPTH};
-    CUDA_MEMCPY3D down = {.srcMemoryType = CU_MEMORYTYPE_DEVICE, .srcDevice = device,
-                          .srcPitch = PITCH, .srcHeight = ROWS,
-                          .dstMemoryType = CU_MEMORYTYPE_HOST, .dstHost = back, .dstPitch = WIDTH,
-                          .dstHeight = HEIGHT, .WidthInBytes = WIDTH, .Height = HEIGHT,
+    CUDA_MEMCPY3D up = {.srcMemoryType = CU_MEMORYTYPE_HOST,
+                        .srcHost = source,
+                        .srcPitch = PITCH,
+                        .srcHeight = ROWS,
+                        .srcXInBytes = 2,
+                        .srcY = 1,
+                        .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                        .dstDevice = device,
+                        .dstPitch = PITCH,
+                        .dstHeight = ROWS,
+                        .WidthInBytes = WIDTH,
+                        .Height = HEIGHT,
+                        .Depth = DEPTH};
+    CUDA_MEMCPY3D down = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                          .srcDevice = device,
+                          .srcPitch = PITCH,
+                          .srcHeight = ROWS,
+                          .dstMemoryType = CU_MEMORYTYPE_HOST,
+                          .dstHost = back,
+                          .dstPitch = WIDTH,
+                          .dstHeight = HEIGHT,
+                          .WidthInBytes = WIDTH,
+                          .Height = HEIGHT,
                           .Depth = DEPTH};
     CHECK(cuMemcpy3D(&up));
     CHECK(cuMemcpy3D(&down));
     for (int z = 0; z < DEPTH; z++) {
         for (int y = 0; y < HEIGHT; y++)
-            EXPECT(memcmp(back + (z * HEIGHT + y) * WIDTH,
-                          source + (z * ROWS + y + 1) * PITCH + 2, WIDTH) == 0);
+            EXPECT(memcmp(back + (z * HEIGHT + y) * WIDTH, source + (z * ROWS + y + 1) * PITCH + 2,
+                          WIDTH) == 0);
     }
     CHECK(cuMemFree(device));
     free(source);

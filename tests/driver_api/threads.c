@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Eight threads at once, each with its own stream, memory and modules; and their default streams. */
+/* Eight threads at once, each with its own stream, memory and modules; and their default streams.
+ */
 #define CUDA_API_PER_THREAD_DEFAULT_STREAM 1
 #include <pthread.h>
 #include <string.h>
@@ -47,8 +48,7 @@ static void *run(void *argument)
     module = check_module();
     CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
     for (unsigned int round = 0; round < ROUNDS; round++) {
-        CUfunction function =
-            check_function(round % 2 ? module : shared_module, "fill");
+        CUfunction function = check_function(round % 2 ? module : shared_module, "fill");
         work(function, round % 3 ? stream : NULL, job->number * 1000 + round);
     }
     CHECK(cuStreamDestroy(stream));
