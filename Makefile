@@ -29,7 +29,8 @@ $(BUILD)/build.ninja: | packages
 	meson setup $(BUILD) --buildtype=debugoptimized
 
 $(SANITIZED)/build.ninja: | packages
-	meson setup $(SANITIZED) --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+	meson setup $(SANITIZED) --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false \
+	    -Dc_args=-fno-sanitize-recover=undefined
 
 build: packages $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet

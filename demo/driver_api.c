@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A CUDA driver-API program: tiled matrix multiplication, reduction, histogram, each checked against
- * the CPU of the machine it runs on. It knows nothing of vgpu: it is linked with -lcuda only.
+ * A CUDA driver-API program: tiled matrix multiplication, reduction, histogram, each checked
+ * against the CPU of the machine it runs on. It knows nothing of vgpu: it is linked with -lcuda
+ * only.
  *
  *   driver_api          run once, print a line per test
  *   driver_api loop N   repeat for N seconds (to be interrupted by tests of failure)
@@ -15,10 +16,10 @@
 
 #include "demo/kernels.h"
 
-#define MATRIX_SIDE    256
-#define VALUE_COUNT    (1 << 20)
-#define REDUCE_BLOCKS  64
-#define THREADS        256
+#define MATRIX_SIDE   256
+#define VALUE_COUNT   (1 << 20)
+#define REDUCE_BLOCKS 64
+#define THREADS       256
 
 static void require(CUresult error, const char *what)
 {
@@ -106,7 +107,8 @@ static int test_reduction(CUmodule module)
     CHECK(cuEventCreate(&stop, CU_EVENT_DEFAULT));
     void *parameters[] = {&input, &output, &count};
     CHECK(cuEventRecord(start, stream));
-    CHECK(cuLaunchKernel(function, REDUCE_BLOCKS, 1, 1, THREADS, 1, 1, 0, stream, parameters, NULL));
+    CHECK(
+        cuLaunchKernel(function, REDUCE_BLOCKS, 1, 1, THREADS, 1, 1, 0, stream, parameters, NULL));
     CHECK(cuEventRecord(stop, stream));
     CHECK(cuMemcpyDtoHAsync(partial, output, sizeof(partial), stream));
     CHECK(cuStreamSynchronize(stream));

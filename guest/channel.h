@@ -55,8 +55,9 @@ CUresult vgpu_channel_take_error(struct vgpu_channel *channel);
 CUresult vgpu_channel_alive(struct vgpu_channel *channel);
 
 /**
- * A chunk of staging memory (VGPU_STAGING_CHUNK_BYTES) of one's own: waits until one is free and the
- * GPU has finished with it. `offset` is from the start of the staging area, as the wire wants it.
+ * A chunk of staging memory (VGPU_STAGING_CHUNK_BYTES) of one's own: waits until one is free and
+ * the GPU has finished with it. `offset` is from the start of the staging area, as the wire wants
+ * it.
  */
 struct vgpu_staging {
     void *memory;
@@ -67,7 +68,8 @@ struct vgpu_staging {
 };
 CUresult vgpu_staging_take(struct vgpu_channel *channel, struct vgpu_staging *staging);
 /** Gives it back; it is reused after its fence, which must have been posted if `fenced`. */
-void vgpu_staging_put(struct vgpu_channel *channel, const struct vgpu_staging *staging, bool fenced);
+void vgpu_staging_put(struct vgpu_channel *channel, const struct vgpu_staging *staging,
+                      bool fenced);
 
 /** Prints what device code has printed so far (the worker holds it) to this process's stdout. */
 void vgpu_channel_flush_console(struct vgpu_channel *channel);

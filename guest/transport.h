@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * How a process reaches its window and the mediator. One vtable, two ways: the PCI device through
- * sysfs (root in a guest, polling) and a Unix socket (processes on the host; interrupts by eventfd).
- * Used by the CUDA library and by vgpu-mailbox; knows nothing of CUDA.
+ * sysfs (root in a guest, polling) and a Unix socket (processes on the host; interrupts by
+ * eventfd). Used by the CUDA library and by vgpu-mailbox; knows nothing of CUDA.
  *
  * Threads: mailbox() serialises inside; the rest may run in any thread at any time. Calls work only
  * in the process that opened the transport, not in its forked children.
@@ -43,10 +43,10 @@ struct vgpu_transport {
     void *window; /* mapped read-write; struct vgpu_window_header first */
     uint64_t window_size;
     uint32_t channel_count;
-    bool interrupts; /* sleep() is woken by the host: set guest_sleeps before it */
-    bool forked;     /* this process is a child of the one that opened the transport */
+    bool interrupts;             /* sleep() is woken by the host: set guest_sleeps before it */
+    bool forked;                 /* this process is a child of the one that opened the transport */
     struct vgpu_transport *next; /* transports of this process, kept by transport.c for fork */
-    char name[112];  /* for messages: the PCI address, or the socket's path */
+    char name[112];              /* for messages: the PCI address, or the socket's path */
 };
 
 /** Where the mediator listens for host processes when VGPU_SOCKET is not set. */
@@ -68,9 +68,8 @@ int vgpu_transport_open_socket(const char *path, struct vgpu_transport **out, ch
                                size_t message_size);
 
 /** Writes the line for the user; returns `error`, so that a failing function can end with it. */
-__attribute__((format(printf, 4, 5))) int vgpu_transport_explain(char *message, size_t size,
-                                                                 int error, const char *format,
-                                                                 ...);
+__attribute__((format(printf, 4, 5))) int
+vgpu_transport_explain(char *message, size_t size, int error, const char *format, ...);
 
 void vgpu_transport_close(struct vgpu_transport *transport);
 

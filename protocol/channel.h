@@ -17,16 +17,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VGPU_RECORD_ALIGNMENT   64u
-#define VGPU_CALL_HEADER_BYTES  80u
-#define VGPU_ARGUMENT_BYTES     64u
-#define VGPU_RING_BYTES         (1u << 20)
-#define VGPU_PAYLOAD_MAX        65536u /* inline; larger data goes through staging */
-#define VGPU_REPLY_SLOTS        64u
-#define VGPU_REPLY_SLOT_BYTES   4096u
-#define VGPU_REPLY_PAYLOAD_MAX  (VGPU_REPLY_SLOT_BYTES - 64u)
-#define VGPU_FENCES             65536u
-#define VGPU_STAGING_CHUNKS     8u
+#define VGPU_RECORD_ALIGNMENT    64u
+#define VGPU_CALL_HEADER_BYTES   80u
+#define VGPU_ARGUMENT_BYTES      64u
+#define VGPU_RING_BYTES          (1u << 20)
+#define VGPU_PAYLOAD_MAX         65536u /* inline; larger data goes through staging */
+#define VGPU_REPLY_SLOTS         64u
+#define VGPU_REPLY_SLOT_BYTES    4096u
+#define VGPU_REPLY_PAYLOAD_MAX   (VGPU_REPLY_SLOT_BYTES - 64u)
+#define VGPU_FENCES              65536u
+#define VGPU_STAGING_CHUNKS      8u
 #define VGPU_STAGING_CHUNK_BYTES (1u << 20)
 
 #define VGPU_CHANNEL_REPLIES_OFFSET 0x1000u
@@ -51,7 +51,8 @@ struct vgpu_ring_indices {
 struct vgpu_channel_header {
     struct vgpu_ring_indices ring;
     /** CUresult of the first asynchronous call that failed since the guest last took it with an
-     *  exchange to 0; a release store by the worker. Sticky errors are kept by the guest's context. */
+     *  exchange to 0; a release store by the worker. Sticky errors are kept by the guest's context.
+     */
     uint32_t deferred_error;
     uint32_t deferred_sequence; /* of the record that failed */
     /** Bytes of device printf output that wait in the worker: the guest fetches them (console). */
@@ -100,7 +101,8 @@ static_assert(sizeof(struct vgpu_result) == 40, "channel layout");
 static_assert(offsetof(struct vgpu_reply_slot, payload) == 64, "channel layout");
 static_assert(sizeof(struct vgpu_reply_slot) == VGPU_REPLY_SLOT_BYTES, "channel layout");
 static_assert(VGPU_CHANNEL_REPLIES_OFFSET + VGPU_REPLY_SLOTS * VGPU_REPLY_SLOT_BYTES ==
-                  VGPU_CHANNEL_FENCES_OFFSET, "channel layout");
+                  VGPU_CHANNEL_FENCES_OFFSET,
+              "channel layout");
 static_assert(VGPU_CHANNEL_FENCES_OFFSET + VGPU_FENCES * 4 == VGPU_CHANNEL_RING_OFFSET,
               "channel layout");
 static_assert(VGPU_CHANNEL_RING_OFFSET + VGPU_RING_BYTES == VGPU_CHANNEL_STAGING_OFFSET,

@@ -57,7 +57,7 @@ struct vgpu_mailbox_refusal {
 struct vgpu_mailbox_identity {
     struct vgpu_mailbox_response response;
     uint64_t protocol_hash;
-    uint64_t memory_quota;   /* bytes of GPU memory this VM may hold */
+    uint64_t memory_quota; /* bytes of GPU memory this VM may hold */
     uint32_t version;
     uint32_t vm_id;
     uint32_t pool;           /* ASCII letter */

@@ -19,16 +19,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VGPU_PCI_VENDOR_ID      0x10de
-#define VGPU_PCI_DEVICE_ID      0x2331
-#define VGPU_PCI_CLASS          0x0302 /* 3D controller */
-#define VGPU_REGISTERS_SIZE     0x4000
-#define VGPU_MAGIC              0x55504756u /* "VGPU" */
-#define VGPU_PROTOCOL_VERSION   1u
-#define VGPU_MAILBOX_BYTES      1024u
-#define VGPU_DOORBELL_OFFSET    0x1000u
-#define VGPU_DOORBELL_MAX       256u /* channels a device can have */
-#define VGPU_MSIX_TABLE_OFFSET  0x2000u
+#define VGPU_PCI_VENDOR_ID       0x10de
+#define VGPU_PCI_DEVICE_ID       0x2331
+#define VGPU_PCI_CLASS           0x0302 /* 3D controller */
+#define VGPU_REGISTERS_SIZE      0x4000
+#define VGPU_MAGIC               0x55504756u /* "VGPU" */
+#define VGPU_PROTOCOL_VERSION    1u
+#define VGPU_MAILBOX_BYTES       1024u
+#define VGPU_DOORBELL_OFFSET     0x1000u
+#define VGPU_DOORBELL_MAX        256u /* channels a device can have */
+#define VGPU_MSIX_TABLE_OFFSET   0x2000u
 #define VGPU_MSIX_PENDING_OFFSET 0x3000u
 
 struct vgpu_registers {

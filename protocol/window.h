@@ -17,12 +17,12 @@
 
 #include "protocol/registers.h"
 
-#define VGPU_WINDOW_MAGIC        0x57504756u /* "VGPW" */
-#define VGPU_WINDOW_DEFAULT_SIZE (1ull << 30)
-#define VGPU_WINDOW_MINIMUM_SIZE (16ull << 20)
-#define VGPU_WINDOW_TABLE_OFFSET 0x1000u
+#define VGPU_WINDOW_MAGIC          0x57504756u /* "VGPW" */
+#define VGPU_WINDOW_DEFAULT_SIZE   (1ull << 30)
+#define VGPU_WINDOW_MINIMUM_SIZE   (16ull << 20)
+#define VGPU_WINDOW_TABLE_OFFSET   0x1000u
 #define VGPU_WINDOW_EXTENTS_OFFSET 0x5000u
-#define VGPU_EXTENT_ALIGNMENT    0x1000u
+#define VGPU_EXTENT_ALIGNMENT      0x1000u
 
 struct vgpu_window_header {
     uint32_t magic;
@@ -44,9 +44,9 @@ enum vgpu_channel_state {
 
 /** One entry per channel. `state` is a release store by the mediator, an acquire load in guests. */
 struct vgpu_channel_entry {
-    uint32_t state; /* enum vgpu_channel_state */
-    uint32_t error; /* CUresult that every call of a lost channel returns */
-    uint32_t key;   /* changes with every open */
+    uint32_t state;   /* enum vgpu_channel_state */
+    uint32_t error;   /* CUresult that every call of a lost channel returns */
+    uint32_t key;     /* changes with every open */
     uint32_t process; /* guest's process id, as it said in CHANNEL_OPEN */
     uint64_t offset;
     uint64_t size;

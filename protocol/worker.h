@@ -34,13 +34,13 @@ struct vgpu_worker_page {
     uint32_t has_window; /* 0: a worker for mailbox primitives only */
     uint64_t offset;     /* of the channel's extent in the window */
     uint64_t size;
-    char driver[256];    /* path or soname to dlopen */
-    char name[64];       /* of VM and program, for logs */
+    char driver[256]; /* path or soname to dlopen */
+    char name[64];    /* of VM and program, for logs */
 
     /* written by the worker; read by the mediator at any time */
-    uint32_t ready;           /* 1 after the driver was initialised (release / acquire) */
-    uint32_t exit_error;      /* CUresult for the channel's entry when the worker ends by itself */
-    uint64_t memory_charged;  /* bytes of the ledger that this worker holds */
+    uint32_t ready;          /* 1 after the driver was initialised (release / acquire) */
+    uint32_t exit_error;     /* CUresult for the channel's entry when the worker ends by itself */
+    uint64_t memory_charged; /* bytes of the ledger that this worker holds */
     uint64_t bytes_to_device;
     uint64_t bytes_from_device;
     uint64_t gpu_nanoseconds; /* measured with events, busy intervals */
@@ -50,15 +50,15 @@ struct vgpu_worker_page {
 
 /** Exit statuses of vgpu-worker, so that the mediator's log can say what happened. */
 enum vgpu_worker_exit {
-    VGPU_WORKER_EXIT_OK = 0,        /* asked to stop */
-    VGPU_WORKER_EXIT_SETUP = 2,     /* a descriptor or page was not as it must be */
-    VGPU_WORKER_EXIT_DRIVER = 3,    /* the driver could not be loaded or initialised */
-    VGPU_WORKER_EXIT_PROTOCOL = 4,  /* the guest put garbage into the ring */
+    VGPU_WORKER_EXIT_OK = 0,       /* asked to stop */
+    VGPU_WORKER_EXIT_SETUP = 2,    /* a descriptor or page was not as it must be */
+    VGPU_WORKER_EXIT_DRIVER = 3,   /* the driver could not be loaded or initialised */
+    VGPU_WORKER_EXIT_PROTOCOL = 4, /* the guest put garbage into the ring */
 };
 
 enum vgpu_worker_op {
     VGPU_WORKER_PRIMITIVE = 1, /* mediator -> worker: a mailbox request; the answer comes back */
-    VGPU_WORKER_PROBE = 2,     /* mediator -> worker: describe the driver; answer: vgpu_worker_probe */
+    VGPU_WORKER_PROBE = 2, /* mediator -> worker: describe the driver; answer: vgpu_worker_probe */
 };
 
 /** One SEQPACKET datagram each way; `length` bytes of data are valid. */
@@ -73,7 +73,7 @@ struct vgpu_worker_probe {
     uint32_t result; /* CUresult of cuInit and what followed; 0 when the driver works */
     uint32_t driver_version;
     uint32_t device_count;
-    uint32_t is_software; /* 1: the software GPU */
+    uint32_t is_software;  /* 1: the software GPU */
     uint64_t memory_total; /* bytes, device 0 */
     char gpu[96];
 };

@@ -39,8 +39,8 @@ static int open_channel(struct hostile *guest)
         .program = "hostile_guest",
     };
     uint8_t response[VGPU_MAILBOX_BYTES];
-    int length =
-        guest->transport->operations->mailbox(guest->transport, &request, sizeof(request), response);
+    int length = guest->transport->operations->mailbox(guest->transport, &request, sizeof(request),
+                                                       response);
     if (length != (int)sizeof(guest->channel))
         return -1;
     memcpy(&guest->channel, response, sizeof(guest->channel));
@@ -65,8 +65,8 @@ static void attack(struct hostile *guest, const char *how)
     } else if (strcmp(how, "call") == 0) {
         put_record(guest, &(struct vgpu_call_header){.call = 60000, .sequence = 1});
     } else if (strcmp(how, "payload") == 0) {
-        put_record(guest, &(struct vgpu_call_header){
-                              .call = VGPU_CALL_vgpuLaunch, .payload_bytes = 0xfffffff0u});
+        put_record(guest, &(struct vgpu_call_header){.call = VGPU_CALL_vgpuLaunch,
+                                                     .payload_bytes = 0xfffffff0u});
     } else if (strcmp(how, "random") == 0) {
         uint8_t *ring = guest->extent + VGPU_CHANNEL_RING_OFFSET;
         for (uint32_t i = 0; i < VGPU_RING_BYTES; i++)
