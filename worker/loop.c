@@ -125,7 +125,7 @@ static bool wait_for_work(struct loop *loop, bool full)
     if (loop->quiet == 0)
         loop->quiet = time;
     uint64_t waited = time - loop->quiet;
-    if (!loop->tidy && waited > TIDY_NANOSECONDS) {
+    if (!loop->tidy && (waited > TIDY_NANOSECONDS || waited >= loop->spin)) {
         vgpu_usage_cover(worker);
         loop->tidy = true;
         loop->thorough = 0;
