@@ -23,6 +23,13 @@ static enum vgpu_space take_space(struct ptx_statement *s)
     return VGPU_SPACE_GENERIC;
 }
 
+/* L2::cache_hint brings a last operand, which is as good as not there. */
+static void drop_cache_hint(struct ptx_statement *s)
+{
+    if (ptx_part(s, "L2::cache_hint") && s->operand_count > 0)
+        s->operand_count--;
+}
+
 /* Modifiers of caches do nothing; those of ordering are told to the handler. Returns z flags. */
 static uint8_t take_ordering(struct ptx_statement *s)
 {
@@ -32,6 +39,7 @@ static uint8_t take_ordering(struct ptx_statement *s)
                                          "release",  "acq_rel", "mmio"};
     uint8_t flags = 0;
 
+    drop_cache_hint(s);
     for (size_t i = 0; i < COUNT(orders); i++)
         flags |= ptx_part(s, orders[i]) ? VGPU_ORDERED : 0;
     for (size_t i = 0; i < COUNT(hints); i++)
@@ -454,6 +462,16 @@ static void decode_fence(struct ptx_parser *p, struct ptx_statement *s)
     ptx_push(p, &b);
 }
 
+/* A policy for caches is a number that nobody looks at. */
+static void decode_policy(struct ptx_parser *p, struct ptx_statement *s)
+{
+    const struct ptx_type *type = NAMED("b64");
+
+    if (s->operand_count > 0)
+        ptx_emit1(p, s, "mov_b64", ptx_destination(p, s, &s->operands[0], type),
+                  ptx_constant(p, VGPU_ROW_64, 0, -1));
+}
+
 /* Hints about caches and about dependent launches. */
 static void decode_nothing(struct ptx_parser *p, struct ptx_statement *s)
 {
@@ -476,6 +494,7 @@ static const struct ptx_opcode table[] = {
     {"prefetchu", decode_nothing},
     {"discard", decode_nothing},
     {"applypriority", decode_nothing},
+    {"createpolicy", decode_policy},
     {"griddepcontrol", decode_nothing},
     {"pmevent", decode_nothing},
 };

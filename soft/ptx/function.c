@@ -349,7 +349,12 @@ static void read_directive(struct ptx_parser *p)
         ptx_read_variable(p, VGPU_SPACE_GLOBAL, false);
     else if (ptx_accept_word(p, ".const"))
         ptx_read_variable(p, VGPU_SPACE_CONST, false);
-    else if (ptx_is_word(p, ".loc") || ptx_is_word(p, ".file")) {
+    else if (p->token.text.length > 5 && memcmp(p->token.text.start, ".reg.", 5) == 0) {
+        /* ".reg.b32": two words without a blank between them */
+        p->token.text.start += 4;
+        p->token.text.length -= 4;
+        read_register(p);
+    } else if (ptx_is_word(p, ".loc") || ptx_is_word(p, ".file")) {
         ptx_text_skip_line(&p->text);
         ptx_advance(p);
     } else if (ptx_accept_word(p, ".pragma")) {

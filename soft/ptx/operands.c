@@ -17,6 +17,9 @@ static void read_name(struct ptx_parser *p, struct ptx_operand *o)
         o->ref = s->ref;
     } else if (s == NULL && ptx_slice_is(name, "_")) {
         o->kind = PTX_OPERAND_SINK;
+    } else if (s == NULL && ptx_slice_is(name, "WARP_SZ")) {
+        o->kind = PTX_OPERAND_INTEGER;
+        o->bits = VGPU_LANES;
     } else if (s == NULL && name.length > 0 && name.start[0] == '%') {
         o->kind = PTX_OPERAND_SPECIAL;
     } else {

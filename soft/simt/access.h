@@ -3,6 +3,7 @@
 #ifndef VGPU_SOFT_ACCESS_H
 #define VGPU_SOFT_ACCESS_H
 
+#include "soft/simt/gather.h"
 #include "soft/simt/lanes.h"
 
 /* Addresses further apart than this are checked one by one. */
@@ -138,19 +139,14 @@ static inline bool access_shared(struct vgpu_warp *w, const struct vgpu_inst *i,
                                  uint32_t bytes, uint32_t *offset)
 {
     const uint32_t *a;
-    uint32_t imm = (uint32_t)i->imm, either = 0, high = 0, limit = w->block->shared_bytes;
+    uint32_t imm = (uint32_t)i->imm, limit = w->block->shared_bytes;
 
     if (m != VGPU_ALL_LANES || i->x != VGPU_SPACE_SHARED || i->y != 1 ||
         (i->z & VGPU_ADDRESS_32) == 0 || limit < bytes)
         return false;
     a = ROW(uint32_t, VGPU_A);
-    LANE_LOOP
-    {
-        offset[l] = a[l] + imm;
-        either |= offset[l];
-        high = offset[l] > high ? offset[l] : high;
-    }
-    return high <= limit - bytes && (either & (bytes - 1)) == 0;
+    LANE_LOOP offset[l] = a[l] + imm;
+    return offsets_good(offset, limit - bytes, bytes);
 }
 
 #endif

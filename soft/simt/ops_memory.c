@@ -20,7 +20,13 @@ static const uint8_t element_rows[4] = {VGPU_D, VGPU_B, VGPU_C, VGPU_E};
         if (access_shared(w, i, m, sizeof(T), offset)) {                                           \
             R *d = ROW(R, VGPU_D);                                                                 \
             const uint8_t *shared = w->block->shared;                                              \
-            LANE_LOOP d[l] = (R) * (const T *)(shared + offset[l]);                                \
+            if (sizeof(R) == 4 && sizeof(T) == 4) {                                                \
+                gather16(shared, offset, (uint32_t *)d);                                           \
+                gather16(shared, offset + 16, (uint32_t *)d + 16);                                 \
+                return 0;                                                                          \
+            }                                                                                      \
+            for (unsigned l = 0; l < VGPU_LANES; l++)                                              \
+                d[l] = (R) * (const T *)(shared + offset[l]);                                      \
             return 0;                                                                              \
         }                                                                                          \
         if (access_lanes(w, i, m, (uint32_t)sizeof(T) * i->y, (uint32_t)sizeof(T) * i->y, at) !=   \
@@ -42,10 +48,18 @@ static const uint8_t element_rows[4] = {VGPU_D, VGPU_B, VGPU_C, VGPU_E};
     HANDLER(name)                                                                                  \
     {                                                                                              \
         uint8_t *at[VGPU_LANES], *row = access_row(w, i, m, sizeof(T));                            \
+        uint32_t offset[VGPU_LANES];                                                               \
         if (row != NULL) {                                                                         \
             const R *from = ROW(R, VGPU_D);                                                        \
             T *to = (T *)row;                                                                      \
             LANE_LOOP to[l] = (T)from[l];                                                          \
+            return 0;                                                                              \
+        }                                                                                          \
+        if (access_shared(w, i, m, sizeof(T), offset)) {                                           \
+            const R *from = ROW(R, VGPU_D);                                                        \
+            uint8_t *shared = w->block->shared;                                                    \
+            for (unsigned l = 0; l < VGPU_LANES; l++)                                              \
+                *(T *)(shared + offset[l]) = (T)from[l];                                           \
             return 0;                                                                              \
         }                                                                                          \
         if (access_lanes(w, i, m, (uint32_t)sizeof(T) * i->y, (uint32_t)sizeof(T) * i->y, at) !=   \

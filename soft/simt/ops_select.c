@@ -193,8 +193,9 @@ DEFINE_TESTP(testp_f64, double)
 #define TEST_ENTRY(op, T, EXPR)                                                                    \
     OP_ENTRY(setp_##op##_f32)                                                                      \
     OP_ENTRY(setp_##op##_f64)                                                                      \
-    OP_ENTRY(setp_##op##_f16) OP_ENTRY(setp_##op##_bf16) OP_ENTRY(setp_##op##_f16x2)               \
-        OP_ENTRY(setp_##op##_bf16x2) OP_ENTRY(set_##op##_f16x2) OP_ENTRY(set_##op##_bf16x2)
+    OP_ENTRY(setp_##op##_f16)                                                                      \
+    OP_ENTRY(setp_##op##_bf16) OP_ENTRY(setp_##op##_f16x2) OP_ENTRY(setp_##op##_bf16x2)            \
+        OP_ENTRY(set_##op##_f16x2) OP_ENTRY(set_##op##_bf16x2)
 
 const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_select)[] = {
     INTEGER_OPS(OP_ENTRY) FLOAT_TESTS(TEST_ENTRY, _) OP_ENTRY(testp_f32) OP_ENTRY(testp_f64)

@@ -7,45 +7,50 @@
 
 /* ---- collective operations; the scheduler has gathered the lanes ---- */
 
+/* Which lane each one reads from, and whether that is inside its segment: the lane `EXPR` of own
+   lane l, offset n, first lane of the segment `least` and its bound `most`. */
+#define SHUFFLE_LANES(EXPR, INSIDE)                                                                \
+    LANE_LOOP                                                                                      \
+    {                                                                                              \
+        int32_t n = (int32_t)(b[l] & 31), segment = (int32_t)(c[l] >> 8 & 31);                     \
+        int32_t lane = (int32_t)l, least = lane & segment, from;                                   \
+        int32_t most = least | ((int32_t)(c[l] & 31) & ~segment);                                  \
+        bool in;                                                                                   \
+        (void)least;                                                                               \
+        from = (EXPR);                                                                             \
+        in = (INSIDE);                                                                             \
+        source[l] = in ? from & 31 : lane;                                                         \
+        inside[l] = in;                                                                            \
+    }
+
 /* x: up down bfly idx. The segment and the bound are packed in C. */
 HANDLER(shfl)
 {
-    uint32_t *d = ROW(uint32_t, VGPU_D), a[VGPU_LANES];
+    uint32_t *d = ROW(uint32_t, VGPU_D), a[VGPU_LANES], good;
     const uint32_t *b = ROW(uint32_t, VGPU_B), *c = ROW(uint32_t, VGPU_C);
-    uint32_t inside = 0;
+    int32_t source[VGPU_LANES];
+    uint32_t inside[VGPU_LANES];
 
     memcpy(a, ROW(uint32_t, VGPU_A), sizeof(a));
-    for (unsigned l = 0; l < VGPU_LANES; l++) {
-        uint32_t offset = b[l] & 31, bound = c[l] & 31, segment = c[l] >> 8 & 31;
-        uint32_t most = (l & segment) | (bound & ~segment), least = l & segment, from;
-        bool in;
-
-        switch (i->x) {
-        case 0:
-            from = l - offset;
-            in = (int32_t)from >= (int32_t)most;
-            break;
-        case 1:
-            from = l + offset;
-            in = from <= most;
-            break;
-        case 2:
-            from = l ^ offset;
-            in = from <= most;
-            break;
-        default:
-            from = least | (offset & ~segment);
-            in = from <= most;
-            break;
-        }
-        from = in ? from : l;
-        if (!LANE_ON(m, l))
-            continue;
-        inside |= (uint32_t)in << l;
-        d[l] = a[from & 31];
+    switch (i->x) {
+    case 0:
+        SHUFFLE_LANES(lane - n, from >= most)
+        break;
+    case 1:
+        SHUFFLE_LANES(lane + n, from <= most)
+        break;
+    case 2:
+        SHUFFLE_LANES(lane ^ n, from <= most)
+        break;
+    default:
+        SHUFFLE_LANES(least | (n & ~segment), from <= most)
+        break;
     }
-    if (i->row[VGPU_E] != 0)
-        MASK(VGPU_E) = (MASK(VGPU_E) & ~m) | (inside & m);
+    STORE_LANES(d, m, a[source[l]]);
+    if (i->row[VGPU_E] != 0) {
+        good = COLLECT_LANES(inside[l] != 0);
+        MASK(VGPU_E) = (MASK(VGPU_E) & ~m) | (good & m);
+    }
     return 0;
 }
 

@@ -131,8 +131,15 @@ static uint32_t satisfied(const struct vgpu_warp *w, const struct vgpu_inst *i, 
 {
     const uint32_t *members =
         (const uint32_t *)(w->base[i->row[VGPU_F] & 1] + (i->row[VGPU_F] & ~1u));
-    uint32_t result = 0;
+    uint32_t result = 0, wanted = 0;
 
+    /* Nearly always all of them say the same, as a constant. */
+    if ((i->row[VGPU_F] & 1) != 0)
+        return (members[0] & w->alive & ~present) == 0 ? lanes : 0;
+    for (unsigned l = 0; l < VGPU_LANES; l++)
+        wanted |= lanes >> l & 1 ? members[l] : 0;
+    if ((wanted & w->alive & ~present) == 0)
+        return lanes;
     for (uint32_t left = lanes; left != 0; left &= left - 1) {
         unsigned l = (unsigned)__builtin_ctz(left);
 
