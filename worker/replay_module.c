@@ -227,7 +227,7 @@ CUresult vgpu_replay_vgpuModuleFunctionName(struct vgpu_worker *worker,
         error = CUDA_ERROR_INVALID_VALUE;
     if (error)
         return error;
-    functions = calloc(count, sizeof(*functions));
+    functions = calloc(count, sizeof(CUfunction));
     if (functions == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     error = driver->cuModuleEnumerateFunctions(functions, count, call->module);
@@ -249,7 +249,7 @@ CUresult vgpu_replay_vgpuLibraryKernelName(struct vgpu_worker *worker,
         error = CUDA_ERROR_INVALID_VALUE;
     if (error)
         return error;
-    kernels = calloc(count, sizeof(*kernels));
+    kernels = calloc(count, sizeof(CUkernel));
     if (kernels == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     error = driver->cuLibraryEnumerateKernels(kernels, count, call->library);

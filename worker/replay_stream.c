@@ -15,7 +15,7 @@ void vgpu_context_add_stream(struct vgpu_worker *worker, CUstream stream)
         return;
     if (context->free_stream_count == context->free_stream_room) {
         uint32_t room = context->free_stream_room ? context->free_stream_room * 2 : 16;
-        CUstream *grown = reallocarray(context->free_streams, room, sizeof(*grown));
+        CUstream *grown = reallocarray(context->free_streams, room, sizeof(CUstream));
         if (grown == NULL)
             return;
         context->free_streams = grown;
@@ -83,7 +83,7 @@ static bool make_leave(struct vgpu_context *context, CUstream stream)
 {
     if (context->leaving_count == context->leaving_room) {
         uint32_t room = context->leaving_room ? context->leaving_room * 2 : 16;
-        CUstream *grown = reallocarray(context->leaving, room, sizeof(*grown));
+        CUstream *grown = reallocarray(context->leaving, room, sizeof(CUstream));
         if (grown == NULL)
             return false;
         context->leaving = grown;

@@ -172,7 +172,7 @@ CUresult live_wait(struct vgpu_channel *channel, uint32_t fence, uint32_t value)
     return (CUresult)__atomic_exchange_n(&channel->header->deferred_error, 0, __ATOMIC_ACQ_REL);
 }
 
-uint8_t *live_staging(struct vgpu_channel *channel)
+void *live_staging(struct vgpu_channel *channel)
 {
     return channel->extent + VGPU_CHANNEL_STAGING_OFFSET;
 }

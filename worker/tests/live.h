@@ -43,7 +43,7 @@ void live_ask(struct vgpu_channel *channel, struct vgpu_worker_message *message)
 /** Waits for a fence, or an asynchronous error, which it takes and returns. */
 CUresult live_wait(struct vgpu_channel *channel, uint32_t fence, uint32_t value);
 
-uint8_t *live_staging(struct vgpu_channel *channel);
+void *live_staging(struct vgpu_channel *channel);
 uint64_t live_now(void); /* nanoseconds */
 
 #endif

@@ -20,7 +20,7 @@ static void bytes_go_there_and_back(void **state)
     struct vgpu_channel *channel = open_with_memory(&address);
     uint8_t *staging = fixture_staging(channel);
     uint8_t *device = (uint8_t *)(uintptr_t)address;
-    memcpy(staging + 100, "hello", 5);
+    memcpy(staging + 100, "hello", sizeof("hello"));
     vgpu_send_vgpuCopyToDevice(channel, CONTEXT, address + 1, 0, 5, 1, 100, 0);
     assert_memory_equal(device, "\0hello\0", 7);
     vgpu_send_vgpuCopyFromDevice(channel, CONTEXT, address + 2, 0, 4, 1, 9000, 0);
@@ -40,7 +40,7 @@ static void rows_are_packed_in_staging(void **state)
     struct vgpu_channel *channel = open_with_memory(&address);
     uint8_t *staging = fixture_staging(channel);
     uint8_t *device = (uint8_t *)(uintptr_t)address;
-    memcpy(staging, "aabbcc", 6);
+    memcpy(staging, "aabbcc", sizeof("aabbcc"));
     vgpu_send_vgpuCopyToDevice(channel, CONTEXT, address, 4, 2, 3, 0, 0);
     assert_memory_equal(device, "aa\0\0bb\0\0cc\0\0", 12);
     vgpu_send_vgpuCopy2D(channel, CONTEXT, address + 100, 2, address, 4, 2, 3, 0);

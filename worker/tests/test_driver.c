@@ -130,7 +130,7 @@ static void a_kernel_computes_what_was_copied(void **state)
     struct vgpu_channel *channel = start();
     load(channel);
     uint64_t address = allocate(channel, 4096);
-    float *staging = (float *)live_staging(channel);
+    float *staging = live_staging(channel);
     const uint32_t streams[] = {0, 1, STREAM, FREE_STREAM};
     assert_int_equal(vgpu_send_cuStreamCreateWithPriority(channel, CONTEXT, STREAM, 0, 0), 0);
     assert_int_equal(vgpu_send_cuStreamCreateWithPriority(channel, CONTEXT, FREE_STREAM, 1, -1), 0);
@@ -171,7 +171,7 @@ static void new_memory_is_cleared_and_accounted(void **state)
         vgpu_send_cuMemsetD8Async(channel, CONTEXT, address, 0xee, bytes, 0);
         assert_int_equal(synchronise(channel, 0), CUDA_SUCCESS);
         for (size_t i = 0; i < bytes; i++)
-            assert_int_equal(live_staging(channel)[i], 0);
+            assert_int_equal(((uint8_t *)live_staging(channel))[i], 0);
         assert_int_equal(channel->ledger->used, bytes);
         assert_int_equal(vgpu_send_cuMemGetInfo(channel, CONTEXT, &left, &total), 0);
         assert_true(total <= 1u << 30 && left <= total - bytes);
@@ -187,7 +187,7 @@ static void a_contexts_fence_comes_after_every_stream(void **state)
     struct vgpu_channel *channel = start();
     load(channel);
     uint64_t address = allocate(channel, 1024);
-    uint32_t *staging = (uint32_t *)live_staging(channel);
+    uint32_t *staging = live_staging(channel);
     struct {
         uint64_t out;
         int rounds;
@@ -332,7 +332,8 @@ static void a_library_needs_no_context(void **state)
     launch(channel, KERNEL, 0, &parameters, sizeof(parameters));
     vgpu_send_vgpuCopyFromDevice(channel, CONTEXT, address, 0, 4, 1, 0, 0);
     assert_int_equal(synchronise(channel, 0), CUDA_SUCCESS);
-    assert_true(*(float *)live_staging(channel) == 4.0f);
+    const float *four = live_staging(channel);
+    assert_true(*four == 4.0f);
     assert_int_equal(vgpu_send_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
                          channel, CONTEXT, &blocks, KERNEL, 64, 0, 0),
                      0);
