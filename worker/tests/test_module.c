@@ -156,7 +156,7 @@ static void the_compilers_log_comes_with_success_and_failure(void **state)
     (void)state;
     struct vgpu_channel *channel = fixture_open_context();
     char log[4096] = "";
-    size_t bytes;
+    size_t bytes = 0;
     assert_int_equal(load(channel, ".version", 8, log, &bytes), 0);
     assert_memory_equal(log, "info text\0", 11);
     assert_int_equal(bytes, 11);
