@@ -3,6 +3,9 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #define SLOTS       (VGPU_HANDLE_MAX - VGPU_HANDLE_FIRST)
 #define SLOTS_GROWN 512u /* made accessible at a time */
@@ -16,8 +19,12 @@ void vgpu_objects_init(struct vgpu_objects *objects)
 
 void vgpu_objects_destroy(struct vgpu_objects *objects)
 {
-    if (objects->base)
+    if (objects->base) {
+#ifdef __SANITIZE_ADDRESS__
+        __lsan_unregister_root_region(objects->base, (size_t)SLOTS * VGPU_SLOT_BYTES);
+#endif
         munmap(objects->base, (size_t)SLOTS * VGPU_SLOT_BYTES);
+    }
     pthread_mutex_destroy(&objects->lock);
 }
 
@@ -35,6 +42,10 @@ static bool reserve(struct vgpu_objects *objects)
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return false;
+#ifdef __SANITIZE_ADDRESS__
+    /* What only objects point to is not lost. */
+    __lsan_register_root_region(base, (size_t)SLOTS * VGPU_SLOT_BYTES);
+#endif
     /* release: pairs with the acquire load in slot_of */
     __atomic_store_n(&objects->base, base, __ATOMIC_RELEASE);
     return true;

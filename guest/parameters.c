@@ -37,7 +37,8 @@ static CUresult pack_buffer(const struct vgpu_function_info *info, void *const *
         return CUDA_ERROR_INVALID_VALUE;
     if (bytes > most / BLOCK_ALIGNMENT * BLOCK_ALIGNMENT)
         return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
-    memcpy(block, buffer, bytes < info->parameter_bytes ? bytes : info->parameter_bytes);
+    if (buffer)
+        memcpy(block, buffer, bytes < info->parameter_bytes ? bytes : info->parameter_bytes);
     return CUDA_SUCCESS;
 }
 

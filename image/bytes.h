@@ -23,4 +23,17 @@ static inline uint64_t vgpu_bytes_get(const void *data, size_t offset, size_t si
     return value;
 }
 
+/** True if the bytes begin with `magic`; reads none behind the first that differs, because what a
+ *  program passes as an image may be a shorter string. */
+static inline bool vgpu_bytes_begin(const void *data, uint32_t magic)
+{
+    const uint8_t *bytes = data;
+
+    for (unsigned i = 0; i < sizeof(magic); i++) {
+        if (bytes[i] != (uint8_t)(magic >> 8 * i))
+            return false;
+    }
+    return true;
+}
+
 #endif

@@ -44,15 +44,13 @@ static bool looks_like_text(const uint8_t *bytes, size_t limit)
 static int find_part(const void *data, size_t limit, enum vgpu_code_kind *kind, size_t *size)
 {
     size_t most = limit < VGPU_CODE_MOST_BYTES ? limit : VGPU_CODE_MOST_BYTES;
-    uint32_t magic = 0;
+    bool binary = most >= sizeof(uint32_t) && !looks_like_text(data, most);
 
-    if (most >= sizeof(magic) && !looks_like_text(data, most))
-        magic = (uint32_t)vgpu_bytes_get(data, 0, sizeof(magic));
-    if (magic == VGPU_FATBIN_MAGIC) {
+    if (binary && vgpu_bytes_begin(data, VGPU_FATBIN_MAGIC)) {
         *kind = VGPU_CODE_FATBIN;
         return vgpu_fatbin_size(data, most, size);
     }
-    if (magic == ELF_MAGIC) {
+    if (binary && vgpu_bytes_begin(data, ELF_MAGIC)) {
         *kind = VGPU_CODE_CUBIN;
         return vgpu_cubin_size(data, most, size);
     }
@@ -102,7 +100,7 @@ int vgpu_code_find(const void *given, size_t limit, struct vgpu_code *code)
     if (!given)
         return -EINVAL;
     if (limit == VGPU_CODE_UNBOUNDED && !looks_like_text(given, limit) &&
-        vgpu_bytes_get(given, 0, 4) == WRAPPER_MAGIC) {
+        vgpu_bytes_begin(given, WRAPPER_MAGIC)) {
         memcpy(&wrapper, given, sizeof(wrapper));
         return follow_wrapper(&wrapper, code);
     }

@@ -75,8 +75,7 @@ class Generate(unittest.TestCase):
 
     def test_layouts_change_the_hash(self):
         before = self.accepted()
-        self.edit("channel.h", lambda text: text.replace("VGPU_FENCES             65536u",
-                                                         "VGPU_FENCES             32768u"))
+        self.edit("channel.h", lambda text: re.sub(r"(VGPU_FENCES +)65536u", r"\g<1>32768u", text))
         self.assertNotEqual(self.accepted(), before)
 
     def test_an_id_used_twice_is_rejected(self):

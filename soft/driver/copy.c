@@ -34,6 +34,8 @@ CUresult vgpu_place_check(const struct vgpu_place *place, const struct vgpu_box 
 static void copy_box(const struct vgpu_place *to, const struct vgpu_place *from,
                      const struct vgpu_box *box)
 {
+    if (box->width == 0) /* then an address may be null */
+        return;
     for (size_t z = 0; z < box->depth; z++) {
         for (size_t y = 0; y < box->height; y++) {
             uint64_t target = to->address + z * to->slice + y * to->pitch;
