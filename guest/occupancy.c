@@ -157,3 +157,39 @@ CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *bytes, CUfunction handl
         *bytes = answer;
     return error;
 }
+
+/* The two questions about clusters, which are asked with a launch's shape. */
+typedef CUresult ask_clusters(struct vgpu_channel *channel, uint32_t context, int32_t *answer,
+                              uint32_t function, uint32_t grid_x, uint32_t grid_y, uint32_t grid_z,
+                              uint32_t block_x, uint32_t block_y, uint32_t block_z,
+                              uint32_t shared_bytes, const void *attributes,
+                              size_t attributes_bytes);
+
+static CUresult clusters(int *answer, CUfunction handle, const CUlaunchConfig *config,
+                         ask_clusters *ask)
+{
+    struct vgpu_caller caller;
+    struct vgpu_function *function;
+    CUresult error = enter(&caller, handle, &function);
+    if (error)
+        return error;
+    if (answer == NULL || config == NULL || (config->numAttrs && config->attrs == NULL))
+        return CUDA_ERROR_INVALID_VALUE;
+    return vgpu_process_note(
+        vgpu_process(),
+        ask(caller.channel, caller.context, answer, function->object.id, config->gridDimX,
+            config->gridDimY, config->gridDimZ, config->blockDimX, config->blockDimY,
+            config->blockDimZ, config->sharedMemBytes, config->attrs,
+            config->numAttrs * sizeof(*config->attrs)));
+}
+
+CUresult cuOccupancyMaxActiveClusters(int *count, CUfunction function, const CUlaunchConfig *config)
+{
+    return clusters(count, function, config, vgpu_send_cuOccupancyMaxActiveClusters);
+}
+
+CUresult cuOccupancyMaxPotentialClusterSize(int *size, CUfunction function,
+                                            const CUlaunchConfig *config)
+{
+    return clusters(size, function, config, vgpu_send_cuOccupancyMaxPotentialClusterSize);
+}

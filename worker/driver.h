@@ -72,6 +72,8 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuFuncGetName)                                                                               \
     X(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags)                                        \
     X(cuOccupancyAvailableDynamicSMemPerBlock)                                                     \
+    X(cuOccupancyMaxActiveClusters)                                                                \
+    X(cuOccupancyMaxPotentialClusterSize)                                                          \
     X(cuLaunchKernelEx)                                                                            \
     X(cuStreamCreateWithPriority)                                                                  \
     X(cuStreamDestroy)                                                                             \

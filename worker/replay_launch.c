@@ -25,13 +25,13 @@ static bool is_plain(CUlaunchAttributeID id)
     }
 }
 
-static CUresult copy_attributes(const struct vgpu_call_vgpuLaunch *call,
-                                CUlaunchAttribute *attributes, unsigned int *count)
+static CUresult copy_attributes(const uint8_t *bytes, uint32_t size, CUlaunchAttribute *attributes,
+                                unsigned int *count)
 {
-    *count = call->attributes_bytes / sizeof(*attributes);
-    if (call->attributes_bytes % sizeof(*attributes) != 0 || *count > ATTRIBUTES_MOST)
+    *count = size / sizeof(*attributes);
+    if (size % sizeof(*attributes) != 0 || *count > ATTRIBUTES_MOST)
         return CUDA_ERROR_INVALID_VALUE;
-    memcpy(attributes, call->attributes, call->attributes_bytes);
+    memcpy(attributes, bytes, size);
     for (unsigned int i = 0; i < *count; i++) {
         if (!is_plain(attributes[i].id))
             return CUDA_ERROR_NOT_SUPPORTED;
@@ -49,7 +49,7 @@ CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgp
 
     if (bytes != worker->handles.table[call->function_id].parameter_bytes)
         return CUDA_ERROR_INVALID_VALUE; /* the driver would read past the end of a shorter one */
-    CUresult error = copy_attributes(call, attributes, &count);
+    CUresult error = copy_attributes(call->attributes, call->attributes_bytes, attributes, &count);
     if (error)
         return error;
     memcpy(parameters, call->parameters, bytes);
@@ -77,3 +77,26 @@ CUresult vgpu_replay_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
     return worker->driver->cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
         &call->blocks, call->function, call->block_size, call->dynamic_shared, call->flags);
 }
+
+/* The two questions about clusters, which are asked with a launch's shape. */
+#define CLUSTER_QUESTION(name, answer)                                                             \
+    CUresult vgpu_replay_##name(struct vgpu_worker *worker, struct vgpu_call_##name *call)         \
+    {                                                                                              \
+        CUlaunchAttribute attributes[ATTRIBUTES_MOST];                                             \
+        CUlaunchConfig config = {                                                                  \
+            .gridDimX = call->grid_x,                                                              \
+            .gridDimY = call->grid_y,                                                              \
+            .gridDimZ = call->grid_z,                                                              \
+            .blockDimX = call->block_x,                                                            \
+            .blockDimY = call->block_y,                                                            \
+            .blockDimZ = call->block_z,                                                            \
+            .sharedMemBytes = call->shared_bytes,                                                  \
+            .attrs = attributes,                                                                   \
+        };                                                                                         \
+        CUresult error = copy_attributes(call->attributes, call->attributes_bytes, attributes,     \
+                                         &config.numAttrs);                                        \
+        return error ? error : worker->driver->name(&call->answer, call->function, &config);       \
+    }
+
+CLUSTER_QUESTION(cuOccupancyMaxActiveClusters, clusters)
+CLUSTER_QUESTION(cuOccupancyMaxPotentialClusterSize, size)

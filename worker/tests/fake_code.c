@@ -207,6 +207,13 @@ static CUresult f_occupancy(int *blocks, CUfunction function, int block, size_t 
     *blocks = 9;
     return fake_check();
 }
+static CUresult f_clusters(int *count, CUfunction function, const CUlaunchConfig *config)
+{
+    need_launchable(function);
+    *count = (int)config->numAttrs + 1;
+    return fake_check();
+}
+
 static CUresult f_shared(size_t *bytes, CUfunction function, int blocks, int block)
 {
     (void)blocks, (void)block;
@@ -243,6 +250,8 @@ void fake_code_add(struct vgpu_driver *table)
     table->cuLibraryEnumerateKernels = f_kernels;
     table->cuKernelGetName = f_kernel_name;
     table->cuOccupancyAvailableDynamicSMemPerBlock = f_shared;
+    table->cuOccupancyMaxActiveClusters = f_clusters;
+    table->cuOccupancyMaxPotentialClusterSize = f_clusters;
     table->cuModuleLoadDataEx = f_load;
     table->cuModuleUnload = f_unload;
     table->cuModuleGetFunction = f_function;
