@@ -29,37 +29,41 @@ static inline uint32_t find64(uint64_t a, bool amount)
     return a == 0 ? UINT32_MAX : amount ? zeros : 63u - zeros;
 }
 
-/* Position and length are 8 bits; bits beyond the value are zero, or its sign. */
-static inline uint64_t extract(uint64_t a, uint32_t position, uint32_t length, uint32_t bits,
+/* Bits beyond the value are zero, or its sign. Of position and length, the 32-bit forms only look
+   at the low 8 bits. */
+static inline uint64_t extract(uint64_t a, uint64_t position, uint64_t length, uint32_t bits,
                                bool is_signed)
 {
-    uint64_t sign, value;
+    uint64_t sign = 0, value;
 
-    position &= 0xff;
-    length &= 0xff;
-    sign = 0;
+    if (bits == 32) {
+        position &= 0xff;
+        length &= 0xff;
+    }
     if (is_signed && length != 0) {
-        uint32_t top = position + length - 1 < bits - 1 ? position + length - 1 : bits - 1;
+        uint64_t top = position + length - 1 < bits - 1 ? position + length - 1 : bits - 1;
 
         sign = 0 - (a >> top & 1);
     }
-    value = position >= bits ? 0 : a >> position;
-    if (position < bits && sign != 0 && position != 0)
-        value |= bits - position >= 64 ? 0 : UINT64_MAX << (bits - position);
     if (position >= bits)
         value = sign;
+    else
+        value = a >> position |
+                (position == 0 || bits - position >= 64 ? 0 : sign << (bits - position));
     if (length >= 64)
         return value;
     return (value & ((UINT64_C(1) << length) - 1)) | (sign & (UINT64_MAX << length));
 }
 
-static inline uint64_t insert(uint64_t a, uint64_t b, uint32_t position, uint32_t length,
+static inline uint64_t insert(uint64_t a, uint64_t b, uint64_t position, uint64_t length,
                               uint32_t bits)
 {
     uint64_t field;
 
-    position &= 0xff;
-    length &= 0xff;
+    if (bits == 32) {
+        position &= 0xff;
+        length &= 0xff;
+    }
     if (position >= bits || length == 0)
         return b;
     field = length >= 64 ? UINT64_MAX : (UINT64_C(1) << length) - 1;

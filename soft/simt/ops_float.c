@@ -220,7 +220,7 @@ static inline double zero_f64(double a, double b, bool least)
     X(max_f64, double, f64, false, >)
 MINMAX_OPS(DEFINE_MINMAX)
 
-/* Sign bits: NaN payloads pass through. */
+/* Signs of numbers; f32 has one NaN here too, and the payloads of f64 pass through. */
 #define DEFINE_SIGN(name, T, F, EXPR)                                                              \
     HANDLER(name)                                                                                  \
     {                                                                                              \
@@ -229,7 +229,7 @@ MINMAX_OPS(DEFINE_MINMAX)
         bool flush = i->y & VGPU_FTZ;                                                              \
         STORE_LANES(d, m, ({                                                                       \
                         T a = flush ? flush_##F(ra[l]) : ra[l];                                    \
-                        (EXPR);                                                                    \
+                        canonical_##F(EXPR);                                                       \
                     }));                                                                           \
         return 0;                                                                                  \
     }
@@ -262,6 +262,7 @@ HANDLER(cvt_f64_f32)
     return 0;
 }
 
+/* A NaN keeps what fits of its payload, as the processor does it. */
 HANDLER(cvt_f32_f64)
 {
     float *d = ROW(float, VGPU_D), result[VGPU_LANES];
@@ -278,7 +279,7 @@ HANDLER(cvt_f32_f64)
         LANE_LOOP result[l] = flush_f32(result[l]);
     if (i->y & VGPU_SAT)
         LANE_LOOP result[l] = SATURATE(result[l]);
-    STORE_LANES(d, m, canonical_f32(result[l]));
+    STORE_LANES(d, m, result[l]);
     return 0;
 }
 

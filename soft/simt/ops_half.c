@@ -156,7 +156,7 @@ static inline float most_of(float a, float b, unsigned flags)
         return 0;                                                                                  \
     }
 
-/* Signs are bits: NaN too. */
+/* Signs are bits, except that there is one NaN. */
 #define DEFINE_HALF_SIGN(name, FORMAT, N, EXPR)                                                    \
     HANDLER(name)                                                                                  \
     {                                                                                              \
@@ -164,7 +164,8 @@ static inline float most_of(float a, float b, unsigned flags)
         uint16_t h[MOST];                                                                          \
         for (unsigned k = 0; k < (N); k++) {                                                       \
             uint16_t a = ra[k];                                                                    \
-            h[k] = (uint16_t)(EXPR);                                                               \
+            h[k] = (uint16_t)((a & 0x7fff) > ((FORMAT) == F16 ? 0x7c00 : 0x7f80) ? VGPU_NAN_16     \
+                                                                                 : (EXPR));        \
         }                                                                                          \
         put(w, i, m, FORMAT, h, N);                                                                \
         return 0;                                                                                  \
@@ -205,7 +206,7 @@ SIGN_OPS(DEFINE_HALF_SIGN)
         widen(FORMAT, ROW(uint16_t, VGPU_A), v, VGPU_LANES);                                       \
         if (i->y & VGPU_SAT)                                                                       \
             LANE_LOOP v[l] = v[l] > 0 ? (v[l] < 1 ? v[l] : 1) : 0;                                 \
-        STORE_LANES(d, m, v[l] != v[l] ? vgpu_float_of(VGPU_NAN_F32) : v[l]);                      \
+        STORE_LANES(d, m, v[l] != v[l] && (FORMAT) == F16 ? vgpu_float_of(VGPU_NAN_F32) : v[l]);   \
         return 0;                                                                                  \
     }
 
@@ -243,13 +244,24 @@ static inline float input_f32(float a, unsigned flags)
         return 0;                                                                                  \
     }
 
+/* From f64, a NaN keeps its sign and what fits of its payload. */
+static inline uint16_t shortened_nan(enum format f, double a)
+{
+    uint64_t bits;
+    unsigned mantissa = f == F16 ? 10 : 7;
+
+    memcpy(&bits, &a, sizeof(bits));
+    return (uint16_t)((bits >> 63 << 15) | (f == F16 ? 0x7c00 : 0x7f80) | 1u << (mantissa - 1) |
+                      ((bits & 0xfffffffffffff) >> (52 - mantissa)));
+}
+
 #define DEFINE_FROM_F64(name, FORMAT, ONE)                                                         \
     HANDLER(name)                                                                                  \
     {                                                                                              \
         const double *a = ROW(double, VGPU_A);                                                     \
         uint16_t h[MOST];                                                                          \
         for (unsigned l = 0; l < VGPU_LANES; l++)                                                  \
-            h[l] = ONE(a[l], i->x);                                                                \
+            h[l] = a[l] != a[l] ? shortened_nan(FORMAT, a[l]) : ONE(a[l], i->x);                   \
         put(w, i, m, FORMAT, h, VGPU_LANES);                                                       \
         return 0;                                                                                  \
     }

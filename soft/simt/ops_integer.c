@@ -22,9 +22,9 @@ static inline int32_t short24(int32_t a)
 
 /* Division by zero and the one signed overflow have no trap on a GPU. */
 #define DIV_U(a, b) ((b) == 0 ? (__typeof__(a))-1 : (a) / (b))
-#define REM_U(a, b) ((b) == 0 ? (a) : (a) % (b))
+#define REM_U(a, b) ((b) == 0 ? (__typeof__(a))-1 : (a) % (b))
 #define DIV_S(a, b) ((b) == 0 ? -1 : (b) == -1 ? (__typeof__(a))(0 - (uint64_t)(a)) : (a) / (b))
-#define REM_S(a, b) ((b) == 0 ? (a) : (b) == -1 ? 0 : (a) % (b))
+#define REM_S(a, b) ((b) == 0 ? -1 : (b) == -1 ? 0 : (a) % (b))
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))

@@ -170,7 +170,7 @@ static inline void widen(const struct vgpu_inst *i, const uint16_t *from, float 
     DEFINE_PACKED_SET(op, bf16, true, EXPR)
 FLOAT_TESTS(DEFINE_F16_TEST, float)
 
-/* x: finite infinite number notanumber normal subnormal */
+/* x: finite infinite number notanumber normal subnormal; zero counts as normal */
 #define DEFINE_TESTP(name, T)                                                                      \
     HANDLER(name)                                                                                  \
     {                                                                                              \
@@ -179,7 +179,7 @@ FLOAT_TESTS(DEFINE_F16_TEST, float)
             1u << FP_INFINITE,                                                                     \
             1u << FP_ZERO | 1u << FP_SUBNORMAL | 1u << FP_NORMAL | 1u << FP_INFINITE,              \
             1u << FP_NAN,                                                                          \
-            1u << FP_NORMAL,                                                                       \
+            1u << FP_ZERO | 1u << FP_NORMAL,                                                       \
             1u << FP_SUBNORMAL,                                                                    \
         };                                                                                         \
         const T *a = ROW(T, VGPU_A);                                                               \
@@ -194,8 +194,9 @@ DEFINE_TESTP(testp_f64, double)
     OP_ENTRY(setp_##op##_f32)                                                                      \
     OP_ENTRY(setp_##op##_f64)                                                                      \
     OP_ENTRY(setp_##op##_f16)                                                                      \
-    OP_ENTRY(setp_##op##_bf16) OP_ENTRY(setp_##op##_f16x2) OP_ENTRY(setp_##op##_bf16x2)            \
-        OP_ENTRY(set_##op##_f16x2) OP_ENTRY(set_##op##_bf16x2)
+    OP_ENTRY(setp_##op##_bf16)                                                                     \
+    OP_ENTRY(setp_##op##_f16x2)                                                                    \
+    OP_ENTRY(setp_##op##_bf16x2) OP_ENTRY(set_##op##_f16x2) OP_ENTRY(set_##op##_bf16x2)
 
 const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_select)[] = {
     INTEGER_OPS(OP_ENTRY) FLOAT_TESTS(TEST_ENTRY, _) OP_ENTRY(testp_f32) OP_ENTRY(testp_f64)

@@ -5,7 +5,7 @@
  * A group that has had its turn lets the others run: lanes that wait for other lanes of their own
  * warp make progress.
  */
-#include "soft/simt/warp.h"
+#include "soft/simt/group.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +13,6 @@
 
 /* Taken branches until another group or warp gets a turn. */
 #define TURN 16384
-
-/* Deepest call, and most memory that the call frames of one block may take. */
-#define MAX_DEPTH        4096u
-#define MAX_FRAME_MEMORY ((uint64_t)512 << 20)
 
 int vgpu_warp_fault(struct vgpu_warp *w, enum vgpu_fault_kind kind, uint32_t lane, uint64_t address,
                     uint32_t bytes)
@@ -53,12 +49,6 @@ void *vgpu_warp_generic(const struct vgpu_warp *w, uint32_t lane, uint64_t addre
 }
 
 /* ---- groups ---- */
-
-static void add_group(struct vgpu_warp *w, uint32_t mask, uint32_t pc, uint32_t depth)
-{
-    w->groups[w->group_count++] =
-        (struct vgpu_group){.mask = mask, .pc = pc, .depth = (uint16_t)depth, .stamp = w->clock};
-}
 
 static void remove_group(struct vgpu_warp *w, uint32_t index)
 {
@@ -149,16 +139,6 @@ static uint32_t satisfied(const struct vgpu_warp *w, const struct vgpu_inst *i, 
     return result;
 }
 
-static uint32_t guarded(const struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t mask)
-{
-    uint32_t p;
-
-    if (i->guard == 0)
-        return mask;
-    p = *(const uint32_t *)(w->base[0] + (i->guard & ~1u));
-    return mask & (i->guard & 1 ? ~p : p);
-}
-
 /* bar.warp.sync does not need one address: every group that waits at one counts. Lets go whoever
    has all its members waiting; returns whether any group was let go. */
 static bool open_warp_sync(struct vgpu_warp *w)
@@ -188,7 +168,7 @@ static bool open_warp_sync(struct vgpu_warp *w)
             group->pc++;
         } else {
             group->mask &= ~go;
-            add_group(w, go, group->pc + 1, group->depth);
+            vgpu_group_add(w, go, group->pc + 1, group->depth);
         }
     }
     w->base[0] = frame;
@@ -286,187 +266,6 @@ static int arrive(struct vgpu_warp *w, struct vgpu_group *group, const struct vg
     return 0;
 }
 
-/* ---- calls ---- */
-
-static bool ensure_frame(struct vgpu_warp *w, uint32_t depth)
-{
-    uint32_t bytes = w->block->program->call_frame_bytes;
-
-    if (depth < w->frame_count)
-        return true;
-    if (depth >= MAX_DEPTH || w->block->frame_memory + bytes > MAX_FRAME_MEMORY)
-        return false;
-    if (depth >= w->frame_capacity) {
-        uint32_t capacity = w->frame_capacity * 2;
-        uint8_t **grown = reallocarray(w->frames, capacity, sizeof(*grown));
-
-        if (grown == NULL)
-            return false;
-        w->frames = grown;
-        w->frame_capacity = capacity;
-    }
-    w->frames[depth] = aligned_alloc(64, bytes);
-    if (w->frames[depth] == NULL)
-        return false;
-    memset(w->frames[depth], 0, bytes);
-    w->block->frame_memory += bytes;
-    w->frame_count++;
-    return true;
-}
-
-static const struct vgpu_function *callee_of(struct vgpu_warp *w, const struct vgpu_inst *i,
-                                             const struct vgpu_call *call, uint32_t *mask)
-{
-    const struct vgpu_program *program = w->block->program;
-    unsigned lane = (unsigned)__builtin_ctz(*mask);
-    const uint64_t *addresses;
-    const struct vgpu_function *f;
-    uint64_t address, index;
-    uint32_t same = 0;
-
-    if (call->callee >= 0)
-        return &program->functions[call->callee];
-    /* Through a pointer: the lanes that call the same function as the first one. */
-    addresses = (const uint64_t *)(void *)(w->base[i->row[VGPU_A] & 1] + (i->row[VGPU_A] & ~1u));
-    address = addresses[lane];
-    for (unsigned l = 0; l < VGPU_LANES; l++)
-        same |= (uint32_t)(addresses[l] == address) << l;
-    index = (address - VGPU_WINDOW_FUNCTION) / VGPU_FUNCTION_STRIDE;
-    f = index < program->function_count ? &program->functions[index] : NULL;
-    if (f == NULL || address % VGPU_FUNCTION_STRIDE != 0 || f->entry ||
-        (!f->defined && f->builtin == VGPU_BUILTIN_NONE) || f->return_count != call->return_count ||
-        f->formal_count != call->argument_count) {
-        vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_INSTRUCTION, lane, address, 0);
-        return NULL;
-    }
-    for (uint32_t n = 0; n < call->return_count + call->argument_count; n++) {
-        if (f->formals[n].size != call->arguments[n].size ||
-            f->formals[n].offset != call->arguments[n].target) {
-            vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_INSTRUCTION, lane, address, 0);
-            return NULL;
-        }
-    }
-    *mask &= same;
-    return f;
-}
-
-static uint32_t *stack_row(uint8_t *frame)
-{
-    return (uint32_t *)(void *)(frame + VGPU_FRAME_STACK);
-}
-
-static uint32_t *return_row(uint8_t *frame)
-{
-    return (uint32_t *)(void *)(frame + VGPU_FRAME_RETURN);
-}
-
-/* Local memory, frame and arguments of a call from depth `depth`. */
-static int enter(struct vgpu_warp *w, const struct vgpu_function *f, const struct vgpu_call *call,
-                 uint32_t depth, uint32_t pc, uint32_t mask)
-{
-    uint8_t *from, *to;
-
-    if (!ensure_frame(w, depth + 1))
-        return vgpu_warp_fault(w, VGPU_FAULT_STACK, (uint32_t)__builtin_ctz(mask), 0, 0);
-    for (uint32_t left = mask; left != 0; left &= left - 1) {
-        unsigned l = (unsigned)__builtin_ctz(left);
-        uint32_t old = stack_row(w->frames[depth])[l], top = old + call->caller_bytes;
-
-        if (vgpu_warp_local(w, l, top, f->local_bytes) == NULL)
-            return vgpu_warp_fault(w, VGPU_FAULT_STACK, l, 0, 0);
-        stack_row(w->frames[depth + 1])[l] = top;
-        return_row(w->frames[depth + 1])[l] = pc;
-        from = vgpu_warp_local(w, l, old, 0);
-        to = vgpu_warp_local(w, l, top, 0);
-        for (uint32_t n = call->return_count; n < call->return_count + call->argument_count; n++)
-            memcpy(to + call->arguments[n].target, from + call->arguments[n].source,
-                   call->arguments[n].size);
-    }
-    return 0;
-}
-
-/* Brings return values to the callers' frames; the lanes all return to one address. */
-static void leave(struct vgpu_warp *w, uint32_t depth, uint32_t pc, uint32_t mask)
-{
-    const struct vgpu_program *program = w->block->program;
-    const struct vgpu_call *call = &program->calls[program->code[pc - 1].imm];
-
-    if (call->return_count == 0)
-        return;
-    for (uint32_t left = mask; left != 0; left &= left - 1) {
-        unsigned l = (unsigned)__builtin_ctz(left);
-        uint8_t *from = vgpu_warp_local(w, l, stack_row(w->frames[depth])[l], 0);
-        uint8_t *to = vgpu_warp_local(w, l, stack_row(w->frames[depth - 1])[l], 0);
-
-        for (uint32_t n = 0; n < call->return_count; n++)
-            memcpy(to + call->arguments[n].source, from + call->arguments[n].target,
-                   call->arguments[n].size);
-    }
-}
-
-static int call_function(struct vgpu_warp *w, struct vgpu_group *group, const struct vgpu_inst *i,
-                         uint32_t mask)
-{
-    const struct vgpu_call *call = &w->block->program->calls[i->imm];
-    const struct vgpu_function *f = callee_of(w, i, call, &mask);
-    uint32_t others, pc = group->pc;
-
-    if (f == NULL)
-        return -1;
-    if (f->builtin != VGPU_BUILTIN_NONE) {
-        if (vgpu_builtin_call(w, f, call, mask) != 0)
-            return -1;
-    } else if (enter(w, f, call, group->depth, pc + 1, mask) != 0) {
-        return -1;
-    }
-    /* Lanes that call something else stay at this instruction; lanes off by guard pass it. */
-    others = group->mask & ~mask;
-    group->mask = mask;
-    if (f->builtin != VGPU_BUILTIN_NONE) {
-        group->pc++;
-    } else {
-        group->pc = f->start;
-        group->depth++;
-    }
-    if (others != 0) {
-        uint32_t waiting = guarded(w, i, others);
-
-        if (waiting != 0)
-            add_group(w, waiting, pc, group->depth - (f->builtin == VGPU_BUILTIN_NONE));
-        if ((others & ~waiting) != 0)
-            add_group(w, others & ~waiting, pc + 1,
-                      group->depth - (f->builtin == VGPU_BUILTIN_NONE));
-    }
-    return 0;
-}
-
-static void return_lanes(struct vgpu_warp *w, struct vgpu_group *group, uint32_t mask)
-{
-    uint32_t depth = group->depth, left = mask, stay = group->mask & ~mask, next = group->pc + 1;
-    const uint32_t *to = return_row(w->frames[depth]);
-    bool first = true;
-
-    while (left != 0) {
-        uint32_t pc = to[__builtin_ctz(left)], same = 0;
-
-        for (unsigned l = 0; l < VGPU_LANES; l++)
-            same |= (uint32_t)(to[l] == pc) << l;
-        same &= left;
-        left &= ~same;
-        leave(w, depth, pc, same);
-        if (first) {
-            group->mask = same;
-            group->pc = pc;
-            group->depth = (uint16_t)(depth - 1);
-            first = false;
-        } else {
-            add_group(w, same, pc, depth - 1);
-        }
-    }
-    if (stay != 0)
-        add_group(w, stay, next, depth);
-}
-
 /* ---- branches ---- */
 
 static int branch_table(struct vgpu_warp *w, struct vgpu_group *group, const struct vgpu_inst *i,
@@ -494,11 +293,11 @@ static int branch_table(struct vgpu_warp *w, struct vgpu_group *group, const str
             group->pc = program->targets[base + index[lane]];
             first = false;
         } else {
-            add_group(w, same, program->targets[base + index[lane]], group->depth);
+            vgpu_group_add(w, same, program->targets[base + index[lane]], group->depth);
         }
     }
     if (stay != 0)
-        add_group(w, stay, next, group->depth);
+        vgpu_group_add(w, stay, next, group->depth);
     return 0;
 }
 
@@ -512,9 +311,9 @@ static int control(struct vgpu_warp *w, struct vgpu_group *group, const struct v
     case VGPU_CONTROL_BRANCH_TABLE:
         return branch_table(w, group, i, mask);
     case VGPU_CONTROL_CALL:
-        return call_function(w, group, i, mask);
+        return vgpu_group_call(w, group, i, mask);
     case VGPU_CONTROL_RETURN:
-        return_lanes(w, group, mask);
+        vgpu_group_return(w, group, mask);
         return 0;
     case VGPU_CONTROL_EXIT:
         group->pc++;
@@ -526,13 +325,13 @@ static int control(struct vgpu_warp *w, struct vgpu_group *group, const struct v
     case VGPU_CONTROL_BARRIER:
         group->mask = mask;
         if (others != 0)
-            add_group(w, others, group->pc + 1, group->depth);
+            vgpu_group_add(w, others, group->pc + 1, group->depth);
         return arrive(w, group, i, mask);
     case VGPU_CONTROL_WARP_SYNC:
         group->mask = mask;
         group->state = VGPU_GROUP_WARP_SYNC;
         if (others != 0)
-            add_group(w, others, group->pc + 1, group->depth);
+            vgpu_group_add(w, others, group->pc + 1, group->depth);
         open_warp_sync(w);
         return 0;
     case VGPU_CONTROL_COLLECTIVE:
@@ -547,7 +346,7 @@ static int control(struct vgpu_warp *w, struct vgpu_group *group, const struct v
         group->mask = mask & ~go;
         group->state = VGPU_GROUP_SYNC;
         if ((go | others) != 0)
-            add_group(w, go | others, group->pc + 1, group->depth);
+            vgpu_group_add(w, go | others, group->pc + 1, group->depth);
         return 0;
     case VGPU_CONTROL_SLEEP:
         group->pc++;
@@ -572,7 +371,7 @@ static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
         uint32_t m = mask;
 
         if (i->guard != 0) {
-            m = guarded(w, i, mask);
+            m = vgpu_warp_guarded(w, i, mask);
             if (m == 0) {
                 pc++;
                 continue;
@@ -593,7 +392,7 @@ static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
             if (m != mask) {
                 group->mask = m;
                 group->pc = target;
-                add_group(w, mask & ~m, pc + 1, group->depth);
+                vgpu_group_add(w, mask & ~m, pc + 1, group->depth);
                 return 0;
             }
             /* Going back may make other groups' places lie ahead again. */

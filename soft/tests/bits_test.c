@@ -58,8 +58,10 @@ static uint64_t field(uint64_t a, uint64_t position, uint64_t length, int bits, 
 {
     uint64_t sign = 0, r = 0;
 
-    position &= 255;
-    length &= 255;
+    if (bits == 32) {
+        position &= 255;
+        length &= 255;
+    }
     if (is_signed && length > 0)
         sign = a >> (position + length - 1 < (uint64_t)bits - 1 ? position + length - 1
                                                                 : (uint64_t)bits - 1) &
@@ -74,8 +76,10 @@ static uint64_t field(uint64_t a, uint64_t position, uint64_t length, int bits, 
 
 static uint64_t inserted(uint64_t a, uint64_t b, uint64_t position, uint64_t length, int bits)
 {
-    position &= 255;
-    length &= 255;
+    if (bits == 32) {
+        position &= 255;
+        length &= 255;
+    }
     for (uint64_t n = 0; n < length && position + n < (uint64_t)bits; n++) {
         b &= ~(UINT64_C(1) << (position + n));
         b |= (a >> n & 1) << (position + n);
@@ -160,7 +164,7 @@ REFERENCE(lop_1b, by_table(a, b, c, 0x1b))
 REFERENCE(prmt_, permuted(a, b, c))
 REFERENCE(prmt_f4e, (b << 32 | a) >> 8 * (c & 3))
 REFERENCE(prmt_rc16, (a >> 16 * (c & 1) & 0xffff) * 0x10001)
-REFERENCE(fns_, nth(a, b & 31, (int32_t)c))
+REFERENCE(fns_, nth(a, b & 31, (int32_t)c >> 1))
 REFERENCE(selp_, c & 1 ? a : b)
 REFERENCE(slct_s, (int32_t)c >= 0 ? a : b)
 REFERENCE(slct_f, as_f32(c) >= 0 ? a : b)
@@ -221,7 +225,8 @@ static void counting(void **state)
         {"bfind.s32 %d, %a;", "ww", bfind_s32, 0},
         {"bfind.s64 %d, %a;", "wq", bfind_s64, 0},
         {"bfind.shiftamt.u32 %d, %a;", "ww", bfind_amount, 0},
-        {".reg .b32 x; and.b32 x, %b, 31; fns.b32 %d, %a, x, %c;", "wwsw", fns_, 0},
+        {".reg .b32 x, y; and.b32 x, %b, 31; shr.s32 y, %c, 1; fns.b32 %d, %a, x, y;", "wwsw", fns_,
+         0},
     };
 
     (void)state;

@@ -13,6 +13,12 @@
         return (uint64_t)(EXPR);                                                                   \
     }
 
+/* A NaN keeps its sign and what fits of its payload. */
+static uint64_t shortened(uint64_t a, float f)
+{
+    return isnan(f) ? (a >> 63 << 31 | 0x7fc00000 | (a >> 29 & 0x7fffff)) : of_f32(f);
+}
+
 static volatile double v64;
 static volatile float v32;
 static volatile int64_t vi;
@@ -85,9 +91,9 @@ REFERENCE(s64_f64, limited(rint(as_f64(a)), 64, true, TOP64))
 REFERENCE(u64_f64, limited(trunc(as_f64(a)), 64, false, TOP64))
 REFERENCE(f64_f32, of_f64((double)as_f32(a)))
 REFERENCE(f64_f32_ftz, of_f64(flushed(as_f32(a))))
-REFERENCE(f32_f64, of_f32((float)as_f64(a)))
-REFERENCE(f32_f64_rz, of_f32((v64 = as_f64(a), IN_MODE(FE_TOWARDZERO, (float)v64))))
-REFERENCE(f32_f64_rp, of_f32((v64 = as_f64(a), IN_MODE(FE_UPWARD, (float)v64))))
+REFERENCE(f32_f64, shortened(a, (float)as_f64(a)))
+REFERENCE(f32_f64_rz, shortened(a, (v64 = as_f64(a), IN_MODE(FE_TOWARDZERO, (float)v64))))
+REFERENCE(f32_f64_rp, shortened(a, (v64 = as_f64(a), IN_MODE(FE_UPWARD, (float)v64))))
 REFERENCE(rni, of_f32(rintf(as_f32(a))))
 REFERENCE(rzi, of_f32(truncf(as_f32(a))))
 REFERENCE(rmi64, of_f64(floor(as_f64(a))))

@@ -96,10 +96,11 @@ BOTH(fma, audible(x *y, z) + audible(z, x *y), (sa != sb) && sc)
         (void)b, (void)c;                                                                          \
         return (EXPR);                                                                             \
     }
-SIGNS(neg_h, a ^ 0x8000)
-SIGNS(abs_h, a & 0x7fff)
-SIGNS(neg_hh, a ^ 0x80008000)
-SIGNS(abs_hh, a & 0x7fff7fff)
+SIGNS(neg_h, (a & 0x7fff) > 0x7c00 ? 0x7fff : a ^ 0x8000)
+SIGNS(abs_h, (a & 0x7fff) > 0x7c00 ? 0x7fff : a & 0x7fff)
+SIGNS(neg_b, (a & 0x7fff) > 0x7f80 ? 0x7fff : a ^ 0x8000)
+PACKED(neg_bb, neg_b)
+PACKED(abs_hh, abs_h)
 
 static uint64_t pick(enum format f, uint64_t a, uint64_t b, bool least, bool nan)
 {
@@ -165,7 +166,7 @@ static uint64_t to_f32_h(uint64_t a, uint64_t b, uint64_t c)
 static uint64_t to_f32_b(uint64_t a, uint64_t b, uint64_t c)
 {
     (void)b, (void)c;
-    return (a & 0x7fff) > 0x7f80 ? 0x7fffffff : a << 16;
+    return a << 16;
 }
 
 static uint64_t from_f32_h(uint64_t a, uint64_t b, uint64_t c)
@@ -183,6 +184,8 @@ static uint64_t from_f32_b(uint64_t a, uint64_t b, uint64_t c)
 static uint64_t from_f64_h(uint64_t a, uint64_t b, uint64_t c)
 {
     (void)b, (void)c;
+    if (isnan(as_f64(a)))
+        return a >> 63 << 15 | 0x7e00 | (a >> 42 & 0x3ff);
     return nearest(F16, (__float128)as_f64(a), a >> 63);
 }
 
@@ -258,7 +261,7 @@ static void order_and_sign(void **state)
 {
     static const struct instruction table[] = {
         {"neg.f16 %d, %a;", "ee", neg_h, 0},
-        {"neg.bf16x2 %d, %a;", "BB", neg_hh, 0},
+        {"neg.bf16x2 %d, %a;", "BB", neg_bb, 0},
         {"abs.f16 %d, %a;", "ee", abs_h, 0},
         {"abs.f16x2 %d, %a;", "EE", abs_hh, 0},
         {"min.f16 %d, %a, %b;", "eee", min_h, 0},

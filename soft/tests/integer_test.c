@@ -24,7 +24,7 @@ static int64_t divide(int64_t a, int64_t b)
 
 static int64_t remainder_of(int64_t a, int64_t b)
 {
-    return b == 0 ? a : b == -1 ? 0 : a % b;
+    return b == 0 ? -1 : b == -1 ? 0 : a % b;
 }
 
 static int64_t limit32(int64_t a)
@@ -92,7 +92,7 @@ REFERENCE(div_s16, divide(S16(a), S16(b)))
 REFERENCE(div_u, b == 0 ? UINT64_MAX : a / b)
 REFERENCE(div_s32, divide(S32(a), S32(b)))
 REFERENCE(div_s64, divide(S64(a), S64(b)))
-REFERENCE(rem_u, b == 0 ? a : a % b)
+REFERENCE(rem_u, b == 0 ? UINT64_MAX : a % b)
 REFERENCE(rem_s16, remainder_of(S16(a), S16(b)))
 REFERENCE(rem_s32, remainder_of(S32(a), S32(b)))
 REFERENCE(rem_s64, remainder_of(S64(a), S64(b)))

@@ -70,7 +70,8 @@ static void run_atomic(const struct atomic *t, const char *space, unsigned block
                     ".visible .entry k(.param .u64 p, .param .u64 q)\n{\n.reg .pred first;\n"
                     ".reg .b64 a, b, m;\n.reg .b32 r, x;\n.reg .b%u v, old;\n"
                     "ld.param.u64 a, [p];\nld.param.u64 b, [q];\n"
-                    "mov.u32 r, %%ctaid.x;\nmov.u32 x, %%ntid.x;\nmad.lo.u32 r, r, x, %%tid.x;\n"
+                    "mov.u32 r, %%ctaid.x;\nmov.u32 x, %%ntid.x;\n.reg .b32 y;\nmov.u32 y, "
+                    "%%tid.x;\nmad.lo.u32 r, r, x, y;\n"
                     "mul.wide.u32 m, r, 8;\nadd.u64 a, a, m;\nld.global.b%u v, [a];\n"
                     "%s atom%s.%s old, [%s], v;\n%s red%s.%s [%s], v;\n%s\nret;\n}\n",
              t->bits, t->bits,
@@ -135,8 +136,9 @@ static void compare_and_exchange(void **state)
         "l: mov.u32 old, seen;\nadd.u32 new, old, 3;\natom.global.cas.b32 seen, [a], old, new;\n"
         "setp.ne.u32 again, seen, old;\n@again bra l;\nret;\n}\n"
         ".visible .entry pass(.param .u64 p)\n{\n.reg .b64 a, m;\n.reg .b32 r, x;\n"
-        "ld.param.u64 a, [p];\nmov.u32 r, %ctaid.x;\nmov.u32 x, %ntid.x;\n"
-        "mad.lo.u32 r, r, x, %tid.x;\nadd.u32 r, r, 1;\natom.global.exch.b32 x, [a], r;\n"
+        "ld.param.u64 a, [p];\nmov.u32 r, %ctaid.x;\nmov.u32 x, %ntid.x;\n.reg .b32 y;\n"
+        "mov.u32 y, %tid.x;\nmad.lo.u32 r, r, x, y;\nadd.u32 r, r, 1;\natom.global.exch.b32 x, "
+        "[a], r;\n"
         "mul.wide.u32 m, r, 4;\nadd.u64 m, a, m;\nst.global.u32 [m], x;\nret;\n}\n";
     enum { N = 5 * 64 };
     struct rig rig;
@@ -157,11 +159,12 @@ static void compare_and_exchange(void **state)
 
 static void short_atomics(void **state)
 {
-    static const char text[] = HEADER
-        ".visible .entry k(.param .u64 p)\n{\n.reg .b64 a;\n.reg .b32 r;\n.reg .b16 h;\n"
-        "ld.param.u64 a, [p];\nmov.u32 r, 0x40003c00;\n"
-        "atom.global.add.noftz.f16x2 r, [a], r;\nmov.b16 h, 0x3f80;\n"
-        "red.global.add.noftz.bf16 [a+4], h;\nred.global.add.noftz.f16 [a+6], 0x3800;\nret;\n}\n";
+    static const char text[] =
+        HEADER ".visible .entry k(.param .u64 p)\n{\n.reg .b64 a;\n.reg .b32 r;\n.reg .b16 h;\n"
+               "ld.param.u64 a, [p];\nmov.u32 r, 0x40003c00;\n"
+               "atom.global.add.noftz.f16x2 r, [a], r;\nmov.b16 h, 0x3f80;\n"
+               "red.global.add.noftz.bf16 [a+4], h;\nmov.b16 h, 0x3800;\nred.global.add.noftz.f16 "
+               "[a+6], h;\nret;\n}\n";
     struct rig rig;
     uint16_t *p;
 
@@ -304,7 +307,8 @@ static void special_registers(void **state)
     static const char text[] = HEADER
         ".visible .entry k(.param .u64 out)\n{\n.reg .b64 o, m;\n.reg .b32 r<16>;\n"
         "ld.param.u64 o, [out];\nmov.u32 r0, %ctaid.x;\nmov.u32 r1, %ntid.x;\n"
-        "mad.lo.u32 r2, r0, r1, %tid.x;\nmul.wide.u32 m, r2, 32;\nadd.u64 o, o, m;\n"
+        "mov.u32 r9, %tid.x;\nmad.lo.u32 r2, r0, r1, r9;\nmul.wide.u32 m, r2, 32;\nadd.u64 o, o, "
+        "m;\n"
         "mov.u32 r3, %laneid;\nmov.u32 r4, %warpid;\nmov.u32 r5, %lanemask_lt;\n"
         "mov.u32 r6, %lanemask_ge;\nmov.u32 r7, %nctaid.x;\nmov.u32 r8, %dynamic_smem_size;\n"
         "st.global.v4.u32 [o], {r2, r3, r4, r5};\nst.global.v4.u32 [o+16], {r6, r7, r8, r1};\n"
