@@ -285,7 +285,7 @@ static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
                 left--;
                 r->free_frames[r->free_frame_count++] = w->frames[0];
             }
-            if (turn == VGPU_TURN_SPENT && cancelled(r))
+            if ((turn == VGPU_TURN_SPENT || turn == VGPU_TURN_BLOCKED) && cancelled(r))
                 return report(b, w, VGPU_FAULT_CANCELLED, 0, pc, fault);
         }
     }

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -110,7 +111,12 @@ static void *serve(void *argument)
 static void start_threads(uint32_t wanted)
 {
     pthread_attr_t attributes;
+    sigset_t all, before;
     pthread_t thread;
+
+    /* Signals are for the threads of the program that this is a library of. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
 
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
@@ -120,6 +126,7 @@ static void start_threads(uint32_t wanted)
         pool.threads++;
     }
     pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* ---- launches ---- */

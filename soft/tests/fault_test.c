@@ -156,6 +156,24 @@ static void endless_loops_can_be_cancelled(void **state)
     rig_drop(&rig);
 }
 
+/* A loop that never has its whole turn, because it waits in between. */
+static void endless_waiting_can_be_cancelled(void **state)
+{
+    static const char text[] =
+        HEADER ".visible .entry wait()\n{\nagain: bar.sync 0;\nbra again;\n}\n";
+    struct rig rig;
+    struct vgpu_fault fault;
+    pthread_t thread;
+
+    (void)state;
+    rig_load(&rig, text);
+    pthread_create(&thread, NULL, cancel_later, &rig);
+    assert_int_equal(rig_launch(&rig, "wait", (struct geometry){3, 64, 0}, NULL, &fault), -EFAULT);
+    pthread_join(thread, NULL);
+    assert_int_equal(fault.kind, VGPU_FAULT_CANCELLED);
+    rig_drop(&rig);
+}
+
 static void deadlocks_are_found(void **state)
 {
     static const char text[] =
@@ -221,10 +239,15 @@ static void geometry_is_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(illegal_addresses),    cmocka_unit_test(shared_memory_has_an_end),
-        cmocka_unit_test(misaligned_addresses), cmocka_unit_test(traps_and_assertions),
-        cmocka_unit_test(recursion_has_an_end), cmocka_unit_test(endless_loops_can_be_cancelled),
-        cmocka_unit_test(deadlocks_are_found),  cmocka_unit_test(wrong_calls_are_found),
+        cmocka_unit_test(illegal_addresses),
+        cmocka_unit_test(shared_memory_has_an_end),
+        cmocka_unit_test(misaligned_addresses),
+        cmocka_unit_test(traps_and_assertions),
+        cmocka_unit_test(recursion_has_an_end),
+        cmocka_unit_test(endless_loops_can_be_cancelled),
+        cmocka_unit_test(endless_waiting_can_be_cancelled),
+        cmocka_unit_test(deadlocks_are_found),
+        cmocka_unit_test(wrong_calls_are_found),
         cmocka_unit_test(geometry_is_checked),
     };
 
