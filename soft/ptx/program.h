@@ -44,7 +44,7 @@ enum vgpu_operand { VGPU_D, VGPU_A, VGPU_B, VGPU_C, VGPU_E, VGPU_F, VGPU_OPERAND
 enum vgpu_control {
     VGPU_CONTROL_NONE,
     VGPU_CONTROL_BRANCH,       /* imm: target */
-    VGPU_CONTROL_BRANCH_TABLE, /* A: index row, imm: first of x.. in program.targets, E-less */
+    VGPU_CONTROL_BRANCH_TABLE, /* A: index row; imm: count << 32, first in program.targets */
     VGPU_CONTROL_CALL,         /* imm: index in program.calls; A: address row if indirect */
     VGPU_CONTROL_RETURN,
     VGPU_CONTROL_EXIT,

@@ -7,8 +7,6 @@
  */
 #include "soft/simt/group.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Taken branches until another group or warp gets a turn. */
