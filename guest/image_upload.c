@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest/copy.h"
 #include "guest/process.h"
 #include "image/image.h"
 #include "protocol/send.h"
@@ -20,7 +21,7 @@ static CUresult send_part(struct vgpu_channel *channel, const struct vgpu_code_p
         size_t bytes = part->size - at;
         if (bytes > VGPU_STAGING_CHUNK_BYTES)
             bytes = VGPU_STAGING_CHUNK_BYTES;
-        error = vgpu_staging_take(channel, &staging);
+        error = vgpu_copy_take_chunk(channel, &staging);
         if (error)
             return error;
         memcpy(staging.memory, data + at, bytes);

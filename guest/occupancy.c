@@ -176,11 +176,10 @@ static CUresult clusters(int *answer, CUfunction handle, const CUlaunchConfig *c
     if (answer == NULL || config == NULL || (config->numAttrs && config->attrs == NULL))
         return CUDA_ERROR_INVALID_VALUE;
     return vgpu_process_note(
-        vgpu_process(),
-        ask(caller.channel, caller.context, answer, function->object.id, config->gridDimX,
-            config->gridDimY, config->gridDimZ, config->blockDimX, config->blockDimY,
-            config->blockDimZ, config->sharedMemBytes, config->attrs,
-            config->numAttrs * sizeof(*config->attrs)));
+        vgpu_process(), ask(caller.channel, caller.context, answer, function->object.id,
+                            config->gridDimX, config->gridDimY, config->gridDimZ, config->blockDimX,
+                            config->blockDimY, config->blockDimZ, config->sharedMemBytes,
+                            config->attrs, config->numAttrs * sizeof(*config->attrs)));
 }
 
 CUresult cuOccupancyMaxActiveClusters(int *count, CUfunction function, const CUlaunchConfig *config)

@@ -61,15 +61,14 @@ static bool next_piece(struct walk *walk, struct piece *piece)
     return true;
 }
 
-/* Errors of earlier work do not keep us from our chunk. */
-static CUresult take_chunk(const struct vgpu_caller *caller, struct vgpu_staging *staging)
+CUresult vgpu_copy_take_chunk(struct vgpu_channel *channel, struct vgpu_staging *staging)
 {
     for (;;) {
-        CUresult error = vgpu_staging_take(caller->channel, staging);
+        CUresult error = vgpu_staging_take(channel, staging);
         if (error == CUDA_SUCCESS)
             return CUDA_SUCCESS;
         CUresult fatal = vgpu_process_collect(vgpu_process());
-        if (fatal || vgpu_channel_alive(caller->channel))
+        if (fatal || vgpu_channel_alive(channel))
             return fatal ? fatal : error;
     }
 }
@@ -103,7 +102,7 @@ static CUresult send_piece(const struct vgpu_caller *caller, struct vgpu_stream 
                            const struct walk *walk, const struct piece *piece)
 {
     struct vgpu_staging staging;
-    CUresult error = take_chunk(caller, &staging);
+    CUresult error = vgpu_copy_take_chunk(caller->channel, &staging);
     if (error)
         return error;
     gather(staging.memory, piece, walk->rows.host_pitch);
@@ -151,7 +150,7 @@ static CUresult ask_for(struct download *download, const struct piece *piece)
 {
     const struct vgpu_caller *caller = download->caller;
     struct flight *flight = &download->flights[(download->first + download->count) % IN_FLIGHT];
-    CUresult error = take_chunk(caller, &flight->staging);
+    CUresult error = vgpu_copy_take_chunk(caller->channel, &flight->staging);
     if (error)
         return error;
     flight->piece = *piece;
