@@ -311,7 +311,8 @@ static inline uint16_t integral(enum format f, double v, unsigned rounding)
 #define TO_F64_OPS(X)   X(cvt_f64_f16, F16) X(cvt_f64_bf16, BF16)
 #define FROM_F32_OPS(X) X(cvt_f16_f32, F16, vgpu_to_f16_one) X(cvt_bf16_f32, BF16, vgpu_to_bf16_one)
 #define FROM_F64_OPS(X) X(cvt_f16_f64, F16, vgpu_to_f16_one) X(cvt_bf16_f64, BF16, vgpu_to_bf16_one)
-#define PAIR_OPS(X)     X(cvt_f16x2_f32, F16, vgpu_to_f16_one) X(cvt_bf16x2_f32, BF16, vgpu_to_bf16_one)
+#define PAIR_OPS(X)                                                                                \
+    X(cvt_f16x2_f32, F16, vgpu_to_f16_one) X(cvt_bf16x2_f32, BF16, vgpu_to_bf16_one)
 #define ACROSS_OPS(X)                                                                              \
     X(cvt_f16_bf16, BF16, F16, vgpu_to_f16_one)                                                    \
     X(cvt_bf16_f16, F16, BF16, vgpu_to_bf16_one)                                                   \

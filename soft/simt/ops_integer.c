@@ -58,8 +58,8 @@ static inline int32_t short24(int32_t a)
     X(mul_hi_s16, int16_t, int16_t, int16_t, (int32_t)a * b >> 16)                                 \
     X(mul_hi_u32, uint32_t, uint32_t, uint32_t, (uint64_t)a * b >> 32)                             \
     X(mul_hi_s32, int32_t, int32_t, int32_t, (int64_t)a * b >> 32)                                 \
-    X(mul_hi_u64, uint64_t, uint64_t, uint64_t, product_high_u(a, b))                                  \
-    X(mul_hi_s64, int64_t, int64_t, int64_t, product_high_s(a, b))                                     \
+    X(mul_hi_u64, uint64_t, uint64_t, uint64_t, product_high_u(a, b))                              \
+    X(mul_hi_s64, int64_t, int64_t, int64_t, product_high_s(a, b))                                 \
     X(mul_wide_u16, uint32_t, uint16_t, uint16_t, (uint32_t)a * b)                                 \
     X(mul_wide_s16, int32_t, int16_t, int16_t, (int32_t)a * b)                                     \
     X(mul_wide_u32, uint64_t, uint32_t, uint32_t, (uint64_t)a * b)                                 \
@@ -86,7 +86,7 @@ static inline int32_t short24(int32_t a)
     X(rem_s64, int64_t, int64_t, int64_t, REM_S(a, b))
 
 #define SAD_OPS(X, S, N)                                                                           \
-    X(sad_##S##N, uint##N##_t, SAD_##S(N), SAD_##S(N), uint##N##_t,                                            \
+    X(sad_##S##N, uint##N##_t, SAD_##S(N), SAD_##S(N), uint##N##_t,                                \
       c + (a < b ? (uint##N##_t)b - (uint##N##_t)a : (uint##N##_t)a - (uint##N##_t)b))
 
 #define SAD_u(N) uint##N##_t
@@ -100,8 +100,8 @@ static inline int32_t short24(int32_t a)
     X(mad_hi_s16, uint16_t, int16_t, int16_t, uint16_t, ((int32_t)a * b >> 16) + c)                \
     X(mad_hi_u32, uint32_t, uint32_t, uint32_t, uint32_t, (uint32_t)((uint64_t)a * b >> 32) + c)   \
     X(mad_hi_s32, uint32_t, int32_t, int32_t, uint32_t, (uint32_t)((int64_t)a * b >> 32) + c)      \
-    X(mad_hi_u64, uint64_t, uint64_t, uint64_t, uint64_t, product_high_u(a, b) + c)                    \
-    X(mad_hi_s64, uint64_t, int64_t, int64_t, uint64_t, (uint64_t)product_high_s(a, b) + c)            \
+    X(mad_hi_u64, uint64_t, uint64_t, uint64_t, uint64_t, product_high_u(a, b) + c)                \
+    X(mad_hi_s64, uint64_t, int64_t, int64_t, uint64_t, (uint64_t)product_high_s(a, b) + c)        \
     X(mad_wide_u16, uint32_t, uint16_t, uint16_t, uint32_t, (uint32_t)a * b + c)                   \
     X(mad_wide_s16, uint32_t, int16_t, int16_t, uint32_t, (uint32_t)((int32_t)a * b) + c)          \
     X(mad_wide_u32, uint64_t, uint32_t, uint32_t, uint64_t, (uint64_t)a * b + c)                   \
@@ -178,7 +178,7 @@ TERNARY_OPS(DEFINE_TERNARY)
     X(madx_lo_b64, uint64_t, a * b)                                                                \
     X(madx_hi_u32, uint32_t, (uint64_t)a * b >> 32)                                                \
     X(madx_hi_s32, uint32_t, (uint64_t)((int64_t)(int32_t)a * (int32_t)b) >> 32)                   \
-    X(madx_hi_u64, uint64_t, product_high_u(a, b))                                                     \
+    X(madx_hi_u64, uint64_t, product_high_u(a, b))                                                 \
     X(madx_hi_s64, uint64_t, product_high_s((int64_t)a, (int64_t)b))
 /* clang-format on */
 
