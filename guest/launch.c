@@ -6,30 +6,10 @@
 #include "guest/context.h"
 #include "guest/process.h"
 #include "interop/per_thread.h"
+#include "protocol/launch.h"
 #include "protocol/send.h"
 
-#define ATTRIBUTES_MOST 32u
 #define PARAMETERS_MOST 32768u /* bytes; CUDA allows 32,764 */
-
-/* Those that mean nothing outside themselves: events and memory windows would name objects. */
-static bool is_plain(CUlaunchAttributeID id)
-{
-    switch (id) {
-    case CU_LAUNCH_ATTRIBUTE_IGNORE:
-    case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
-    case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
-    case CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
-    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
-    case CU_LAUNCH_ATTRIBUTE_PRIORITY:
-    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
-    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
-    case CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION:
-    case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
-        return true;
-    default:
-        return false;
-    }
-}
 
 static bool exceeds(unsigned int value, CUdevice_attribute limit)
 {
@@ -81,11 +61,12 @@ static CUresult check_attributes(const struct vgpu_caller *caller, const CUlaunc
                                  struct vgpu_function *function)
 {
     CUresult error = CUDA_SUCCESS;
-    if (config->numAttrs > ATTRIBUTES_MOST || (config->numAttrs && config->attrs == NULL))
+    if (config->numAttrs > VGPU_LAUNCH_ATTRIBUTES_MAX ||
+        (config->numAttrs && config->attrs == NULL))
         return CUDA_ERROR_INVALID_VALUE;
     for (unsigned int i = 0; i < config->numAttrs && error == CUDA_SUCCESS; i++) {
         const CUlaunchAttribute *attribute = &config->attrs[i];
-        if (!is_plain(attribute->id))
+        if (!vgpu_launch_attribute_crosses(attribute->id))
             error = CUDA_ERROR_NOT_SUPPORTED;
         else if (attribute->id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE && attribute->value.cooperative)
             error = check_cooperative(caller, config, function);

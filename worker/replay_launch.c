@@ -2,38 +2,18 @@
 /* Kernel launches: the parameter block as it is, the attributes that name no other object. */
 #include <string.h>
 
+#include "protocol/launch.h"
 #include "worker/worker.h"
-
-#define ATTRIBUTES_MOST 32u
-
-static bool is_plain(CUlaunchAttributeID id)
-{
-    switch (id) {
-    case CU_LAUNCH_ATTRIBUTE_IGNORE:
-    case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
-    case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
-    case CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
-    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
-    case CU_LAUNCH_ATTRIBUTE_PRIORITY:
-    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
-    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
-    case CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION:
-    case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
-        return true;
-    default:
-        return false;
-    }
-}
 
 static CUresult copy_attributes(const uint8_t *bytes, uint32_t size, CUlaunchAttribute *attributes,
                                 unsigned int *count)
 {
     *count = size / sizeof(*attributes);
-    if (size % sizeof(*attributes) != 0 || *count > ATTRIBUTES_MOST)
+    if (size % sizeof(*attributes) != 0 || *count > VGPU_LAUNCH_ATTRIBUTES_MAX)
         return CUDA_ERROR_INVALID_VALUE;
     memcpy(attributes, bytes, size);
     for (unsigned int i = 0; i < *count; i++) {
-        if (!is_plain(attributes[i].id))
+        if (!vgpu_launch_attribute_crosses(attributes[i].id))
             return CUDA_ERROR_NOT_SUPPORTED;
     }
     return CUDA_SUCCESS;
@@ -41,7 +21,7 @@ static CUresult copy_attributes(const uint8_t *bytes, uint32_t size, CUlaunchAtt
 
 CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgpuLaunch *call)
 {
-    CUlaunchAttribute attributes[ATTRIBUTES_MOST];
+    CUlaunchAttribute attributes[VGPU_LAUNCH_ATTRIBUTES_MAX];
     /* In memory of the strictest alignment: the payload has none. */
     _Alignas(16) uint8_t parameters[VGPU_PAYLOAD_MAX];
     size_t bytes = call->parameters_bytes;
@@ -82,7 +62,7 @@ CUresult vgpu_replay_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
 #define CLUSTER_QUESTION(name, answer)                                                             \
     CUresult vgpu_replay_##name(struct vgpu_worker *worker, struct vgpu_call_##name *call)         \
     {                                                                                              \
-        CUlaunchAttribute attributes[ATTRIBUTES_MOST];                                             \
+        CUlaunchAttribute attributes[VGPU_LAUNCH_ATTRIBUTES_MAX];                                  \
         CUlaunchConfig config = {                                                                  \
             .gridDimX = call->grid_x,                                                              \
             .gridDimY = call->grid_y,                                                              \
