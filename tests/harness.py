@@ -43,9 +43,10 @@ def children(pid):
 
 
 class Mediator:
-    """A mediator of one's own, in a folder of its own, on the software GPU unless told otherwise."""
+    """A mediator of one's own, in a folder of its own, on the software GPU unless VGPU_TEST_DRIVER
+    names another driver (cuda, on a machine with an NVIDIA GPU)."""
 
-    def __init__(self, settings="", driver="soft"):
+    def __init__(self, settings="", driver=os.environ.get("VGPU_TEST_DRIVER", "soft")):
         self.folder = tempfile.mkdtemp(prefix="vgpu-test-")
         self.device_socket = os.path.join(self.folder, "device.sock")
         self.process_socket = os.path.join(self.folder, "process.sock")
@@ -98,8 +99,9 @@ class Mediator:
         return children(self.process.pid)
 
     def environment(self):
+        libraries = [built("guest", "lib"), os.environ.get("LD_LIBRARY_PATH")]
         return dict(os.environ, VGPU_SOCKET=self.process_socket,
-                    LD_LIBRARY_PATH=built("guest", "lib"))
+                    LD_LIBRARY_PATH=":".join(filter(None, libraries)))
 
     def run(self, *command, **options):
         return subprocess.Popen(command, env=self.environment(), stdout=subprocess.PIPE,
