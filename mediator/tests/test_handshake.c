@@ -283,7 +283,8 @@ static void who_floods_without_reading_is_dropped(void **state)
            test_client_send(&client, VGPU_CONTROL_MAILBOX, &mailbox, sizeof(mailbox), NULL, 0) > 0)
         sent++;
     assert_true(sent < 100000);
-    assert_int_equal(errno, EPIPE);
+    /* Which of the two depends on whether the mediator had read all when it hung up. */
+    assert_true(errno == EPIPE || errno == ECONNRESET);
     assert_int_equal(test_mediator_field(&mediator, "flood", "sessions"), 0);
 }
 
