@@ -4,12 +4,26 @@
 #include "guest/context.h"
 #include "guest/process.h"
 
-CUresult vgpu_caller_enter(struct vgpu_caller *caller)
+CUresult vgpu_caller_begin(struct vgpu_caller *caller)
 {
     struct vgpu_process *process = vgpu_process();
     CUresult error = vgpu_process_ready(process);
     if (error == CUDA_SUCCESS)
         error = vgpu_process_collect(process);
+    if (error == CUDA_SUCCESS)
+        *caller = (struct vgpu_caller){process->channel, 0, NULL};
+    return error;
+}
+
+void vgpu_caller_follow(struct vgpu_caller *caller, const struct vgpu_object *object)
+{
+    caller->current = object->context;
+    caller->context = caller->current->object.id;
+}
+
+CUresult vgpu_caller_enter(struct vgpu_caller *caller)
+{
+    CUresult error = vgpu_caller_begin(caller);
     if (error)
         return error;
     struct vgpu_context *current = vgpu_thread_current();
@@ -17,7 +31,8 @@ CUresult vgpu_caller_enter(struct vgpu_caller *caller)
         return CUDA_ERROR_INVALID_CONTEXT;
     if (!vgpu_context_usable(current))
         return CUDA_ERROR_CONTEXT_IS_DESTROYED;
-    *caller = (struct vgpu_caller){process->channel, current->object.id, current};
+    caller->current = current;
+    caller->context = current->object.id;
     return CUDA_SUCCESS;
 }
 
@@ -36,8 +51,7 @@ CUresult vgpu_caller_enter_stream(struct vgpu_caller *caller, CUstream handle,
     *stream = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_STREAM);
     if (*stream == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
-    caller->current = (*stream)->object.context;
-    caller->context = caller->current->object.id;
+    vgpu_caller_follow(caller, &(*stream)->object);
     return (*stream)->flags & CU_STREAM_NON_BLOCKING ? vgpu_context_settle(caller) : CUDA_SUCCESS;
 }
 

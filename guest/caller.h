@@ -11,6 +11,7 @@
 
 struct vgpu_channel;
 struct vgpu_context;
+struct vgpu_object;
 struct vgpu_stream;
 
 struct vgpu_caller {
@@ -18,6 +19,12 @@ struct vgpu_caller {
     uint32_t context;             /* id of `current` */
     struct vgpu_context *current; /* the context that the call works in */
 };
+
+/** Enters without a context, for what needs none: CUDA_ERROR_NOT_INITIALIZED or a sticky error. */
+CUresult vgpu_caller_begin(struct vgpu_caller *caller);
+
+/** The caller works in the context of this object, whichever is current. */
+void vgpu_caller_follow(struct vgpu_caller *caller, const struct vgpu_object *object);
 
 /** CUDA_ERROR_NOT_INITIALIZED, INVALID_CONTEXT, CONTEXT_IS_DESTROYED, or a sticky error. */
 CUresult vgpu_caller_enter(struct vgpu_caller *caller);

@@ -59,6 +59,10 @@ struct vgpu_function *vgpu_function_in(struct vgpu_function *const *list, const 
 /** Ends all functions of a list. */
 void vgpu_functions_end(struct vgpu_function **list);
 
+/** Remembers a variable's memory until its module or library ends. CUDA_ERROR_OUT_OF_MEMORY. */
+CUresult vgpu_variable_keep(const struct vgpu_caller *caller, const struct vgpu_object *owner,
+                            CUdeviceptr start, size_t bytes);
+
 /** Where a compiler's words go, as the options of a program say. */
 struct vgpu_jit_log {
     bool wanted;

@@ -7,7 +7,6 @@
 #include "guest/context.h"
 #include "guest/process.h"
 #include "interop/per_thread.h"
-#include "protocol/send.h"
 
 /* What the driver has to judge is waited for, so that its judgement is this call's. */
 static CUresult finish(const struct vgpu_caller *caller, struct vgpu_stream *stream, CUresult error,
@@ -61,27 +60,6 @@ static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CU
     return vgpu_copy_download(&caller, stream, &rows);
 }
 
-static CUresult within_device(CUdeviceptr destination, CUdeviceptr source, size_t bytes,
-                              CUstream handle)
-{
-    struct vgpu_caller caller;
-    struct vgpu_stream *stream;
-    bool known = true;
-    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
-    if (error || bytes == 0)
-        return error;
-    error = vgpu_copy_check(destination, bytes, &known);
-    if (error == CUDA_SUCCESS)
-        error = vgpu_copy_check(source, bytes, &known);
-    if (error)
-        return error;
-    error = vgpu_send_cuMemcpyDtoDAsync(caller.channel, caller.context, destination, source, bytes,
-                                        stream->object.id);
-    if (error == CUDA_SUCCESS)
-        vgpu_stream_submitted(stream);
-    return finish(&caller, stream, error, known);
-}
-
 static CUresult within_host(void *destination, const void *source, size_t bytes, CUstream handle)
 {
     /* In the stream's order, as far as the program can tell. */
@@ -103,7 +81,7 @@ static CUresult any(CUdeviceptr destination, CUdeviceptr source, size_t bytes, C
 {
     void *to = (void *)(uintptr_t)destination, *from = (void *)(uintptr_t)source;
     if (is_device(destination))
-        return is_device(source) ? within_device(destination, source, bytes, handle)
+        return is_device(source) ? cuMemcpyDtoDAsync_v2(destination, source, bytes, handle)
                                  : upload(destination, from, bytes, handle);
     return is_device(source) ? download(to, source, bytes, handle)
                              : within_host(to, from, bytes, handle);
@@ -141,8 +119,6 @@ VGPU_PTDS(cuMemcpyHtoD_v2, upload_now, (CUdeviceptr destination, const void *sou
           destination, source, bytes)
 VGPU_PTDS(cuMemcpyDtoH_v2, download, (void *destination, CUdeviceptr source, size_t bytes),
           destination, source, bytes)
-VGPU_PTDS(cuMemcpyDtoD_v2, within_device,
-          (CUdeviceptr destination, CUdeviceptr source, size_t bytes), destination, source, bytes)
 
 CUresult cuMemcpyAsync(CUdeviceptr destination, CUdeviceptr source, size_t bytes, CUstream stream)
 {
@@ -160,19 +136,10 @@ CUresult cuMemcpyDtoHAsync_v2(void *destination, CUdeviceptr source, size_t byte
     return download(destination, source, bytes, stream);
 }
 
-CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr destination, CUdeviceptr source, size_t bytes,
-                              CUstream stream)
-{
-    return within_device(destination, source, bytes, stream);
-}
-
 VGPU_PTSZ(cuMemcpyAsync, (CUdeviceptr destination, CUdeviceptr source, size_t n, CUstream stream),
           (destination, source, n, vgpu_per_thread(stream)))
 VGPU_PTSZ(cuMemcpyHtoDAsync_v2,
           (CUdeviceptr destination, const void *source, size_t n, CUstream stream),
           (destination, source, n, vgpu_per_thread(stream)))
 VGPU_PTSZ(cuMemcpyDtoHAsync_v2, (void *destination, CUdeviceptr source, size_t n, CUstream stream),
-          (destination, source, n, vgpu_per_thread(stream)))
-VGPU_PTSZ(cuMemcpyDtoDAsync_v2,
-          (CUdeviceptr destination, CUdeviceptr source, size_t n, CUstream stream),
           (destination, source, n, vgpu_per_thread(stream)))

@@ -47,4 +47,15 @@ bool vgpu_copy_span(size_t pitch, size_t width, size_t height, size_t *bytes);
  */
 CUresult vgpu_copy_check(CUdeviceptr address, size_t bytes, bool *known);
 
+/** `rows` rows of `width` elements of `element` bytes; the rows are `pitch` bytes apart, which is
+ * of no importance if there is one. */
+struct vgpu_extent {
+    CUdeviceptr start;
+    size_t element, width, rows, pitch;
+};
+
+/** As vgpu_copy_check; CUDA_ERROR_INVALID_VALUE, too, if elements are not aligned or rows overlap.
+ */
+CUresult vgpu_copy_check_extent(const struct vgpu_extent *extent, bool *known);
+
 #endif

@@ -78,22 +78,6 @@ CUresult cuEventCreate(CUevent *handle, unsigned int flags)
     return CUDA_SUCCESS;
 }
 
-CUresult cuEventDestroy_v2(CUevent handle)
-{
-    struct vgpu_caller caller;
-    struct event_view view;
-    CUresult error = enter(&caller, handle, &view);
-    if (error)
-        return error;
-    error = vgpu_send_cuEventDestroy(caller.channel, view.event->object.context->object.id,
-                                     view.event->object.id);
-    if (error == CUDA_SUCCESS)
-        vgpu_object_put(&vgpu_process()->objects, &view.event->object);
-    return error;
-}
-
-extern __typeof__(cuEventDestroy_v2) cuEventDestroy __attribute__((alias("cuEventDestroy_v2")));
-
 static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *event,
                        const struct vgpu_stream *stream, unsigned int flags)
 {

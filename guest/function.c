@@ -115,13 +115,11 @@ static CUresult enter(struct vgpu_caller *caller, const void *handle, enum vgpu_
 /* Kernels are asked about without a context, too. */
 static CUresult enter_kernel(CUkernel handle, struct vgpu_function **kernel)
 {
-    struct vgpu_process *process = vgpu_process();
-    CUresult error = vgpu_process_ready(process);
-    if (error == CUDA_SUCCESS)
-        error = vgpu_process_collect(process);
+    struct vgpu_caller caller;
+    CUresult error = vgpu_caller_begin(&caller);
     if (error)
         return error;
-    *kernel = vgpu_object_find(&process->objects, handle, VGPU_KIND_KERNEL);
+    *kernel = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_KERNEL);
     return *kernel ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
@@ -358,22 +356,6 @@ CUresult cuFuncSetAttribute(CUfunction handle, CUfunction_attribute attribute, i
 }
 
 /* A preference that GPUs of today read from the carve-out attribute instead. */
-CUresult cuFuncSetCacheConfig(CUfunction handle, CUfunc_cache config)
-{
-    struct vgpu_caller caller;
-    struct vgpu_function *function;
-    CUresult error = enter(&caller, handle, VGPU_KIND_LAUNCHABLE, &function);
-    if (error)
-        return error;
-    if (config > CU_FUNC_CACHE_PREFER_EQUAL)
-        return CUDA_ERROR_INVALID_VALUE;
-    if (function->object.tag == VGPU_KIND_KERNEL)
-        return CUDA_SUCCESS;
-    return vgpu_process_note(vgpu_process(),
-                             vgpu_send_cuFuncSetCacheConfig(caller.channel, caller.context,
-                                                            function->object.id, config));
-}
-
 CUresult cuKernelSetCacheConfig(CUkernel handle, CUfunc_cache config, CUdevice device)
 {
     struct vgpu_function *kernel;

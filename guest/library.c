@@ -28,18 +28,13 @@ static void end_library(struct vgpu_object *object)
     vgpu_ranges_forget(&process->ranges, NULL, library);
 }
 
-static CUresult begin(struct vgpu_process *process)
-{
-    CUresult error = vgpu_process_ready(process);
-    return error ? error : vgpu_process_collect(process);
-}
-
 static CUresult load(CUlibrary *handle, const void *image, size_t limit, struct vgpu_jit_log *log)
 {
     struct vgpu_process *process = vgpu_process();
     char words[VGPU_REPLY_PAYLOAD_MAX];
+    struct vgpu_caller caller;
     size_t bytes = 0;
-    CUresult error = begin(process);
+    CUresult error = vgpu_caller_begin(&caller);
     if (error)
         return error;
     if (handle == NULL || image == NULL)
@@ -49,10 +44,10 @@ static CUresult load(CUlibrary *handle, const void *image, size_t limit, struct 
         return CUDA_ERROR_OUT_OF_MEMORY;
     library->object.end = end_library;
     pthread_mutex_lock(&process->image_lock);
-    error = vgpu_image_send(process->channel, image, limit);
+    error = vgpu_image_send(caller.channel, image, limit);
     if (error == CUDA_SUCCESS)
-        error = vgpu_send_cuLibraryLoadData(process->channel, 0, library->object.id, log->wanted,
-                                            words, sizeof(words), &bytes);
+        error = vgpu_send_cuLibraryLoadData(caller.channel, caller.context, library->object.id,
+                                            log->wanted, words, sizeof(words), &bytes);
     pthread_mutex_unlock(&process->image_lock);
     vgpu_jit_log_fill(log, words, bytes);
     if (error) {
@@ -112,36 +107,23 @@ CUresult cuLibraryLoadFromFile(CUlibrary *library, const char *path, CUjit_optio
     return error;
 }
 
-static CUresult enter(CUlibrary handle, struct vgpu_library **library)
+static CUresult enter(struct vgpu_caller *caller, CUlibrary handle, struct vgpu_library **library)
 {
-    struct vgpu_process *process = vgpu_process();
-    CUresult error = begin(process);
+    CUresult error = vgpu_caller_begin(caller);
     if (error)
         return error;
-    *library = vgpu_object_find(&process->objects, handle, VGPU_KIND_LIBRARY);
+    *library = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_LIBRARY);
     return *library ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
-}
-
-CUresult cuLibraryUnload(CUlibrary handle)
-{
-    struct vgpu_process *process = vgpu_process();
-    struct vgpu_library *library;
-    CUresult error = enter(handle, &library);
-    if (error)
-        return error;
-    error = vgpu_send_cuLibraryUnload(process->channel, 0, library->object.id);
-    vgpu_channel_flush_console(process->channel);
-    vgpu_object_put(&process->objects, &library->object);
-    return vgpu_process_note(process, error);
 }
 
 CUresult cuLibraryGetKernel(CUkernel *handle, CUlibrary library_handle, const char *name)
 {
     struct vgpu_process *process = vgpu_process();
+    struct vgpu_caller caller;
     struct vgpu_library *library;
     struct vgpu_function_info info;
     size_t bytes;
-    CUresult error = enter(library_handle, &library);
+    CUresult error = enter(&caller, library_handle, &library);
     if (error)
         return error;
     if (handle == NULL || name == NULL)
@@ -151,7 +133,7 @@ CUresult cuLibraryGetKernel(CUkernel *handle, CUlibrary library_handle, const ch
         kernel = vgpu_function_take(NULL);
         if (kernel == NULL)
             return CUDA_ERROR_OUT_OF_MEMORY;
-        error = vgpu_send_cuLibraryGetKernel(process->channel, 0, kernel->object.id,
+        error = vgpu_send_cuLibraryGetKernel(caller.channel, caller.context, kernel->object.id,
                                              library->object.id, name, &info, sizeof(info), &bytes);
         if (error == CUDA_SUCCESS)
             error =
@@ -165,86 +147,26 @@ CUresult cuLibraryGetKernel(CUkernel *handle, CUlibrary library_handle, const ch
     return CUDA_SUCCESS;
 }
 
-CUresult cuLibraryGetKernelCount(unsigned int *count, CUlibrary handle)
-{
-    struct vgpu_process *process = vgpu_process();
-    struct vgpu_library *library;
-    CUresult error = enter(handle, &library);
-    if (error)
-        return error;
-    if (count == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
-    return vgpu_process_note(
-        process, vgpu_send_cuLibraryGetKernelCount(process->channel, 0, count, library->object.id));
-}
-
 CUresult cuLibraryEnumerateKernels(CUkernel *kernels, unsigned int room, CUlibrary handle)
 {
     struct vgpu_process *process = vgpu_process();
     char name[VGPU_REPLY_PAYLOAD_MAX];
+    struct vgpu_caller caller;
     struct vgpu_library *library;
     unsigned int count = 0;
     size_t bytes;
-    CUresult error = enter(handle, &library);
+    CUresult error = enter(&caller, handle, &library);
     if (error)
         return error;
     if (kernels == NULL || room == 0)
         return CUDA_ERROR_INVALID_VALUE;
     error = cuLibraryGetKernelCount(&count, handle);
     for (unsigned int i = 0; error == CUDA_SUCCESS && i < count && i < room; i++) {
-        error = vgpu_process_note(
-            process, vgpu_send_vgpuLibraryKernelName(process->channel, 0, library->object.id, i,
-                                                     name, sizeof(name), &bytes));
+        error = vgpu_process_note(process, vgpu_send_vgpuLibraryKernelName(
+                                               caller.channel, caller.context, library->object.id,
+                                               i, name, sizeof(name), &bytes));
         if (error == CUDA_SUCCESS)
             error = cuLibraryGetKernel(&kernels[i], handle, name);
     }
     return error;
-}
-
-typedef CUresult get_variable(struct vgpu_channel *channel, uint32_t context, uint64_t *address,
-                              uint64_t *bytes, uint32_t library, const char *name);
-
-static CUresult variable(CUdeviceptr *address, size_t *bytes, CUlibrary handle, const char *name,
-                         get_variable *get)
-{
-    struct vgpu_process *process = vgpu_process();
-    struct vgpu_library *library;
-    struct vgpu_caller caller;
-    uint64_t start = 0, size = 0;
-    CUresult error = enter(handle, &library);
-    if (error == CUDA_SUCCESS)
-        error = vgpu_caller_enter(&caller);
-    if (error)
-        return error;
-    if (name == NULL || (address == NULL && bytes == NULL))
-        return CUDA_ERROR_INVALID_VALUE;
-    error = vgpu_process_note(
-        process, get(caller.channel, caller.context, &start, &size, library->object.id, name));
-    if (error)
-        return error;
-    struct vgpu_range range = {.start = start,
-                               .bytes = size,
-                               .kind = VGPU_RANGE_VARIABLE,
-                               .context = caller.current,
-                               .owner = library,
-                               .id = vgpu_process_new_id(process)};
-    if (size && !vgpu_ranges_add(&process->ranges, &range))
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    if (address)
-        *address = start;
-    if (bytes)
-        *bytes = size;
-    return CUDA_SUCCESS;
-}
-
-CUresult cuLibraryGetGlobal(CUdeviceptr *address, size_t *bytes, CUlibrary library,
-                            const char *name)
-{
-    return variable(address, bytes, library, name, vgpu_send_cuLibraryGetGlobal);
-}
-
-CUresult cuLibraryGetManaged(CUdeviceptr *address, size_t *bytes, CUlibrary library,
-                             const char *name)
-{
-    return variable(address, bytes, library, name, vgpu_send_cuLibraryGetManaged);
 }

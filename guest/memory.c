@@ -81,24 +81,6 @@ CUresult cuMemFree_v2(CUdeviceptr address)
         process, vgpu_send_cuMemFree(caller.channel, range.context->object.id, address));
 }
 
-CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes)
-{
-    struct vgpu_caller caller;
-    uint64_t available = 0, total = 0;
-    CUresult error = vgpu_caller_enter(&caller);
-    if (error)
-        return error;
-    error = vgpu_process_note(
-        vgpu_process(), vgpu_send_cuMemGetInfo(caller.channel, caller.context, &available, &total));
-    if (error)
-        return error;
-    if (free_bytes)
-        *free_bytes = available;
-    if (total_bytes)
-        *total_bytes = total;
-    return CUDA_SUCCESS;
-}
-
 /*
  * Memory of the host. It is ordinary memory: copies go through staging whether a program asks for
  * this kind or not, and the device cannot reach it, so mapping it is refused.

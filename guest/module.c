@@ -109,9 +109,7 @@ static CUresult enter(struct vgpu_caller *caller, CUmodule handle, struct vgpu_m
     *module = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_MODULE);
     if (*module == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
-    /* A module works in its own context, whichever is current. */
-    caller->current = (*module)->object.context;
-    caller->context = caller->current->object.id;
+    vgpu_caller_follow(caller, &(*module)->object);
     return CUDA_SUCCESS;
 }
 
@@ -162,20 +160,6 @@ CUresult cuModuleGetFunction(CUfunction *handle, CUmodule module_handle, const c
     return CUDA_SUCCESS;
 }
 
-CUresult cuModuleGetFunctionCount(unsigned int *count, CUmodule handle)
-{
-    struct vgpu_caller caller;
-    struct vgpu_module *module;
-    CUresult error = enter(&caller, handle, &module);
-    if (error)
-        return error;
-    if (count == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
-    return vgpu_process_note(vgpu_process(),
-                             vgpu_send_cuModuleGetFunctionCount(caller.channel, caller.context,
-                                                                count, module->object.id));
-}
-
 CUresult cuModuleEnumerateFunctions(CUfunction *functions, unsigned int room, CUmodule handle)
 {
     struct vgpu_process *process = vgpu_process();
@@ -200,36 +184,18 @@ CUresult cuModuleEnumerateFunctions(CUfunction *functions, unsigned int room, CU
     return error;
 }
 
-CUresult cuModuleGetGlobal_v2(CUdeviceptr *address, size_t *bytes, CUmodule handle,
-                              const char *name)
+CUresult vgpu_variable_keep(const struct vgpu_caller *caller, const struct vgpu_object *owner,
+                            CUdeviceptr start, size_t bytes)
 {
     struct vgpu_process *process = vgpu_process();
-    struct vgpu_caller caller;
-    struct vgpu_module *module;
-    uint64_t start = 0, size = 0;
-    CUresult error = enter(&caller, handle, &module);
-    if (error)
-        return error;
-    if (name == NULL || (address == NULL && bytes == NULL))
-        return CUDA_ERROR_INVALID_VALUE;
-    error = vgpu_process_note(process,
-                              vgpu_send_cuModuleGetGlobal(caller.channel, caller.context, &start,
-                                                          &size, module->object.id, name));
-    if (error)
-        return error;
     struct vgpu_range range = {.start = start,
-                               .bytes = size,
+                               .bytes = bytes,
                                .kind = VGPU_RANGE_VARIABLE,
-                               .context = caller.current,
-                               .owner = module,
+                               .context = caller->current,
+                               .owner = owner,
                                .id = vgpu_process_new_id(process)};
-    if (size && !vgpu_ranges_add(&process->ranges, &range))
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    if (address)
-        *address = start;
-    if (bytes)
-        *bytes = size;
-    return CUDA_SUCCESS;
+    return bytes == 0 || vgpu_ranges_add(&process->ranges, &range) ? CUDA_SUCCESS
+                                                                   : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 CUresult cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)

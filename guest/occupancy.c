@@ -139,25 +139,6 @@ CUresult cuOccupancyMaxPotentialBlockSize(int *grid, int *block, CUfunction func
                                                      dynamic_shared, most, 0);
 }
 
-CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *bytes, CUfunction handle, int blocks,
-                                                 int block_size)
-{
-    struct vgpu_caller caller;
-    struct vgpu_function *function;
-    uint64_t answer = 0;
-    CUresult error = enter(&caller, handle, &function);
-    if (error)
-        return error;
-    if (bytes == NULL || blocks <= 0 || block_size <= 0)
-        return CUDA_ERROR_INVALID_VALUE;
-    error = vgpu_process_note(vgpu_process(), vgpu_send_cuOccupancyAvailableDynamicSMemPerBlock(
-                                                  caller.channel, caller.context, &answer,
-                                                  function->object.id, blocks, block_size));
-    if (error == CUDA_SUCCESS)
-        *bytes = answer;
-    return error;
-}
-
 /* The two questions about clusters, which are asked with a launch's shape. */
 typedef CUresult ask_clusters(struct vgpu_channel *channel, uint32_t context, int32_t *answer,
                               uint32_t function, uint32_t grid_x, uint32_t grid_y, uint32_t grid_z,

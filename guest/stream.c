@@ -135,23 +135,6 @@ CUresult cuStreamCreate(CUstream *handle, unsigned int flags)
     return cuStreamCreateWithPriority(handle, flags, 0);
 }
 
-CUresult cuStreamDestroy_v2(CUstream handle)
-{
-    struct vgpu_caller caller;
-    struct vgpu_stream *stream;
-    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
-    if (error)
-        return error;
-    if (handle == NULL || handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD)
-        return CUDA_ERROR_INVALID_HANDLE;
-    error = vgpu_send_cuStreamDestroy(caller.channel, caller.context, stream->object.id);
-    if (error == CUDA_SUCCESS)
-        vgpu_object_put(&vgpu_process()->objects, &stream->object);
-    return error;
-}
-
-extern __typeof__(cuStreamDestroy_v2) cuStreamDestroy __attribute__((alias("cuStreamDestroy_v2")));
-
 /* ---- waiting ---- */
 
 CUresult cuStreamQuery(CUstream handle)

@@ -232,3 +232,14 @@ CUresult vgpu_copy_check(CUdeviceptr address, size_t bytes, bool *known)
     }
     return bytes <= range.bytes - (address - range.start) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
+
+CUresult vgpu_copy_check_extent(const struct vgpu_extent *extent, bool *known)
+{
+    size_t row, bytes;
+    if (__builtin_mul_overflow(extent->width, extent->element, &row) ||
+        !vgpu_copy_span(extent->pitch, row, extent->rows, &bytes) ||
+        extent->start % extent->element != 0 ||
+        (extent->rows > 1 && (extent->pitch < row || extent->pitch % extent->element != 0)))
+        return CUDA_ERROR_INVALID_VALUE;
+    return vgpu_copy_check(extent->start, bytes, known);
+}

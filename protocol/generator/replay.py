@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""replay.h and replay.c: the worker's bounded decoding and dispatch."""
+from generator.description import BANNER
+
+
+def call_struct(call):
+    fields = []
+    for a in call.arguments:
+        if a.handle:
+            fields.append(f"    {a.api} {a.name};" + (" /* filled by the replay */" if a.role == "new" else ""))
+            if a.role == "new" or a.type == "context" or a.type == "launchable":
+                fields.append(f"    uint32_t {a.name}_id;")
+        elif a.scalar:
+            fields.append(f"    {a.wire} {a.name};" + (" /* out */" if a.output else ""))
+        elif a.type == "string":
+            fields.append(f"    const char *{a.name}; /* NUL-terminated, inside the payload */")
+        elif a.reply:
+            fields.append(f"    uint8_t *{a.name}; /* out: room for {a.name}_capacity bytes */")
+            fields.append(f"    uint32_t {a.name}_capacity;\n    uint32_t {a.name}_bytes; /* out */")
+        else:
+            fields.append(f"    const uint8_t *{a.name};\n    uint32_t {a.name}_bytes;")
+    return f"struct vgpu_call_{call.name} {{\n" + "\n".join(fields) + "\n};\n"
+
+
+def header(calls):
+    lines = [BANNER, "#ifndef VGPU_PROTOCOL_REPLAY_H\n#define VGPU_PROTOCOL_REPLAY_H\n",
+             "#include <cuda.h>\n#include <stdint.h>\n", '#include "protocol/channel.h"\n',
+             "struct vgpu_worker;\n",
+             "/**\n * Decodes and replays one record that was copied to private memory. `reply` has room for\n"
+             " * VGPU_REPLY_PAYLOAD_MAX bytes; *result is complete on return. Returns 0, or -EPROTO if no\n"
+             " * honest library could have sent this: the channel must be closed.\n */",
+             "int vgpu_replay(struct vgpu_worker *worker, const struct vgpu_call_header *header,\n"
+             "                const uint8_t *payload, struct vgpu_result *result, uint8_t *reply);\n"]
+    for call in calls:
+        if not call.direct:
+            lines.append(call_struct(call))
+            lines.append(f"CUresult vgpu_replay_{call.name}(struct vgpu_worker *worker, "
+                         f"struct vgpu_call_{call.name} *call);\n")
+    return "\n".join(lines + ["#endif\n"])
+
+
+def driver_argument(a):
+    if a.output:
+        return f"(void *)&call.{a.name}"
+    if a.role == "new":
+        return f"&call.{a.name}"
+    return f"call.{a.name}"
+
+
+def replayer(call):
+    out = []
+    if call.direct:
+        out.append(call_struct(call))
+    out.append(f"static int replay_{call.name}(struct vgpu_worker *worker, const struct vgpu_call_header *header,\n"
+               "        const uint8_t *payload, struct vgpu_result *result, uint8_t *reply)\n{")
+    out.append(f"    struct vgpu_call_{call.name} call = {{0}};\n    CUresult error = CUDA_SUCCESS;")
+    out.append("    (void)payload;\n    (void)reply;")
+    for a in call.wire_arguments():
+        if a.handle:
+            out.append(f"    uint32_t {a.name}_id;\n    memcpy(&{a.name}_id, header->arguments + {a.offset}, 4);")
+            if a.role == "new" or a.type in ("context", "launchable"):
+                out.append(f"    call.{a.name}_id = {a.name}_id;")
+        else:
+            target = "split" if a is call.split else f"call.{a.name}"
+            if a is call.split:
+                out.append("    uint32_t split;")
+            out.append(f"    memcpy(&{target}, header->arguments + {a.offset}, {a.size});")
+    payloads = [a for a in call.arguments if a.payload]
+    if not payloads:
+        out.append("    if (header->payload_bytes != 0)\n        return -EPROTO;")
+    elif len(payloads) == 2:
+        first, second = payloads
+        out.append("    if (split > header->payload_bytes)\n        return -EPROTO;")
+        out.append(f"    call.{first.name} = payload;\n    call.{first.name}_bytes = split;")
+        out.append(f"    call.{second.name} = payload + split;\n"
+                   f"    call.{second.name}_bytes = header->payload_bytes - split;")
+    elif payloads[0].type == "string":
+        out.append("    if (header->payload_bytes == 0 || memchr(payload, 0, header->payload_bytes) !=\n"
+                   "            payload + header->payload_bytes - 1)\n        return -EPROTO;")
+        out.append(f"    call.{payloads[0].name} = (const char *)payload;")
+    else:
+        out.append(f"    call.{payloads[0].name} = payload;\n"
+                   f"    call.{payloads[0].name}_bytes = header->payload_bytes;")
+    for a in call.arguments:
+        if a.reply:
+            out.append(f"    call.{a.name} = reply;\n    call.{a.name}_capacity = VGPU_REPLY_PAYLOAD_MAX;")
+        if a.role == "new":
+            out.append(f"    if (!vgpu_handles_free(worker, {a.name}_id))\n        return -EPROTO;")
+    if call.needs_context:
+        out.append("    error = vgpu_worker_enter(worker, header->context);")
+    for a in call.arguments:
+        if a.handle and a.role != "new":
+            out.append(f"    if (error == CUDA_SUCCESS)\n        error = vgpu_handles_find(worker, "
+                       f"VGPU_KIND_{a.type.upper()}, {a.name}_id, (void **)&call.{a.name});")
+    out.append("    if (error == CUDA_SUCCESS)")
+    if call.direct:
+        arguments = ", ".join(driver_argument(a) for a in call.arguments)
+        out.append(f"        error = vgpu_worker_driver(worker)->{call.name}({arguments});")
+    else:
+        out.append(f"        error = vgpu_replay_{call.name}(worker, &call);")
+    for a in call.arguments:
+        if a.role == "new":
+            out.append(f"    if (error == CUDA_SUCCESS)\n        vgpu_handles_add(worker, "
+                       f"VGPU_KIND_{a.type.upper()}, {a.name}_id, call.{a.name});")
+        if a.role == "drop":
+            # Gone even if the driver failed: the guest has given the id up and may use it again.
+            out.append(f"    if (call.{a.name} != NULL)\n        vgpu_handles_remove(worker, {a.name}_id);")
+    for i, a in enumerate([a for a in call.arguments if a.output]):
+        out.append(f"    memcpy(&result->output[{i}], &call.{a.name}, {a.size});")
+    for a in call.arguments:
+        if a.reply:
+            out.append(f"    result->payload_bytes = call.{a.name}_bytes;")
+    out.append("    result->result = error;\n    return 0;\n}\n")
+    return "\n".join(out)
+
+
+def source(calls):
+    out = [BANNER, '#include "protocol/replay.h"\n', "#include <errno.h>\n#include <string.h>\n",
+           '#include "protocol/calls.h"\n#include "worker/driver.h"\n#include "worker/handles.h"\n'
+           '#include "worker/worker.h"\n']
+    out += [replayer(c) for c in calls]
+    out.append("typedef int replay_function(struct vgpu_worker *, const struct vgpu_call_header *, const uint8_t *,\n"
+               "        struct vgpu_result *, uint8_t *);\n")
+    out.append("static replay_function *const table[VGPU_CALL_MAX + 1] = {")
+    out += [f"    [{c.id}] = replay_{c.name}," for c in calls]
+    out.append("};\n")
+    out.append("static const uint8_t wants_reply[VGPU_CALL_MAX + 1] = {")
+    out += [f"    [{c.id}] = VGPU_CALL_WANTS_REPLY," for c in calls if c.sync]
+    out.append("};\n")
+    out.append("""int vgpu_replay(struct vgpu_worker *worker, const struct vgpu_call_header *header,
+                const uint8_t *payload, struct vgpu_result *result, uint8_t *reply)
+{
+    memset(result, 0, sizeof(*result));
+    if (header->call > VGPU_CALL_MAX || table[header->call] == NULL ||
+        header->flags != wants_reply[header->call] || header->reply_slot >= VGPU_REPLY_SLOTS)
+        return -EPROTO;
+    return table[header->call](worker, header, payload, result, reply);
+}
+""")
+    return "\n".join(out)
