@@ -85,7 +85,7 @@ static CUresult compile(const void *image, char *message, size_t message_size,
                  VGPU_SOFT_CAPABILITY / 10, VGPU_SOFT_CAPABILITY % 10);
         return CUDA_SUCCESS;
     }
-    if (error < 0)
+    if (error)
         return error == -ENOENT   ? CUDA_ERROR_NO_BINARY_FOR_GPU
                : error == -ENOMEM ? CUDA_ERROR_OUT_OF_MEMORY
                                   : CUDA_ERROR_INVALID_IMAGE;

@@ -139,7 +139,7 @@ static CUresult record(struct vgpu_event *event, struct vgpu_stream *stream)
 
 CUresult cuEventRecordWithFlags(CUevent hEvent, CUstream hStream, unsigned int flags)
 {
-    struct vgpu_stream *stream;
+    struct vgpu_stream *stream = NULL;
     struct vgpu_event *event;
     CUresult result = enter(hEvent, &event);
 
@@ -147,7 +147,7 @@ CUresult cuEventRecordWithFlags(CUevent hEvent, CUstream hStream, unsigned int f
         return result;
     if (flags & ~(unsigned int)CU_EVENT_RECORD_EXTERNAL)
         result = CUDA_ERROR_INVALID_VALUE;
-    if (result == CUDA_SUCCESS)
+    else
         result = vgpu_stream_resolve(event->context, hStream, &stream);
     if (result == CUDA_SUCCESS) {
         result =

@@ -199,7 +199,9 @@ static CUresult launch(CUfunction handle, const struct shape *shape, void **para
 
     if (result == CUDA_SUCCESS)
         result = vgpu_function_resolve(context, handle, &function);
-    return result == CUDA_SUCCESS ? submit(context, function, shape, parameters, extra) : result;
+    if (result != CUDA_SUCCESS)
+        return result;
+    return submit(context, function, shape, parameters, extra);
 }
 
 CUresult cuLaunchKernel(CUfunction f, unsigned int gridDimX, unsigned int gridDimY,

@@ -210,7 +210,7 @@ static CUresult submit(struct vgpu_stream *stream, struct vgpu_task *task, enum 
     if (mark)
         *mark = (struct vgpu_mark){stream, stream->submitted};
     if (how == VGPU_SUBMIT_SYNC)
-        task->outcome = &outcome;
+        task->outcome = &outcome; // cppcheck-suppress autoVariables ; we wait for it below
     *stream->last = task;
     stream->last = &task->next;
     pthread_cond_signal(&stream->work);

@@ -156,7 +156,7 @@ static void decode_prmt(struct ptx_parser *p, struct ptx_statement *s)
     uint8_t mode = 0;
 
     ptx_part(s, "b32");
-    for (uint8_t i = 0; i < COUNT(modes); i++) {
+    for (unsigned i = 0; i < COUNT(modes); i++) {
         if (ptx_part(s, modes[i]))
             mode = (uint8_t)(i + 1);
     }

@@ -249,10 +249,12 @@ static void measure_stacks(struct ptx_parser *p)
     uint8_t *state = calloc(n + 1, sizeof(*state));
     struct visit *stack = calloc(n + 1, sizeof(*stack));
 
-    if (state == NULL || stack == NULL)
+    if (state != NULL && stack != NULL) {
+        for (uint32_t i = 0; i < n && p->error == 0; i++)
+            measure_stack(p, i, state, stack);
+    } else {
         ptx_fail(p, -ENOMEM, p->token.line, "out of memory");
-    for (uint32_t i = 0; i < n && p->error == 0; i++)
-        measure_stack(p, i, state, stack);
+    }
     free(state);
     free(stack);
 }

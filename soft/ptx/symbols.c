@@ -166,7 +166,7 @@ void ptx_scope_open(struct ptx_parser *p)
    a label of the scope around it. */
 static void close_fixups(struct ptx_parser *p)
 {
-    uint32_t kept = p->fixup_count, i;
+    uint32_t kept, i;
 
     for (i = p->fixup_count; i > 0 && p->fixups[i - 1].scope >= p->scope; i--)
         ;

@@ -77,7 +77,7 @@ static void read_type(struct ptx_parser *p, struct ptx_declaration *d)
     }
     if (p->error == 0 && d->type == NULL)
         ptx_fail(p, -EINVAL, p->token.line, "a declaration without a type");
-    if (p->error != 0)
+    if (p->error != 0 || d->type == NULL)
         return;
     d->element = ptx_type_bits(d->type) / 8 * vector;
     if (d->align == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "soft/simt/ops.h"
 
+#include <cpuid.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -44,14 +45,21 @@ static uint32_t slot_of(const char *name)
     return (h ^ h >> 16) & (SLOTS - 1);
 }
 
+/* Not every compiler knows "f16c" in __builtin_cpu_supports(). */
+static bool has_f16c(void)
+{
+    unsigned eax, ebx, ecx, edx;
+
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+
 static void fill_slots(void)
 {
     const struct vgpu_op *const *families = baseline;
 
     __builtin_cpu_init();
     if (strcmp(limit, "baseline") != 0 && __builtin_cpu_supports("avx2") &&
-        __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
-        __builtin_cpu_supports("f16c"))
+        __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && has_f16c())
         families = v3;
     if (families == v3 && strcmp(limit, "v4") == 0 && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&

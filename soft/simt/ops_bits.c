@@ -115,6 +115,7 @@ static inline uint64_t insert(uint64_t a, uint64_t b, uint64_t position, uint64_
 /* clang-format on */
 
 UNARY_OPS(DEFINE_UNARY)
+/* cppcheck-suppress shiftTooManyBitsSigned ; compilers for this processor shift the sign in */
 BINARY_OPS(DEFINE_BINARY)
 TERNARY_OPS(DEFINE_TERNARY)
 

@@ -45,7 +45,6 @@ static inline void put(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t 
 {
     uint16_t *d = row_of(w, i->row[VGPU_D]);
     uint16_t one = f == F16 ? 0x3c00 : 0x3f80, least = f == F16 ? 0x400 : 0x80;
-    unsigned each = n / VGPU_LANES;
 
     for (unsigned k = 0; k < n; k++) {
         uint16_t v = h[k], magnitude = v & 0x7fff;
@@ -64,7 +63,7 @@ static inline void put(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t 
         return;
     }
     for (unsigned k = 0; k < n; k++) {
-        if (LANE_ON(m, k / each))
+        if (LANE_ON(m, k * VGPU_LANES / n))
             d[k] = h[k];
     }
 }
@@ -311,8 +310,7 @@ static inline uint16_t integral(enum format f, double v, unsigned rounding)
 #define TO_F64_OPS(X)   X(cvt_f64_f16, F16) X(cvt_f64_bf16, BF16)
 #define FROM_F32_OPS(X) X(cvt_f16_f32, F16, vgpu_to_f16_one) X(cvt_bf16_f32, BF16, vgpu_to_bf16_one)
 #define FROM_F64_OPS(X) X(cvt_f16_f64, F16, vgpu_to_f16_one) X(cvt_bf16_f64, BF16, vgpu_to_bf16_one)
-#define PAIR_OPS(X)                                                                                \
-    X(cvt_f16x2_f32, F16, vgpu_to_f16_one) X(cvt_bf16x2_f32, BF16, vgpu_to_bf16_one)
+#define PAIR_OPS(X)     X(cvt_f16x2_f32, F16, vgpu_to_f16_one) X(cvt_bf16x2_f32, BF16, vgpu_to_bf16_one)
 #define ACROSS_OPS(X)                                                                              \
     X(cvt_f16_bf16, BF16, F16, vgpu_to_f16_one)                                                    \
     X(cvt_bf16_f16, F16, BF16, vgpu_to_bf16_one)                                                   \

@@ -20,7 +20,6 @@ static uint64_t shortened(uint64_t a, float f)
 }
 
 static volatile double v64;
-static volatile float v32;
 static volatile int64_t vi;
 static volatile uint64_t vu;
 

@@ -241,8 +241,11 @@ static void histogram(void **state)
     rig_load_file(&rig, "cooperation.ptx");
     data = rig_allocate(&rig, N);
     bins = rig_allocate(&rig, sizeof(expected));
-    for (int i = 0; i < N; i++)
-        expected[data[i] = (unsigned char)(random_bits() & random_bits())]++;
+    for (int i = 0; i < N; i++) {
+        uint64_t bits = random_bits();
+
+        expected[data[i] = (unsigned char)(bits & bits >> 8)]++; /* some bins are hit more often */
+    }
     struct {
         void *data, *bins;
         int n;
@@ -514,6 +517,17 @@ static void double_functions(void **state)
     rig_drop(&rig);
 }
 
+/* The f16 nearest to v, as a number; v is neither too large for one nor infinite. */
+static double nearest_half(double v)
+{
+    int exponent;
+
+    frexp(v, &exponent);
+    double unit = ldexp(1, (exponent > -13 ? exponent : -13) - 11);
+
+    return rint(v / unit) * unit;
+}
+
 static void short_floats(void **state)
 {
     enum { N = 128 };
@@ -529,11 +543,11 @@ static void short_floats(void **state)
     float *p[2] = {in, out};
     rig_run(&rig, "halves", (struct geometry){1, N, 0}, p);
     for (int i = 0; i < N; i++) {
-        float h = (float)(_Float16)in[i];
+        float h = (float)nearest_half((double)in[i]);
         double square = (double)h * (double)h + 0.25;
 
-        assert_true(out[i] == (float)(_Float16)square);
-        assert_true(out[i + N] == (float)(_Float16)(h + h) + 2.25f);
+        assert_true(out[i] == (float)nearest_half(square));
+        assert_true(out[i + N] == (float)nearest_half((double)(h + h)) + 2.25f);
         near((double)out[i + 2 * N], (double)in[i], 1.0 / 256);
         assert_true(((uint32_t)of_f32(out[i + 2 * N]) & 0xffff) == 0);
         assert_true(out[i + 3 * N] == (h > 0 ? 1.0f : 0.0f));

@@ -15,10 +15,10 @@ static void allocations(void **state)
     vgpu_memory_info(memory, &before, &total);
     assert_int_equal(before, 1 << 20);
     assert_int_equal(total, 1 << 20);
-    for (int i = 0; i < 300; i++) {
-        assert_int_equal(vgpu_memory_allocate(memory, (size_t)(i * 7 + 1), &address[i]), 0);
+    for (size_t i = 0; i < 300; i++) {
+        assert_int_equal(vgpu_memory_allocate(memory, i * 7 + 1, &address[i]), 0);
         assert_int_equal(address[i] % 512, 0);
-        memset((void *)(uintptr_t)address[i], 0xee, (size_t)(i * 7 + 1));
+        memset((void *)(uintptr_t)address[i], 0xee, i * 7 + 1);
     }
     assert_int_equal(vgpu_memory_find(memory, address[9] + 63, &base, &size), 0);
     assert_int_equal(base, address[9]);
