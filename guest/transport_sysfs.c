@@ -267,11 +267,11 @@ static int map_device(struct sysfs_transport *self, int folder, char *message, s
             "the kernel is locked down and does not let the device %s be mapped: it "
             "needs the vgpu kernel module, or no Secure Boot",
             name);
-    if (!error && self->registers->magic != VGPU_MAGIC)
+    if (registers && self->registers->magic != VGPU_MAGIC)
         return vgpu_transport_explain(message, size, -ENODEV, "the device %s is not a vgpu", name);
     if (!error)
         error = map_window(self, folder);
-    if (error)
+    if (error || !registers)
         return vgpu_transport_explain(message, size, error == -EACCES ? error : -EPROTO,
                                       "cannot map the device %s: %s", name, strerror(-error));
     return check_device(self, message, size);

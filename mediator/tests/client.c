@@ -61,13 +61,15 @@ void test_mediator_create(struct test_mediator *mediator, const char *settings)
 
 static void exec_mediator(const struct test_mediator *mediator, const char *notify)
 {
+    const char *program = getenv("VGPU_MEDIATOR");
     int log = open(mediator->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
     setenv("NOTIFY_SOCKET", notify, 1);
-    execl(getenv("VGPU_MEDIATOR"), "vgpu-mediator", "--config", mediator->config, NULL);
+    if (program)
+        execl(program, "vgpu-mediator", "--config", mediator->config, NULL);
     _exit(127);
 }
 
@@ -329,7 +331,7 @@ void test_client_post(struct test_client *client, uint32_t id, const void *reque
 
 size_t test_client_answer(struct test_client *client, uint32_t id, void *response)
 {
-    struct vgpu_control_mailbox mailbox;
+    struct vgpu_control_mailbox mailbox = {0};
 
     assert_int_equal(test_client_receive(client, &mailbox, sizeof(mailbox)), VGPU_CONTROL_MAILBOX);
     assert_int_equal(mailbox.id, id);
@@ -357,7 +359,7 @@ uint32_t test_client_open(struct test_client *client, const char *command,
     union {
         struct vgpu_mailbox_channel channel;
         uint8_t bytes[VGPU_MAILBOX_BYTES];
-    } response;
+    } response = {0};
 
     snprintf(request.program, sizeof(request.program), "%s", command);
     size_t length = test_client_mailbox(client, &request, sizeof(request), &response);
@@ -375,7 +377,7 @@ uint32_t test_client_close(struct test_client *client, uint32_t channel, uint32_
     union {
         struct vgpu_mailbox_response response;
         uint8_t bytes[VGPU_MAILBOX_BYTES];
-    } answer;
+    } answer = {0};
 
     test_client_mailbox(client, &request, sizeof(request), &answer);
     return answer.response.status;
