@@ -14,7 +14,8 @@ def header(calls, value):
               "enum vgpu_kind {\n    VGPU_KIND_NONE,"]
     lines += [f"    VGPU_KIND_{k.upper()}," for k in KINDS]
     lines += ["};\n",
-              "/** Handle ids below this are fixed: stream 0 and 1 are the legacy default stream. */",
+              "/** Handle ids below this are fixed: stream 0 and 1 are the legacy default stream. "
+              "*/",
               "#define VGPU_HANDLE_FIRST 16u",
               "#define VGPU_HANDLE_MAX (1u << 20)\n",
               "/** Name of a call, or NULL if there is none with this id. */",

@@ -7,7 +7,8 @@ def call_struct(call):
     fields = []
     for a in call.arguments:
         if a.handle:
-            fields.append(f"    {a.api} {a.name};" + (" /* filled by the replay */" if a.role == "new" else ""))
+            remark = " /* filled by the replay */" if a.role == "new" else ""
+            fields.append(f"    {a.api} {a.name};{remark}")
             if a.role == "new" or a.type == "context" or a.type == "launchable":
                 fields.append(f"    uint32_t {a.name}_id;")
         elif a.scalar:
@@ -16,7 +17,8 @@ def call_struct(call):
             fields.append(f"    const char *{a.name}; /* NUL-terminated, inside the payload */")
         elif a.reply:
             fields.append(f"    uint8_t *{a.name}; /* out: room for {a.name}_capacity bytes */")
-            fields.append(f"    uint32_t {a.name}_capacity;\n    uint32_t {a.name}_bytes; /* out */")
+            fields.append(f"    uint32_t {a.name}_capacity;")
+            fields.append(f"    uint32_t {a.name}_bytes; /* out */")
         else:
             fields.append(f"    const uint8_t *{a.name};\n    uint32_t {a.name}_bytes;")
     return f"struct vgpu_call_{call.name} {{\n" + "\n".join(fields) + "\n};\n"
@@ -26,11 +28,14 @@ def header(calls):
     lines = [BANNER, "#ifndef VGPU_PROTOCOL_REPLAY_H\n#define VGPU_PROTOCOL_REPLAY_H\n",
              "#include <cuda.h>\n#include <stdint.h>\n", '#include "protocol/channel.h"\n',
              "struct vgpu_worker;\n",
-             "/**\n * Decodes and replays one record that was copied to private memory. `reply` has room for\n"
-             " * VGPU_REPLY_PAYLOAD_MAX bytes; *result is complete on return. Returns 0, or -EPROTO if no\n"
-             " * honest library could have sent this: the channel must be closed.\n */",
-             "int vgpu_replay(struct vgpu_worker *worker, const struct vgpu_call_header *header,\n"
-             "                const uint8_t *payload, struct vgpu_result *result, uint8_t *reply);\n"]
+             """/**
+ * Decodes and replays one record that was copied to private memory. `reply` has room for
+ * VGPU_REPLY_PAYLOAD_MAX bytes; *result is complete on return. Returns 0, or -EPROTO if no
+ * honest library could have sent this: the channel must be closed.
+ */
+int vgpu_replay(struct vgpu_worker *worker, const struct vgpu_call_header *header,
+                const uint8_t *payload, struct vgpu_result *result, uint8_t *reply);
+"""]
     for call in calls:
         if not call.direct:
             lines.append(call_struct(call))
@@ -51,13 +56,16 @@ def replayer(call):
     out = []
     if call.direct:
         out.append(call_struct(call))
-    out.append(f"static int replay_{call.name}(struct vgpu_worker *worker, const struct vgpu_call_header *header,\n"
+    out.append(f"static int replay_{call.name}(struct vgpu_worker *worker, "
+               "const struct vgpu_call_header *header,\n"
                "        const uint8_t *payload, struct vgpu_result *result, uint8_t *reply)\n{")
-    out.append(f"    struct vgpu_call_{call.name} call = {{0}};\n    CUresult error = CUDA_SUCCESS;")
+    out.append(f"    struct vgpu_call_{call.name} call = {{0}};")
+    out.append("    CUresult error = CUDA_SUCCESS;")
     out.append("    (void)payload;\n    (void)reply;")
     for a in call.wire_arguments():
         if a.handle:
-            out.append(f"    uint32_t {a.name}_id;\n    memcpy(&{a.name}_id, header->arguments + {a.offset}, 4);")
+            out.append(f"    uint32_t {a.name}_id;")
+            out.append(f"    memcpy(&{a.name}_id, header->arguments + {a.offset}, 4);")
             if a.role == "new" or a.type in ("context", "launchable"):
                 out.append(f"    call.{a.name}_id = {a.name}_id;")
         else:
@@ -75,7 +83,8 @@ def replayer(call):
         out.append(f"    call.{second.name} = payload + split;\n"
                    f"    call.{second.name}_bytes = header->payload_bytes - split;")
     elif payloads[0].type == "string":
-        out.append("    if (header->payload_bytes == 0 || memchr(payload, 0, header->payload_bytes) !=\n"
+        out.append("    if (header->payload_bytes == 0 || "
+                   "memchr(payload, 0, header->payload_bytes) !=\n"
                    "            payload + header->payload_bytes - 1)\n        return -EPROTO;")
         out.append(f"    call.{payloads[0].name} = (const char *)payload;")
     else:
@@ -83,7 +92,8 @@ def replayer(call):
                    f"    call.{payloads[0].name}_bytes = header->payload_bytes;")
     for a in call.arguments:
         if a.reply:
-            out.append(f"    call.{a.name} = reply;\n    call.{a.name}_capacity = VGPU_REPLY_PAYLOAD_MAX;")
+            out.append(f"    call.{a.name} = reply;")
+            out.append(f"    call.{a.name}_capacity = VGPU_REPLY_PAYLOAD_MAX;")
         if a.role == "new":
             out.append(f"    if (!vgpu_handles_free(worker, {a.name}_id))\n        return -EPROTO;")
     if call.needs_context:
@@ -104,7 +114,8 @@ def replayer(call):
                        f"VGPU_KIND_{a.type.upper()}, {a.name}_id, call.{a.name});")
         if a.role == "drop":
             # Gone even if the driver failed: the guest has given the id up and may use it again.
-            out.append(f"    if (call.{a.name} != NULL)\n        vgpu_handles_remove(worker, {a.name}_id);")
+            out.append(f"    if (call.{a.name} != NULL)")
+            out.append(f"        vgpu_handles_remove(worker, {a.name}_id);")
     for i, a in enumerate([a for a in call.arguments if a.output]):
         out.append(f"    memcpy(&result->output[{i}], &call.{a.name}, {a.size});")
     for a in call.arguments:
@@ -119,8 +130,8 @@ def source(calls):
            '#include "protocol/calls.h"\n#include "worker/driver.h"\n#include "worker/handles.h"\n'
            '#include "worker/worker.h"\n']
     out += [replayer(c) for c in calls]
-    out.append("typedef int replay_function(struct vgpu_worker *, const struct vgpu_call_header *, const uint8_t *,\n"
-               "        struct vgpu_result *, uint8_t *);\n")
+    out.append("typedef int replay_function(struct vgpu_worker *, const struct vgpu_call_header *, "
+               "const uint8_t *,\n        struct vgpu_result *, uint8_t *);\n")
     out.append("static replay_function *const table[VGPU_CALL_MAX + 1] = {")
     out += [f"    [{c.id}] = replay_{c.name}," for c in calls]
     out.append("};\n")

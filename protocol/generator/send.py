@@ -20,10 +20,13 @@ def parameters(call):
 
 
 def header(calls):
-    lines = [BANNER, "/**\n * One sender per call; `current` is the id of the context to be current for it.\n"
+    lines = [BANNER,
+             "/**\n"
+             " * One sender per call; `current` is the id of the context to be current for it.\n"
              " * Asynchronous ones return once the record is in the ring;\n"
              " * synchronous ones wait for the reply and return its CUresult. Outputs are written\n"
-             " * only with CUDA_SUCCESS, except reply payloads (logs), which are always written.\n */",
+             " * only with CUDA_SUCCESS, except reply payloads (logs), which are always written.\n"
+             " */",
              "#ifndef VGPU_PROTOCOL_SEND_H\n#define VGPU_PROTOCOL_SEND_H\n",
              "#include <cuda.h>\n#include <stddef.h>\n#include <stdint.h>\n",
              "struct vgpu_channel;\n"]
@@ -58,12 +61,13 @@ def sender(call):
     reply = next((a.name for a in call.arguments if a.reply), None)
     reply_parts = [reply, f"{reply}_capacity", f"{reply}_bytes"] if reply else ["NULL", "0", "NULL"]
     out.append("    struct vgpu_result result;")
-    out.append(f"    CUresult error = vgpu_channel_call(channel, &header, {', '.join(parts)}, &result, "
-               f"{', '.join(reply_parts)});")
+    out.append(f"    CUresult error = vgpu_channel_call(channel, &header, {', '.join(parts)}, "
+               f"&result, {', '.join(reply_parts)});")
     outputs = [a for a in call.arguments if a.output]
     if outputs:
         out.append("    if (error == CUDA_SUCCESS) {")
-        out += [f"        memcpy({a.name}, &result.output[{i}], {a.size});" for i, a in enumerate(outputs)]
+        out += [f"        memcpy({a.name}, &result.output[{i}], {a.size});"
+                for i, a in enumerate(outputs)]
         out.append("    }")
     out.append("    return error;\n}\n")
     return "\n".join(out)
