@@ -391,6 +391,11 @@ void vgpu_session_create(struct vgpu_mediator *mediator, int socket, bool is_dev
 static void vgpu_session_disconnect(struct vgpu_session *session)
 {
     struct vgpu_loop *loop = session->mediator->loop;
+    char rest[4096];
+
+    /* Unread input would turn the close into a reset, and the client might miss our last words. */
+    for (int i = 0; i < 16 && recv(session->socket.fd, rest, sizeof(rest), MSG_DONTWAIT) > 0; i++)
+        continue;
     vgpu_loop_remove(loop, &session->socket);
     vgpu_loop_remove(loop, &session->peer);
     vgpu_timer_stop(loop, &session->deadline);
