@@ -5,14 +5,14 @@
 BUILD := build
 SANITIZED := build-sanitized
 
-.PHONY: all help packages build demo check test sanitize vm-test faults lint format kernels qemu device \
-        bundle fuzz clean
+.PHONY: all help packages build demo check test sanitize vm-test lint format kernels qemu device \
+        bundle clean
 
 all: build
 
 help:
 	@echo "make demo      two virtual machines share one GPU, about 2 minutes"
-	@echo "make check     every test, under sanitizers too, about 8 minutes"
+	@echo "make check     every test, under sanitizers too, and lint: about 7 minutes"
 	@echo "make build     build everything into $(BUILD)/"
 	@echo "make test      unit and integration tests only"
 	@echo "make qemu      a QEMU with the device in tree, from Debian's source"
@@ -47,11 +47,13 @@ test: build
 vm-test: build device
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite vm --logbase testlog-vm
 
+# The virtual machines too: guests, mediator and workers are sanitized there (QEMU is not).
 sanitize: packages $(SANITIZED)/build.ninja
 	@ninja -C $(SANITIZED) --quiet
-	@meson test -C $(SANITIZED) --no-rebuild --print-errorlogs --no-suite vm
+	@device/build-device $(SANITIZED)/device
+	@meson test -C $(SANITIZED) --no-rebuild --print-errorlogs
 
-check: test sanitize vm-test
+check: test vm-test sanitize lint
 	@scripts/test-summary $(BUILD) $(SANITIZED)
 
 lint: build
