@@ -50,7 +50,7 @@ class Guest:
                     words = file.read().decode(errors="replace").split("\0")
             except OSError:
                 continue
-            if ("qemu-system" in words[0] and self.mark in words
+            if ("qemu" in words[0] and self.mark in words
                     and any(self.socket in word for word in words)):
                 os.kill(int(entry), signal.SIGKILL)
 
