@@ -116,3 +116,8 @@ class Mediator:
         names, *rows = text.strip("\n").split("\n\n")[1].split("\n")
         return [{name: int(value) if value.isdigit() else value
                  for name, value in zip(names.split("\t"), row.split("\t"))} for row in rows]
+
+    def idle(self, name=None):
+        """True if nothing is left of what a VM (all of them without a name) has run."""
+        return all((vm["workers"], vm["channels_open"], vm["memory_used"]) == (0, 0, 0)
+                   for vm in self.status() if name in (None, vm["vm"]))

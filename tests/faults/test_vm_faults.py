@@ -96,10 +96,6 @@ class VmFaults(unittest.TestCase):
         for guest in self.guests:
             guest.wait_for(pattern, seconds)
 
-    def idle(self, name):
-        vm = next(vm for vm in self.mediator.status() if vm["vm"] == name)
-        return (vm["workers"], vm["channels_open"], vm["memory_used"]) == (0, 0, 0)
-
     def test_kills(self):
         alpha, beta = self.guests
         self.both("computing, until the mediator is killed", 90)
@@ -114,7 +110,7 @@ class VmFaults(unittest.TestCase):
         self.both("computing, until it is killed", 60)
         for guest in self.guests:
             guest.wait_for("program killed", 20)
-            wait_until(lambda name=guest.name: self.idle(name), 1, f"{guest.name}: nothing is left")
+            wait_until(lambda name=guest.name: self.mediator.idle(name), 1, f"{guest.name}: nothing is left")
         self.both("works after a kill", 60)
 
         self.both("computing, until the machine is killed", 60)
