@@ -377,6 +377,8 @@ CUresult cuCtxDestroy_v2(CUcontext ctx)
 
     if (result != CUDA_SUCCESS)
         return result;
+    if (!ctx)
+        return CUDA_ERROR_INVALID_VALUE;
     context = vgpu_object_take(ctx, VGPU_OBJECT_CONTEXT);
     vgpu_object_put(context);
     if (!context || context->primary)
@@ -403,6 +405,8 @@ CUresult cuCtxPushCurrent_v2(CUcontext ctx)
 
     if (result != CUDA_SUCCESS)
         return result;
+    if (!ctx)
+        return CUDA_ERROR_INVALID_VALUE;
     context = vgpu_object_take(ctx, VGPU_OBJECT_CONTEXT);
     if (!context)
         return CUDA_ERROR_INVALID_CONTEXT;

@@ -209,7 +209,7 @@ CUresult cuDeviceGetPCIBusId(char *pciBusId, int len, CUdevice dev)
 
     if (result != CUDA_SUCCESS)
         return result;
-    if (!pciBusId || len <= 0)
+    if (!pciBusId || len < (int)sizeof("0000:00:00.0"))
         return CUDA_ERROR_INVALID_VALUE;
     snprintf(pciBusId, (size_t)len, "0000:%02X:00.0", device->number + 1);
     return CUDA_SUCCESS;

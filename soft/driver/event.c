@@ -52,7 +52,8 @@ CUresult cuEventCreate(CUevent *phEvent, unsigned int Flags)
     if (!phEvent || (Flags & ~known))
         return CUDA_ERROR_INVALID_VALUE;
     if (Flags & CU_EVENT_INTERPROCESS)
-        return CUDA_ERROR_NOT_SUPPORTED;
+        return Flags & CU_EVENT_DISABLE_TIMING ? CUDA_ERROR_NOT_SUPPORTED
+                                               : CUDA_ERROR_INVALID_VALUE;
     event = vgpu_object_create(VGPU_OBJECT_EVENT, sizeof(*event), context, destroy_event);
     if (!event)
         return CUDA_ERROR_OUT_OF_MEMORY;

@@ -86,16 +86,17 @@ CUresult cuMemFree_v2(CUdeviceptr dptr)
                           CUDA_ERROR_INVALID_VALUE);
 }
 
+/* Either may be missing, as with NVIDIA's driver. */
 CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total)
 {
+    size_t unwanted;
     struct vgpu_context *context;
     CUresult result = vgpu_context_enter(&context);
 
     if (result != CUDA_SUCCESS)
         return result;
-    if (!free_bytes || !total)
-        return CUDA_ERROR_INVALID_VALUE;
-    vgpu_memory_info(context->device->memory, free_bytes, total);
+    vgpu_memory_info(context->device->memory, free_bytes ? free_bytes : &unwanted,
+                     total ? total : &unwanted);
     return CUDA_SUCCESS;
 }
 

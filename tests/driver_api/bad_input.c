@@ -175,8 +175,8 @@ static char *read_names(const char *path)
 
 static bool is_named(const char *names, const char *name)
 {
-    char line[128];
-    snprintf(line, sizeof(line), "\n%s\n", name);
+    char line[128]; /* a name and behind it a reason */
+    snprintf(line, sizeof(line), "\n%s ", name);
     return names && strstr(names, line);
 }
 

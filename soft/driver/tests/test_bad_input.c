@@ -58,7 +58,7 @@ static void null_outputs_are_refused(void **state)
         ROW(cuMemAlloc(NULL, 4), bad),
         ROW(cuMemAllocManaged(NULL, 4, CU_MEM_ATTACH_GLOBAL), bad),
         ROW(cuMemHostAlloc(NULL, 4, 0), bad),
-        ROW(cuMemGetInfo(NULL, NULL), bad),
+        ROW(cuMemGetInfo(NULL, NULL), CUDA_SUCCESS), /* NVIDIA's driver takes it */
         ROW(cuMemAllocAsync(NULL, 4, NULL), bad),
         ROW(cuMemHostGetDevicePointer(NULL, WILD, 0), bad),
         ROW(cuPointerGetAttribute(NULL, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, 0), bad),
