@@ -130,6 +130,10 @@ CUresult cuMemHostAlloc(void **pp, size_t bytesize, unsigned int Flags)
         return result;
     if (!pp || (Flags & ~known))
         return CUDA_ERROR_INVALID_VALUE;
+    if (bytesize == 0) { /* nothing, and no error */
+        *pp = NULL;
+        return CUDA_SUCCESS;
+    }
     return vgpu_allocation_create_host(context, bytesize, Flags, pp);
 }
 
