@@ -33,7 +33,7 @@ static void vgpu_session_disconnect(void *opaque)
         qemu_chr_fe_disconnect(&device->chardev);
 }
 
-static uint32_t vgpu_session_build(struct vgpu_message *message, enum vgpu_control_op op,
+static uint32_t vgpu_session_build(struct vgpu_control_message *message, enum vgpu_control_op op,
                                    size_t length)
 {
     message->header = (struct vgpu_control_header){
@@ -221,7 +221,7 @@ static void vgpu_session_answered(struct vgpu_device *device,
 
 static void vgpu_session_dispatch(struct vgpu_device *device)
 {
-    const struct vgpu_message *input = &device->session.input;
+    const struct vgpu_control_message *input = &device->session.input;
 
     switch (input->header.op) {
     case VGPU_CONTROL_WELCOME:

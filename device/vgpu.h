@@ -25,17 +25,6 @@
 struct vgpu_device;
 DECLARE_INSTANCE_CHECKER(struct vgpu_device, VGPU_DEVICE, TYPE_VGPU)
 
-struct vgpu_message {
-    struct vgpu_control_header header;
-    union {
-        struct vgpu_control_hello hello;
-        struct vgpu_control_descriptors descriptors;
-        struct vgpu_control_welcome welcome;
-        struct vgpu_control_refused refused;
-        struct vgpu_control_mailbox mailbox;
-    };
-};
-
 /** What lives as long as one connection to the mediator. */
 struct vgpu_session {
     bool open;
@@ -48,8 +37,8 @@ struct vgpu_session {
     uint32_t sent;      /* bytes of `output` that are gone */
     uint32_t queued;    /* bytes of `output` */
     uint32_t received;  /* bytes of `input` */
-    struct vgpu_message output;
-    struct vgpu_message input;
+    struct vgpu_control_message output;
+    struct vgpu_control_message input;
 };
 
 struct vgpu_vector {

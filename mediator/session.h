@@ -23,17 +23,6 @@ enum vgpu_session_state {
     VGPU_SESSION_ENDED,       /* disconnected; waits for its workers to be reaped */
 };
 
-struct vgpu_session_message {
-    struct vgpu_control_header header;
-    union {
-        struct vgpu_control_hello hello;
-        struct vgpu_control_descriptors descriptors;
-        struct vgpu_control_welcome welcome;
-        struct vgpu_control_refused refused;
-        struct vgpu_control_mailbox mailbox;
-    };
-};
-
 /** Answers that may wait for a client that does not read; with one more it is dropped. */
 #define VGPU_SESSION_OUTPUT_MESSAGES 8u
 
@@ -50,11 +39,11 @@ struct vgpu_session {
     struct vgpu_source peer;    /* pidfd of a host process; -1: none */
     struct vgpu_timer deadline; /* of the handshake, or of hanging up */
 
-    struct vgpu_session_message input;
+    struct vgpu_control_message input;
     uint32_t received;
     int incoming[VGPU_CONTROL_DESCRIPTORS_MAX]; /* descriptors of the message being read */
     uint32_t incoming_count;
-    uint8_t output[VGPU_SESSION_OUTPUT_MESSAGES * sizeof(struct vgpu_session_message)];
+    uint8_t output[VGPU_SESSION_OUTPUT_MESSAGES * sizeof(struct vgpu_control_message)];
     uint32_t queued; /* bytes of `output` */
 
     struct vgpu_control_hello hello;

@@ -79,11 +79,25 @@ struct vgpu_control_mailbox {
     uint8_t data[VGPU_MAILBOX_BYTES];
 };
 
+/** Any message: the bytes of its op follow the header. */
+struct vgpu_control_message {
+    struct vgpu_control_header header;
+    union {
+        struct vgpu_control_hello hello;
+        struct vgpu_control_descriptors descriptors;
+        struct vgpu_control_welcome welcome;
+        struct vgpu_control_refused refused;
+        struct vgpu_control_mailbox mailbox;
+    };
+};
+
 static_assert(sizeof(struct vgpu_control_header) == 16, "wire format");
 static_assert(sizeof(struct vgpu_control_hello) == 88, "wire format");
 static_assert(sizeof(struct vgpu_control_descriptors) == 16, "wire format");
 static_assert(sizeof(struct vgpu_control_welcome) == 16, "wire format");
 static_assert(sizeof(struct vgpu_control_refused) == 256, "wire format");
 static_assert(sizeof(struct vgpu_control_mailbox) == 1032, "wire format");
+static_assert(offsetof(struct vgpu_control_message, hello) == sizeof(struct vgpu_control_header),
+              "wire format");
 
 #endif

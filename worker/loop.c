@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/loop.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -24,6 +25,8 @@ enum {
     RECORDS_PER_LOOK = 16,   /* how often a busy worker looks at its fences */
     RECORDS_PER_SERVE = 256, /* at the mediator's socket, and places marks with events */
 };
+
+static_assert(VGPU_CALL_MAX < VGPU_WORKER_CALLS_MAX, "every call has a counter");
 
 struct loop {
     struct vgpu_worker *worker;

@@ -36,17 +36,6 @@ struct fake_mediator {
     uint32_t stalled_id;
 };
 
-struct fake_message {
-    struct vgpu_control_header header;
-    union {
-        struct vgpu_control_hello hello;
-        struct vgpu_control_descriptors descriptors;
-        struct vgpu_control_welcome welcome;
-        struct vgpu_control_refused refused;
-        struct vgpu_control_mailbox mailbox;
-    };
-};
-
 static _Noreturn void broken(const char *format, ...)
 {
     va_list arguments;
@@ -96,7 +85,7 @@ static int receive(struct fake_mediator *mediator, void *bytes, size_t size, int
     return count;
 }
 
-static int receive_message(struct fake_mediator *mediator, struct fake_message *message,
+static int receive_message(struct fake_mediator *mediator, struct vgpu_control_message *message,
                            uint16_t op, uint32_t length, int *descriptors)
 {
     int count = receive(mediator, &message->header, sizeof(message->header), descriptors);
@@ -114,22 +103,22 @@ static void send_bytes(struct fake_mediator *mediator, const void *bytes, size_t
     REQUIRE(send(mediator->connection, bytes, size, MSG_NOSIGNAL) == (ssize_t)size);
 }
 
-static struct fake_message build(enum vgpu_control_op op, uint32_t length)
+static struct vgpu_control_message build(enum vgpu_control_op op, uint32_t length)
 {
-    return (struct fake_message){.header = {.magic = VGPU_CONTROL_MAGIC,
-                                            .version = VGPU_CONTROL_VERSION,
-                                            .op = (uint16_t)op,
-                                            .length = length}};
+    return (struct vgpu_control_message){.header = {.magic = VGPU_CONTROL_MAGIC,
+                                                    .version = VGPU_CONTROL_VERSION,
+                                                    .op = (uint16_t)op,
+                                                    .length = length}};
 }
 
-static void send_message(struct fake_mediator *mediator, const struct fake_message *message)
+static void send_message(struct fake_mediator *mediator, const struct vgpu_control_message *message)
 {
     send_bytes(mediator, message, sizeof(message->header) + message->header.length);
 }
 
 static void respond(struct fake_mediator *mediator, uint32_t id, uint64_t value)
 {
-    struct fake_message message = build(VGPU_CONTROL_MAILBOX, sizeof(message.mailbox));
+    struct vgpu_control_message message = build(VGPU_CONTROL_MAILBOX, sizeof(message.mailbox));
     struct fake_response response = {.value = value};
 
     message.mailbox.id = id;
@@ -140,7 +129,7 @@ static void respond(struct fake_mediator *mediator, uint32_t id, uint64_t value)
 
 static void identify(struct fake_mediator *mediator, uint32_t id)
 {
-    struct fake_message message = build(VGPU_CONTROL_MAILBOX, sizeof(message.mailbox));
+    struct vgpu_control_message message = build(VGPU_CONTROL_MAILBOX, sizeof(message.mailbox));
     struct vgpu_mailbox_identity identity = {
         .vm_id = FAKE_VM_ID, .pool = FAKE_POOL, .version = VGPU_PROTOCOL_VERSION};
 
@@ -153,7 +142,7 @@ static void identify(struct fake_mediator *mediator, uint32_t id)
 
 static void send_welcome(struct fake_mediator *mediator)
 {
-    struct fake_message message = build(VGPU_CONTROL_WELCOME, sizeof(message.welcome));
+    struct vgpu_control_message message = build(VGPU_CONTROL_WELCOME, sizeof(message.welcome));
 
     message.welcome = (struct vgpu_control_welcome){
         .vm_id = FAKE_VM_ID, .pool = FAKE_POOL, .priority = VGPU_PRIORITY_HIGH};
@@ -162,7 +151,7 @@ static void send_welcome(struct fake_mediator *mediator)
 
 static void send_garbage(struct fake_mediator *mediator, uint32_t id, uint32_t kind)
 {
-    struct fake_message message = build(VGPU_CONTROL_MAILBOX, sizeof(message.mailbox));
+    struct vgpu_control_message message = build(VGPU_CONTROL_MAILBOX, sizeof(message.mailbox));
     char noise[4096];
 
     message.mailbox.id = id;
@@ -265,7 +254,7 @@ static void serve(struct fake_mediator *mediator, uint32_t id, const struct fake
 
 static void serve_mailbox(struct fake_mediator *mediator)
 {
-    struct fake_message message;
+    struct vgpu_control_message message;
     struct fake_request request = {0};
 
     receive_message(mediator, &message, VGPU_CONTROL_MAILBOX, sizeof(message.mailbox), NULL);
@@ -301,7 +290,7 @@ static void take_descriptors(struct fake_mediator *mediator, uint32_t kind, uint
                              int *into)
 {
     for (uint32_t have = 0; have < total;) {
-        struct fake_message message;
+        struct vgpu_control_message message;
         int descriptors[VGPU_CONTROL_DESCRIPTORS_MAX];
         int count = receive_message(mediator, &message, VGPU_CONTROL_DESCRIPTORS,
                                     sizeof(message.descriptors), descriptors);
@@ -337,7 +326,7 @@ static void take_window(struct fake_mediator *mediator, int window)
 
 static void greet(struct fake_mediator *mediator)
 {
-    struct fake_message message;
+    struct vgpu_control_message message;
     int descriptors[VGPU_CONTROL_DESCRIPTORS_MAX];
     int count =
         receive_message(mediator, &message, VGPU_CONTROL_HELLO, sizeof(message.hello), descriptors);
