@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Makes C from protocol/calls: see the comment there for the language.
+"""Makes C from protocol/calls: protocol/calls/README.md describes the language.
 
 usage: generate.py PROTOCOL_DIR OUT_DIR
 Writes calls.h calls.c (ids, names, hash), send.h send.c entry.c (guest), replay.h replay.c

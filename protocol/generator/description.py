@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Reads protocol/calls and refuses what is wrong in it."""
+"""Reads protocol/calls/*.calls and refuses what is wrong in it."""
+import glob
 import hashlib
 import os
 import re
@@ -150,13 +151,34 @@ class Call:
     entry = property(lambda self: next((w for w in self.words if w in ENTRIES), None))
 
 
+class Family:
+    """Functions of one class that are written by hand (or, if refused, generated)."""
+
+    def __init__(self, line):
+        match = re.fullmatch(r"@(local|sync|async|refused)\s+([^:]+?)(?:\s*:\s*(.+))?", line)
+        if not match or (match[1] == "refused") != (match[3] is not None):
+            fail(f"cannot read '{line}'")
+        self.kind, self.names, self.reason = match[1], match[2].split(), match[3]
+        self.error = self.names.pop(0) if self.kind == "refused" else None
+
+
+def read_lines(directory):
+    """The lines of all files, without comments; one that ends with a backslash goes on."""
+    lines = []
+    for path in sorted(glob.glob(os.path.join(directory, "calls", "*.calls"))):
+        with open(path, encoding="utf-8") as source:
+            text = source.read().replace("\\\n", " ")
+        lines += [line.split("#")[0].strip() for line in text.splitlines()]
+    return [line for line in lines if line]
+
+
+def read_families(directory):
+    return [Family(line) for line in read_lines(directory) if line.startswith("@")]
+
+
 def read_calls(directory):
-    calls = []
-    with open(os.path.join(directory, "calls"), encoding="utf-8") as source:
-        for line in source:
-            line = line.split("#")[0].strip()
-            if line:
-                calls.append(Call(line))
+    calls = [Call(line) for line in read_lines(directory) if not line.startswith("@")]
+    calls.sort(key=lambda call: call.id)
     for key in ("id", "name"):
         seen = [getattr(call, key) for call in calls]
         for value in seen:

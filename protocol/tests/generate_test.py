@@ -19,8 +19,9 @@ class Generate(unittest.TestCase):
         self.out = os.path.join(self.folder.name, "out")
         os.mkdir(self.source)
         os.mkdir(self.out)
+        shutil.copytree(os.path.join(PROTOCOL, "calls"), os.path.join(self.source, "calls"))
         for name in os.listdir(PROTOCOL):
-            if name in ("calls", "call-ids") or name.endswith(".h"):
+            if name == "call-ids" or name.endswith(".h"):
                 shutil.copy(os.path.join(PROTOCOL, name), self.source)
 
     def tearDown(self):
@@ -37,7 +38,7 @@ class Generate(unittest.TestCase):
 
     def add(self, line, identifier=None):
         """Adds a call and, unless told otherwise, its id."""
-        self.edit("calls", lambda text: text + line + "\n")
+        self.edit("calls/memory.calls", lambda text: text + line + "\n")
         number, name = line.split()[:2]
         self.edit("call-ids", lambda text: text + f"{identifier or number} {name}\n")
 
@@ -76,7 +77,7 @@ class Generate(unittest.TestCase):
 
     def test_comments_do_not_change_the_hash(self):
         before = self.accepted()
-        self.edit("calls", lambda text: text + "# a remark\n")
+        self.edit("calls/memory.calls", lambda text: text + "# a remark\n")
         self.edit("window.h", lambda text: text + "/* a remark */\n")
         self.assertEqual(self.accepted(), before)
 
@@ -94,15 +95,15 @@ class Generate(unittest.TestCase):
         self.rejected("cuMemFree", "twice")
 
     def test_an_id_that_was_not_given_is_rejected(self):
-        self.edit("calls", lambda text: text + "400 cuFuture sync : u32 first\n")
+        self.edit("calls/memory.calls", lambda text: text + "400 cuFuture sync : u32 first\n")
         self.rejected("400 cuFuture", "call-ids")
 
     def test_a_changed_id_is_rejected(self):
-        self.edit("calls", lambda text: re.sub(r"^21 cuMemFree", "401 cuMemFree", text, flags=re.M))
+        self.edit("calls/memory.calls", lambda text: re.sub(r"^21 cuMemFree", "401 cuMemFree", text, flags=re.M))
         self.rejected("401 cuMemFree")
 
     def test_an_id_of_a_removed_call_is_not_given_again(self):
-        self.edit("calls", lambda text: re.sub(r"^21 cuMemFree.*$", "21 cuFuture sync : u32 first",
+        self.edit("calls/memory.calls", lambda text: re.sub(r"^21 cuMemFree.*$", "21 cuFuture sync : u32 first",
                                                text, flags=re.M))
         self.rejected("21 cuFuture", "cuMemFree")
 
@@ -139,7 +140,7 @@ class Generate(unittest.TestCase):
         self.rejected("inout", "role")
 
     def test_lines_that_are_no_calls_are_rejected(self):
-        self.edit("calls", lambda text: text + "cuFuture sync u32 value\n")
+        self.edit("calls/memory.calls", lambda text: text + "cuFuture sync u32 value\n")
         self.rejected("cannot read")
 
     def assert_order(self, text, *parts):
@@ -190,7 +191,7 @@ class Generate(unittest.TestCase):
 
     def test_what_entry_points_check_does_not_change_the_hash(self):
         before = self.accepted()
-        self.edit("calls", lambda text: re.sub(
+        self.edit("calls/memory.calls", lambda text: re.sub(
             r"\[.*?\]|>0|<=\w+|:CU\w+|(?<=out)\?|\bentry\S*|\bv1-v2\b|\bv2\b", "",
             re.sub("#.*", "", text)))
         self.assertIsNone(self.entry("cuMemGetInfo_v2"))
