@@ -15,6 +15,7 @@ from generator import description, entry, names, replay, send
 def main():
     directory, out = sys.argv[1:3]
     calls = description.read_calls(directory)
+    description.read_families(directory)  # refuses what is wrong in them
     files = {
         "calls.h": names.header(calls, description.protocol_hash(directory, calls)),
         "calls.c": names.source(calls),

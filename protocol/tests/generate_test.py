@@ -139,6 +139,15 @@ class Generate(unittest.TestCase):
         self.add("400 cuFuture sync : inout u32 value")
         self.rejected("inout", "role")
 
+    def test_classes_that_cannot_be_read_are_rejected(self):
+        for line in ("@nowhere cuFuture", "@local", "@refused NOT_SUPPORTED cuFuture",
+                     "@local cuFuture : a reason"):
+            with self.subTest(line):
+                self.tearDown()
+                self.setUp()
+                self.edit("calls/memory.calls", lambda text, line=line: text + line + "\n")
+                self.rejected("cannot read")
+
     def test_lines_that_are_no_calls_are_rejected(self):
         self.edit("calls/memory.calls", lambda text: text + "cuFuture sync u32 value\n")
         self.rejected("cannot read")
