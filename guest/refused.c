@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The functions that have no meaning here, each with the error that programs get and the reason, from
- * the call description. They read none of what their callers pass, which the calling convention
- * allows; that their C names are not cuda.h's keeps its prototypes out of the way.
+ * The functions that have no meaning here, each with the error that programs get and the reason,
+ * from the call description. They read none of what their callers pass, which the calling
+ * convention allows; that their C names are not cuda.h's keeps its prototypes out of the way.
  */
 #include <cuda.h>
 #include <stdatomic.h>
