@@ -71,6 +71,23 @@ CUresult vgpu_staging_take(struct vgpu_channel *channel, struct vgpu_staging *st
 void vgpu_staging_put(struct vgpu_channel *channel, const struct vgpu_staging *staging,
                       bool fenced);
 
+/** A function of the program that the host wants run. */
+struct vgpu_upcall_request {
+    uint32_t sequence;
+    enum vgpu_upcall_kind kind;
+    uint32_t id;
+    CUresult status;
+};
+
+/** True, and *request, if the host has posted one that was not answered yet. For one thread. */
+bool vgpu_upcall_posted(struct vgpu_channel *channel, struct vgpu_upcall_request *request);
+
+/** Spins, then sleeps, until one is posted, until *stop (atomic) or until the channel is lost. */
+CUresult vgpu_upcall_wait(struct vgpu_channel *channel, const bool *stop);
+
+/** Tells the host that it has been run. */
+void vgpu_upcall_answer(struct vgpu_channel *channel, const struct vgpu_upcall_request *request);
+
 /** Prints what device code has printed so far (the worker holds it) to this process's stdout. */
 void vgpu_channel_flush_console(struct vgpu_channel *channel);
 

@@ -20,6 +20,8 @@ static struct vgpu_process the_process = {
     .code_lock = PTHREAD_MUTEX_INITIALIZER,
     .context_lock = PTHREAD_MUTEX_INITIALIZER,
     .ranges.lock = PTHREAD_RWLOCK_INITIALIZER,
+    .upcalls.lock = PTHREAD_MUTEX_INITIALIZER,
+    .upcalls.changed = PTHREAD_COND_INITIALIZER,
 };
 
 struct vgpu_process *vgpu_process(void)
@@ -273,6 +275,7 @@ __attribute__((destructor)) static void end_process(void)
         return;
     vgpu_channel_flush_console(process->channel);
     enter_phase(process, VGPU_PHASE_OVER);
+    vgpu_upcall_stop();
     if (is_only_thread())
         vgpu_channel_close(process->channel);
 }

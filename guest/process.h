@@ -14,6 +14,7 @@
 #include "guest/channel.h"
 #include "guest/objects.h"
 #include "guest/ranges.h"
+#include "guest/upcall.h"
 #include "protocol/info.h"
 
 enum vgpu_phase {
@@ -39,6 +40,8 @@ struct vgpu_process {
 
     struct vgpu_objects objects;
     struct vgpu_ranges ranges;
+    struct vgpu_upcalls upcalls;
+    struct vgpu_user_object *gone_user_objects; /* list of destroyed ones; atomic */
     unsigned long long last_id; /* of contexts, streams and allocations: unique; atomic */
 
     pthread_mutex_t image_lock;    /* the worker assembles one image at a time */

@@ -48,6 +48,29 @@ struct vgpu_ring_indices {
 
 #define VGPU_LATENCY_BUCKETS 128u /* protocol/latency.h */
 
+#define VGPU_UPCALLS_MAX 65536u /* ids of functions of the program that the host may know at once  \
+                                 */
+
+enum vgpu_upcall_kind {
+    VGPU_UPCALL_RUN = 1,  /* the program's function is due */
+    VGPU_UPCALL_GONE = 2, /* it will never be due again: its id is free */
+};
+
+/**
+ * A function of the program that the driver wants run: one at a time, in the guest. The worker
+ * fills in what it is and then counts `posted` up (release); the guest, which acquires that, runs
+ * it and then stores the same number in `done` (release), for which the worker waits.
+ */
+struct vgpu_upcall_place {
+    uint32_t posted; /* worker */
+    uint32_t kind;   /* worker: enum vgpu_upcall_kind */
+    uint32_t id;     /* worker: that the guest gave to the function */
+    uint32_t status; /* worker: CUresult of the stream, for stream callbacks */
+    uint8_t posted_padding[48];
+    uint32_t done; /* guest */
+    uint8_t done_padding[60];
+};
+
 struct vgpu_channel_header {
     struct vgpu_ring_indices ring;
     /** CUresult of the first asynchronous call that failed since the guest last took it with an
@@ -60,6 +83,7 @@ struct vgpu_channel_header {
     uint32_t guest_sleeps; /* guest: 1 = raise the interrupt when a reply or fence is written */
     uint8_t state_padding[48];
     uint32_t latency[VGPU_LATENCY_BUCKETS]; /* round trips as the guest measured them */
+    struct vgpu_upcall_place upcall;
 };
 
 /** The fixed part of a record. Arguments are packed at natural alignment by generated code. */
@@ -95,6 +119,8 @@ static_assert(offsetof(struct vgpu_ring_indices, head) == 64, "channel layout");
 static_assert(offsetof(struct vgpu_ring_indices, consumer_sleeps) == 128, "channel layout");
 static_assert(offsetof(struct vgpu_channel_header, deferred_error) == 192, "channel layout");
 static_assert(offsetof(struct vgpu_channel_header, latency) == 256, "channel layout");
+static_assert(offsetof(struct vgpu_channel_header, upcall) == 768, "channel layout");
+static_assert(offsetof(struct vgpu_upcall_place, done) == 64, "channel layout");
 static_assert(sizeof(struct vgpu_channel_header) <= VGPU_CHANNEL_REPLIES_OFFSET, "channel layout");
 static_assert(sizeof(struct vgpu_call_header) == VGPU_CALL_HEADER_BYTES, "channel layout");
 static_assert(sizeof(struct vgpu_result) == 40, "channel layout");

@@ -87,14 +87,19 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuEventSynchronize)                                                                          \
     X(cuEventRecord)                                                                               \
     X(cuEventRecordWithFlags)                                                                      \
-    X(cuEventElapsedTime)
+    X(cuEventElapsedTime)                                                                          \
+    X(cuLaunchHostFunc)                                                                            \
+    X(cuStreamAddCallback)
 
 /** Without these, fences are written by the CPU and copies from the window are pageable ones. */
 #define VGPU_DRIVER_OPTIONAL(X)                                                                    \
     X(cuStreamWriteValue32)                                                                        \
     X(cuMemHostRegister)                                                                           \
     X(cuMemHostUnregister)                                                                         \
-    X(cuMemHostGetDevicePointer)
+    X(cuMemHostGetDevicePointer)                                                                   \
+    X(cuUserObjectCreate)                                                                          \
+    X(cuUserObjectRetain)                                                                          \
+    X(cuUserObjectRelease)
 
 #define VGPU_DRIVER_FIELD(name) __typeof__(name) *name;
 struct vgpu_driver {

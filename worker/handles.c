@@ -66,8 +66,8 @@ void vgpu_handles_add(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t 
     struct vgpu_handles *handles = &worker->handles;
     struct vgpu_handle *table = handles->table;
     struct vgpu_handle *handle = &table[id];
-    bool everywhere =
-        kind == VGPU_KIND_CONTEXT || kind == VGPU_KIND_LIBRARY || kind == VGPU_KIND_KERNEL;
+    bool everywhere = kind == VGPU_KIND_CONTEXT || kind == VGPU_KIND_LIBRARY ||
+                      kind == VGPU_KIND_KERNEL || kind == VGPU_KIND_USER_OBJECT;
 
     handle->object = object;
     handle->kind = kind;

@@ -19,12 +19,16 @@ struct vgpu_context;
 
 struct vgpu_handle {
     void *object;                 /* the driver's */
-    struct vgpu_context *context; /* that it was made in; NULL for contexts, libraries, kernels */
+    struct vgpu_context *context; /* that it was made in; NULL for contexts, libraries, kernels,
+                                   * user objects */
     uint32_t owner;               /* module, library or kernel that it goes with; 0 for none */
     uint32_t children;            /* first of those that it owns */
     uint32_t next, previous;      /* among those with the same owner; 0 for none */
     uint32_t kind;                /* enum vgpu_kind; NONE: the id is free */
-    uint32_t parameter_bytes;     /* of a function's or kernel's packed parameters */
+    union {
+        uint32_t parameter_bytes; /* of a function's or kernel's packed parameters */
+        uint32_t references;      /* to a user object, that the guest holds */
+    };
 };
 
 struct vgpu_handles {

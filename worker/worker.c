@@ -15,17 +15,20 @@ int vgpu_worker_create(struct vgpu_worker *worker, const struct vgpu_driver *dri
         .driver = driver, .page = page, .socket = -1, .doorbell = -1, .interrupt = -1};
     vgpu_ledger_init(&worker->ledger, ledger, &page->memory_charged);
     vgpu_console_init(&worker->console);
-    return vgpu_handles_create(&worker->handles);
+    int error = vgpu_upcalls_create(&worker->upcalls);
+    return error ? error : vgpu_handles_create(&worker->handles);
 }
 
 void vgpu_worker_destroy(struct vgpu_worker *worker)
 {
+    vgpu_upcalls_end(&worker->upcalls);
     vgpu_context_destroy_all(worker);
     vgpu_fences_destroy(&worker->fences);
     vgpu_ledger_destroy(&worker->ledger);
     vgpu_image_buffer_clear(&worker->image);
     vgpu_console_close(&worker->console);
     vgpu_handles_destroy(&worker->handles);
+    vgpu_upcalls_destroy(&worker->upcalls);
 }
 
 void vgpu_worker_wake(struct vgpu_worker *worker)

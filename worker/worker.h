@@ -19,6 +19,7 @@
 #include "worker/handles.h"
 #include "worker/image_buffer.h"
 #include "worker/ledger.h"
+#include "worker/upcall.h"
 
 struct vgpu_context;
 
@@ -39,6 +40,7 @@ struct vgpu_worker {
     struct vgpu_fences fences;
     struct vgpu_image_buffer image;
     struct vgpu_console console;
+    struct vgpu_upcalls upcalls;
     bool prints; /* an image that was loaded prints: fences must synchronise for real */
 
     uint32_t call;       /* enum vgpu_call of the record that is being replayed */
@@ -69,7 +71,8 @@ CUresult vgpu_worker_enter(struct vgpu_worker *worker, uint32_t id);
  *  takes it. Wakes the guest. */
 void vgpu_worker_defer(struct vgpu_worker *worker, CUresult error);
 
-/** Raises the interrupt if the guest sleeps. What it waits for must be written before. */
+/** Raises the interrupt if the guest sleeps. What it waits for must be written before. May be
+ * called from any thread. */
 void vgpu_worker_wake(struct vgpu_worker *worker);
 
 /** Says that the record being replayed is garbage: the loop ends the worker. Returns a CUresult for

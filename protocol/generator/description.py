@@ -19,7 +19,7 @@ SCALARS = {  # type: (wire C type, bytes, Driver API C type)
 KINDS = {  # kind: Driver API C type; `launchable` is a function or a kernel
     "context": "CUcontext", "stream": "CUstream", "event": "CUevent", "module": "CUmodule",
     "function": "CUfunction", "library": "CUlibrary", "kernel": "CUkernel",
-    "launchable": "CUfunction",
+    "launchable": "CUfunction", "user_object": "CUuserObject",
 }
 ENTRIES = ("entry", "entry-stream", "entry-variable")
 WORDS = ("no-context", "direct", "v2", "v1-v2") + ENTRIES

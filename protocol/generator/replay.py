@@ -2,6 +2,8 @@
 """replay.h and replay.c: the worker's bounded decoding and dispatch."""
 from generator.description import BANNER
 
+IDENTIFIED = ("context", "launchable", "user_object")  # a replay also needs the id of these
+
 
 def call_struct(call):
     fields = []
@@ -9,7 +11,7 @@ def call_struct(call):
         if a.handle:
             remark = " /* filled by the replay */" if a.role == "new" else ""
             fields.append(f"    {a.api} {a.name};{remark}")
-            if a.role == "new" or a.type == "context" or a.type == "launchable":
+            if a.role == "new" or a.type in IDENTIFIED:
                 fields.append(f"    uint32_t {a.name}_id;")
         elif a.scalar:
             fields.append(f"    {a.wire} {a.name};" + (" /* out */" if a.output else ""))
@@ -66,7 +68,7 @@ def replayer(call):
         if a.handle:
             out.append(f"    uint32_t {a.name}_id;")
             out.append(f"    memcpy(&{a.name}_id, header->arguments + {a.offset}, 4);")
-            if a.role == "new" or a.type in ("context", "launchable"):
+            if a.role == "new" or a.type in IDENTIFIED:
                 out.append(f"    call.{a.name}_id = {a.name}_id;")
         else:
             target = "split" if a is call.split else f"call.{a.name}"
