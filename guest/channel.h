@@ -87,6 +87,25 @@ CUresult vgpu_upcall_wait(struct vgpu_channel *channel, const bool *stop);
 
 /** Tells the host that it has been run. */
 void vgpu_upcall_answer(struct vgpu_channel *channel, const struct vgpu_upcall_request *request);
+/** A piece of the window that belongs to the channel, beside its own memory. */
+struct vgpu_window_extent {
+    uint64_t offset; /* in the window */
+    size_t bytes;
+    uint32_t number; /* for the worker */
+};
+/** Asks the mediator for one; its memory is zero. CUDA_ERROR_OUT_OF_MEMORY: the window has no room,
+ *  DEVICE_UNAVAILABLE: the channel is lost. */
+CUresult vgpu_channel_open_extent(struct vgpu_channel *channel, size_t bytes,
+                                  struct vgpu_window_extent *extent);
+/** Gives it back; the worker must have unmapped it. */
+void vgpu_channel_close_extent(struct vgpu_channel *channel,
+                               const struct vgpu_window_extent *extent);
+/** Where this process has it as a part of the window. */
+void *vgpu_channel_extent_memory(struct vgpu_channel *channel,
+                                 const struct vgpu_window_extent *extent);
+/** As vgpu_transport_map. */
+int vgpu_channel_map_extent(struct vgpu_channel *channel, const struct vgpu_window_extent *extent,
+                            void *address, bool over);
 
 /** Prints what device code has printed so far (the worker holds it) to this process's stdout. */
 void vgpu_channel_flush_console(struct vgpu_channel *channel);

@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "guest/context.h"
+#include "guest/host_memory.h"
 #include "guest/process.h"
 #include "interop/per_thread.h"
+#include "protocol/send.h"
 
 /* What the driver has to judge is waited for, so that its judgement is this call's. */
 static CUresult finish(const struct vgpu_caller *caller, struct vgpu_stream *stream, CUresult error,
@@ -15,7 +17,29 @@ static CUresult finish(const struct vgpu_caller *caller, struct vgpu_stream *str
     return error || known ? error : vgpu_stream_wait(caller, stream);
 }
 
-static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes, CUstream handle)
+/* Between the device and memory that it shares: the stream gets to it in its own time. */
+static CUresult post_shared(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                            CUresult (*send)(struct vgpu_channel *channel, uint32_t context,
+                                             uint64_t destination, uint64_t source, uint64_t bytes,
+                                             uint32_t stream),
+                            CUdeviceptr destination, CUdeviceptr source, size_t bytes)
+{
+    CUresult error =
+        send(caller->channel, caller->context, destination, source, bytes, stream->object.id);
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(stream);
+    return error;
+}
+
+/* A copy that is waited for anyway is done sooner by way of staging, if it is small. */
+static bool goes_directly(const void *host, size_t bytes, bool now)
+{
+    return (!now || bytes > VGPU_STAGING_CHUNK_BYTES) && vgpu_host_is_shared(host, bytes);
+}
+
+/* `now`: the source may change when this returns. */
+static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes, CUstream handle,
+                       bool now)
 {
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
@@ -28,6 +52,11 @@ static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes
     error = vgpu_copy_check(destination, bytes, &known);
     if (error)
         return error;
+    if (goes_directly(source, bytes, now)) {
+        error = post_shared(&caller, stream, vgpu_send_vgpuCopyFromHost, destination,
+                            (uintptr_t)source, bytes);
+        return finish(&caller, stream, error, known && !now);
+    }
     struct vgpu_rows rows = {.device = destination,
                              .device_pitch = bytes,
                              .host = (char *)source,
@@ -38,7 +67,8 @@ static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes
     return finish(&caller, stream, error, known);
 }
 
-static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CUstream handle)
+static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CUstream handle,
+                         bool now)
 {
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
@@ -51,6 +81,11 @@ static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CU
     error = vgpu_copy_check(source, bytes, &known);
     if (error)
         return error;
+    if (goes_directly(destination, bytes, now)) {
+        error = post_shared(&caller, stream, vgpu_send_vgpuCopyToHost, (uintptr_t)destination,
+                            source, bytes);
+        return finish(&caller, stream, error, known && !now);
+    }
     struct vgpu_rows rows = {.device = source,
                              .device_pitch = bytes,
                              .host = destination,
@@ -69,22 +104,29 @@ static CUresult within_host(void *destination, const void *source, size_t bytes,
     return error;
 }
 
+/* Memory that the device reaches at this address. */
 static bool is_device(CUdeviceptr address)
 {
     struct vgpu_range range;
     return vgpu_ranges_find(&vgpu_process()->ranges, address, &range) &&
-           !vgpu_range_is_host(&range);
+           (range.shared || !vgpu_range_is_host(&range));
 }
 
 /* Either pointer may be of either side. */
-static CUresult any(CUdeviceptr destination, CUdeviceptr source, size_t bytes, CUstream handle)
+static CUresult any(CUdeviceptr destination, CUdeviceptr source, size_t bytes, CUstream handle,
+                    bool now)
 {
     void *to = (void *)(uintptr_t)destination, *from = (void *)(uintptr_t)source;
-    if (is_device(destination))
-        return is_device(source) ? cuMemcpyDtoDAsync_v2(destination, source, bytes, handle)
-                                 : upload(destination, from, bytes, handle);
-    return is_device(source) ? download(to, source, bytes, handle)
-                             : within_host(to, from, bytes, handle);
+    bool to_device = is_device(destination), from_device = is_device(source);
+    if (to_device && vgpu_host_is_shared(from, bytes))
+        return upload(destination, from, bytes, handle, now);
+    if (from_device && vgpu_host_is_shared(to, bytes))
+        return download(to, source, bytes, handle, now);
+    if (to_device)
+        return from_device ? cuMemcpyDtoDAsync_v2(destination, source, bytes, handle)
+                           : upload(destination, from, bytes, handle, now);
+    return from_device ? download(to, source, bytes, handle, now)
+                       : within_host(to, from, bytes, handle);
 }
 
 CUresult vgpu_copy_arrive(CUresult error, CUstream handle)
@@ -104,36 +146,41 @@ CUresult vgpu_copy_arrive(CUresult error, CUstream handle)
 
 static CUresult any_now(CUdeviceptr destination, CUdeviceptr source, size_t bytes, CUstream handle)
 {
-    return vgpu_copy_arrive(any(destination, source, bytes, handle), handle);
+    return vgpu_copy_arrive(any(destination, source, bytes, handle, true), handle);
 }
 
 static CUresult upload_now(CUdeviceptr destination, const void *source, size_t bytes,
                            CUstream handle)
 {
-    return vgpu_copy_arrive(upload(destination, source, bytes, handle), handle);
+    return vgpu_copy_arrive(upload(destination, source, bytes, handle, true), handle);
 }
 
 VGPU_PTDS(cuMemcpy, any_now, (CUdeviceptr destination, CUdeviceptr source, size_t bytes),
           destination, source, bytes)
 VGPU_PTDS(cuMemcpyHtoD_v2, upload_now, (CUdeviceptr destination, const void *source, size_t bytes),
           destination, source, bytes)
-VGPU_PTDS(cuMemcpyDtoH_v2, download, (void *destination, CUdeviceptr source, size_t bytes),
+static CUresult download_now(void *destination, CUdeviceptr source, size_t bytes, CUstream handle)
+{
+    return download(destination, source, bytes, handle, true);
+}
+
+VGPU_PTDS(cuMemcpyDtoH_v2, download_now, (void *destination, CUdeviceptr source, size_t bytes),
           destination, source, bytes)
 
 CUresult cuMemcpyAsync(CUdeviceptr destination, CUdeviceptr source, size_t bytes, CUstream stream)
 {
-    return any(destination, source, bytes, stream);
+    return any(destination, source, bytes, stream, false);
 }
 
 CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr destination, const void *source, size_t bytes,
                               CUstream stream)
 {
-    return upload(destination, source, bytes, stream);
+    return upload(destination, source, bytes, stream, false);
 }
 
 CUresult cuMemcpyDtoHAsync_v2(void *destination, CUdeviceptr source, size_t bytes, CUstream stream)
 {
-    return download(destination, source, bytes, stream);
+    return download(destination, source, bytes, stream, false);
 }
 
 VGPU_PTSZ(cuMemcpyAsync, (CUdeviceptr destination, CUdeviceptr source, size_t n, CUstream stream),

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "guest/context.h"
+#include "guest/host_memory.h"
 #include "protocol/send.h"
 
 /** The newest cuda.h whose functions this library has. */
@@ -19,9 +20,10 @@ static struct vgpu_process the_process = {
     .download_lock = PTHREAD_MUTEX_INITIALIZER,
     .code_lock = PTHREAD_MUTEX_INITIALIZER,
     .context_lock = PTHREAD_MUTEX_INITIALIZER,
-    .ranges.lock = PTHREAD_RWLOCK_INITIALIZER,
     .upcalls.lock = PTHREAD_MUTEX_INITIALIZER,
     .upcalls.changed = PTHREAD_COND_INITIALIZER,
+    .ranges = {.lock = PTHREAD_RWLOCK_INITIALIZER, .release = vgpu_host_release},
+    .arenas.lock = PTHREAD_MUTEX_INITIALIZER,
 };
 
 struct vgpu_process *vgpu_process(void)

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "guest/arena.h"
 #include "guest/channel.h"
 #include "guest/objects.h"
 #include "guest/ranges.h"
@@ -42,6 +43,7 @@ struct vgpu_process {
     struct vgpu_ranges ranges;
     struct vgpu_upcalls upcalls;
     struct vgpu_user_object *gone_user_objects; /* list of destroyed ones; atomic */
+    struct vgpu_arenas arenas;
     unsigned long long last_id; /* of contexts, streams and allocations: unique; atomic */
 
     pthread_mutex_t image_lock;    /* the worker assembles one image at a time */

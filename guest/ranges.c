@@ -98,8 +98,8 @@ void vgpu_ranges_forget(struct vgpu_ranges *ranges, const struct vgpu_context *c
         if ((context == NULL || range->context != context) &&
             (owner == NULL || range->owner != owner))
             ranges->table[kept++] = *range;
-        else if (range->kind == VGPU_RANGE_HOST)
-            free((void *)(uintptr_t)range->start);
+        else if (ranges->release)
+            ranges->release(range);
     }
     ranges->count = kept;
     pthread_rwlock_unlock(&ranges->lock);

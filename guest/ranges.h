@@ -20,13 +20,15 @@ enum vgpu_range_kind {
     VGPU_RANGE_VARIABLE,   /* a __device__ variable of a module or library, `owner` */
     VGPU_RANGE_HOST,       /* from cuMemHostAlloc */
     VGPU_RANGE_REGISTERED, /* the program's own, cuMemHostRegister */
+    VGPU_RANGE_MANAGED,    /* from cuMemAllocManaged: of the host, and shared */
 };
 
 struct vgpu_range {
     CUdeviceptr start;
     size_t bytes;
     enum vgpu_range_kind kind;
-    unsigned int flags;           /* of cuMemHostAlloc or cuMemHostRegister */
+    unsigned int flags;           /* of the function that it is from */
+    bool shared;                  /* the device reaches memory of the host at this address */
     struct vgpu_context *context; /* that it dies with */
     const void *owner;
     unsigned long long id; /* never used twice */
@@ -36,11 +38,15 @@ struct vgpu_ranges {
     pthread_rwlock_t lock;
     struct vgpu_range *table; /* by start */
     size_t count, room;
+    /** Frees what vgpu_ranges_forget takes out; it may not use the table. NULL: nothing to free. */
+    void (*release)(const struct vgpu_range *range);
 };
 
+/** Whether the bytes are the host's, shared or not: a device that shares them reaches them, too. */
 static inline bool vgpu_range_is_host(const struct vgpu_range *range)
 {
-    return range->kind == VGPU_RANGE_HOST || range->kind == VGPU_RANGE_REGISTERED;
+    return range->kind == VGPU_RANGE_HOST || range->kind == VGPU_RANGE_REGISTERED ||
+           range->kind == VGPU_RANGE_MANAGED;
 }
 
 /** Adds a range; what was known of the same memory is forgotten. False: no memory. */
@@ -53,8 +59,7 @@ bool vgpu_ranges_find(struct vgpu_ranges *ranges, CUdeviceptr address, struct vg
 bool vgpu_ranges_remove(struct vgpu_ranges *ranges, CUdeviceptr address, enum vgpu_range_kind kind,
                         struct vgpu_range *range);
 
-/** Takes out all ranges of a context or of an owner (the other is NULL). Memory of the host that
- *  came from us is freed. */
+/** Takes out all ranges of a context or of an owner (the other is NULL), and releases them. */
 void vgpu_ranges_forget(struct vgpu_ranges *ranges, const struct vgpu_context *context,
                         const void *owner);
 

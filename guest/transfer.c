@@ -226,7 +226,8 @@ bool vgpu_copy_span(size_t pitch, size_t width, size_t height, size_t *bytes)
 CUresult vgpu_copy_check(CUdeviceptr address, size_t bytes, bool *known)
 {
     struct vgpu_range range;
-    if (!vgpu_ranges_find(&vgpu_process()->ranges, address, &range) || vgpu_range_is_host(&range)) {
+    if (!vgpu_ranges_find(&vgpu_process()->ranges, address, &range) ||
+        (vgpu_range_is_host(&range) && !range.shared)) {
         *known = false;
         return CUDA_SUCCESS;
     }

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* fork() is the process's business, so what must hear of it is found from the process. */
@@ -85,6 +86,24 @@ void vgpu_transport_close(struct vgpu_transport *transport)
     }
     pthread_mutex_unlock(&transports.lock);
     transport->operations->close(transport);
+}
+
+int vgpu_transport_map(const struct vgpu_transport *transport, void *address, uint64_t offset,
+                       size_t bytes, bool over)
+{
+    uint64_t end;
+    if (transport->forked || __builtin_add_overflow(offset, bytes, &end) ||
+        end > transport->window_size)
+        return -EINVAL;
+    void *memory = mmap(address, bytes, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | (over ? MAP_FIXED : MAP_FIXED_NOREPLACE),
+                        transport->window_file, (off_t)offset);
+    if (memory == MAP_FAILED)
+        return -errno;
+    if (memory == address)
+        return 0;
+    munmap(memory, bytes); /* a kernel that takes the address for a hint */
+    return -EEXIST;
 }
 
 bool vgpu_transport_lost(const struct vgpu_transport *transport, uint32_t generation)

@@ -42,6 +42,7 @@ struct vgpu_transport {
     const struct vgpu_transport_operations *operations;
     void *window; /* mapped read-write; struct vgpu_window_header first */
     uint64_t window_size;
+    int window_file; /* for mapping parts of it elsewhere; -1: closed */
     uint32_t channel_count;
     bool interrupts;             /* sleep() is woken by the host: set guest_sleeps before it */
     bool forked;                 /* this process is a child of the one that opened the transport */
@@ -72,6 +73,13 @@ __attribute__((format(printf, 4, 5))) int
 vgpu_transport_explain(char *message, size_t size, int error, const char *format, ...);
 
 void vgpu_transport_close(struct vgpu_transport *transport);
+
+/**
+ * Maps a part of the window at an address of this process, over what is there if `over`. Returns 0,
+ * -EEXIST (something else is there) or another negative errno.
+ */
+int vgpu_transport_map(const struct vgpu_transport *transport, void *address, uint64_t offset,
+                       size_t bytes, bool over);
 
 /** True when the mediator that was connected when the transport was opened has gone. */
 bool vgpu_transport_lost(const struct vgpu_transport *transport, uint32_t generation);

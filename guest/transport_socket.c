@@ -17,7 +17,7 @@
 #include "guest/transport.h"
 #include "protocol/control.h"
 
-#define SOCKET_WINDOW_BYTES    (64ull << 20)
+#define SOCKET_WINDOW_BYTES    (16ull << 30) /* only what is used is there */
 #define SOCKET_WELCOME_SECONDS 10
 #define SOCKET_MAILBOX_SECONDS 120 /* the first channel may wait for a GPU to be initialised */
 
@@ -26,7 +26,6 @@ struct socket_transport {
     pthread_mutex_t mailbox_lock;
     uint32_t mailbox_id;
     int socket;
-    int window_file;
     int doorbell;
     int interrupt;
 };
@@ -225,7 +224,7 @@ static int socket_own_channel(struct vgpu_transport *transport, uint32_t channel
 
 static void close_descriptors(struct socket_transport *self)
 {
-    int *descriptors[] = {&self->socket, &self->window_file, &self->doorbell, &self->interrupt};
+    int *descriptors[] = {&self->socket, &self->transport.window_file, &self->doorbell, &self->interrupt};
     for (size_t i = 0; i < sizeof(descriptors) / sizeof(descriptors[0]); i++) {
         if (*descriptors[i] >= 0)
             close(*descriptors[i]);
@@ -287,14 +286,15 @@ static int connect_socket(const char *path, char *message, size_t size, int *out
 
 static int make_window(struct socket_transport *self)
 {
-    self->window_file = memfd_create("vgpu-window", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (self->window_file < 0 || ftruncate(self->window_file, SOCKET_WINDOW_BYTES) < 0 ||
-        fcntl(self->window_file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+    self->transport.window_file = memfd_create("vgpu-window", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (self->transport.window_file < 0 || ftruncate(self->transport.window_file, SOCKET_WINDOW_BYTES) < 0 ||
+        fcntl(self->transport.window_file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return -errno;
     void *window =
-        mmap(NULL, SOCKET_WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, self->window_file, 0);
+        mmap(NULL, SOCKET_WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, self->transport.window_file, 0);
     if (window == MAP_FAILED)
         return -errno;
+    madvise(window, SOCKET_WINDOW_BYTES, MADV_DONTDUMP);
     self->transport.window = window;
     self->transport.window_size = SOCKET_WINDOW_BYTES;
     self->transport.channel_count = 1;
@@ -315,7 +315,7 @@ static int introduce(struct socket_transport *self)
         .window_size = SOCKET_WINDOW_BYTES, .channels = 1, .vectors = 1};
     snprintf(hello.vm, sizeof(hello.vm), "%s", program_invocation_short_name);
     int error =
-        send_message(self->socket, VGPU_CONTROL_HELLO, &hello, sizeof(hello), self->window_file);
+        send_message(self->socket, VGPU_CONTROL_HELLO, &hello, sizeof(hello), self->transport.window_file);
     struct vgpu_control_descriptors events = {.kind = VGPU_DESCRIPTOR_DOORBELL, .count = 1};
     if (!error)
         error = send_message(self->socket, VGPU_CONTROL_DESCRIPTORS, &events, sizeof(events),
@@ -373,7 +373,7 @@ int vgpu_transport_open_socket(const char *path, struct vgpu_transport **out, ch
         return vgpu_transport_explain(message, message_size, -ENOMEM, "out of memory");
     self->transport.operations = &socket_operations;
     self->transport.interrupts = true;
-    self->socket = self->window_file = self->doorbell = self->interrupt = -1;
+    self->socket = self->transport.window_file = self->doorbell = self->interrupt = -1;
     pthread_mutex_init(&self->mailbox_lock, NULL);
     snprintf(self->transport.name, sizeof(self->transport.name), "%s", path);
     int error = connect_socket(path, message, message_size, &self->socket);

@@ -117,7 +117,8 @@ static void sysfs_forked(struct vgpu_transport *transport)
     close(self->resource0);
     if (self->reaper >= 0)
         close(self->reaper); /* without a word: the reaper is our parent's */
-    self->resource0 = self->reaper = -1;
+    close(transport->window_file);
+    self->resource0 = self->reaper = transport->window_file = -1;
 }
 
 static void sysfs_close(struct vgpu_transport *transport)
@@ -129,6 +130,8 @@ static void sysfs_close(struct vgpu_transport *transport)
         munmap((void *)self->registers, VGPU_REGISTERS_SIZE);
     if (transport->window)
         munmap(transport->window, transport->window_size);
+    if (transport->window_file >= 0)
+        close(transport->window_file);
     if (self->resource0 >= 0)
         close(self->resource0);
     pthread_mutex_destroy(&self->mailbox_lock);
@@ -200,7 +203,10 @@ static int map_window(struct sysfs_transport *self, int folder)
     if (file < 0 && errno == ENOENT)
         file = openat(folder, "resource1", O_RDWR | O_CLOEXEC);
     struct stat resource;
-    if (file < 0 || fstat(file, &resource) < 0)
+    if (file < 0)
+        return -errno;
+    self->transport.window_file = file;
+    if (fstat(file, &resource) < 0)
         return -errno;
     int error = -EPROTO;
     if (resource.st_size >= (off_t)VGPU_WINDOW_MINIMUM_SIZE) {
@@ -208,7 +214,6 @@ static int map_window(struct sysfs_transport *self, int folder)
         if (!error)
             self->transport.window_size = (uint64_t)resource.st_size;
     }
-    close(file);
     return error;
 }
 
@@ -304,7 +309,7 @@ static int open_function(int folder, const char *name, struct vgpu_transport **o
     if (!self)
         return vgpu_transport_explain(message, size, -ENOMEM, "out of memory");
     self->transport.operations = &sysfs_operations;
-    self->resource0 = self->reaper = -1;
+    self->resource0 = self->reaper = self->transport.window_file = -1;
     pthread_mutex_init(&self->mailbox_lock, NULL);
     snprintf(self->transport.name, sizeof(self->transport.name), "%.111s", name);
     int error = map_device(self, folder, message, size);

@@ -32,14 +32,26 @@ static void vgpu_channel_publish(struct vgpu_channel *channel, enum vgpu_channel
     vgpu_window_publish(channel->session->window, channel->index, &entry);
 }
 
+static void vgpu_channel_give_back(struct vgpu_channel *channel, uint64_t offset, uint64_t size)
+{
+    struct vgpu_session *session = channel->session;
+
+    vgpu_window_punch(session->window_fd, offset, size);
+    vgpu_extent_put(&session->extents, offset);
+}
+
 /** The last of a channel. */
 static void vgpu_channel_free(struct vgpu_channel *channel)
 {
     struct vgpu_session *session = channel->session;
 
     vgpu_channel_publish(channel, VGPU_CHANNEL_FREE, 0);
-    vgpu_window_punch(session->window_fd, channel->offset, VGPU_CHANNEL_BYTES);
-    vgpu_extent_put(&session->extents, channel->offset);
+    vgpu_channel_give_back(channel, channel->offset, VGPU_CHANNEL_BYTES);
+    for (uint32_t i = 0; i < channel->extent_count; i++) {
+        if (channel->extents[i].size)
+            vgpu_channel_give_back(channel, channel->extents[i].offset, channel->extents[i].size);
+    }
+    free(channel->extents);
     session->channels[channel->index] = NULL;
     free(channel);
 }
@@ -170,6 +182,76 @@ fail_extent:
 fail:
     free(channel);
     return error;
+}
+
+/** A number that no extent of the channel has. */
+static int vgpu_channel_number_extent(struct vgpu_channel *channel, uint32_t *number)
+{
+    struct vgpu_channel_extent *grown;
+    uint32_t free_one = 0;
+
+    while (free_one < channel->extent_count && channel->extents[free_one].size)
+        free_one++;
+    if (free_one == VGPU_CHANNEL_EXTENTS_MAX)
+        return -ENOSPC;
+    if (free_one == channel->extent_count) {
+        grown = reallocarray(channel->extents, free_one + 1, sizeof(*grown));
+        if (!grown)
+            return -ENOMEM;
+        grown[free_one].size = 0;
+        channel->extents = grown;
+        channel->extent_count++;
+    }
+    *number = free_one;
+    return 0;
+}
+
+int vgpu_channel_open_extent(struct vgpu_channel *channel, uint64_t bytes, uint32_t *number)
+{
+    const uint64_t mask = VGPU_EXTENT_ALIGNMENT - 1;
+    struct vgpu_session *session = channel->session;
+    uint64_t offset, size;
+    int error;
+
+    if (channel->life != VGPU_CHANNEL_ALIVE)
+        return -EPIPE;
+    if (__builtin_add_overflow(bytes, mask, &size))
+        return -ENOSPC;
+    size &= ~mask;
+    error = vgpu_channel_number_extent(channel, number);
+    if (!error)
+        error = vgpu_extent_take(&session->extents, size, &offset);
+    if (error)
+        return error;
+    /* Whoever had it may have written here since it was taken back: the window is the guest's. */
+    error = vgpu_window_punch(session->window_fd, offset, size);
+    if (error) {
+        vgpu_extent_put(&session->extents, offset);
+        return error;
+    }
+    channel->extents[*number] = (struct vgpu_channel_extent){offset, size};
+    struct vgpu_worker_extent *shown = &channel->worker.page->extents[*number];
+    shown->offset = offset;
+    shown->bytes = size;
+    /* Pairs with the worker's exchange, so that it sees the rest. */
+    __atomic_store_n(&shown->state, VGPU_EXTENT_OPEN, __ATOMIC_RELEASE);
+    return 0;
+}
+
+int vgpu_channel_close_extent(struct vgpu_channel *channel, uint32_t number)
+{
+    uint32_t open = VGPU_EXTENT_OPEN;
+
+    if (number >= channel->extent_count || channel->extents[number].size == 0)
+        return -ENOENT;
+    /* The page is gone with the worker, and so is every mapping. */
+    if (channel->life == VGPU_CHANNEL_ALIVE &&
+        !__atomic_compare_exchange_n(&channel->worker.page->extents[number].state, &open,
+                                     VGPU_EXTENT_NONE, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return -EBUSY;
+    vgpu_channel_give_back(channel, channel->extents[number].offset, channel->extents[number].size);
+    channel->extents[number].size = 0;
+    return 0;
 }
 
 struct vgpu_channel *vgpu_channel_find(struct vgpu_session *session, uint32_t index, uint32_t key)

@@ -23,6 +23,11 @@ struct vgpu_channel {
     enum vgpu_channel_life life;
     uint64_t offset;
     struct vgpu_worker worker;
+    struct vgpu_channel_extent {
+        uint64_t offset;
+        uint64_t size; /* 0: this number is free */
+    } * extents;
+    uint32_t extent_count; /* numbers that were ever used */
 };
 
 /**
@@ -34,6 +39,15 @@ int vgpu_channel_open(struct vgpu_session *session, const struct vgpu_mailbox_cl
 
 /** The open channel with this index and key, or NULL. */
 struct vgpu_channel *vgpu_channel_find(struct vgpu_session *session, uint32_t index, uint32_t key);
+
+/**
+ * Gives a channel another piece of the window, which is made of zeros. Returns 0, -ENOSPC (the
+ * window is full, or the channel has all that it may), -EPIPE (its worker is gone) or -ENOMEM.
+ */
+int vgpu_channel_open_extent(struct vgpu_channel *channel, uint64_t bytes, uint32_t *number);
+
+/** Takes a piece back. Returns 0, -ENOENT or -EBUSY (the worker has it mapped). */
+int vgpu_channel_close_extent(struct vgpu_channel *channel, uint32_t number);
 
 /** Kills the worker. The entry is free at once, index and extent when the worker was reaped. */
 void vgpu_channel_close(struct vgpu_channel *channel);

@@ -141,6 +141,47 @@ static void vgpu_mailbox_channel_close(struct vgpu_session *session, uint32_t id
     vgpu_session_answer(session, id, &response, sizeof(response));
 }
 
+static void vgpu_mailbox_extent_open(struct vgpu_session *session, uint32_t id, const void *request)
+{
+    const struct vgpu_mailbox_extent_open *open = request;
+    struct vgpu_channel *channel = vgpu_channel_find(session, open->channel, open->key);
+    uint32_t number = 0;
+
+    if (!channel) {
+        vgpu_mailbox_status(session, id, VGPU_MAILBOX_NO_CHANNEL);
+        return;
+    }
+    int error = open->bytes ? vgpu_channel_open_extent(channel, open->bytes, &number) : -EINVAL;
+    if (error) {
+        vgpu_mailbox_status(session, id,
+                            error == -EPIPE    ? VGPU_MAILBOX_NO_CHANNEL
+                            : error == -EINVAL ? VGPU_MAILBOX_BAD_LENGTH
+                                               : VGPU_MAILBOX_NO_SPACE);
+        return;
+    }
+    const struct vgpu_mailbox_extent answer = {
+        .offset = channel->extents[number].offset,
+        .size = channel->extents[number].size,
+        .extent = number,
+    };
+    vgpu_session_answer(session, id, &answer, sizeof(answer));
+}
+
+static void vgpu_mailbox_extent_close(struct vgpu_session *session, uint32_t id,
+                                      const void *request)
+{
+    const struct vgpu_mailbox_extent_close *close = request;
+    struct vgpu_channel *channel = vgpu_channel_find(session, close->channel, close->key);
+    const struct vgpu_mailbox_response response = {.status = VGPU_MAILBOX_OK};
+    int error = channel ? vgpu_channel_close_extent(channel, close->extent) : -ENOENT;
+
+    if (error)
+        vgpu_mailbox_status(session, id,
+                            error == -EBUSY ? VGPU_MAILBOX_BUSY : VGPU_MAILBOX_NO_CHANNEL);
+    else
+        vgpu_session_answer(session, id, &response, sizeof(response));
+}
+
 static void vgpu_mailbox_vector_add(struct vgpu_session *session, uint32_t id, const void *request)
 {
     const struct vgpu_mailbox_vector_add *add = request;
@@ -167,6 +208,10 @@ static const struct {
     [VGPU_MAILBOX_CHANNEL_OPEN] = {sizeof(struct vgpu_mailbox_client), vgpu_mailbox_channel_open},
     [VGPU_MAILBOX_CHANNEL_CLOSE] = {sizeof(struct vgpu_mailbox_channel_close),
                                     vgpu_mailbox_channel_close},
+    [VGPU_MAILBOX_EXTENT_OPEN] = {sizeof(struct vgpu_mailbox_extent_open),
+                                  vgpu_mailbox_extent_open},
+    [VGPU_MAILBOX_EXTENT_CLOSE] = {sizeof(struct vgpu_mailbox_extent_close),
+                                   vgpu_mailbox_extent_close},
     [VGPU_MAILBOX_VECTOR_ADD] = {sizeof(struct vgpu_mailbox_vector_add), vgpu_mailbox_vector_add},
 };
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -60,6 +61,10 @@ static void vgpu_worker_child(const struct vgpu_worker_start *start, const int *
     signal(SIGPIPE, SIG_DFL);
     signal(SIGHUP, SIG_DFL);
     signal(SIGALRM, SIG_DFL);
+    /* Mappings from the bottom up, where a program in a guest has nothing: so an address that is
+     * free for pinned memory here is free there, too, and device pointers, which a driver takes
+     * from the same places, are nobody's host pointers. */
+    personality(ADDR_COMPAT_LAYOUT);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     execv(start->path, arguments);

@@ -15,6 +15,8 @@ enum vgpu_mailbox_op {
     VGPU_MAILBOX_CHANNEL_OPEN = 3,
     VGPU_MAILBOX_CHANNEL_CLOSE = 4,
     VGPU_MAILBOX_VECTOR_ADD = 5,
+    VGPU_MAILBOX_EXTENT_OPEN = 6,
+    VGPU_MAILBOX_EXTENT_CLOSE = 7,
 };
 
 enum vgpu_mailbox_status {
@@ -22,9 +24,10 @@ enum vgpu_mailbox_status {
     VGPU_MAILBOX_BAD_LENGTH = 1,       /* the request is too short or too long for its op */
     VGPU_MAILBOX_BAD_OP = 2,           /* unknown op */
     VGPU_MAILBOX_VERSION_MISMATCH = 3, /* the response's text names both versions */
-    VGPU_MAILBOX_BUSY = 4,             /* all channels are taken, or a primitive is running */
-    VGPU_MAILBOX_NO_CHANNEL = 5,       /* that channel is not open */
-    VGPU_MAILBOX_NO_SPACE = 6,         /* the window has no room for another channel */
+    VGPU_MAILBOX_BUSY = 4,             /* all channels are taken, a primitive is running, or the
+                                          extent is mapped by the worker */
+    VGPU_MAILBOX_NO_CHANNEL = 5,       /* that channel, or extent of it, is not open */
+    VGPU_MAILBOX_NO_SPACE = 6,         /* the window has no room for that */
     VGPU_MAILBOX_GPU_ERROR = 7,        /* the driver failed; value is its CUresult */
     VGPU_MAILBOX_REFUSED = 8,          /* this VM may not use the GPU now; text says why */
 };
@@ -97,6 +100,30 @@ struct vgpu_mailbox_channel_close {
     uint32_t key; /* the table entry's key */
 };
 
+/** Another piece of the window for a channel: zeros. It goes with the channel. */
+struct vgpu_mailbox_extent_open {
+    struct vgpu_mailbox_request request;
+    uint32_t channel;
+    uint32_t key;
+    uint64_t bytes; /* rounded up to VGPU_EXTENT_ALIGNMENT */
+};
+
+struct vgpu_mailbox_extent {
+    struct vgpu_mailbox_response response;
+    uint64_t offset; /* in the window */
+    uint64_t size;   /* bytes */
+    uint32_t extent; /* number among the channel's, below VGPU_CHANNEL_EXTENTS_MAX */
+    uint32_t reserved;
+};
+
+struct vgpu_mailbox_extent_close {
+    struct vgpu_mailbox_request request;
+    uint32_t channel;
+    uint32_t key;
+    uint32_t extent;
+    uint32_t reserved;
+};
+
 /** c[i] = a[i] + b[i] on the GPU, all inside the mailbox; request and answer travel whole. */
 #define VGPU_VECTOR_ADD_MAX 120u
 struct vgpu_mailbox_vector_add {
@@ -119,6 +146,9 @@ static_assert(sizeof(struct vgpu_mailbox_identity) == 336, "wire format");
 static_assert(sizeof(struct vgpu_mailbox_vm_status) == 72, "wire format");
 static_assert(sizeof(struct vgpu_mailbox_channel) == 32, "wire format");
 static_assert(sizeof(struct vgpu_mailbox_channel_close) == 16, "wire format");
+static_assert(sizeof(struct vgpu_mailbox_extent_open) == 24, "wire format");
+static_assert(sizeof(struct vgpu_mailbox_extent) == 32, "wire format");
+static_assert(sizeof(struct vgpu_mailbox_extent_close) == 24, "wire format");
 static_assert(sizeof(struct vgpu_mailbox_vector_add) <= VGPU_MAILBOX_BYTES, "fits the mailbox");
 static_assert(sizeof(struct vgpu_mailbox_vector_sum) <= VGPU_MAILBOX_BYTES, "fits the mailbox");
 

@@ -21,6 +21,25 @@ enum vgpu_worker_descriptor {
 
 #define VGPU_WORKER_CALLS_MAX 512u
 
+/** Extents that a channel can have beside its own. */
+#define VGPU_CHANNEL_EXTENTS_MAX 4096u
+
+enum vgpu_extent_state {
+    VGPU_EXTENT_NONE = 0,
+    VGPU_EXTENT_OPEN = 1,   /* the guest has it */
+    VGPU_EXTENT_MAPPED = 2, /* and the worker has it mapped: it cannot be closed */
+};
+
+/** What the worker may map besides its channel. The mediator opens and closes entries, the worker
+ *  maps and unmaps them, both by exchanging `state`: so that no memory is taken out of the window
+ *  and given to another channel while a GPU can still reach it. */
+struct vgpu_worker_extent {
+    uint64_t offset; /* in the window; of an entry that is not NONE */
+    uint64_t bytes;
+    uint32_t state; /* enum vgpu_extent_state; release and acquire */
+    uint32_t reserved;
+};
+
 /** A VM's memory account. Workers charge before they allocate; 64-bit atomics, relaxed: it is a
  *  sum, and orders nothing. The mediator takes back what a dead worker had charged. */
 struct vgpu_ledger_page {
@@ -46,6 +65,8 @@ struct vgpu_worker_page {
     uint64_t gpu_nanoseconds; /* measured with events, busy intervals */
     uint64_t calls_total;
     uint64_t calls[VGPU_WORKER_CALLS_MAX]; /* by call id */
+
+    struct vgpu_worker_extent extents[VGPU_CHANNEL_EXTENTS_MAX];
 };
 
 /** Exit statuses of vgpu-worker, so that the mediator's log can say what happened. */

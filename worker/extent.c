@@ -14,6 +14,15 @@ static bool is_registered(const struct vgpu_worker *worker)
     return false;
 }
 
+static bool owns_mapping(const struct vgpu_worker *worker, const struct vgpu_context *context)
+{
+    for (uint32_t i = 0; i < worker->mappings.count; i++) {
+        if (worker->mappings.table[i].owner == context)
+            return true;
+    }
+    return false;
+}
+
 static CUresult attach(struct vgpu_worker *worker, struct vgpu_context *context)
 {
     const struct vgpu_driver *driver = worker->driver;
@@ -33,6 +42,7 @@ static CUresult attach(struct vgpu_worker *worker, struct vgpu_context *context)
 
 void vgpu_extent_attach(struct vgpu_worker *worker, struct vgpu_context *context)
 {
+    vgpu_mappings_attach(worker, context);
     CUresult error = attach(worker, context);
     if (error == CUDA_SUCCESS)
         return;
@@ -47,14 +57,16 @@ void vgpu_extent_detach(struct vgpu_worker *worker, struct vgpu_context *context
 {
     const struct vgpu_driver *driver = worker->driver;
     context->extent = 0;
-    if (!context->owns_extent)
+    if (!context->owns_extent && !owns_mapping(worker, context))
         return;
     for (struct vgpu_context *other = worker->contexts; other; other = other->next) {
         if (other != context && driver->cuCtxSetCurrent(other->object) == CUDA_SUCCESS)
             driver->cuCtxSynchronize(); /* nobody may use the memory while it is not mapped */
     }
     driver->cuCtxSetCurrent(context->object);
-    driver->cuMemHostUnregister(worker->extent);
+    vgpu_mappings_detach(worker, context);
+    if (context->owns_extent)
+        driver->cuMemHostUnregister(worker->extent);
     context->owns_extent = false;
     for (struct vgpu_context *other = worker->contexts; other; other = other->next) {
         if (other != context && driver->cuCtxSetCurrent(other->object) == CUDA_SUCCESS)

@@ -79,6 +79,7 @@ static int map_extent(struct vgpu_worker *worker)
     }
     worker->doorbell = VGPU_WORKER_DOORBELL;
     worker->interrupt = VGPU_WORKER_INTERRUPT;
+    worker->window = VGPU_WORKER_WINDOW;
     return 0;
 }
 

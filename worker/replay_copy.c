@@ -74,6 +74,28 @@ CUresult vgpu_replay_vgpuCopyInline(struct vgpu_worker *worker,
                                              call->stream);
 }
 
+/* From and to memory that the guest shares with the device: nothing is staged, and the stream gets
+ * to it in its own time. */
+CUresult vgpu_replay_vgpuCopyToHost(struct vgpu_worker *worker,
+                                    struct vgpu_call_vgpuCopyToHost *call)
+{
+    if (!vgpu_mappings_hold(worker, call->destination, call->bytes))
+        return CUDA_ERROR_INVALID_VALUE;
+    count(&worker->page->bytes_from_device, call->bytes);
+    return worker->driver->cuMemcpyDtoHAsync((void *)(uintptr_t)call->destination, call->source,
+                                             call->bytes, call->stream);
+}
+
+CUresult vgpu_replay_vgpuCopyFromHost(struct vgpu_worker *worker,
+                                      struct vgpu_call_vgpuCopyFromHost *call)
+{
+    if (!vgpu_mappings_hold(worker, call->source, call->bytes))
+        return CUDA_ERROR_INVALID_VALUE;
+    count(&worker->page->bytes_to_device, call->bytes);
+    return worker->driver->cuMemcpyHtoDAsync(
+        call->destination, (const void *)(uintptr_t)call->source, call->bytes, call->stream);
+}
+
 CUresult vgpu_replay_vgpuCopy2D(struct vgpu_worker *worker, struct vgpu_call_vgpuCopy2D *call)
 {
     CUDA_MEMCPY2D copy = {

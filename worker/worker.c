@@ -11,8 +11,12 @@
 int vgpu_worker_create(struct vgpu_worker *worker, const struct vgpu_driver *driver,
                        struct vgpu_worker_page *page, struct vgpu_ledger_page *ledger)
 {
-    *worker = (struct vgpu_worker){
-        .driver = driver, .page = page, .socket = -1, .doorbell = -1, .interrupt = -1};
+    *worker = (struct vgpu_worker){.driver = driver,
+                                   .page = page,
+                                   .socket = -1,
+                                   .doorbell = -1,
+                                   .interrupt = -1,
+                                   .window = -1};
     vgpu_ledger_init(&worker->ledger, ledger, &page->memory_charged);
     vgpu_console_init(&worker->console);
     int error = vgpu_upcalls_create(&worker->upcalls);
@@ -23,6 +27,7 @@ void vgpu_worker_destroy(struct vgpu_worker *worker)
 {
     vgpu_upcalls_end(&worker->upcalls);
     vgpu_context_destroy_all(worker);
+    vgpu_mappings_destroy(worker);
     vgpu_fences_destroy(&worker->fences);
     vgpu_ledger_destroy(&worker->ledger);
     vgpu_image_buffer_clear(&worker->image);

@@ -20,6 +20,7 @@
 #include "worker/image_buffer.h"
 #include "worker/ledger.h"
 #include "worker/upcall.h"
+#include "worker/mapping.h"
 
 struct vgpu_context;
 
@@ -30,6 +31,7 @@ struct vgpu_worker {
     int socket;      /* descriptors */
     int doorbell;
     int interrupt;
+    int window; /* -1: there is none */
 
     struct vgpu_handles handles;
     struct vgpu_context *contexts; /* list of those that live */
@@ -37,6 +39,7 @@ struct vgpu_worker {
     uint32_t current_id;           /* id that `current` was entered with; 0: none */
 
     struct vgpu_ledger ledger;
+    struct vgpu_mappings mappings;
     struct vgpu_fences fences;
     struct vgpu_image_buffer image;
     struct vgpu_console console;

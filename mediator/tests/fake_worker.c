@@ -8,6 +8,8 @@
  *   crash, hang    a segmentation fault; deaf to everything but SIGKILL
  *   charge-N       charges N bytes and counts calls, then as wait
  *   scribble       fills its extent, which must be zero, with bytes; then as wait
+ *   crash-soon     aborts at the first doorbell
+ *   map            maps the channel's extents at one doorbell, and unmaps them at the next
  *   talk           sends the mediator a message that it has not asked for
  */
 #include <dirent.h>
@@ -83,16 +85,35 @@ static void answer_primitive(struct vgpu_worker_message *message)
     send(VGPU_WORKER_SOCKET, message, sizeof(*message), 0);
 }
 
+/** Changes the state of all extents that have the one to the other. */
+static void move_extents(struct vgpu_worker_page *page, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = 0; i < VGPU_CHANNEL_EXTENTS_MAX; i++) {
+        uint32_t state = from;
+
+        __atomic_compare_exchange_n(&page->extents[i].state, &state, to, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_RELAXED);
+    }
+}
+
 /** Serves until the mediator closes the socket. */
-static void serve(const struct vgpu_worker_page *page)
+static void serve(struct vgpu_worker_page *page, const char *command)
 {
     struct pollfd waiting[] = {
         {.fd = VGPU_WORKER_SOCKET, .events = POLLIN},
         {.fd = page->has_window ? VGPU_WORKER_DOORBELL : -1, .events = POLLIN}};
     struct vgpu_worker_message message;
     uint64_t count;
+    bool mapped = false;
 
     while (poll(waiting, 2, -1) >= 0) {
+        if (waiting[1].revents && strcmp(command, "crash-soon") == 0)
+            abort();
+        if (waiting[1].revents && strcmp(command, "map") == 0) {
+            mapped = !mapped;
+            move_extents(page, mapped ? VGPU_EXTENT_OPEN : VGPU_EXTENT_MAPPED,
+                         mapped ? VGPU_EXTENT_MAPPED : VGPU_EXTENT_OPEN);
+        }
         if (waiting[1].revents && read(VGPU_WORKER_DOORBELL, &count, sizeof(count)) > 0 &&
             write(VGPU_WORKER_INTERRUPT, &count, sizeof(count)) < 0)
             exit(VGPU_WORKER_EXIT_SETUP);
@@ -170,6 +191,6 @@ int main(void)
     page->ready = 1;
     while (strcmp(command, "hang") == 0)
         pause();
-    serve(page);
+    serve(page, command);
     return VGPU_WORKER_EXIT_OK;
 }

@@ -217,6 +217,123 @@ static void an_extent_starts_as_zero_and_is_freed_at_the_end(void **state)
     assert_int_equal(test_mediator_field(&mediator, "web", "channels_open"), 0);
 }
 
+static uint32_t open_extent(const struct vgpu_mailbox_channel *channel, uint32_t key,
+                            uint64_t bytes, struct vgpu_mailbox_extent *extent)
+{
+    const struct vgpu_mailbox_extent_open open = {.request.op = VGPU_MAILBOX_EXTENT_OPEN,
+                                                  .channel = channel->channel,
+                                                  .key = key,
+                                                  .bytes = bytes};
+    union {
+        uint8_t bytes[VGPU_MAILBOX_BYTES];
+        struct vgpu_mailbox_extent extent;
+    } answer;
+
+    test_client_mailbox(&client, &open, sizeof(open), &answer);
+    *extent = answer.extent;
+    return answer.extent.response.status;
+}
+
+static uint32_t close_extent(const struct vgpu_mailbox_channel *channel, uint32_t key,
+                             uint32_t number)
+{
+    const struct vgpu_mailbox_extent_close close = {.request.op = VGPU_MAILBOX_EXTENT_CLOSE,
+                                                    .channel = channel->channel,
+                                                    .key = key,
+                                                    .extent = number};
+    union {
+        uint8_t bytes[VGPU_MAILBOX_BYTES];
+        struct vgpu_mailbox_response response;
+    } answer;
+
+    test_client_mailbox(&client, &close, sizeof(close), &answer);
+    return answer.response.status;
+}
+
+static void extents_are_zero_apart_and_their_channels_own(void **state)
+{
+    struct vgpu_mailbox_channel first, second;
+    struct vgpu_mailbox_extent one, two, again;
+
+    (void)state;
+    assert_int_equal(test_client_open(&client, "wait", &first), VGPU_MAILBOX_OK);
+    assert_int_equal(test_client_open(&client, "wait", &second), VGPU_MAILBOX_OK);
+    assert_int_equal(open_extent(&first, first.key, 5000, &one), VGPU_MAILBOX_OK);
+    assert_int_equal(open_extent(&first, first.key, 1 << 20, &two), VGPU_MAILBOX_OK);
+    assert_int_equal(one.size, 8192);
+    assert_int_not_equal(one.extent, two.extent);
+    assert_true(one.offset + one.size <= two.offset || two.offset + two.size <= one.offset);
+    assert_true(one.offset >= second.offset + second.size);
+    memset((char *)client.window + one.offset, 0xee, one.size);
+    assert_int_equal(open_extent(&first, first.key + 1, 4096, &again), VGPU_MAILBOX_NO_CHANNEL);
+    assert_int_equal(open_extent(&first, first.key, 0, &again), VGPU_MAILBOX_BAD_LENGTH);
+    assert_int_equal(open_extent(&first, first.key, UINT64_MAX, &again), VGPU_MAILBOX_NO_SPACE);
+    assert_int_equal(close_extent(&second, second.key, one.extent), VGPU_MAILBOX_NO_CHANNEL);
+    assert_int_equal(close_extent(&first, first.key, 77), VGPU_MAILBOX_NO_CHANNEL);
+    assert_int_equal(close_extent(&first, first.key, UINT32_MAX), VGPU_MAILBOX_NO_CHANNEL);
+    assert_int_equal(close_extent(&first, first.key, one.extent), VGPU_MAILBOX_OK);
+    assert_int_equal(close_extent(&first, first.key, one.extent), VGPU_MAILBOX_NO_CHANNEL);
+    memset((char *)client.window + one.offset, 0xee, one.size);
+    assert_int_equal(open_extent(&second, second.key, one.size, &again), VGPU_MAILBOX_OK);
+    assert_int_equal(again.offset, one.offset);
+    for (uint64_t i = 0; i < again.size; i++)
+        assert_int_equal(((unsigned char *)client.window)[again.offset + i], 0);
+}
+
+static void a_mapped_extent_cannot_be_closed(void **state)
+{
+    struct vgpu_mailbox_channel channel;
+    struct vgpu_mailbox_extent extent;
+
+    (void)state;
+    assert_int_equal(test_client_open(&client, "map", &channel), VGPU_MAILBOX_OK);
+    assert_int_equal(open_extent(&channel, channel.key, 4096, &extent), VGPU_MAILBOX_OK);
+    for (int mapped = 1; mapped >= 0; mapped--) {
+        uint64_t one = 1;
+        struct pollfd interrupt = {.fd = client.interrupts[0], .events = POLLIN};
+
+        assert_int_equal(write(client.doorbells[0], &one, sizeof(one)), sizeof(one));
+        assert_int_equal(poll(&interrupt, 1, 2000), 1);
+        assert_int_equal(read(client.interrupts[0], &one, sizeof(one)), sizeof(one));
+        assert_int_equal(close_extent(&channel, channel.key, extent.extent),
+                         mapped ? VGPU_MAILBOX_BUSY : VGPU_MAILBOX_OK);
+    }
+}
+
+/** However it ends: closed, or its worker died first. */
+static void extents_go_with_their_channel(void **state)
+{
+    const char *commands[] = {"wait", "map", "crash-soon"};
+    struct vgpu_mailbox_channel channel;
+    struct vgpu_mailbox_extent extent;
+    struct stat before, after;
+
+    (void)state;
+    fstat(client.window_fd, &before);
+    for (size_t i = 0; i < 3; i++) {
+        uint64_t one = 1;
+        uint32_t count = 0;
+
+        assert_int_equal(test_client_open(&client, commands[i], &channel), VGPU_MAILBOX_OK);
+        while (open_extent(&channel, channel.key, 4 << 20, &extent) == VGPU_MAILBOX_OK) {
+            memset((char *)client.window + extent.offset, 1, extent.size);
+            count++;
+        }
+        assert_int_equal(extent.response.status, VGPU_MAILBOX_NO_SPACE);
+        assert_int_equal(count, 13); /* of the window of 64 MiB, besides the channel's 9.5 */
+        if (i == 2) {
+            assert_int_equal(write(client.doorbells[0], &one, sizeof(one)), sizeof(one));
+            test_client_await_state(&client, channel.channel, VGPU_CHANNEL_LOST);
+            assert_int_equal(open_extent(&channel, channel.key, 4096, &extent),
+                             VGPU_MAILBOX_NO_CHANNEL);
+            assert_int_equal(close_extent(&channel, channel.key, 3), VGPU_MAILBOX_OK);
+        }
+        test_client_close(&client, channel.channel, channel.key);
+        test_await(test_mediator_workers(&mediator) == 0, 1);
+        test_await(fstat(client.window_fd, &after) == 0 && after.st_blocks == before.st_blocks, 1);
+    }
+}
+
 static void channels_and_space_run_out_with_a_reason(void **state)
 {
     struct vgpu_mailbox_channel channel;
@@ -328,6 +445,9 @@ int main(void)
         TEST(what_a_dead_worker_held_is_given_back),
         TEST(round_trips_are_summed_when_a_channel_ends),
         TEST(an_extent_starts_as_zero_and_is_freed_at_the_end),
+        TEST(extents_are_zero_apart_and_their_channels_own),
+        TEST(a_mapped_extent_cannot_be_closed),
+        TEST(extents_go_with_their_channel),
         TEST(channels_and_space_run_out_with_a_reason),
         TEST(the_end_of_a_session_ends_its_workers),
         TEST(a_process_that_dies_takes_its_channel_along),

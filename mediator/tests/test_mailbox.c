@@ -109,6 +109,8 @@ static void each_op_has_one_length(void **state)
         {VGPU_MAILBOX_CHANNEL_OPEN, sizeof(struct vgpu_mailbox_client)},
         {VGPU_MAILBOX_CHANNEL_CLOSE, sizeof(struct vgpu_mailbox_channel_close)},
         {VGPU_MAILBOX_VECTOR_ADD, sizeof(struct vgpu_mailbox_vector_add)},
+        {VGPU_MAILBOX_EXTENT_OPEN, sizeof(struct vgpu_mailbox_extent_open)},
+        {VGPU_MAILBOX_EXTENT_CLOSE, sizeof(struct vgpu_mailbox_extent_close)},
     };
     union answer answer;
 
@@ -127,7 +129,7 @@ static void each_op_has_one_length(void **state)
 
 static void unknown_ops_are_refused(void **state)
 {
-    static const uint32_t ops[] = {0, 6, 255, UINT32_MAX};
+    static const uint32_t ops[] = {0, 8, 255, UINT32_MAX};
     union answer answer;
 
     (void)state;
