@@ -8,6 +8,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "soft/driver/advice.h"
+#include "soft/driver/memory_pool.h"
+#include "soft/driver/stream.h"
+#include "soft/driver/virtual.h"
+
 /* All allocations of the process, by address: ranges never overlap. */
 static struct {
     pthread_rwlock_t lock;
@@ -67,10 +72,12 @@ static struct vgpu_allocation describe(struct vgpu_context *context, enum vgpu_a
         .address = address,
         .size = size,
         .kind = kind,
+        .managed = kind == VGPU_ALLOCATION_MANAGED,
         .flags = flags,
         .context = context,
         .device = context->device,
         .id = vgpu_driver_new_id(),
+        .access = CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
     };
 }
 
@@ -80,22 +87,83 @@ static bool in_arena(enum vgpu_allocation_kind kind)
            kind == VGPU_ALLOCATION_POOL;
 }
 
+/* Gives `allocation` memory of its device's arena and makes it known. */
+static CUresult insert_in_arena(struct vgpu_allocation *allocation)
+{
+    struct vgpu_device *device = allocation->device;
+    size_t bytes = allocation->size;
+    CUresult result;
+
+    if (bytes == 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    /* Advice is given to whole pages, which are then not shared. */
+    if (allocation->managed && bytes < VGPU_ADVICE_PAGE)
+        bytes = VGPU_ADVICE_PAGE;
+    if (vgpu_memory_allocate(device->memory, bytes, &allocation->address) < 0)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    vgpu_device_note_range(device, allocation->address, bytes);
+    result = insert(allocation);
+    if (result != CUDA_SUCCESS)
+        vgpu_memory_free(device->memory, allocation->address);
+    return result;
+}
+
 CUresult vgpu_allocation_create(struct vgpu_context *context, enum vgpu_allocation_kind kind,
                                 size_t size, unsigned int flags, uint64_t *address)
 {
-    struct vgpu_allocation allocation;
-    CUresult result;
+    struct vgpu_allocation allocation = describe(context, kind, 0, size, flags);
+    CUresult result = insert_in_arena(&allocation);
 
-    if (size == 0)
-        return CUDA_ERROR_INVALID_VALUE;
-    if (vgpu_memory_allocate(context->device->memory, size, address) < 0)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    vgpu_device_note_range(context->device, *address, size);
-    allocation = describe(context, kind, *address, size, flags);
-    result = insert(&allocation);
-    if (result != CUDA_SUCCESS)
-        vgpu_memory_free(context->device->memory, *address);
+    if (result == CUDA_SUCCESS)
+        *address = allocation.address;
     return result;
+}
+
+CUresult vgpu_allocation_create_pooled(struct vgpu_memory_pool *pool, struct vgpu_device *device,
+                                       bool managed, size_t size, uint64_t *address)
+{
+    struct vgpu_allocation allocation = {
+        .size = size,
+        .kind = VGPU_ALLOCATION_POOL,
+        .managed = managed,
+        .device = device,
+        .id = vgpu_driver_new_id(),
+        .pool = vgpu_object_share(pool),
+        .access = CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
+    };
+    CUresult result = insert_in_arena(&allocation);
+
+    if (result == CUDA_SUCCESS)
+        *address = allocation.address;
+    else
+        vgpu_object_put(pool);
+    return result;
+}
+
+CUresult vgpu_allocation_add_variable(struct vgpu_context *context, uint64_t address, size_t size)
+{
+    struct vgpu_allocation allocation =
+        describe(context, VGPU_ALLOCATION_VARIABLE, address, size, CU_MEM_ATTACH_GLOBAL);
+
+    allocation.managed = true;
+    vgpu_device_note_range(context->device, address, size);
+    return insert(&allocation);
+}
+
+CUresult vgpu_allocation_add_mapping(struct vgpu_device *device, uint64_t address, size_t size,
+                                     struct vgpu_physical *physical)
+{
+    struct vgpu_allocation allocation = {
+        .address = address,
+        .size = size,
+        .kind = VGPU_ALLOCATION_VIRTUAL,
+        .device = device,
+        .id = vgpu_driver_new_id(),
+        .physical = physical,
+        .access = CU_MEM_ACCESS_FLAGS_PROT_NONE,
+    };
+
+    return insert(&allocation);
 }
 
 static size_t whole_pages(size_t size)
@@ -174,13 +242,20 @@ CUresult vgpu_allocation_register(struct vgpu_context *context, void *address, s
 /* Gives the memory back of what is no longer in the list. */
 static void release(const struct vgpu_allocation *allocation)
 {
+    if (allocation->managed)
+        vgpu_advice_forget(allocation->address, allocation->size);
     if (in_arena(allocation->kind)) {
         vgpu_memory_free(allocation->device->memory, allocation->address);
-        return;
+        if (allocation->pool)
+            vgpu_memory_pool_note_free(allocation->pool, allocation->size);
+        vgpu_object_put(allocation->pool);
+    } else if (allocation->kind == VGPU_ALLOCATION_VIRTUAL) {
+        vgpu_mapping_release(allocation);
+    } else if (allocation->kind != VGPU_ALLOCATION_VARIABLE) {
+        unmap_everywhere(allocation->address);
+        if (allocation->kind == VGPU_ALLOCATION_HOST)
+            munmap((void *)(uintptr_t)allocation->address, whole_pages(allocation->size));
     }
-    unmap_everywhere(allocation->address);
-    if (allocation->kind == VGPU_ALLOCATION_HOST)
-        munmap((void *)(uintptr_t)allocation->address, whole_pages(allocation->size));
 }
 
 /* Lock held. */
@@ -213,6 +288,28 @@ CUresult vgpu_allocation_free(uint64_t address, unsigned int kinds)
     return CUDA_SUCCESS;
 }
 
+CUresult vgpu_allocation_free_when_idle(uint64_t address, unsigned int kinds, CUresult not_found)
+{
+    struct vgpu_allocation found;
+    CUresult result = vgpu_driver_ready();
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!vgpu_allocation_find(address, &found) || found.address != address ||
+        !(kinds & 1u << found.kind))
+        return not_found;
+    /* A failed context keeps its memory until it is destroyed, and says why. */
+    if (found.context)
+        result = vgpu_context_usable(found.context);
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (found.context)
+        vgpu_context_drain(found.context);
+    else
+        vgpu_device_drain(found.device);
+    return vgpu_allocation_free(address, kinds) == CUDA_SUCCESS ? CUDA_SUCCESS : not_found;
+}
+
 void vgpu_allocation_free_all(struct vgpu_context *context)
 {
     for (;;) {
@@ -243,6 +340,7 @@ static bool find_variable(uint64_t address, struct vgpu_allocation *found)
                 .size = size,
                 .kind = VGPU_ALLOCATION_VARIABLE,
                 .device = device,
+                .access = CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
             };
             return true;
         }
@@ -265,17 +363,48 @@ bool vgpu_allocation_find(uint64_t address, struct vgpu_allocation *found)
     return is || find_variable(address, found);
 }
 
-size_t vgpu_allocation_total(const struct vgpu_device *device, enum vgpu_allocation_kind kind)
+bool vgpu_allocation_next(uint64_t address, struct vgpu_allocation *found)
 {
-    size_t total = 0;
+    bool is;
+    size_t at;
 
     pthread_rwlock_rdlock(&all.lock);
-    for (size_t i = 0; i < all.count; i++) {
-        if (all.list[i].device == device && all.list[i].kind == kind)
-            total += all.list[i].size;
-    }
+    at = address ? count_up_to(address - 1) : 0;
+    is = at < all.count;
+    if (is)
+        *found = all.list[at];
     pthread_rwlock_unlock(&all.lock);
-    return total;
+    return is;
+}
+
+/* The allocation that begins at `address`, or NULL. Lock held. */
+static struct vgpu_allocation *beginning_at(uint64_t address)
+{
+    size_t after = count_up_to(address);
+
+    return after > 0 && all.list[after - 1].address == address ? &all.list[after - 1] : NULL;
+}
+
+void vgpu_allocation_set_access(uint64_t address, CUmemAccess_flags access)
+{
+    struct vgpu_allocation *allocation;
+
+    pthread_rwlock_wrlock(&all.lock);
+    allocation = beginning_at(address);
+    if (allocation)
+        allocation->access = access;
+    pthread_rwlock_unlock(&all.lock);
+}
+
+void vgpu_allocation_set_sync_memops(uint64_t address, bool sync_memops)
+{
+    struct vgpu_allocation *allocation;
+
+    pthread_rwlock_wrlock(&all.lock);
+    allocation = beginning_at(address);
+    if (allocation)
+        allocation->sync_memops = sync_memops;
+    pthread_rwlock_unlock(&all.lock);
 }
 
 /* Whether a device can have had any of these addresses: then they are not the program's own. */
@@ -290,6 +419,20 @@ static bool touches_arena(uint64_t address, size_t size)
     return false;
 }
 
+/* What is mapped side by side may be used as one; anything else is for itself. */
+static CUresult check_mapped(struct vgpu_allocation found, uint64_t end)
+{
+    while (found.kind == VGPU_ALLOCATION_VIRTUAL && found.access) {
+        uint64_t next = found.address + found.size;
+
+        if (end <= next)
+            return CUDA_SUCCESS;
+        if (!vgpu_allocation_find(next, &found))
+            break;
+    }
+    return CUDA_ERROR_INVALID_VALUE;
+}
+
 CUresult vgpu_allocation_check(uint64_t address, size_t size, enum vgpu_side side)
 {
     struct vgpu_allocation found;
@@ -300,14 +443,17 @@ CUresult vgpu_allocation_check(uint64_t address, size_t size, enum vgpu_side sid
     if (address == 0 || __builtin_add_overflow(address, size, &end))
         return CUDA_ERROR_INVALID_VALUE;
     if (vgpu_allocation_find(address, &found)) {
+        if (found.kind == VGPU_ALLOCATION_VIRTUAL)
+            return check_mapped(found, end);
         if (end <= found.address + found.size)
             return CUDA_SUCCESS;
         /* Host memory may go on where what was registered ends. */
         if (found.kind != VGPU_ALLOCATION_REGISTERED || side != VGPU_SIDE_HOST)
             return CUDA_ERROR_INVALID_VALUE;
     }
-    return side == VGPU_SIDE_HOST && !touches_arena(address, size) ? CUDA_SUCCESS
-                                                                   : CUDA_ERROR_INVALID_VALUE;
+    return side == VGPU_SIDE_HOST && !touches_arena(address, size) && !vgpu_reserved(address, size)
+               ? CUDA_SUCCESS
+               : CUDA_ERROR_INVALID_VALUE;
 }
 
 bool vgpu_allocation_is_pageable(uint64_t address)

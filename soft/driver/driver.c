@@ -10,7 +10,7 @@
 
 #include "interop/log.h"
 #include "soft/driver/context.h"
-#include "soft/driver/pool.h"
+#include "soft/driver/memory_pool.h"
 
 static struct vgpu_driver the_driver = {
     .status = CUDA_ERROR_NOT_INITIALIZED,
@@ -140,8 +140,7 @@ static CUresult open_device(struct vgpu_device *device, int ordinal, int number,
     if (vgpu_memory_create(bytes, &device->memory) < 0)
         return CUDA_ERROR_OUT_OF_MEMORY;
     device->primary = vgpu_context_create_primary(device);
-    device->pool = vgpu_pool_create_default(device);
-    return device->primary && device->pool ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    return device->primary ? vgpu_memory_pool_open_device(device) : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 static CUresult start(void)

@@ -28,13 +28,22 @@ enum {
     VGPU_SOFT_MOST_DEVICES = 8,
 };
 
+struct vgpu_memory_pool;
+
+/** The pools of one kind of memory. */
+struct vgpu_pool_slot {
+    struct vgpu_memory_pool *standard;
+    struct vgpu_memory_pool *current; /* with a reference; guarded by the driver's lock */
+};
+
 struct vgpu_device {
     int ordinal;
     int number;   /* of all there are: CUDA_VISIBLE_DEVICES may hide and reorder some */
     size_t bytes; /* of device memory */
     struct vgpu_memory *memory;
     struct vgpu_context *primary;
-    struct vgpu_pool *pool; /* the default and only one */
+    struct vgpu_pool_slot pinned_pools;
+    struct vgpu_pool_slot managed_pools;
     /* The addresses that device memory has had so far; what lies between is never host memory. */
     _Atomic uint64_t lowest;
     _Atomic uint64_t highest;

@@ -357,7 +357,28 @@ CUresult cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library,
 
 CUresult cuLibraryGetManaged(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name)
 {
-    return cuLibraryGetGlobal(dptr, bytes, library, name);
+    const struct vgpu_image *image;
+    const char *found;
+    uint64_t address;
+    CUmodule module;
+    size_t size;
+    CUresult result = name ? cuLibraryGetModule(&module, library) : CUDA_ERROR_INVALID_VALUE;
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!dptr && !bytes)
+        return CUDA_ERROR_INVALID_VALUE;
+    image = ((const struct vgpu_module *)module)->image;
+    for (uint32_t i = 0; image && vgpu_image_managed(image, i, &found, &address, &size) == 0; i++) {
+        if (strcmp(found, name) != 0)
+            continue;
+        if (dptr)
+            *dptr = address;
+        if (bytes)
+            *bytes = size;
+        return CUDA_SUCCESS;
+    }
+    return CUDA_ERROR_NOT_FOUND;
 }
 
 /* ---- kernels ---- */

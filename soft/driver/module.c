@@ -4,15 +4,43 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "soft/driver/allocation.h"
 #include "soft/driver/library.h"
 #include "soft/driver/stream.h"
+
+/* Managed variables are known as such by their addresses, as allocations are. */
+static void forget_managed(struct vgpu_module *module)
+{
+    const char *name;
+    uint64_t address;
+    size_t size;
+
+    for (uint32_t i = 0; vgpu_image_managed(module->image, i, &name, &address, &size) == 0; i++)
+        vgpu_allocation_free(address, 1u << VGPU_ALLOCATION_VARIABLE);
+}
+
+static CUresult add_managed(struct vgpu_module *module)
+{
+    CUresult result = CUDA_SUCCESS;
+    const char *name;
+    uint64_t address;
+    size_t size;
+
+    for (uint32_t i = 0; result == CUDA_SUCCESS &&
+                         vgpu_image_managed(module->image, i, &name, &address, &size) == 0;
+         i++)
+        result = vgpu_allocation_add_variable(module->context, address, size ? size : 1);
+    return result;
+}
 
 static void destroy_module(struct vgpu_object *object)
 {
     struct vgpu_module *module = (struct vgpu_module *)object;
 
-    if (module->image)
+    if (module->image) {
+        forget_managed(module);
         vgpu_image_destroy(module->image);
+    }
     vgpu_compiled_put(module->compiled);
     pthread_mutex_destroy(&module->lock);
     free(module->functions);
@@ -42,7 +70,7 @@ static CUresult place_variables(struct vgpu_module *module)
     error = vgpu_image_create(program, module->context->device->memory, &module->image);
     if (error < 0)
         return error == -ENOMEM ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_IMAGE;
-    return CUDA_SUCCESS;
+    return add_managed(module);
 }
 
 CUresult vgpu_module_create(struct vgpu_context *context, struct vgpu_compiled *compiled,

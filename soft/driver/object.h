@@ -23,6 +23,7 @@ enum vgpu_object_kind {
     VGPU_OBJECT_LIBRARY,
     VGPU_OBJECT_ENTRY,
     VGPU_OBJECT_POOL,
+    VGPU_OBJECT_PHYSICAL,
 };
 
 /** First member of every such object. */

@@ -3,18 +3,48 @@
 #include <string.h>
 
 #include "soft/driver/allocation.h"
+#include "soft/driver/virtual.h"
+
+/* What the device of the current context may do there; without one, the memory's own device. */
+static int access_to(const struct vgpu_allocation *a)
+{
+    struct vgpu_context *context;
+    bool reached = a->kind == VGPU_ALLOCATION_HOST || a->kind == VGPU_ALLOCATION_REGISTERED;
+
+    if (!reached && vgpu_context_enter(&context) == CUDA_SUCCESS && context->device != a->device)
+        return CU_POINTER_ATTRIBUTE_ACCESS_FLAG_NONE;
+    return a->access ? CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE
+                     : CU_POINTER_ATTRIBUTE_ACCESS_FLAG_NONE;
+}
+
+/* Memory that belongs to no context has none to tell. */
+static CUcontext context_of(const struct vgpu_allocation *a)
+{
+    if (a->pool || a->physical)
+        return NULL;
+    return (CUcontext)(a->context ? a->context : a->device->primary);
+}
+
+/* Of addresses of a mapping, the range is all that was reserved with them. */
+static void range_of(const struct vgpu_allocation *a, uint64_t *start, size_t *size)
+{
+    if (a->physical && vgpu_reservation_find(a->address, start, size))
+        return;
+    *start = a->address;
+    *size = a->size;
+}
 
 /* CUDA_ERROR_INVALID_VALUE for an attribute that this pointer has not. */
 static CUresult attribute_of(const struct vgpu_allocation *a, uint64_t pointer,
                              CUpointer_attribute attribute, void *out)
 {
     bool host = a->kind == VGPU_ALLOCATION_HOST || a->kind == VGPU_ALLOCATION_REGISTERED;
-    bool managed = a->kind == VGPU_ALLOCATION_MANAGED;
-    bool pool = a->kind == VGPU_ALLOCATION_POOL;
+    uint64_t start;
+    size_t size;
 
     switch (attribute) {
     case CU_POINTER_ATTRIBUTE_CONTEXT:
-        *(CUcontext *)out = pool ? NULL : (CUcontext)(a->context ? a->context : a->device->primary);
+        *(CUcontext *)out = context_of(a);
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
         *(unsigned int *)out = host ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
@@ -23,11 +53,13 @@ static CUresult attribute_of(const struct vgpu_allocation *a, uint64_t pointer,
         *(CUdeviceptr *)out = pointer;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_HOST_POINTER:
-        if (!host && !managed)
+        if (!host && !a->managed)
             return CUDA_ERROR_INVALID_VALUE;
         *(void **)out = (void *)(uintptr_t)pointer;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
+        *(int *)out = a->sync_memops;
+        return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
     case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
@@ -37,16 +69,22 @@ static CUresult attribute_of(const struct vgpu_allocation *a, uint64_t pointer,
         *(unsigned long long *)out = a->id;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_IS_MANAGED:
-        *(int *)out = managed;
+        *(int *)out = a->managed;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
         *(int *)out = a->device->ordinal;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+        range_of(a, &start, &size);
+        *(CUdeviceptr *)out = start;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+        range_of(a, &start, &size);
+        *(size_t *)out = size;
+        return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR:
         *(CUdeviceptr *)out = a->address;
         return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
     case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
         *(size_t *)out = a->size;
         return CUDA_SUCCESS;
@@ -54,16 +92,39 @@ static CUresult attribute_of(const struct vgpu_allocation *a, uint64_t pointer,
         *(int *)out = 1;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
-        *(uint64_t *)out = 0;
+        *(uint64_t *)out = a->physical ? vgpu_physical_handle_types(a->physical) : 0;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
-        *(CUDA_POINTER_ATTRIBUTE_ACCESS_FLAGS *)out = CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE;
+        *(int *)out = access_to(a);
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
-        *(CUmemoryPool *)out = pool ? (CUmemoryPool)a->device->pool : NULL;
+        *(CUmemoryPool *)out = (CUmemoryPool)a->pool;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID:
-        *(uint64_t *)out = a->id;
+        *(uint64_t *)out = a->physical ? vgpu_physical_id(a->physical) : a->id;
+        return CUDA_SUCCESS;
+    default:
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+}
+
+/* The same for an address that is reserved, but where nothing is mapped. */
+static CUresult attribute_of_reserved(uint64_t pointer, CUpointer_attribute attribute, void *out)
+{
+    uint64_t start;
+    size_t size;
+
+    if (!vgpu_reservation_find(pointer, &start, &size))
+        return CUDA_ERROR_INVALID_VALUE;
+    switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+        *(CUdeviceptr *)out = start;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+        *(size_t *)out = size;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_MAPPED:
+        *(int *)out = 0;
         return CUDA_SUCCESS;
     default:
         return CUDA_ERROR_INVALID_VALUE;
@@ -78,8 +139,10 @@ CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdevi
     /* What an address is can be asked in any context, and in one that has failed. */
     if (result != CUDA_SUCCESS)
         return result;
-    if (!data || !vgpu_allocation_find(ptr, &found))
+    if (!data)
         return CUDA_ERROR_INVALID_VALUE;
+    if (!vgpu_allocation_find(ptr, &found))
+        return attribute_of_reserved(ptr, attribute, data);
     return attribute_of(&found, ptr, attribute, data);
 }
 
@@ -133,7 +196,9 @@ CUresult cuPointerGetAttributes(unsigned int numAttributes, CUpointer_attribute 
     for (unsigned int i = 0; i < numAttributes; i++) {
         if (!data[i])
             return CUDA_ERROR_INVALID_VALUE;
-        if (known && attribute_of(&found, ptr, attributes[i], data[i]) == CUDA_SUCCESS)
+        result = known ? attribute_of(&found, ptr, attributes[i], data[i])
+                       : attribute_of_reserved(ptr, attributes[i], data[i]);
+        if (result == CUDA_SUCCESS)
             continue;
         result = say_nothing(attributes[i], data[i]);
         if (result != CUDA_SUCCESS)
@@ -154,5 +219,6 @@ CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute,
     if (!value || attribute != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS ||
         !vgpu_allocation_find(ptr, &found))
         return CUDA_ERROR_INVALID_VALUE;
+    vgpu_allocation_set_sync_memops(found.address, *(const int *)value != 0);
     return CUDA_SUCCESS;
 }

@@ -288,6 +288,20 @@ void vgpu_context_drain(struct vgpu_context *context)
     pthread_mutex_unlock(&vgpu_driver()->lock);
 }
 
+void vgpu_device_drain(const struct vgpu_device *device)
+{
+    struct vgpu_context *context;
+
+    /* Contexts are only ever added, in front. */
+    pthread_mutex_lock(&vgpu_driver()->lock);
+    context = vgpu_driver()->contexts;
+    pthread_mutex_unlock(&vgpu_driver()->lock);
+    for (; context; context = context->next) {
+        if (context->device == device)
+            vgpu_context_drain(context);
+    }
+}
+
 /* Ends a stream after what is in it; its reference of the context's list goes with it. Lock held;
  * true if the caller has to give that reference back. */
 static bool close_stream(struct vgpu_stream *stream)

@@ -87,6 +87,9 @@ void vgpu_mark_wait(const struct vgpu_mark *mark);
 /** Waits for all that was submitted to the context so far. */
 void vgpu_context_drain(struct vgpu_context *context);
 
+/** The same for all contexts of a device. */
+void vgpu_device_drain(const struct vgpu_device *device);
+
 /** Ends all streams of a context that is being torn down, and waits for their threads. */
 void vgpu_context_close_streams(struct vgpu_context *context);
 

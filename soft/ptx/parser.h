@@ -130,6 +130,7 @@ struct ptx_declaration {
     struct ptx_slice name;
     const struct ptx_type *type;
     uint32_t align;
+    bool managed;
     uint32_t element; /* bytes of one, vector and all */
     uint64_t size;    /* 0 for name[] */
     uint32_t dimensions;

@@ -107,6 +107,7 @@ struct vgpu_variable {
     uint8_t space;    /* VGPU_SPACE_GLOBAL, _SHARED or _CONST */
     bool dynamic;     /* .extern .shared: after the static shared variables of a launch */
     bool external;    /* declared here, defined nowhere */
+    bool managed;     /* .attribute(.managed): the host uses it, too */
     bool in_function; /* .shared and used by a .func: same offset in every kernel */
     bool placed;      /* has an offset */
     uint32_t align;

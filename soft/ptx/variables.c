@@ -22,6 +22,26 @@ static void skip_pointer_attributes(struct ptx_parser *p)
     }
 }
 
+/* ".attribute(.managed, .unified(1, 2))": the latter is a name, which nobody asks for here. */
+static void read_attributes(struct ptx_parser *p, struct ptx_declaration *d)
+{
+    ptx_expect(p, '(');
+    do {
+        if (ptx_accept_word(p, ".managed")) {
+            d->managed = true;
+        } else if (ptx_accept_word(p, ".unified")) {
+            ptx_expect(p, '(');
+            ptx_expect_integer(p, UINT64_MAX);
+            ptx_expect(p, ',');
+            ptx_expect_integer(p, UINT64_MAX);
+            ptx_expect(p, ')');
+        } else {
+            ptx_fail(p, -ENOTSUP, p->token.line, "an attribute that is not known");
+        }
+    } while (p->error == 0 && ptx_accept(p, ','));
+    ptx_expect(p, ')');
+}
+
 static void read_dimensions(struct ptx_parser *p, struct ptx_declaration *d)
 {
     uint64_t counts[PTX_MAX_DIMENSIONS];
@@ -57,6 +77,8 @@ static void read_type(struct ptx_parser *p, struct ptx_declaration *d)
     while (p->token.kind == PTX_WORD && *p->token.text.start == '.') {
         if (ptx_accept_word(p, ".align")) {
             d->align = (uint32_t)ptx_expect_integer(p, 1u << 20);
+        } else if (ptx_accept_word(p, ".attribute")) {
+            read_attributes(p, d);
         } else if (ptx_accept_word(p, ".v2")) {
             vector = 2;
         } else if (ptx_accept_word(p, ".v4")) {
@@ -295,6 +317,7 @@ static uint32_t add_variable(struct ptx_parser *p, enum vgpu_space space, bool e
     v->space = (uint8_t)space;
     v->align = d->align;
     v->size = d->size;
+    v->managed = d->managed && space == VGPU_SPACE_GLOBAL;
     v->dynamic = external && space == VGPU_SPACE_SHARED;
     v->external = external && space != VGPU_SPACE_SHARED;
     return index;

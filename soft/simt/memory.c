@@ -35,7 +35,7 @@ struct vgpu_memory {
     struct range *first, *first_free;
     struct range **used; /* sorted by address */
     size_t used_count, used_capacity;
-    struct host_range *hosts;
+    struct host_range *hosts; /* sorted by address */
     size_t host_count, host_capacity;
 };
 
@@ -238,7 +238,8 @@ static struct range *find_room(struct vgpu_memory *m, size_t size, uint64_t *sta
 static int allocate(struct vgpu_memory *m, size_t wanted, size_t size, uint64_t *address)
 {
     uint64_t start;
-    struct range *r = find_room(m, size, &start);
+    /* Room in the arena is not enough: other memory of the device's may have been charged. */
+    struct range *r = size <= m->free_bytes ? find_room(m, size, &start) : NULL;
 
     if (r == NULL)
         return -ENOMEM;
@@ -356,14 +357,50 @@ void vgpu_memory_info(struct vgpu_memory *m, size_t *free_bytes, size_t *total_b
     pthread_mutex_unlock(&m->lock);
 }
 
-/* ---- host ranges ---- */
+/* ---- memory outside of the arena ---- */
+
+int vgpu_memory_charge(struct vgpu_memory *m, size_t size)
+{
+    int error = -ENOMEM;
+
+    pthread_mutex_lock(&m->lock);
+    if (size <= m->free_bytes) {
+        m->free_bytes -= size;
+        error = 0;
+    }
+    pthread_mutex_unlock(&m->lock);
+    return error;
+}
+
+void vgpu_memory_discharge(struct vgpu_memory *m, size_t size)
+{
+    pthread_mutex_lock(&m->lock);
+    m->free_bytes += size;
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* Index of the first host range that starts at `address` or after it. */
+static size_t host_from(const struct vgpu_memory *m, uint64_t address)
+{
+    size_t low = 0, high = m->host_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (m->hosts[middle].start < address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
 
 static int map_host(struct vgpu_memory *m, uint64_t address, size_t size)
 {
-    for (size_t i = 0; i < m->host_count; i++) {
-        if (m->hosts[i].start == address)
-            return -EEXIST;
-    }
+    size_t at = host_from(m, address);
+
+    if (at < m->host_count && m->hosts[at].start == address)
+        return -EEXIST;
     if (m->host_count == m->host_capacity) {
         size_t capacity = m->host_capacity == 0 ? 16 : m->host_capacity * 2;
         struct host_range *grown = reallocarray(m->hosts, capacity, sizeof(*grown));
@@ -375,7 +412,9 @@ static int map_host(struct vgpu_memory *m, uint64_t address, size_t size)
     }
     if (!pages_add(m, address, size))
         return -ENOMEM;
-    m->hosts[m->host_count++] = (struct host_range){address, size};
+    memmove(&m->hosts[at + 1], &m->hosts[at], (m->host_count - at) * sizeof(*m->hosts));
+    m->hosts[at] = (struct host_range){address, size};
+    m->host_count++;
     return 0;
 }
 
@@ -396,13 +435,14 @@ int vgpu_memory_map_host(struct vgpu_memory *m, uint64_t address, size_t size)
 int vgpu_memory_unmap_host(struct vgpu_memory *m, uint64_t address)
 {
     int error = -EINVAL;
+    size_t at;
 
     pthread_mutex_lock(&m->lock);
-    for (size_t i = 0; i < m->host_count && error != 0; i++) {
-        if (m->hosts[i].start != address)
-            continue;
-        pages_remove(m, address, m->hosts[i].size);
-        m->hosts[i] = m->hosts[--m->host_count];
+    at = host_from(m, address);
+    if (at < m->host_count && m->hosts[at].start == address) {
+        pages_remove(m, address, m->hosts[at].size);
+        m->host_count--;
+        memmove(&m->hosts[at], &m->hosts[at + 1], (m->host_count - at) * sizeof(*m->hosts));
         error = 0;
     }
     pthread_mutex_unlock(&m->lock);

@@ -36,6 +36,11 @@ int vgpu_memory_find(struct vgpu_memory *memory, uint64_t address, uint64_t *bas
 /** Bytes not allocated and bytes in all. */
 void vgpu_memory_info(struct vgpu_memory *memory, size_t *free_bytes, size_t *total_bytes);
 
+/** Counts `size` bytes that are not in the arena as device memory, or no longer; -ENOMEM if there
+ * are not so many free. */
+int vgpu_memory_charge(struct vgpu_memory *memory, size_t size);
+void vgpu_memory_discharge(struct vgpu_memory *memory, size_t size);
+
 /** Lets kernels reach `size` bytes of host memory at its own address. The caller keeps it mapped.
  */
 int vgpu_memory_map_host(struct vgpu_memory *memory, uint64_t address, size_t size);

@@ -55,6 +55,10 @@ void vgpu_image_destroy(struct vgpu_image *image);
 int vgpu_image_global(const struct vgpu_image *image, const char *name, uint64_t *address,
                       size_t *size);
 
+/** Address and size in bytes of the `index`th managed variable, or -ENOENT. */
+int vgpu_image_managed(const struct vgpu_image *image, uint32_t index, const char **name,
+                       uint64_t *address, size_t *size);
+
 struct vgpu_launch {
     const struct vgpu_image *image;
     uint32_t kernel; /* index */
