@@ -70,19 +70,27 @@ static void write_logs(const struct logs *logs, const char *message)
         *logs->info_used = NULL;
 }
 
+static CUresult result_of(int error)
+{
+    return error == 0         ? CUDA_SUCCESS
+           : error == -ENOMEM ? CUDA_ERROR_OUT_OF_MEMORY
+                              : CUDA_ERROR_INVALID_PTX;
+}
+
 static CUresult compile(const void *image, char *message, size_t message_size,
                         struct vgpu_program **program)
 {
+    uint32_t capability = (uint32_t)vgpu_driver()->capability;
     struct vgpu_code code;
     size_t length;
     char *text;
     int error = vgpu_code_find(image, VGPU_CODE_UNBOUNDED, &code);
 
     if (error == 0)
-        error = vgpu_code_best_ptx(&code, VGPU_SOFT_CAPABILITY, MOST_PTX_BYTES, &text, &length);
+        error = vgpu_code_best_ptx(&code, capability, MOST_PTX_BYTES, &text, &length);
     if (error == -ENOENT && code.kind == VGPU_CODE_FATBIN) {
-        vgpu_log(VGPU_LOG_DEBUG, "an image has no PTX for compute capability %d.%d",
-                 VGPU_SOFT_CAPABILITY / 10, VGPU_SOFT_CAPABILITY % 10);
+        vgpu_log(VGPU_LOG_DEBUG, "an image has no PTX for compute capability %u.%u",
+                 capability / 10, capability % 10);
         return CUDA_SUCCESS;
     }
     if (error)
@@ -96,12 +104,31 @@ static CUresult compile(const void *image, char *message, size_t message_size,
     }
     error = vgpu_program_create(text, length, message, message_size, program);
     free(text);
-    /* What we cannot run yet is our lack and not the program's: say so where its user sees it. */
+    /* Text may hold mistakes that its author wants to hear of; what a fatbin holds has been through
+       a compiler, and of a library's thousands of kernels few are ever used. */
+    if (error == 0 && code.kind == VGPU_CODE_PTX)
+        error = vgpu_program_check(*program, message, message_size);
     if (error == -ENOTSUP)
         vgpu_log(VGPU_LOG_ERROR, "PTX is not supported: %s", message);
-    return error == 0         ? CUDA_SUCCESS
-           : error == -ENOMEM ? CUDA_ERROR_OUT_OF_MEMORY
-                              : CUDA_ERROR_INVALID_PTX;
+    return result_of(error);
+}
+
+CUresult vgpu_compiled_prepare(const struct vgpu_compiled *compiled, uint32_t index,
+                               struct vgpu_kernel_needs *needs)
+{
+    const struct vgpu_unit *unit;
+    struct vgpu_kernel_info info;
+    const char *message;
+    int error = vgpu_program_prepare(compiled->program, index, &unit, &message);
+
+    if (error == 0) {
+        vgpu_unit_needs(unit, needs);
+        return CUDA_SUCCESS;
+    }
+    /* What we cannot run yet is our lack and not the program's: say so where its user sees it. */
+    if (message && vgpu_program_kernel_info(compiled->program, index, &info) == 0)
+        vgpu_log(VGPU_LOG_ERROR, "kernel %s cannot run: %s", info.name, message);
+    return error == -ENOTSUP ? CUDA_ERROR_NOT_SUPPORTED : result_of(error);
 }
 
 CUresult vgpu_compiled_create(const void *image, unsigned int option_count,
@@ -120,8 +147,10 @@ CUresult vgpu_compiled_create(const void *image, unsigned int option_count,
         return result;
     result = compile(image, message, sizeof(message), &program);
     write_logs(&logs, message);
-    if (result != CUDA_SUCCESS)
+    if (result != CUDA_SUCCESS) {
+        vgpu_program_destroy(program);
         return result;
+    }
     *out = calloc(1, sizeof(**out));
     if (!*out) {
         vgpu_program_destroy(program);

@@ -13,13 +13,20 @@ struct vgpu_compiled {
 };
 
 /**
- * Finds the PTX in `image`, decodes it and writes the logs that `options` ask for (they may be
+ * Finds the PTX in `image`, reads it and writes the logs that `options` ask for (they may be
  * none). Errors: INVALID_IMAGE, INVALID_PTX, NO_BINARY_FOR_GPU for a bare cubin, INVALID_VALUE,
  * OUT_OF_MEMORY.
  */
 CUresult vgpu_compiled_create(const void *image, unsigned int option_count,
                               const CUjit_option *options, void **values,
                               struct vgpu_compiled **out);
+
+/**
+ * What a kernel needs, decoding it if nobody has: what stops that is logged once. Errors:
+ * NOT_SUPPORTED, INVALID_PTX, OUT_OF_MEMORY.
+ */
+CUresult vgpu_compiled_prepare(const struct vgpu_compiled *compiled, uint32_t index,
+                               struct vgpu_kernel_needs *needs);
 
 struct vgpu_compiled *vgpu_compiled_share(struct vgpu_compiled *compiled);
 void vgpu_compiled_put(struct vgpu_compiled *compiled);

@@ -97,8 +97,8 @@ CUresult cuDeviceComputeCapability(int *major, int *minor, CUdevice dev)
         return result;
     if (!major || !minor)
         return CUDA_ERROR_INVALID_VALUE;
-    *major = VGPU_SOFT_CAPABILITY / 10;
-    *minor = VGPU_SOFT_CAPABILITY % 10;
+    *major = vgpu_driver()->capability / 10;
+    *minor = vgpu_driver()->capability % 10;
     return CUDA_SUCCESS;
 }
 
@@ -130,8 +130,6 @@ static const int attributes[CU_DEVICE_ATTRIBUTE_MAX] = {
     [CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR] = VGPU_SOFT_SM_THREADS,
     [CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT] = 1,
     [CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING] = 1,
-    [CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR] = VGPU_SOFT_CAPABILITY / 10,
-    [CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR] = VGPU_SOFT_CAPABILITY % 10,
     [CU_DEVICE_ATTRIBUTE_STREAM_PRIORITIES_SUPPORTED] = 1,
     [CU_DEVICE_ATTRIBUTE_GLOBAL_L1_CACHE_SUPPORTED] = 1,
     [CU_DEVICE_ATTRIBUTE_LOCAL_L1_CACHE_SUPPORTED] = 1,
@@ -173,6 +171,10 @@ CUresult cuDeviceGetAttribute(int *pi, CUdevice_attribute attrib, CUdevice dev)
         return CUDA_ERROR_INVALID_VALUE;
     if (attrib == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
         *pi = vgpu_driver()->processors;
+    else if (attrib == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
+        *pi = vgpu_driver()->capability / 10;
+    else if (attrib == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
+        *pi = vgpu_driver()->capability % 10;
     else if (attrib == CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)
         *pi = device->number + 1;
     else

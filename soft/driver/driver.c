@@ -18,7 +18,7 @@ static struct vgpu_driver the_driver = {
     .stream_gone = PTHREAD_COND_INITIALIZER,
 };
 
-enum { SMALLEST_DEVICE = 1 << 20 };
+enum { SMALLEST_DEVICE = 1 << 20, DEFAULT_CAPABILITY = 130 };
 
 struct vgpu_driver *vgpu_driver(void)
 {
@@ -112,6 +112,22 @@ static int wanted_devices(void)
     return 1;
 }
 
+/* "12.1" */
+static int wanted_capability(void)
+{
+    const char *text = getenv("VGPU_SOFT_CAPABILITY");
+
+    if (!text)
+        return DEFAULT_CAPABILITY;
+    if (text[0] >= '1' && text[0] <= '9' && strspn(text, "0123456789") == strlen(text) - 2 &&
+        strlen(text) <= 4 && text[strlen(text) - 2] == '.' && text[strlen(text) - 1] >= '0' &&
+        text[strlen(text) - 1] <= '9')
+        return 10 * atoi(text) + text[strlen(text) - 1] - '0';
+    vgpu_log(VGPU_LOG_ERROR, "VGPU_SOFT_CAPABILITY=%s is not major.minor; using %d.%d", text,
+             DEFAULT_CAPABILITY / 10, DEFAULT_CAPABILITY % 10);
+    return DEFAULT_CAPABILITY;
+}
+
 /* Fills in which of `count` devices the program may see, in its order: the list of numbers in
  * CUDA_VISIBLE_DEVICES up to the first that is none. */
 static int visible_devices(int count, int numbers[VGPU_SOFT_MOST_DEVICES])
@@ -151,6 +167,7 @@ static CUresult start(void)
 
     if (count == 0)
         return CUDA_ERROR_NO_DEVICE;
+    the_driver.capability = wanted_capability();
     the_driver.processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
     for (int i = 0; i < count; i++) {
         CUresult result = open_device(&the_driver.devices[i], i, numbers[i], bytes);

@@ -15,8 +15,7 @@
 struct vgpu_context;
 
 enum {
-    VGPU_SOFT_VERSION = 13000,  /* cuDriverGetVersion */
-    VGPU_SOFT_CAPABILITY = 121, /* PTX in NVIDIA's libraries is for 12.x */
+    VGPU_SOFT_VERSION = 13000, /* cuDriverGetVersion */
     VGPU_SOFT_WARP = 32,
     VGPU_SOFT_BLOCK_THREADS = 1024,
     VGPU_SOFT_SM_THREADS = 1536,
@@ -52,6 +51,11 @@ struct vgpu_device {
 struct vgpu_driver {
     CUresult status; /* CUDA_ERROR_NOT_INITIALIZED until cuInit has succeeded */
     int processors;
+    /**
+     * 10 * major + minor of the compute capability. 13.0 unless the environment says otherwise: one
+     * that NVIDIA's libraries do not know, for which they take their PTX and not machine code.
+     */
+    int capability;
     int device_count;
     struct vgpu_device devices[VGPU_SOFT_MOST_DEVICES];
     /**

@@ -28,19 +28,20 @@ static CUresult enter(CUfunction handle, struct vgpu_function **function)
     return result == CUDA_SUCCESS ? vgpu_function_resolve(context, handle, function) : result;
 }
 
-uint32_t vgpu_kernel_dynamic_limit(const struct vgpu_kernel_info *info,
+uint32_t vgpu_kernel_dynamic_limit(const struct vgpu_kernel_needs *needs,
                                    const struct vgpu_kernel_settings *settings)
 {
     int set = settings->max_dynamic_shared;
 
     if (set > 0)
         return (uint32_t)set;
-    return info->static_shared_bytes < VGPU_SOFT_BLOCK_SHARED
-               ? VGPU_SOFT_BLOCK_SHARED - info->static_shared_bytes
+    return needs->static_shared_bytes < VGPU_SOFT_BLOCK_SHARED
+               ? VGPU_SOFT_BLOCK_SHARED - needs->static_shared_bytes
                : 0;
 }
 
 CUresult vgpu_kernel_attribute(const struct vgpu_kernel_info *info,
+                               const struct vgpu_kernel_needs *needs,
                                const struct vgpu_kernel_settings *settings,
                                CUfunction_attribute attribute, int *value)
 {
@@ -51,25 +52,25 @@ CUresult vgpu_kernel_attribute(const struct vgpu_kernel_info *info,
         *value = (int)info->max_threads;
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES:
-        *value = (int)info->static_shared_bytes;
+        *value = (int)needs->static_shared_bytes;
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES:
         *value = (int)info->constant_bytes;
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES:
-        *value = (int)info->local_bytes;
+        *value = (int)needs->local_bytes;
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_NUM_REGS:
-        *value = (int)info->register_count;
+        *value = (int)needs->register_count;
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_PTX_VERSION:
         *value = (int)info->target;
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_BINARY_VERSION:
-        *value = VGPU_SOFT_CAPABILITY;
+        *value = vgpu_driver()->capability;
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES:
-        *value = (int)vgpu_kernel_dynamic_limit(info, settings);
+        *value = (int)vgpu_kernel_dynamic_limit(needs, settings);
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
         *value = settings->carveout;
@@ -88,11 +89,11 @@ CUresult vgpu_kernel_attribute(const struct vgpu_kernel_info *info,
     }
 }
 
-CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_info *info,
+CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_needs *needs,
                                    struct vgpu_kernel_settings *settings,
                                    CUfunction_attribute attribute, int value)
 {
-    int64_t room = (int64_t)VGPU_SOFT_BLOCK_SHARED_OPTIN - (int64_t)info->static_shared_bytes;
+    int64_t room = (int64_t)VGPU_SOFT_BLOCK_SHARED_OPTIN - (int64_t)needs->static_shared_bytes;
 
     switch (attribute) {
     case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES:
@@ -116,24 +117,30 @@ CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_info *info,
 
 CUresult cuFuncGetAttribute(int *pi, CUfunction_attribute attrib, CUfunction hfunc)
 {
+    struct vgpu_kernel_needs needs;
     struct vgpu_function *function;
     CUresult result = enter(hfunc, &function);
 
     if (result != CUDA_SUCCESS)
         return result;
-    result = vgpu_kernel_attribute(&function->info, &function->settings, attrib, pi);
+    result = vgpu_function_prepare(function, &needs);
+    if (result == CUDA_SUCCESS)
+        result = vgpu_kernel_attribute(&function->info, &needs, &function->settings, attrib, pi);
     vgpu_object_put(function);
     return result;
 }
 
 CUresult cuFuncSetAttribute(CUfunction hfunc, CUfunction_attribute attrib, int value)
 {
+    struct vgpu_kernel_needs needs;
     struct vgpu_function *function;
     CUresult result = enter(hfunc, &function);
 
     if (result != CUDA_SUCCESS)
         return result;
-    result = vgpu_kernel_set_attribute(&function->info, &function->settings, attrib, value);
+    result = vgpu_function_prepare(function, &needs);
+    if (result == CUDA_SUCCESS)
+        result = vgpu_kernel_set_attribute(&needs, &function->settings, attrib, value);
     vgpu_object_put(function);
     return result;
 }

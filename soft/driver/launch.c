@@ -92,6 +92,8 @@ struct shape {
 static CUresult check_shape(const struct shape *shape, const struct vgpu_function *function)
 {
     uint64_t threads = (uint64_t)shape->block[0] * shape->block[1] * shape->block[2];
+    struct vgpu_kernel_needs needs;
+    CUresult result;
 
     if (shape->grid[0] == 0 || shape->grid[1] == 0 || shape->grid[2] == 0 || threads == 0)
         return CUDA_ERROR_INVALID_VALUE;
@@ -99,9 +101,11 @@ static CUresult check_shape(const struct shape *shape, const struct vgpu_functio
         shape->block[0] > 1024 || shape->block[1] > 1024 || shape->block[2] > 64 ||
         threads > VGPU_SOFT_BLOCK_THREADS || threads > function->info.max_threads)
         return CUDA_ERROR_INVALID_VALUE;
-    if (shape->dynamic_shared > vgpu_kernel_dynamic_limit(&function->info, &function->settings))
-        return CUDA_ERROR_INVALID_VALUE;
-    return CUDA_SUCCESS;
+    result = vgpu_function_prepare(function, &needs);
+    if (result == CUDA_SUCCESS &&
+        shape->dynamic_shared > vgpu_kernel_dynamic_limit(&needs, &function->settings))
+        result = CUDA_ERROR_INVALID_VALUE;
+    return result;
 }
 
 static CUresult pack_separate(const struct vgpu_kernel_info *info, void **parameters,

@@ -428,30 +428,40 @@ CUresult cuKernelGetLibrary(CUlibrary *pLib, CUkernel kernel)
     return result;
 }
 
+static CUresult prepare(const struct vgpu_entry *entry, CUdevice device,
+                        struct vgpu_kernel_needs *needs)
+{
+    return vgpu_device_get(device)
+               ? vgpu_compiled_prepare(entry->library->compiled, entry->index, needs)
+               : CUDA_ERROR_INVALID_DEVICE;
+}
+
 CUresult cuKernelGetAttribute(int *pi, CUfunction_attribute attrib, CUkernel kernel, CUdevice dev)
 {
+    struct vgpu_kernel_needs needs;
     struct vgpu_entry *entry;
     CUresult result = enter_kernel(kernel, &entry);
 
     if (result != CUDA_SUCCESS)
         return result;
-    result = vgpu_device_get(dev)
-                 ? vgpu_kernel_attribute(&entry->info, &entry->settings, attrib, pi)
-                 : CUDA_ERROR_INVALID_DEVICE;
+    result = prepare(entry, dev, &needs);
+    if (result == CUDA_SUCCESS)
+        result = vgpu_kernel_attribute(&entry->info, &needs, &entry->settings, attrib, pi);
     vgpu_object_put(entry);
     return result;
 }
 
 CUresult cuKernelSetAttribute(CUfunction_attribute attrib, int val, CUkernel kernel, CUdevice dev)
 {
+    struct vgpu_kernel_needs needs;
     struct vgpu_entry *entry;
     CUresult result = enter_kernel(kernel, &entry);
 
     if (result != CUDA_SUCCESS)
         return result;
-    result = vgpu_device_get(dev)
-                 ? vgpu_kernel_set_attribute(&entry->info, &entry->settings, attrib, val)
-                 : CUDA_ERROR_INVALID_DEVICE;
+    result = prepare(entry, dev, &needs);
+    if (result == CUDA_SUCCESS)
+        result = vgpu_kernel_set_attribute(&needs, &entry->settings, attrib, val);
     vgpu_object_put(entry);
     return result;
 }

@@ -57,7 +57,7 @@ static void destroy_function(struct vgpu_object *object)
 
 static CUresult place_variables(struct vgpu_module *module)
 {
-    const struct vgpu_program *program = module->compiled->program;
+    struct vgpu_program *program = module->compiled->program;
     int error;
 
     if (!program)

@@ -51,15 +51,23 @@ CUresult vgpu_compiled_find(const struct vgpu_compiled *compiled, const char *na
 CUresult vgpu_function_resolve(struct vgpu_context *context, CUfunction handle,
                                struct vgpu_function **function);
 
+/** What the kernel of a function needs; see vgpu_compiled_prepare(). */
+static inline CUresult vgpu_function_prepare(const struct vgpu_function *function,
+                                             struct vgpu_kernel_needs *needs)
+{
+    return vgpu_compiled_prepare(function->module->compiled, function->index, needs);
+}
+
 CUresult vgpu_kernel_attribute(const struct vgpu_kernel_info *info,
+                               const struct vgpu_kernel_needs *needs,
                                const struct vgpu_kernel_settings *settings,
                                CUfunction_attribute attribute, int *value);
-CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_info *info,
+CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_needs *needs,
                                    struct vgpu_kernel_settings *settings,
                                    CUfunction_attribute attribute, int value);
 
 /** Dynamic shared memory that a launch may ask for, in bytes. */
-uint32_t vgpu_kernel_dynamic_limit(const struct vgpu_kernel_info *info,
+uint32_t vgpu_kernel_dynamic_limit(const struct vgpu_kernel_needs *needs,
                                    const struct vgpu_kernel_settings *settings);
 
 #endif

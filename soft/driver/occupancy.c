@@ -2,14 +2,16 @@
 /* How many blocks a multiprocessor has room for, by threads, blocks and shared memory. */
 #include "soft/driver/module.h"
 
-static int blocks_that_fit(const struct vgpu_function *function, int threads, size_t dynamic_shared)
+static int blocks_that_fit(const struct vgpu_function *function,
+                           const struct vgpu_kernel_needs *needs, int threads,
+                           size_t dynamic_shared)
 {
-    size_t shared = function->info.static_shared_bytes + VGPU_SOFT_BLOCK_SHARED_RESERVED;
+    size_t shared = needs->static_shared_bytes + VGPU_SOFT_BLOCK_SHARED_RESERVED;
     int warps = (threads + VGPU_SOFT_WARP - 1) / VGPU_SOFT_WARP;
     int blocks = VGPU_SOFT_SM_THREADS / VGPU_SOFT_WARP / warps;
 
     if (threads > VGPU_SOFT_BLOCK_THREADS ||
-        dynamic_shared > vgpu_kernel_dynamic_limit(&function->info, &function->settings))
+        dynamic_shared > vgpu_kernel_dynamic_limit(needs, &function->settings))
         return 0;
     shared += dynamic_shared;
     if (blocks > VGPU_SOFT_SM_BLOCKS)
@@ -19,20 +21,29 @@ static int blocks_that_fit(const struct vgpu_function *function, int threads, si
     return blocks;
 }
 
-static CUresult enter(CUfunction handle, struct vgpu_function **function)
+static CUresult enter(CUfunction handle, struct vgpu_function **function,
+                      struct vgpu_kernel_needs *needs)
 {
     struct vgpu_context *context;
     CUresult result = vgpu_context_enter(&context);
 
-    return result == CUDA_SUCCESS ? vgpu_function_resolve(context, handle, function) : result;
+    if (result == CUDA_SUCCESS)
+        result = vgpu_function_resolve(context, handle, function);
+    if (result != CUDA_SUCCESS)
+        return result;
+    result = vgpu_function_prepare(*function, needs);
+    if (result != CUDA_SUCCESS)
+        vgpu_object_put(*function);
+    return result;
 }
 
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *numBlocks, CUfunction func,
                                                               int blockSize, size_t dynamicSMemSize,
                                                               unsigned int flags)
 {
+    struct vgpu_kernel_needs needs;
     struct vgpu_function *function;
-    CUresult result = enter(func, &function);
+    CUresult result = enter(func, &function, &needs);
 
     if (result != CUDA_SUCCESS)
         return result;
@@ -40,7 +51,7 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *numBlocks, CU
         (flags & ~(unsigned int)CU_OCCUPANCY_DISABLE_CACHING_OVERRIDE))
         result = CUDA_ERROR_INVALID_VALUE;
     else
-        *numBlocks = blocks_that_fit(function, blockSize, dynamicSMemSize);
+        *numBlocks = blocks_that_fit(function, &needs, blockSize, dynamicSMemSize);
     vgpu_object_put(function);
     return result;
 }
@@ -55,21 +66,22 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *numBlocks, CUfunction 
 CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *dynamicSmemSize, CUfunction func,
                                                  int numBlocks, int blockSize)
 {
+    struct vgpu_kernel_needs needs;
     struct vgpu_function *function;
-    CUresult result = enter(func, &function);
+    CUresult result = enter(func, &function, &needs);
     size_t taken;
 
     if (result != CUDA_SUCCESS)
         return result;
     if (!dynamicSmemSize || numBlocks <= 0 || blockSize <= 0 ||
-        blocks_that_fit(function, blockSize, 0) < numBlocks) {
+        blocks_that_fit(function, &needs, blockSize, 0) < numBlocks) {
         vgpu_object_put(function);
         return CUDA_ERROR_INVALID_VALUE;
     }
-    taken = function->info.static_shared_bytes + VGPU_SOFT_BLOCK_SHARED_RESERVED;
+    taken = needs.static_shared_bytes + VGPU_SOFT_BLOCK_SHARED_RESERVED;
     *dynamicSmemSize = VGPU_SOFT_SM_SHARED / (size_t)numBlocks - taken;
-    if (*dynamicSmemSize > VGPU_SOFT_BLOCK_SHARED_OPTIN - function->info.static_shared_bytes)
-        *dynamicSmemSize = VGPU_SOFT_BLOCK_SHARED_OPTIN - function->info.static_shared_bytes;
+    if (*dynamicSmemSize > VGPU_SOFT_BLOCK_SHARED_OPTIN - needs.static_shared_bytes)
+        *dynamicSmemSize = VGPU_SOFT_BLOCK_SHARED_OPTIN - needs.static_shared_bytes;
     vgpu_object_put(function);
     return CUDA_SUCCESS;
 }
@@ -80,8 +92,9 @@ CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(int *minGridSize, int *blockS
                                                    size_t dynamicSMemSize, int blockSizeLimit,
                                                    unsigned int flags)
 {
+    struct vgpu_kernel_needs needs;
     struct vgpu_function *function;
-    CUresult result = enter(func, &function);
+    CUresult result = enter(func, &function, &needs);
     int most, best_threads = 0, best_blocks = 0;
 
     if (result != CUDA_SUCCESS)
@@ -99,7 +112,7 @@ CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(int *minGridSize, int *blockS
          threads -= threads % VGPU_SOFT_WARP ? threads % VGPU_SOFT_WARP : VGPU_SOFT_WARP) {
         size_t shared =
             blockSizeToDynamicSMemSize ? blockSizeToDynamicSMemSize(threads) : dynamicSMemSize;
-        int blocks = blocks_that_fit(function, threads, shared);
+        int blocks = blocks_that_fit(function, &needs, threads, shared);
         if (blocks * threads > best_blocks * best_threads) {
             best_blocks = blocks;
             best_threads = threads;
@@ -123,8 +136,9 @@ CUresult cuOccupancyMaxPotentialBlockSize(int *minGridSize, int *blockSize, CUfu
 CUresult cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func,
                                       const CUlaunchConfig *config)
 {
+    struct vgpu_kernel_needs needs;
     struct vgpu_function *function;
-    CUresult result = enter(func, &function);
+    CUresult result = enter(func, &function, &needs);
 
     if (result != CUDA_SUCCESS)
         return result;

@@ -57,8 +57,13 @@ bool ptx_want(struct ptx_parser *p, struct ptx_statement *s, uint32_t n)
     if (p->error == 0 && s->operand_count != n) {
         char why[60];
 
+        /* Some instructions have forms with more operands than are known here, none with fewer. */
         snprintf(why, sizeof(why), "%u operands instead of %u", s->operand_count, n);
-        ptx_unsupported(p, s, why);
+        if (s->operand_count > n)
+            ptx_unsupported(p, s, why);
+        else
+            ptx_fail(p, -EINVAL, s->line, "'%.*s' has %s",
+                     (int)(s->opcode.length < 60 ? s->opcode.length : 60), s->opcode.start, why);
     }
     return p->error == 0;
 }
@@ -199,6 +204,36 @@ ptx_decoder ptx_decoder_in(const struct ptx_opcode *table, size_t count, struct 
     return NULL;
 }
 
+/* What PTX has and this front end does not; anything else that is not decoded is a mistake. */
+static bool is_of_the_language(struct ptx_slice opcode)
+{
+    static const char *const names[] = {
+        "alloca",   "applypriority", "bmsk",         "clusterlaunchcontrol",
+        "cp",       "createpolicy",  "discard",      "elect",
+        "fns",      "getctarank",    "istypep",      "ldmatrix",
+        "ldu",      "mad24",         "mapa",         "mbarrier",
+        "mma",      "movmatrix",     "mul24",        "multimem",
+        "pmevent",  "prefetch",      "prefetchu",    "red",
+        "sad",      "setmaxnreg",    "stackrestore", "stacksave",
+        "stmatrix", "sured",         "suld",         "suq",
+        "sust",     "szext",         "tcgen05",      "tensormap",
+        "testp",    "tex",           "tld4",         "txq",
+        "vabsdiff", "vabsdiff2",     "vabsdiff4",    "vadd",
+        "vadd2",    "vadd4",         "vavrg2",       "vavrg4",
+        "vmad",     "vmax",          "vmax2",        "vmax4",
+        "vmin",     "vmin2",         "vmin4",        "vset",
+        "vset2",    "vset4",         "vshl",         "vshr",
+        "vsub",     "vsub2",         "vsub4",        "wgmma",
+        "wmma",
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (ptx_slice_is(opcode, names[i]))
+            return true;
+    }
+    return false;
+}
+
 void ptx_decode(struct ptx_parser *p, struct ptx_statement *s)
 {
     ptx_decoder decode = ptx_slice_is(s->opcode, "mov") ? decode_mov : NULL;
@@ -210,8 +245,11 @@ void ptx_decode(struct ptx_parser *p, struct ptx_statement *s)
     decode = decode != NULL ? decode : ptx_decode_select(s->opcode);
     decode = decode != NULL ? decode : ptx_decode_convert(s->opcode);
     decode = decode != NULL ? decode : ptx_decode_warp(s->opcode);
-    if (decode == NULL)
-        ptx_unsupported(p, s, "an instruction that is not known");
-    else
+    if (decode != NULL)
         decode(p, s);
+    else if (is_of_the_language(s->opcode))
+        ptx_unsupported(p, s, "this instruction is not there yet");
+    else
+        ptx_fail(p, -EINVAL, s->line, "'%.*s' is not an instruction",
+                 (int)(s->opcode.length < 60 ? s->opcode.length : 60), s->opcode.start);
 }

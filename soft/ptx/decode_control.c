@@ -21,7 +21,7 @@ static void decode_bra(struct ptx_parser *p, struct ptx_statement *s)
         ptx_unsupported(p, s, "a branch to what is not a label");
         return;
     }
-    ptx_fixup_add(p, s->operands[0].name, p->program->code_count, false, s->line);
+    ptx_fixup_add(p, s->operands[0].name, p->unit->code_count, false, s->line);
     ptx_push(p, &b);
 }
 
@@ -153,30 +153,32 @@ static void decode_call(struct ptx_parser *p, struct ptx_statement *s)
     if (callee != NULL && callee->kind == PTX_OPERAND_SYMBOL && callee->symbol != NULL &&
         callee->symbol->kind == PTX_SYMBOL_FUNCTION) {
         call.callee = (int32_t)callee->symbol->index;
-        shape = &p->program->functions[call.callee];
+        shape = &p->unit->functions[call.callee];
         if (shape->entry)
             shape = NULL;
+        else
+            ptx_want_function(p, (uint32_t)call.callee);
     } else if (callee != NULL && callee->kind == PTX_OPERAND_REGISTER && at < end &&
                at->kind == PTX_OPERAND_SYMBOL && at->symbol != NULL &&
                at->symbol->kind == PTX_SYMBOL_PROTOTYPE) {
-        shape = &p->program->functions[at->symbol->index];
+        shape = &p->unit->functions[at->symbol->index];
         ptx_use(&b, VGPU_A, ptx_source(p, s, callee, NAMED("b64")));
-        p->program->functions[p->function].indirect_calls = true;
+        p->unit->functions[p->function].indirect_calls = true;
         at++;
     }
     if (shape == NULL || at != end) {
         ptx_unsupported(p, s, "a call of this form, or of a function that is not declared");
         return;
     }
-    if (!ptx_grow(p, &p->program->calls, PTX_CALLS, p->program->call_count, sizeof(call)))
+    if (!ptx_grow(p, &p->unit->calls, PTX_CALLS, p->unit->call_count, sizeof(call)))
         return;
-    b.inst.imm = p->program->call_count++;
+    b.inst.imm = p->unit->call_count++;
     if (fill_call(p, s, &call, shape, returns, arguments)) {
-        p->program->calls[b.inst.imm] = call;
+        p->unit->calls[b.inst.imm] = call;
         ptx_push(p, &b);
         fetch_returns(p, s, &call, returns);
     } else {
-        p->program->calls[b.inst.imm] = call; /* freed with the program */
+        p->unit->calls[b.inst.imm] = call; /* freed with the unit */
     }
 }
 
@@ -192,7 +194,7 @@ void ptx_emit_call_prologue(struct ptx_parser *p)
 
 void ptx_emit_return(struct ptx_parser *p, struct ptx_statement *s)
 {
-    bool entry = p->program->functions[p->function].entry;
+    bool entry = p->unit->functions[p->function].entry;
     struct ptx_build b = ptx_begin_control(s, entry ? VGPU_CONTROL_EXIT : VGPU_CONTROL_RETURN);
 
     for (const struct ptx_formal *f = p->formals; f != NULL && !entry; f = f->next) {

@@ -66,7 +66,7 @@ static bool symbol_in(const struct ptx_parser *p, const struct ptx_symbol *symbo
         return space == VGPU_SPACE_PARAM;
     if (symbol->kind != PTX_SYMBOL_VARIABLE)
         return false;
-    shared = p->program->variables[symbol->index].space == VGPU_SPACE_SHARED;
+    shared = p->unit->variables[symbol->index].space == VGPU_SPACE_SHARED;
     return space == VGPU_SPACE_SHARED
                ? shared
                : !shared && (space == VGPU_SPACE_GLOBAL || space == VGPU_SPACE_GENERIC);
@@ -161,7 +161,7 @@ static void load_parameter(struct ptx_parser *p, struct ptx_statement *s,
 {
     const struct ptx_operand *from = &s->operands[1];
     uint32_t bytes = ptx_type_bits(type) / 8;
-    const struct vgpu_function *f = &p->program->functions[p->function];
+    const struct vgpu_function *f = &p->unit->functions[p->function];
     int64_t offset = (int64_t)(from->symbol->offset + from->bits); /* checked below */
     char key[32];
 
@@ -243,7 +243,7 @@ static void decode_ld(struct ptx_parser *p, struct ptx_statement *s)
     place = ptx_address(p, s, from, space);
     if (place.ref == PTX_REF_STACK)
         space = VGPU_SPACE_LOCAL;
-    else if (space == VGPU_SPACE_PARAM && !p->program->functions[p->function].entry)
+    else if (space == VGPU_SPACE_PARAM && !p->unit->functions[p->function].entry)
         space = VGPU_SPACE_LOCAL;
     snprintf(key, sizeof(key), "ld_%c%u_%u",
              type->kind == PTX_SIGNED && ptx_type_bits(type) < wide ? 's' : 'u',
@@ -377,7 +377,7 @@ static void decode_cvta(struct ptx_parser *p, struct ptx_statement *s)
         return;
     }
     /* Parameters of a .func are in its local frame. */
-    if (space == VGPU_SPACE_PARAM && !p->program->functions[p->function].entry)
+    if (space == VGPU_SPACE_PARAM && !p->unit->functions[p->function].entry)
         window = VGPU_WINDOW_LOCAL;
     if (!ptx_want(p, s, 2) || !ptx_all_parts(p, s))
         return;

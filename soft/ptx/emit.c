@@ -42,8 +42,8 @@ static bool enlarge_map(struct ptx_parser *p)
         ptx_fail(p, -ENOMEM, p->token.line, "out of memory");
         return false;
     }
-    for (uint32_t i = 0; i < p->program->constant_count; i++) {
-        uint32_t at = hash_constant(&p->program->constants[i]) & (size - 1);
+    for (uint32_t i = 0; i < p->unit->constant_count; i++) {
+        uint32_t at = hash_constant(&p->unit->constants[i]) & (size - 1);
 
         while (map[at] != 0)
             at = (at + 1) & (size - 1);
@@ -57,7 +57,7 @@ static bool enlarge_map(struct ptx_parser *p)
 
 uint32_t ptx_constant(struct ptx_parser *p, uint32_t width, uint64_t value, int32_t variable)
 {
-    struct vgpu_program *program = p->program;
+    struct vgpu_unit *unit = p->unit;
     struct vgpu_constant c = {.variable = variable, .width = (uint8_t)width};
     uint32_t at;
 
@@ -65,26 +65,26 @@ uint32_t ptx_constant(struct ptx_parser *p, uint32_t width, uint64_t value, int3
               : width == VGPU_ROW_16      ? (uint16_t)value
               : width == VGPU_ROW_32      ? (uint32_t)value
                                           : value;
-    if (program->constant_count * 2 >= p->constant_map_size && !enlarge_map(p))
+    if (unit->constant_count * 2 >= p->constant_map_size && !enlarge_map(p))
         return 0;
     at = hash_constant(&c) & (p->constant_map_size - 1);
     while (p->constant_map[at] != 0) {
         uint32_t index = p->constant_map[at] - 1;
-        const struct vgpu_constant *old = &program->constants[index];
+        const struct vgpu_constant *old = &unit->constants[index];
 
         if (old->value == c.value && old->variable == c.variable && old->width == c.width)
             return PTX_REF_CONSTANT | PTX_REF(width, index);
         at = (at + 1) & (p->constant_map_size - 1);
     }
-    if (!ptx_grow(p, &program->constants, PTX_CONSTANTS, program->constant_count, sizeof(c)))
+    if (!ptx_grow(p, &unit->constants, PTX_CONSTANTS, unit->constant_count, sizeof(c)))
         return 0;
-    if (program->constant_count > PTX_REF_INDEX(UINT32_MAX) / 2) {
+    if (unit->constant_count > PTX_REF_INDEX(UINT32_MAX) / 2) {
         ptx_fail(p, -ENOTSUP, p->token.line, "too many constants");
         return 0;
     }
-    program->constants[program->constant_count++] = c;
-    p->constant_map[at] = program->constant_count;
-    return PTX_REF_CONSTANT | PTX_REF(width, program->constant_count - 1);
+    unit->constants[unit->constant_count++] = c;
+    p->constant_map[at] = unit->constant_count;
+    return PTX_REF_CONSTANT | PTX_REF(width, unit->constant_count - 1);
 }
 
 /* ---- instructions ---- */
@@ -127,14 +127,14 @@ void ptx_define(struct ptx_build *b, enum vgpu_operand operand, uint32_t ref)
 
 void ptx_push(struct ptx_parser *p, const struct ptx_build *b)
 {
-    struct vgpu_program *program = p->program;
+    struct vgpu_unit *unit = p->unit;
 
-    if (!ptx_grow(p, &program->code, PTX_CODE, program->code_count, sizeof(b->inst)) ||
-        !ptx_grow(p, &p->info, PTX_INFO, program->code_count, sizeof(*p->info)))
+    if (!ptx_grow(p, &unit->code, PTX_CODE, unit->code_count, sizeof(b->inst)) ||
+        !ptx_grow(p, &p->info, PTX_INFO, unit->code_count, sizeof(*p->info)))
         return;
-    program->code[program->code_count] = b->inst;
-    p->info[program->code_count] = (struct ptx_info){b->rows, b->defs};
-    program->code_count++;
+    unit->code[unit->code_count] = b->inst;
+    p->info[unit->code_count] = (struct ptx_info){b->rows, b->defs};
+    unit->code_count++;
 }
 
 void ptx_emit1(struct ptx_parser *p, struct ptx_statement *s, const char *key, uint32_t d,
@@ -205,11 +205,11 @@ static uint32_t shared_address(struct ptx_parser *p, uint32_t variable, uint64_t
             return PTX_REF_CONSTANT | PTX_REF(width, s->constant);
     }
     if (!ptx_grow(p, &p->shared, PTX_SHARED, p->shared_count, sizeof(*p->shared)) ||
-        !ptx_grow(p, &p->program->constants, PTX_CONSTANTS, p->program->constant_count,
+        !ptx_grow(p, &p->unit->constants, PTX_CONSTANTS, p->unit->constant_count,
                   sizeof(struct vgpu_constant)))
         return 0;
-    ref = p->program->constant_count++;
-    p->program->constants[ref] =
+    ref = p->unit->constant_count++;
+    p->unit->constants[ref] =
         (struct vgpu_constant){.value = addend, .variable = -1, .width = (uint8_t)width};
     p->shared[p->shared_count++] = (struct ptx_shared){.function = p->function,
                                                        .variable = variable,
@@ -246,7 +246,7 @@ uint32_t ptx_symbol_address(struct ptx_parser *p, struct ptx_statement *s,
     }
     switch (symbol->kind) {
     case PTX_SYMBOL_VARIABLE:
-        v = &p->program->variables[symbol->index];
+        v = &p->unit->variables[symbol->index];
         if (v->dynamic) {
             ref = ptx_special(p, s, (struct ptx_slice){"%dynamic_shared", 15}, width);
             return o->bits == 0 ? ref : add_constant(p, s, ref, o->bits, width);
@@ -255,6 +255,11 @@ uint32_t ptx_symbol_address(struct ptx_parser *p, struct ptx_statement *s,
             return shared_address(p, symbol->index, o->bits, width);
         if (width != VGPU_ROW_64)
             break;
+        if (v->external) {
+            ptx_fail(p, -ENOTSUP, s->line, "the external variable '%.100s' is not defined",
+                     v->name);
+            return 0;
+        }
         return ptx_constant(p, width, o->bits, (int32_t)symbol->index);
     case PTX_SYMBOL_FUNCTION:
         if (width != VGPU_ROW_64)
@@ -358,6 +363,20 @@ static const struct {
     {"%dynamic_shared", "sreg_dynamic_shared"},
 };
 
+/* Special registers that PTX has and the engine does not. */
+static bool is_of_the_language(const char *name)
+{
+    static const char *const starts[] = {"%aggr_smem_size", "%clusterid", "%cluster_",
+                                         "%current_graph",  "%envreg",    "%is_explicit",
+                                         "%nclusterid",     "%pm",        "%reserved_smem"};
+
+    for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+        if (strncmp(name, starts[i], strlen(starts[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
 uint32_t ptx_special(struct ptx_parser *p, struct ptx_statement *s, struct ptx_slice name,
                      uint32_t width)
 {
@@ -396,6 +415,7 @@ uint32_t ptx_special(struct ptx_parser *p, struct ptx_statement *s, struct ptx_s
         ptx_emit1(p, s, key, wide, ref);
         return wide;
     }
-    ptx_fail(p, -ENOTSUP, s->line, "the name '%s' is not known", text);
+    ptx_fail(p, is_of_the_language(text) ? -ENOTSUP : -EINVAL, s->line,
+             "the name '%s' is not known", text);
     return 0;
 }

@@ -114,13 +114,13 @@ static uint32_t add_function(struct ptx_parser *p, struct ptx_slice name, bool e
 {
     struct vgpu_function fresh = {.entry = entry, .max_threads = 1024};
     struct ptx_symbol *s = NULL;
-    uint32_t index = p->program->function_count;
+    uint32_t index = p->unit->function_count;
 
     place_formals(p, &fresh, formals);
     if (kind == PTX_SYMBOL_FUNCTION) {
         s = ptx_symbol_here(p, name);
         if (s != NULL && s->kind == PTX_SYMBOL_FUNCTION) {
-            if (p->error == 0 && !same_formals(&fresh, &p->program->functions[s->index]))
+            if (p->error == 0 && !same_formals(&fresh, &p->unit->functions[s->index]))
                 ptx_fail(p, -EINVAL, p->token.line, "'%.*s' was declared with other parameters",
                          (int)(name.length < 100 ? name.length : 100), name.start);
             drop_formals(&fresh);
@@ -128,7 +128,7 @@ static uint32_t add_function(struct ptx_parser *p, struct ptx_slice name, bool e
         }
         s = ptx_symbol_add(p, name, PTX_SYMBOL_FUNCTION);
     }
-    if (!ptx_grow(p, &p->program->functions, PTX_FUNCTIONS, index, sizeof(fresh))) {
+    if (!ptx_grow(p, &p->unit->functions, PTX_FUNCTIONS, index, sizeof(fresh))) {
         drop_formals(&fresh);
         return 0;
     }
@@ -140,8 +140,8 @@ static uint32_t add_function(struct ptx_parser *p, struct ptx_slice name, bool e
         if (p->error == 0 && !builtin_fits(&fresh))
             ptx_fail(p, -ENOTSUP, p->token.line, "'%s' with other parameters", fresh.name);
     }
-    p->program->functions[index] = fresh;
-    p->program->function_count++;
+    p->unit->functions[index] = fresh;
+    p->unit->function_count++;
     return index;
 }
 
@@ -246,16 +246,16 @@ uint32_t ptx_read_prototype(struct ptx_parser *p)
 
 static void read_branch_targets(struct ptx_parser *p, struct ptx_symbol *s)
 {
-    struct vgpu_program *program = p->program;
+    struct vgpu_unit *unit = p->unit;
 
     s->kind = PTX_SYMBOL_TARGETS;
-    s->index = program->target_count;
+    s->index = unit->target_count;
     do {
         struct ptx_slice label = ptx_expect_word(p);
 
-        if (!ptx_grow(p, &program->targets, PTX_TARGETS, program->target_count, sizeof(uint32_t)))
+        if (!ptx_grow(p, &unit->targets, PTX_TARGETS, unit->target_count, sizeof(uint32_t)))
             return;
-        ptx_fixup_add(p, label, program->target_count++, true, p->token.line);
+        ptx_fixup_add(p, label, unit->target_count++, true, p->token.line);
         s->count++;
     } while (ptx_accept(p, ','));
     ptx_expect(p, ';');
@@ -267,7 +267,7 @@ static void read_label(struct ptx_parser *p, struct ptx_slice name)
 
     if (s == NULL)
         return;
-    s->index = p->program->code_count;
+    s->index = p->unit->code_count;
     if (ptx_accept_word(p, ".callprototype")) {
         s->kind = PTX_SYMBOL_PROTOTYPE;
         s->index = ptx_read_prototype(p);
@@ -407,26 +407,24 @@ static void bind_formals(struct ptx_parser *p, struct ptx_formal *formals, bool 
     }
 }
 
-static void read_definition(struct ptx_parser *p, uint32_t index, struct ptx_formal *formals)
+void ptx_read_definition(struct ptx_parser *p, uint32_t index)
 {
-    struct vgpu_function *f = &p->program->functions[index];
-    struct ptx_statement end = {.line = p->token.line};
+    const struct ptx_head *head = &p->heads[index];
+    struct vgpu_function *f = &p->unit->functions[index];
+    struct ptx_statement end = {.line = head->body.line};
 
-    if (f->defined) {
-        ptx_fail(p, -EINVAL, p->token.line, "'%.100s' is defined twice", f->name);
-        return;
-    }
-    f->defined = true;
-    f->builtin = VGPU_BUILTIN_NONE;
-    f->start = p->program->code_count;
+    p->text = head->body;
+    p->current = head->owner;
+    ptx_advance(p);
+    f->start = p->unit->code_count;
     p->function = index;
     memset(p->rows, 0, sizeof(p->rows));
     p->rows[VGPU_ROW_PREDICATE] = 1; /* the number 0 says "no predicate" */
     p->local_bytes = f->entry ? 0 : f->parameter_bytes;
     p->carry = 0;
-    p->formals = formals;
+    p->formals = head->formals;
     ptx_scope_open(p);
-    bind_formals(p, formals, f->entry);
+    bind_formals(p, head->formals, f->entry);
     if (!f->entry)
         ptx_emit_call_prologue(p);
     read_body(p);
@@ -437,11 +435,37 @@ static void read_definition(struct ptx_parser *p, uint32_t index, struct ptx_for
     }
     ptx_scope_close(p);
     ptx_expect(p, '}');
-    f = &p->program->functions[index];
-    f->count = p->program->code_count - f->start;
+    /* Prototypes in the body may have moved the functions. */
+    f = &p->unit->functions[index];
+    f->count = p->unit->code_count - f->start;
     f->local_bytes = p->local_bytes;
     memcpy(f->rows, p->rows, sizeof(f->rows));
+    f->defined = p->error == 0;
     p->function = UINT32_MAX;
+}
+
+/* Notes where a body is, and goes on behind it. */
+static void skip_definition(struct ptx_parser *p, uint32_t index, struct ptx_formal *formals)
+{
+    struct ptx_head *head = &p->heads[index];
+    struct ptx_text body = {p->token.text.start, NULL, p->token.line};
+
+    if (!ptx_text_skip_body(&p->text)) {
+        ptx_fail(p, -EINVAL, p->text.line, "the text ends where '}' is expected");
+        return;
+    }
+    body.end = p->text.at;
+    ptx_advance(p);
+    if (head->body.at != NULL && p->weak)
+        return;
+    if (head->body.at != NULL && !head->weak) {
+        ptx_fail(p, -EINVAL, body.line, "'%.100s' is defined twice",
+                 p->unit->functions[index].name);
+        return;
+    }
+    *head =
+        (struct ptx_head){.body = body, .formals = formals, .owner = p->current, .weak = p->weak};
+    p->unit->functions[index].builtin = VGPU_BUILTIN_NONE;
 }
 
 void ptx_read_function(struct ptx_parser *p, bool entry)
@@ -460,11 +484,12 @@ void ptx_read_function(struct ptx_parser *p, bool entry)
     if (p->error != 0)
         return;
     index = add_function(p, name, entry, list, PTX_SYMBOL_FUNCTION);
-    if (p->error != 0)
+    if (p->error != 0 ||
+        !ptx_grow(p, &p->heads, PTX_HEADS, p->unit->function_count - 1, sizeof(*p->heads)))
         return;
-    read_attributes(p, &p->program->functions[index]);
+    read_attributes(p, &p->unit->functions[index]);
     if (ptx_is(p, '{'))
-        read_definition(p, index, list);
+        skip_definition(p, index, list);
     else
         ptx_expect(p, ';');
 }

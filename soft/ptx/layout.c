@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* When the whole text is read: places for shared variables, rows in frames, sizes of stacks. */
+/* When a unit is read: places for shared variables, rows in frames, sizes of stacks. */
 #include "soft/ptx/parser.h"
 
 #include <errno.h>
@@ -39,22 +39,22 @@ static uint64_t frame_size(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t heade
 /* Numbers the constants within their class; returns the offset of each. */
 static uint32_t *place_constants(struct ptx_parser *p)
 {
-    struct vgpu_program *program = p->program;
-    uint32_t *offsets = calloc(program->constant_count + 1, sizeof(*offsets));
+    struct vgpu_unit *unit = p->unit;
+    uint32_t *offsets = calloc(unit->constant_count + 1, sizeof(*offsets));
     uint32_t next[VGPU_ROW_CLASSES] = {0};
 
     if (offsets == NULL) {
         ptx_fail(p, -ENOMEM, p->token.line, "out of memory");
         return NULL;
     }
-    for (uint32_t i = 0; i < program->constant_count; i++)
-        program->constant_rows[program->constants[i].width]++;
-    if (frame_size(program->constant_rows, 0) > UINT32_MAX / 2)
+    for (uint32_t i = 0; i < unit->constant_count; i++)
+        unit->constant_rows[unit->constants[i].width]++;
+    if (frame_size(unit->constant_rows, 0) > UINT32_MAX / 2)
         ptx_fail(p, -ENOTSUP, p->token.line, "too many constants");
-    for (uint32_t i = 0; i < program->constant_count; i++) {
-        uint32_t w = program->constants[i].width;
+    for (uint32_t i = 0; i < unit->constant_count; i++) {
+        uint32_t w = unit->constants[i].width;
 
-        offsets[i] = (uint32_t)(vgpu_rows_base(program->constant_rows, w, 0) +
+        offsets[i] = (uint32_t)(vgpu_rows_base(unit->constant_rows, w, 0) +
                                 (uint64_t)next[w]++ * vgpu_row_bytes(w)) |
                      1u;
     }
@@ -63,10 +63,10 @@ static uint32_t *place_constants(struct ptx_parser *p)
 
 /* ---- shared variables ---- */
 
-static bool has_calls(const struct vgpu_program *program, const struct vgpu_function *f)
+static bool has_calls(const struct vgpu_unit *unit, const struct vgpu_function *f)
 {
     for (uint32_t i = 0; i < f->count; i++) {
-        if (program->code[f->start + i].control == VGPU_CONTROL_CALL)
+        if (unit->code[f->start + i].control == VGPU_CONTROL_CALL)
             return true;
     }
     return false;
@@ -76,40 +76,40 @@ static bool has_calls(const struct vgpu_program *program, const struct vgpu_func
    each kernel that uses them, after those. */
 static void place_shared(struct ptx_parser *p)
 {
-    struct vgpu_program *program = p->program;
+    struct vgpu_unit *unit = p->unit;
     uint32_t common = 0, dynamic_align = 16, at = 0;
 
-    for (uint32_t i = 0; i < program->variable_count; i++) {
-        if (program->variables[i].dynamic && program->variables[i].align > dynamic_align)
-            dynamic_align = program->variables[i].align;
+    for (uint32_t i = 0; i < unit->variable_count; i++) {
+        if (unit->variables[i].dynamic && unit->variables[i].align > dynamic_align)
+            dynamic_align = unit->variables[i].align;
     }
     for (uint32_t i = 0; i < p->shared_count; i++) {
-        struct vgpu_variable *v = &program->variables[p->shared[i].variable];
+        struct vgpu_variable *v = &unit->variables[p->shared[i].variable];
 
-        if (program->functions[p->shared[i].function].entry || v->in_function)
+        if (unit->functions[p->shared[i].function].entry || v->in_function)
             continue;
         v->in_function = true;
         v->offset = ptx_place(p, &common, v->size, v->align);
     }
-    for (uint32_t f = 0; f < program->function_count; f++) {
-        struct vgpu_function *function = &program->functions[f];
+    for (uint32_t f = 0; f < unit->function_count; f++) {
+        struct vgpu_function *function = &unit->functions[f];
         uint32_t first = at;
-        bool uses_common = function->entry && common > 0 && has_calls(program, function);
+        bool uses_common = function->entry && common > 0 && has_calls(unit, function);
 
         for (; at < p->shared_count && p->shared[at].function == f; at++)
-            uses_common |= program->variables[p->shared[at].variable].in_function;
+            uses_common |= unit->variables[p->shared[at].variable].in_function;
         function->shared_bytes = uses_common ? common : 0;
         for (uint32_t i = first; i < at; i++) {
-            struct vgpu_variable *v = &program->variables[p->shared[i].variable];
+            struct vgpu_variable *v = &unit->variables[p->shared[i].variable];
 
             if (!v->in_function && !v->placed) {
                 v->offset = ptx_place(p, &function->shared_bytes, v->size, v->align);
                 v->placed = true;
             }
-            program->constants[p->shared[i].constant].value += v->offset;
+            unit->constants[p->shared[i].constant].value += v->offset;
         }
         for (uint32_t i = first; i < at; i++)
-            program->variables[p->shared[i].variable].placed = false;
+            unit->variables[p->shared[i].variable].placed = false;
         function->dynamic_shared =
             (function->shared_bytes + dynamic_align - 1) & ~(dynamic_align - 1);
     }
@@ -127,17 +127,17 @@ static int by_function(const void *a, const void *b)
 
 static void place_frames(struct ptx_parser *p)
 {
-    struct vgpu_program *program = p->program;
+    struct vgpu_unit *unit = p->unit;
     uint32_t most[VGPU_ROW_CLASSES] = {0};
 
-    for (uint32_t i = 0; i < program->function_count; i++) {
-        const struct vgpu_function *f = &program->functions[i];
+    for (uint32_t i = 0; i < unit->function_count; i++) {
+        const struct vgpu_function *f = &unit->functions[i];
 
         for (uint32_t w = 0; w < VGPU_ROW_CLASSES && !f->entry; w++)
             most[w] = f->rows[w] > most[w] ? f->rows[w] : most[w];
     }
-    for (uint32_t i = 0; i < program->function_count; i++) {
-        struct vgpu_function *f = &program->functions[i];
+    for (uint32_t i = 0; i < unit->function_count; i++) {
+        struct vgpu_function *f = &unit->functions[i];
 
         if (!f->entry)
             memcpy(f->rows, most, sizeof(most));
@@ -145,7 +145,7 @@ static void place_frames(struct ptx_parser *p)
             ptx_fail(p, -ENOTSUP, p->token.line, "'%.100s' has too many registers", f->name);
         f->frame_bytes = (uint32_t)frame_size(f->rows, VGPU_FRAME_HEADER);
     }
-    program->call_frame_bytes = (uint32_t)frame_size(most, VGPU_FRAME_HEADER);
+    unit->call_frame_bytes = (uint32_t)frame_size(most, VGPU_FRAME_HEADER);
 }
 
 static uint32_t resolve(const struct vgpu_function *f, const uint32_t *constants, uint32_t ref)
@@ -160,23 +160,23 @@ static uint32_t resolve(const struct vgpu_function *f, const uint32_t *constants
            PTX_REF_INDEX(ref) * vgpu_row_bytes(width);
 }
 
-static uint32_t own_stack(const struct vgpu_program *program, const struct vgpu_function *f)
+static uint32_t own_stack(const struct vgpu_unit *unit, const struct vgpu_function *f)
 {
-    return (f->local_bytes + program->stack_align - 1) & ~(program->stack_align - 1);
+    return (f->local_bytes + unit->stack_align - 1) & ~(unit->stack_align - 1);
 }
 
 static void resolve_code(struct ptx_parser *p, const struct vgpu_function *f,
                          const uint32_t *constants)
 {
     for (uint32_t i = f->start; i < f->start + f->count; i++) {
-        struct vgpu_inst *inst = &p->program->code[i];
+        struct vgpu_inst *inst = &p->unit->code[i];
 
         for (uint32_t o = 0; o < VGPU_OPERANDS; o++) {
             if ((p->info[i].rows >> o & 1) != 0)
                 inst->row[o] = resolve(f, constants, inst->row[o]);
         }
         if (inst->control == VGPU_CONTROL_CALL)
-            p->program->calls[inst->imm].caller_bytes = own_stack(p->program, f);
+            p->unit->calls[inst->imm].caller_bytes = own_stack(p->unit, f);
         if (inst->guard != 0)
             inst->guard = resolve(f, constants, inst->guard & ~PTX_REF_CONSTANT) |
                           (inst->guard & PTX_REF_CONSTANT ? 1u : 0u);
@@ -202,7 +202,7 @@ static void deepen(struct vgpu_function *f, uint32_t own, uint32_t callee)
 /* Depth first over the call graph without recursion: call chains are as long as the text likes. */
 static void measure_stack(struct ptx_parser *p, uint32_t root, uint8_t *state, struct visit *stack)
 {
-    struct vgpu_program *program = p->program;
+    struct vgpu_unit *unit = p->unit;
     uint32_t depth = 0;
 
     if (state[root] != UNSEEN)
@@ -211,25 +211,25 @@ static void measure_stack(struct ptx_parser *p, uint32_t root, uint8_t *state, s
     state[root] = OPEN;
     while (depth > 0) {
         struct visit *v = &stack[depth - 1];
-        struct vgpu_function *f = &program->functions[v->function];
-        uint32_t own = own_stack(program, f);
+        struct vgpu_function *f = &unit->functions[v->function];
+        uint32_t own = own_stack(unit, f);
         const struct vgpu_inst *inst;
         int32_t callee;
 
         deepen(f, own, f->indirect_calls ? PTX_RECURSION_BYTES : 0);
-        while (v->at < f->count && program->code[f->start + v->at].control != VGPU_CONTROL_CALL)
+        while (v->at < f->count && unit->code[f->start + v->at].control != VGPU_CONTROL_CALL)
             v->at++;
         if (v->at == f->count) {
             state[v->function] = DONE;
             depth--;
             continue;
         }
-        inst = &program->code[f->start + v->at];
-        callee = program->calls[inst->imm].callee;
-        if (callee >= 0 && !program->functions[callee].defined &&
-            program->functions[callee].builtin == VGPU_BUILTIN_NONE)
+        inst = &unit->code[f->start + v->at];
+        callee = unit->calls[inst->imm].callee;
+        if (callee >= 0 && !unit->functions[callee].defined &&
+            unit->functions[callee].builtin == VGPU_BUILTIN_NONE)
             ptx_fail(p, -ENOTSUP, inst->line, "the function '%.100s' is not defined",
-                     program->functions[callee].name);
+                     unit->functions[callee].name);
         if (callee >= 0 && state[callee] == UNSEEN) {
             state[callee] = OPEN;
             stack[depth++] = (struct visit){(uint32_t)callee, 0};
@@ -238,14 +238,14 @@ static void measure_stack(struct ptx_parser *p, uint32_t root, uint8_t *state, s
         if (callee >= 0)
             deepen(f, own,
                    state[callee] == OPEN ? PTX_RECURSION_BYTES
-                                         : program->functions[callee].stack_bytes);
+                                         : unit->functions[callee].stack_bytes);
         v->at++;
     }
 }
 
 static void measure_stacks(struct ptx_parser *p)
 {
-    uint32_t n = p->program->function_count;
+    uint32_t n = p->unit->function_count;
     uint8_t *state = calloc(n + 1, sizeof(*state));
     struct visit *stack = calloc(n + 1, sizeof(*stack));
 
@@ -259,25 +259,6 @@ static void measure_stacks(struct ptx_parser *p)
     free(stack);
 }
 
-static void list_kernels(struct ptx_parser *p)
-{
-    struct vgpu_program *program = p->program;
-
-    program->kernels = calloc(program->function_count + 1, sizeof(*program->kernels));
-    if (program->kernels == NULL) {
-        ptx_fail(p, -ENOMEM, p->token.line, "out of memory");
-        return;
-    }
-    for (uint32_t i = 0; i < program->function_count; i++) {
-        if (program->functions[i].entry && program->functions[i].defined)
-            program->kernels[program->kernel_count++] = i;
-    }
-    for (uint32_t i = 0; i < program->variable_count; i++) {
-        if (program->variables[i].space == VGPU_SPACE_CONST)
-            program->constant_bytes += (uint32_t)program->variables[i].size;
-    }
-}
-
 void ptx_layout(struct ptx_parser *p)
 {
     uint32_t *constants;
@@ -287,10 +268,9 @@ void ptx_layout(struct ptx_parser *p)
     place_shared(p);
     place_frames(p);
     constants = place_constants(p);
-    for (uint32_t i = 0; i < p->program->function_count && p->error == 0; i++)
-        resolve_code(p, &p->program->functions[i], constants);
+    for (uint32_t i = 0; i < p->unit->function_count && p->error == 0; i++)
+        resolve_code(p, &p->unit->functions[i], constants);
     free(constants);
     if (p->error == 0)
         measure_stacks(p);
-    list_kernels(p);
 }

@@ -76,7 +76,9 @@ static void read_version(struct ptx_parser *p)
         else if (at[i] >= '0' && at[i] <= '9')
             numbers[n] = numbers[n] * 10 + (uint32_t)(at[i] - '0');
     }
-    p->program->ptx_version = 10 * numbers[0] + numbers[1];
+    numbers[0] = 10 * numbers[0] + numbers[1];
+    if (numbers[0] > p->program->ptx_version)
+        p->program->ptx_version = numbers[0];
     ptx_advance(p);
 }
 
@@ -86,11 +88,14 @@ static void read_target(struct ptx_parser *p)
         struct ptx_slice name = ptx_expect_word(p);
 
         if (name.length > 3 && memcmp(name.start, "sm_", 3) == 0) {
-            p->program->target = 0;
+            uint32_t target = 0;
+
             for (uint32_t i = 3; i < name.length && i < 6; i++) {
                 if (name.start[i] >= '0' && name.start[i] <= '9')
-                    p->program->target = p->program->target * 10 + (uint32_t)(name.start[i] - '0');
+                    target = target * 10 + (uint32_t)(name.start[i] - '0');
             }
+            if (target > p->program->target)
+                p->program->target = target;
         }
     } while (ptx_accept(p, ','));
 }
@@ -115,12 +120,15 @@ static void read_linked(struct ptx_parser *p)
 {
     bool external = false;
 
+    p->linked = p->weak = false;
     for (;;) {
         if (ptx_accept_word(p, ".extern"))
             external = true;
-        else if (!ptx_accept_word(p, ".visible") && !ptx_accept_word(p, ".weak") &&
-                 !ptx_accept_word(p, ".common"))
+        else if (ptx_accept_word(p, ".weak") || ptx_accept_word(p, ".common"))
+            p->weak = true;
+        else if (!ptx_accept_word(p, ".visible"))
             break;
+        p->linked = true;
     }
     if (ptx_accept_word(p, ".entry"))
         ptx_read_function(p, true);
@@ -138,18 +146,21 @@ static void read_linked(struct ptx_parser *p)
                  (int)(p->token.text.length < 60 ? p->token.text.length : 60), p->token.text.start);
 }
 
-static void check_externals(struct ptx_parser *p)
+/* What is declared here and defined nowhere is missed by those who use it; an initial value is used
+   by all. */
+void ptx_check_externals(struct ptx_parser *p)
 {
-    for (uint32_t i = 0; i < p->program->variable_count && p->error == 0; i++) {
-        if (p->program->variables[i].external)
+    for (uint32_t i = 0; i < p->unit->relocation_count && p->error == 0; i++) {
+        const struct vgpu_relocation *r = &p->unit->relocations[i];
+
+        if (!r->is_function && p->unit->variables[r->target].external)
             ptx_fail(p, -EINVAL, p->token.line, "the external variable '%.100s' is not defined",
-                     p->program->variables[i].name);
+                     p->unit->variables[r->target].name);
     }
 }
 
 void ptx_read_module(struct ptx_parser *p)
 {
-    p->program->stack_align = 16;
     ptx_advance(p);
     if (!ptx_accept_word(p, ".version"))
         ptx_fail(p, -EINVAL, p->token.line, "the text does not start with .version");
@@ -175,5 +186,4 @@ void ptx_read_module(struct ptx_parser *p)
             read_linked(p);
         }
     }
-    check_externals(p);
 }

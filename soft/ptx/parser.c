@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "soft/simt/simt.h"
 
 /* Longest text that is read: positions and counts then fit in 32 bits with room to spare. */
 #define PTX_MAX_TEXT ((size_t)256 << 20)
@@ -79,6 +82,23 @@ void *ptx_take(struct ptx_parser *p, size_t size)
     block->used += size;
     memset(at, 0, size);
     return at;
+}
+
+void ptx_keep(struct ptx_parser *p)
+{
+    p->kept = p->blocks;
+    if (p->kept != NULL)
+        p->kept->used = p->kept->size;
+}
+
+void ptx_release(struct ptx_parser *p)
+{
+    while (p->blocks != p->kept) {
+        struct ptx_block *next = p->blocks->next;
+
+        free(p->blocks);
+        p->blocks = next;
+    }
 }
 
 void ptx_advance(struct ptx_parser *p)
@@ -174,67 +194,131 @@ char *ptx_copy_name(struct ptx_parser *p, struct ptx_slice name)
 
 static void release(struct ptx_parser *p)
 {
-    while (p->blocks != NULL) {
-        struct ptx_block *next = p->blocks->next;
-
-        free(p->blocks);
-        p->blocks = next;
-    }
+    if (p == NULL)
+        return;
+    p->kept = NULL;
+    ptx_release(p);
+    for (uint32_t i = 0; i < p->text_count; i++)
+        free(p->texts[i].text);
+    free(p->texts);
     free(p->buckets);
     free(p->info);
     free(p->fixups);
     free(p->constant_map);
     free(p->shared);
+    free(p->heads);
+    free(p->wanted);
+    free(p->queue);
+    free(p);
 }
 
-int ptx_read(const char *text, size_t length, char *log, size_t log_size, struct vgpu_program **out)
+static int copy_texts(struct ptx_parser *p, const struct vgpu_text *texts, uint32_t count)
 {
-    struct ptx_parser p = {.log = log, .log_size = log_size, .function = UINT32_MAX};
-
-    if (log != NULL && log_size > 0)
-        log[0] = '\0';
-    p.program = calloc(1, sizeof(*p.program));
-    if (p.program == NULL)
+    p->texts = calloc(count, sizeof(*p->texts));
+    if (p->texts == NULL)
         return -ENOMEM;
-    p.text = (struct ptx_text){text, text + length, 1};
-    if (length > PTX_MAX_TEXT)
-        ptx_fail(&p, -EINVAL, 1, "the text is longer than %zu bytes", PTX_MAX_TEXT);
-    else
-        ptx_read_module(&p);
-    if (p.error == 0)
-        ptx_layout(&p);
-    release(&p);
-    if (p.error != 0) {
-        ptx_program_free(p.program);
-        return p.error;
+    for (uint32_t i = 0; i < count; i++) {
+        if (texts[i].length > PTX_MAX_TEXT) {
+            ptx_fail(p, -EINVAL, 1, "the text is longer than %zu bytes", PTX_MAX_TEXT);
+            return -EINVAL;
+        }
+        p->texts[i].text = malloc(texts[i].length + 1);
+        if (p->texts[i].text == NULL)
+            return -ENOMEM;
+        memcpy(p->texts[i].text, texts[i].text, texts[i].length);
+        p->texts[i].length = texts[i].length;
+        p->text_count++;
     }
-    *out = p.program;
     return 0;
 }
 
-void ptx_program_free(struct vgpu_program *program)
+static void list_kernels(struct ptx_parser *p)
+{
+    struct vgpu_program *program = p->program;
+    const struct vgpu_unit *module = program->module;
+
+    program->kernels = calloc(module->function_count + 1, sizeof(*program->kernels));
+    if (program->kernels == NULL) {
+        ptx_fail(p, -ENOMEM, p->token.line, "out of memory");
+        return;
+    }
+    for (uint32_t i = 0; i < module->function_count; i++) {
+        if (module->functions[i].entry && p->heads[i].body.at != NULL)
+            program->kernels[program->kernel_count++].function = i;
+    }
+    for (uint32_t i = 0; i < module->variable_count; i++) {
+        if (module->variables[i].space == VGPU_SPACE_CONST)
+            program->constant_bytes += (uint32_t)module->variables[i].size;
+    }
+}
+
+static int read_texts(struct ptx_parser *p, const struct vgpu_text *texts, uint32_t count)
+{
+    int error = copy_texts(p, texts, count);
+
+    if (error != 0)
+        return error;
+    for (uint32_t i = 0; i < count && p->error == 0; i++) {
+        p->current = i + 1;
+        p->text = (struct ptx_text){p->texts[i].text, p->texts[i].text + p->texts[i].length, 1};
+        ptx_read_module(p);
+    }
+    if (p->error == 0)
+        ptx_check_externals(p);
+    if (p->error == 0)
+        list_kernels(p);
+    ptx_keep(p);
+    return p->error;
+}
+
+int vgpu_program_link(const struct vgpu_text *texts, uint32_t count, char *log, size_t log_size,
+                      struct vgpu_program **out)
+{
+    struct vgpu_program *program = calloc(1, sizeof(*program));
+    int error = -ENOMEM;
+
+    if (log != NULL && log_size > 0)
+        log[0] = '\0';
+    if (program == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&program->lock, NULL);
+    program->parser = calloc(1, sizeof(*program->parser));
+    program->module = calloc(1, sizeof(*program->module));
+    if (program->parser != NULL && program->module != NULL) {
+        *program->parser = (struct ptx_parser){.log = log,
+                                               .log_size = log_size,
+                                               .program = program,
+                                               .unit = program->module,
+                                               .function = UINT32_MAX};
+        program->module->stack_align = 16;
+        error = read_texts(program->parser, texts, count);
+        program->parser->log = NULL;
+    }
+    if (error != 0) {
+        vgpu_program_destroy(program);
+        return error;
+    }
+    *out = program;
+    return 0;
+}
+
+int vgpu_program_create(const char *text, size_t length, char *log, size_t log_size,
+                        struct vgpu_program **out)
+{
+    return vgpu_program_link(&(struct vgpu_text){text, length}, 1, log, log_size, out);
+}
+
+void vgpu_program_destroy(struct vgpu_program *program)
 {
     if (program == NULL)
         return;
-    for (uint32_t i = 0; i < program->function_count; i++) {
-        free(program->functions[i].name);
-        free(program->functions[i].formals);
-        free(program->functions[i].parameter_offset);
-        free(program->functions[i].parameter_size);
+    for (uint32_t i = 0; i < program->kernel_count; i++) {
+        ptx_unit_free(atomic_load_explicit(&program->kernels[i].unit, memory_order_relaxed));
+        free(program->kernels[i].message);
     }
-    for (uint32_t i = 0; i < program->variable_count; i++) {
-        free(program->variables[i].name);
-        free(program->variables[i].bytes);
-    }
-    for (uint32_t i = 0; i < program->call_count; i++)
-        free(program->calls[i].arguments);
-    free(program->code);
-    free(program->functions);
-    free(program->variables);
-    free(program->relocations);
-    free(program->constants);
-    free(program->calls);
-    free(program->targets);
     free(program->kernels);
+    ptx_unit_free(program->module);
+    release(program->parser);
+    pthread_mutex_destroy(&program->lock);
     free(program);
 }

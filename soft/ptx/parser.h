@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The state of the PTX front end while it reads one text. Internal to soft/ptx.
+ * The state of the PTX front end. Internal to soft/ptx.
+ *
+ * A parser reads the module scope of one or more texts and notes where the bodies are; it lives as
+ * long as the program and reads bodies when they are wanted, with the names of the module at hand.
  *
  * Errors stick: the first one is kept, the text is then at its end, and every function returns
  * something harmless, so that callers need not test after each step.
@@ -39,11 +42,11 @@ enum ptx_symbol_kind {
     PTX_SYMBOL_FAMILY,    /* %r<10>: count; registers come into being when they are used */
     PTX_SYMBOL_PARAMETER, /* of a kernel: offset, size */
     PTX_SYMBOL_LOCAL,     /* in the local frame: offset, size */
-    PTX_SYMBOL_VARIABLE,  /* index in program.variables */
-    PTX_SYMBOL_FUNCTION,  /* index in program.functions */
-    PTX_SYMBOL_PROTOTYPE, /* index in program.functions (one without a body) */
+    PTX_SYMBOL_VARIABLE,  /* index in unit.variables */
+    PTX_SYMBOL_FUNCTION,  /* index in unit.functions */
+    PTX_SYMBOL_PROTOTYPE, /* index in unit.functions (one without a body) */
     PTX_SYMBOL_LABEL,     /* index: address in code */
-    PTX_SYMBOL_TARGETS,   /* index: first of count in program.targets */
+    PTX_SYMBOL_TARGETS,   /* index: first of count in unit.targets */
 };
 
 struct ptx_symbol {
@@ -55,6 +58,8 @@ struct ptx_symbol {
     uint32_t index;
     uint32_t count;
     uint32_t offset, size;
+    uint32_t owner;    /* of module scope: the text that alone knows it, or 0 if it is linked */
+    uint32_t declared; /* the text that declared it last */
     uint8_t kind, scope;
 };
 
@@ -146,26 +151,50 @@ struct ptx_formal {
     uint32_t offset; /* in the local frame, or the parameter block */
 };
 
+/** A function of the module: where its body is. */
+struct ptx_head {
+    struct ptx_text body; /* from its brace to behind the last one; empty if there is none */
+    struct ptx_formal *formals;
+    uint32_t owner; /* number of the text */
+    bool weak;      /* another body may take its place */
+};
+
+struct ptx_source_text {
+    char *text;
+    size_t length;
+};
+
 struct ptx_parser {
     struct ptx_text text;
     struct ptx_token token;
+    struct vgpu_unit *unit; /* being made: the module or that of a kernel */
     struct vgpu_program *program;
+    struct ptx_source_text *texts;
+    uint32_t text_count;
+    uint32_t current;       /* number of the text being read, from 1 */
+    bool linked;            /* the declaration being read is known to other texts */
+    bool weak;              /* and gives way to another one */
+    struct ptx_head *heads; /* of the module's functions */
+    uint8_t *wanted;        /* by function: decode it into this unit */
+    uint32_t *queue;        /* those that are wanted, in order */
+    uint32_t queue_count;
     int error;
     char *log;
     size_t log_size;
 
     struct ptx_block *blocks; /* bump-allocated symbols */
+    struct ptx_block *kept;   /* the newest of those that outlive a unit */
     struct ptx_symbol **buckets;
     uint32_t bucket_count, symbol_count;
     struct ptx_symbol *scopes[PTX_MAX_SCOPES];
     uint32_t scope; /* 0: the module */
 
-    struct ptx_info *info; /* parallel to program.code */
+    struct ptx_info *info; /* parallel to unit.code */
     struct ptx_fixup *fixups;
     uint32_t fixup_count;
-    uint32_t *constant_map; /* hash of program.constants */
+    uint32_t *constant_map; /* hash of unit.constants */
     uint32_t constant_map_size;
-    uint32_t capacity[10]; /* of the growing arrays, by enum ptx_array */
+    uint32_t capacity[11]; /* of the growing arrays, by enum ptx_array */
 
     uint32_t function; /* being read, or UINT32_MAX */
     uint32_t rows[VGPU_ROW_CLASSES];
@@ -187,6 +216,7 @@ enum ptx_array {
     PTX_FIXUPS,
     PTX_INFO,
     PTX_SHARED,
+    PTX_HEADS,
 };
 
 /** That `function` uses the .shared `variable`: where, and the constant that stands for it. */
@@ -202,6 +232,9 @@ void ptx_fail(struct ptx_parser *p, int error, uint32_t line, const char *format
 /** Room for one more element of *array; false (and an error noted) when there is none. */
 bool ptx_grow(struct ptx_parser *p, void *array, enum ptx_array which, uint32_t count, size_t size);
 void *ptx_take(struct ptx_parser *p, size_t size);
+/** What was taken until now stays; ptx_release() gives back what is taken later. */
+void ptx_keep(struct ptx_parser *p);
+void ptx_release(struct ptx_parser *p);
 void ptx_advance(struct ptx_parser *p);
 bool ptx_is(const struct ptx_parser *p, char sign);
 bool ptx_is_word(const struct ptx_parser *p, const char *word);
@@ -215,6 +248,8 @@ char *ptx_copy_name(struct ptx_parser *p, struct ptx_slice name);
 /* symbols.c */
 void ptx_scope_open(struct ptx_parser *p);
 void ptx_scope_close(struct ptx_parser *p);
+/** Forgets every scope but the module's, after an error. */
+void ptx_scope_abandon(struct ptx_parser *p);
 struct ptx_symbol *ptx_symbol_add(struct ptx_parser *p, struct ptx_slice name,
                                   enum ptx_symbol_kind kind);
 /** The innermost symbol of that name (a register of a family is made now), or NULL. */
@@ -224,7 +259,10 @@ struct ptx_symbol *ptx_symbol_here(struct ptx_parser *p, struct ptx_slice name);
 uint32_t ptx_new_register(struct ptx_parser *p, uint32_t width);
 
 /* module.c and variables.c */
+/** Reads the module scope of text number p->current. */
 void ptx_read_module(struct ptx_parser *p);
+/** At the end of all texts. */
+void ptx_check_externals(struct ptx_parser *p);
 void ptx_read_variable(struct ptx_parser *p, enum vgpu_space space, bool external);
 /** `again`: another name follows a comma; the type is that of the name before. */
 void ptx_read_declaration(struct ptx_parser *p, struct ptx_declaration *declaration, bool again);
@@ -233,6 +271,8 @@ uint32_t ptx_place(struct ptx_parser *p, uint32_t *bytes, uint64_t size, uint32_
 
 /* function.c */
 void ptx_read_function(struct ptx_parser *p, bool entry);
+/** Decodes the body of a function of the module into the unit. */
+void ptx_read_definition(struct ptx_parser *p, uint32_t index);
 uint32_t ptx_read_prototype(struct ptx_parser *p);
 
 /* operands.c */
@@ -313,12 +353,9 @@ void ptx_emit_return(struct ptx_parser *p, struct ptx_statement *s);
 /* layout.c: turns registers into offsets once every count is known. */
 void ptx_layout(struct ptx_parser *p);
 
-/**
- * Reads `text` into a new program; see vgpu_program_create() for errors and log. Handlers are found
- * with vgpu_ops_find() of soft/simt.
- */
-int ptx_read(const char *text, size_t length, char *log, size_t log_size,
-             struct vgpu_program **out);
-void ptx_program_free(struct vgpu_program *program);
+/* compile.c: units. */
+/** Says that the unit needs the code of a function of the module. */
+void ptx_want_function(struct ptx_parser *p, uint32_t index);
+void ptx_unit_free(struct vgpu_unit *unit);
 
 #endif

@@ -2,6 +2,10 @@
 /**
  * Decoded PTX: what the front end (soft/ptx) makes and the interpreter (soft/simt) runs.
  *
+ * Reading a text finds its variables, functions and kernels (struct vgpu_program). The bodies are
+ * decoded when a kernel is first used: each kernel is a unit of its own (struct vgpu_unit), with
+ * the functions that it reaches, so that what cannot be decoded is lost to those who use it only.
+ *
  * A register is a row of 32 lanes. Rows live in a frame, one frame per call depth and warp; rows of
  * one width are together, so that lanes of one warp that are in different functions at the same
  * depth never share bytes. An operand is the byte offset of its row; offsets are even, and bit 0
@@ -10,6 +14,7 @@
 #ifndef VGPU_SOFT_PROGRAM_H
 #define VGPU_SOFT_PROGRAM_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,8 +49,8 @@ enum vgpu_operand { VGPU_D, VGPU_A, VGPU_B, VGPU_C, VGPU_E, VGPU_F, VGPU_OPERAND
 enum vgpu_control {
     VGPU_CONTROL_NONE,
     VGPU_CONTROL_BRANCH,       /* imm: target */
-    VGPU_CONTROL_BRANCH_TABLE, /* A: index row; imm: count << 32, first in program.targets */
-    VGPU_CONTROL_CALL,         /* imm: index in program.calls; A: address row if indirect */
+    VGPU_CONTROL_BRANCH_TABLE, /* A: index row; imm: count << 32, first in unit.targets */
+    VGPU_CONTROL_CALL,         /* imm: index in unit.calls; A: address row if indirect */
     VGPU_CONTROL_RETURN,
     VGPU_CONTROL_EXIT,
     VGPU_CONTROL_TRAP,
@@ -110,6 +115,7 @@ struct vgpu_variable {
     bool managed;     /* .attribute(.managed): the host uses it, too */
     bool in_function; /* .shared and used by a .func: same offset in every kernel */
     bool placed;      /* has an offset */
+    bool weak;        /* gives way to another definition */
     uint32_t align;
     uint64_t size;
     uint32_t offset; /* of .shared, in the block's shared memory */
@@ -152,10 +158,10 @@ enum vgpu_builtin {
 struct vgpu_function {
     char *name;
     bool entry;
-    bool defined;
+    bool defined; /* it is in unit.code */
     uint8_t builtin;
     bool indirect_calls;
-    uint32_t start, count; /* in program.code */
+    uint32_t start, count; /* in unit.code */
     uint32_t rows[VGPU_ROW_CLASSES];
     uint32_t frame_bytes;
     uint32_t local_bytes;                /* of its own local frame */
@@ -176,28 +182,51 @@ struct vgpu_argument {
 };
 
 struct vgpu_call {
-    int32_t callee;        /* index in program.functions, negative if indirect */
+    int32_t callee;        /* index in unit.functions, negative if indirect */
     uint32_t caller_bytes; /* of the caller's local frame, aligned */
     uint32_t return_count, argument_count;
     struct vgpu_argument *arguments; /* return values first */
 };
 
-struct vgpu_program {
+/**
+ * One kernel and what it calls. Its functions and variables start with those of the module, under
+ * the same indices: an address of a function is the same in every unit of a program.
+ */
+struct vgpu_unit {
     struct vgpu_inst *code;
     struct vgpu_function *functions;
     struct vgpu_variable *variables;
-    struct vgpu_relocation *relocations;
+    struct vgpu_relocation *relocations; /* in its own variables' initial values */
     struct vgpu_constant *constants;
     struct vgpu_call *calls;
     uint32_t *targets; /* of branch tables */
-    uint32_t *kernels; /* indices in functions */
     uint32_t code_count, function_count, variable_count, relocation_count;
-    uint32_t constant_count, call_count, target_count, kernel_count;
+    uint32_t constant_count, call_count, target_count;
+    uint32_t module_functions, module_variables; /* how many belong to the module */
     uint32_t constant_rows[VGPU_ROW_CLASSES];
     uint32_t call_frame_bytes; /* of every frame deeper than a kernel's */
+    uint32_t stack_align;      /* of local frames */
+    uint32_t kernel;           /* index in functions */
+};
+
+struct vgpu_kernel {
+    uint32_t function;              /* index in the module's functions */
+    struct vgpu_unit *_Atomic unit; /* once it is decoded */
+    int error;                      /* why it cannot be; under the lock */
+    char *message;                  /* the same for people */
+};
+
+struct ptx_parser;
+
+/** One text, or several that were linked. */
+struct vgpu_program {
+    struct vgpu_unit *module; /* functions without code, variables, relocations */
+    struct vgpu_kernel *kernels;
+    uint32_t kernel_count;
     uint32_t constant_bytes;
-    uint32_t stack_align; /* of local frames */
-    uint32_t ptx_version, target;
+    uint32_t ptx_version, target; /* the highest of the texts */
+    pthread_mutex_t lock;         /* of the parser and of what it makes */
+    struct ptx_parser *parser;    /* knows the names of the module and where bodies are */
 };
 
 /** Bytes of a row, and where rows of a class start in a frame or in the constant rows. */

@@ -59,12 +59,24 @@ static struct ptx_symbol *insert(struct ptx_parser *p, struct ptx_slice name, ui
     s->hash = hash_name(name);
     s->kind = (uint8_t)kind;
     s->scope = (uint8_t)scope;
+    s->declared = p->current;
+    s->owner = scope == 0 && !p->linked ? p->current : 0;
     s->next_in_scope = p->scopes[scope];
     p->scopes[scope] = s;
     s->next_in_bucket = p->buckets[s->hash & (p->bucket_count - 1)];
     p->buckets[s->hash & (p->bucket_count - 1)] = s;
     p->symbol_count++;
     return s;
+}
+
+/* What another text keeps to itself is not seen; what this one does hides what is linked. */
+static bool better(const struct ptx_parser *p, const struct ptx_symbol *s,
+                   const struct ptx_symbol *best)
+{
+    if (s->owner != 0 && s->owner != p->current)
+        return false;
+    return best == NULL || s->scope > best->scope ||
+           (s->scope == best->scope && s->owner > best->owner);
 }
 
 /* The innermost one of the name among families, or among everything else. */
@@ -78,7 +90,7 @@ static struct ptx_symbol *lookup(struct ptx_parser *p, struct ptx_slice name, bo
     for (struct ptx_symbol *s = p->buckets[hash & (p->bucket_count - 1)]; s != NULL;
          s = s->next_in_bucket) {
         if (s->hash == hash && (s->kind == PTX_SYMBOL_FAMILY) == family && same(s->name, name) &&
-            (best == NULL || s->scope > best->scope))
+            better(p, s, best))
             best = s;
     }
     return best;
@@ -123,8 +135,14 @@ struct ptx_symbol *ptx_symbol_here(struct ptx_parser *p, struct ptx_slice name)
 {
     struct ptx_symbol *exact = lookup(p, name, false), *family = lookup(p, name, true);
 
-    if (exact != NULL && exact->scope == p->scope)
+    /* A name that this text keeps to itself may be linked between others. */
+    if (exact != NULL && p->scope == 0 && exact->owner == 0 && !p->linked &&
+        exact->declared != p->current)
+        exact = NULL;
+    if (exact != NULL && exact->scope == p->scope) {
+        exact->declared = p->current;
         return exact;
+    }
     return family != NULL && family->scope == p->scope ? family : NULL;
 }
 
@@ -177,9 +195,9 @@ static void close_fixups(struct ptx_parser *p)
 
         if (s != NULL && s->kind == PTX_SYMBOL_LABEL) {
             if (fixup.is_target)
-                p->program->targets[fixup.where] = s->index;
+                p->unit->targets[fixup.where] = s->index;
             else
-                p->program->code[fixup.where].imm = s->index;
+                p->unit->code[fixup.where].imm = s->index;
             continue;
         }
         if (p->scope <= 1)
@@ -191,11 +209,8 @@ static void close_fixups(struct ptx_parser *p)
     p->fixup_count = kept;
 }
 
-void ptx_scope_close(struct ptx_parser *p)
+static void drop_symbols(struct ptx_parser *p)
 {
-    if (p->error != 0 || p->scope == 0)
-        return;
-    close_fixups(p);
     for (struct ptx_symbol *s = p->scopes[p->scope]; s != NULL; s = s->next_in_scope) {
         struct ptx_symbol **link = &p->buckets[s->hash & (p->bucket_count - 1)];
 
@@ -206,4 +221,19 @@ void ptx_scope_close(struct ptx_parser *p)
     }
     p->scopes[p->scope] = NULL;
     p->scope--;
+}
+
+void ptx_scope_close(struct ptx_parser *p)
+{
+    if (p->error != 0 || p->scope == 0)
+        return;
+    close_fixups(p);
+    drop_symbols(p);
+}
+
+void ptx_scope_abandon(struct ptx_parser *p)
+{
+    while (p->scope > 0)
+        drop_symbols(p);
+    p->fixup_count = 0;
 }

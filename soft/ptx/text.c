@@ -36,6 +36,42 @@ void ptx_text_skip_line(struct ptx_text *t)
         t->at++;
 }
 
+bool ptx_text_skip_body(struct ptx_text *t)
+{
+    uint32_t depth = 1;
+
+    while (t->at < t->end && depth > 0) {
+        switch (*t->at) {
+        case '{':
+            depth++;
+            break;
+        case '}':
+            depth--;
+            break;
+        case '\n':
+            t->line++;
+            break;
+        case '"':
+            do
+                t->at++;
+            while (t->at < t->end && *t->at != '"' && *t->at != '\n');
+            if (t->at == t->end || *t->at == '\n')
+                continue;
+            break;
+        case '/':
+            if (t->end - t->at >= 2 && (t->at[1] == '/' || t->at[1] == '*')) {
+                skip_blank(t);
+                continue;
+            }
+            break;
+        default:
+            break;
+        }
+        t->at++;
+    }
+    return depth == 0;
+}
+
 static bool word_start(char c)
 {
     return isalpha((unsigned char)c) || c == '_' || c == '%' || c == '$' || c == '.';

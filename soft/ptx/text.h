@@ -38,6 +38,8 @@ struct ptx_text {
 struct ptx_token ptx_text_next(struct ptx_text *text);
 /** Drops the rest of the line (debug directives). */
 void ptx_text_skip_line(struct ptx_text *text);
+/** Goes from behind a '{' to behind the '}' that closes it; false if there is none. */
+bool ptx_text_skip_body(struct ptx_text *text);
 
 static inline bool ptx_slice_is(struct ptx_slice slice, const char *word)
 {

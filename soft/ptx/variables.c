@@ -127,8 +127,8 @@ uint32_t ptx_place(struct ptx_parser *p, uint32_t *bytes, uint64_t size, uint32_
         ptx_fail(p, -ENOTSUP, p->token.line, "more than 256 MiB of local, shared or parameters");
         return 0;
     }
-    if (align > p->program->stack_align)
-        p->program->stack_align = align;
+    if (align > p->unit->stack_align)
+        p->unit->stack_align = align;
     *bytes = (uint32_t)(start + size);
     return (uint32_t)start;
 }
@@ -173,17 +173,15 @@ static void relocate(struct ptx_parser *p, uint32_t variable, uint64_t offset, u
                  (int)(name.length < 100 ? name.length : 100), name.start);
         return;
     }
-    if (s->kind == PTX_SYMBOL_VARIABLE &&
-        p->program->variables[s->index].space == VGPU_SPACE_SHARED)
+    if (s->kind == PTX_SYMBOL_VARIABLE && p->unit->variables[s->index].space == VGPU_SPACE_SHARED)
         ptx_fail(p, -ENOTSUP, p->token.line, "the address of a .shared variable as initial value");
     if (ptx_accept(p, '+'))
         addend = (int64_t)ptx_expect_integer(p, INT64_MAX);
     else if (ptx_accept(p, '-'))
         addend = -(int64_t)ptx_expect_integer(p, INT64_MAX);
-    if (!ptx_grow(p, &p->program->relocations, PTX_RELOCATIONS, p->program->relocation_count,
-                  sizeof(*r)))
+    if (!ptx_grow(p, &p->unit->relocations, PTX_RELOCATIONS, p->unit->relocation_count, sizeof(*r)))
         return;
-    r = &p->program->relocations[p->program->relocation_count++];
+    r = &p->unit->relocations[p->unit->relocation_count++];
     *r = (struct vgpu_relocation){.variable = variable,
                                   .offset = (uint32_t)offset,
                                   .bytes = (uint8_t)size,
@@ -225,7 +223,7 @@ static void store_value(struct ptx_parser *p, const struct ptx_type *type, uint8
 static void read_value(struct ptx_parser *p, uint32_t variable, const struct ptx_declaration *d,
                        uint64_t offset)
 {
-    struct vgpu_variable *v = &p->program->variables[variable];
+    struct vgpu_variable *v = &p->unit->variables[variable];
     uint32_t size = ptx_type_bits(d->type) / 8;
     bool negative = ptx_accept(p, '-');
     struct ptx_slice name;
@@ -287,9 +285,11 @@ static void read_list(struct ptx_parser *p, uint32_t variable, const struct ptx_
     }
     ptx_expect(p, '}');
     if (open && level == 0)
-        p->program->variables[variable].size = offset;
+        p->unit->variables[variable].size = offset;
 }
 
+/* The index of a new variable, or of one that gets its value now; UINT32_MAX if what is declared
+   changes nothing, or after an error. */
 static uint32_t add_variable(struct ptx_parser *p, enum vgpu_space space, bool external,
                              const struct ptx_declaration *d)
 {
@@ -298,21 +298,25 @@ static uint32_t add_variable(struct ptx_parser *p, enum vgpu_space space, bool e
     uint32_t index;
 
     if (s != NULL && s->kind == PTX_SYMBOL_VARIABLE &&
-        p->program->variables[s->index].space == space &&
-        (external || p->program->variables[s->index].external)) {
+        p->unit->variables[s->index].space == space &&
+        (external || p->weak || p->unit->variables[s->index].external ||
+         p->unit->variables[s->index].weak)) {
         index = s->index;
-        v = &p->program->variables[index];
-        if (external)
-            return index;
+        v = &p->unit->variables[index];
+        if (external || (p->weak && !v->external))
+            return UINT32_MAX;
+        free(v->bytes);
+        v->bytes = NULL;
+        v->byte_count = 0;
     } else {
         s = ptx_symbol_add(p, d->name, PTX_SYMBOL_VARIABLE);
-        if (s == NULL || !ptx_grow(p, &p->program->variables, PTX_VARIABLES,
-                                   p->program->variable_count, sizeof(*v)))
+        if (s == NULL ||
+            !ptx_grow(p, &p->unit->variables, PTX_VARIABLES, p->unit->variable_count, sizeof(*v)))
             return UINT32_MAX;
-        index = s->index = p->program->variable_count;
-        v = &p->program->variables[index];
+        index = s->index = p->unit->variable_count;
+        v = &p->unit->variables[index];
         v->name = ptx_copy_name(p, d->name);
-        p->program->variable_count++;
+        p->unit->variable_count++;
     }
     v->space = (uint8_t)space;
     v->align = d->align;
@@ -320,7 +324,22 @@ static uint32_t add_variable(struct ptx_parser *p, enum vgpu_space space, bool e
     v->managed = d->managed && space == VGPU_SPACE_GLOBAL;
     v->dynamic = external && space == VGPU_SPACE_SHARED;
     v->external = external && space != VGPU_SPACE_SHARED;
+    v->weak = p->weak && p->scope == 0;
     return index;
+}
+
+/* A token, or all in braces. */
+static void skip_value(struct ptx_parser *p)
+{
+    uint32_t depth = 0;
+
+    do {
+        if (ptx_is(p, '{'))
+            depth++;
+        else if (ptx_is(p, '}') && depth > 0)
+            depth--;
+        ptx_advance(p);
+    } while (depth > 0 && p->token.kind != PTX_END);
 }
 
 void ptx_read_variable(struct ptx_parser *p, enum vgpu_space space, bool external)
@@ -332,9 +351,15 @@ void ptx_read_variable(struct ptx_parser *p, enum vgpu_space space, bool externa
     do {
         ptx_read_declaration(p, &d, again);
         again = true;
+        if (space != VGPU_SPACE_SHARED && p->function != UINT32_MAX &&
+            !p->unit->functions[p->function].entry)
+            ptx_fail(p, -ENOTSUP, p->token.line, "a variable of module space in a function");
         index = p->error == 0 ? add_variable(p, space, external, &d) : UINT32_MAX;
-        if (index == UINT32_MAX)
-            return;
+        if (index == UINT32_MAX) {
+            while (p->error == 0 && !ptx_is(p, ',') && !ptx_is(p, ';') && p->token.kind != PTX_END)
+                skip_value(p);
+            continue;
+        }
         if (ptx_accept(p, '=')) {
             if (space == VGPU_SPACE_SHARED)
                 ptx_fail(p, -EINVAL, p->token.line, "a .shared variable with an initial value");

@@ -115,14 +115,14 @@ static bool provide_local(struct vgpu_runner *r, size_t wanted)
 int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
 {
     const struct vgpu_launch *launch = grid->launch;
-    const struct vgpu_program *program = launch->image->program;
     struct vgpu_block *b = &r->block;
     uint32_t threads = launch->block[0] * launch->block[1] * launch->block[2];
 
     r->grid = grid;
     b->launch = launch;
-    b->program = program;
-    b->image = launch->image;
+    b->unit = grid->placed->unit;
+    b->placed = grid->placed;
+    b->memory = launch->image->memory;
     b->kernel = grid->kernel;
     b->grid_id = grid->id;
     b->pages = vgpu_memory_pages(launch->image->memory);
@@ -177,7 +177,7 @@ static void start_warp(struct vgpu_runner *r, struct vgpu_warp *w)
 
     w->frames[0] = r->free_frames[--r->free_frame_count];
     w->base[0] = w->frames[0];
-    w->base[1] = b->image->constant_rows;
+    w->base[1] = b->placed->constant_rows;
     w->local = r->local == NULL ? NULL : r->local + (size_t)w->index * VGPU_LANES * b->local_stride;
     stack = (uint32_t *)(void *)(w->frames[0] + VGPU_FRAME_STACK);
     memset(stack, 0, VGPU_LANES * sizeof(*stack));
@@ -234,7 +234,7 @@ static int report(const struct vgpu_block *b, const struct vgpu_warp *w, enum vg
         .kind = kind,
         .block = {b->id[0], b->id[1], b->id[2]},
         .thread = {w->tid[0][lane], w->tid[1][lane], w->tid[2][lane]},
-        .line = b->program->code[pc].line,
+        .line = b->unit->code[pc].line,
     };
     if (kind == VGPU_FAULT_ILLEGAL_ADDRESS || kind == VGPU_FAULT_MISALIGNED_ADDRESS) {
         fault->address = w->fault_address;

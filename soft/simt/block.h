@@ -10,6 +10,7 @@
 /** What the threads that run one launch share. */
 struct vgpu_grid {
     const struct vgpu_launch *launch;
+    const struct vgpu_placed_kernel *placed;
     const struct vgpu_function *kernel;
     uint64_t blocks;
     uint64_t id;

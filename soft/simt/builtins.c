@@ -273,7 +273,7 @@ static void allocate(struct vgpu_warp *w, const struct vgpu_call *call, unsigned
 {
     uint64_t address = 0, size = argument(w, call, 1, lane);
 
-    if (size == 0 || vgpu_memory_allocate(w->block->image->memory, size, &address) != 0)
+    if (size == 0 || vgpu_memory_allocate(w->block->memory, size, &address) != 0)
         address = 0;
     put_result(w, call, lane, address);
 }
@@ -296,7 +296,7 @@ int vgpu_builtin_call(struct vgpu_warp *w, const struct vgpu_function *function,
             allocate(w, call, lane);
             break;
         default:
-            vgpu_memory_free(w->block->image->memory, argument(w, call, 0, lane));
+            vgpu_memory_free(w->block->memory, argument(w, call, 0, lane));
             break;
         }
         if (error != 0)

@@ -11,7 +11,7 @@
 
 static bool ensure_frame(struct vgpu_warp *w, uint32_t depth)
 {
-    uint32_t bytes = w->block->program->call_frame_bytes;
+    uint32_t bytes = w->block->unit->call_frame_bytes;
 
     if (depth < w->frame_count)
         return true;
@@ -38,7 +38,7 @@ static bool ensure_frame(struct vgpu_warp *w, uint32_t depth)
 static const struct vgpu_function *callee_of(struct vgpu_warp *w, const struct vgpu_inst *i,
                                              const struct vgpu_call *call, uint32_t *mask)
 {
-    const struct vgpu_program *program = w->block->program;
+    const struct vgpu_unit *unit = w->block->unit;
     unsigned lane = (unsigned)__builtin_ctz(*mask);
     const uint64_t *addresses;
     const struct vgpu_function *f;
@@ -46,14 +46,14 @@ static const struct vgpu_function *callee_of(struct vgpu_warp *w, const struct v
     uint32_t same = 0;
 
     if (call->callee >= 0)
-        return &program->functions[call->callee];
+        return &unit->functions[call->callee];
     /* Through a pointer: the lanes that call the same function as the first one. */
     addresses = (const uint64_t *)(void *)(w->base[i->row[VGPU_A] & 1] + (i->row[VGPU_A] & ~1u));
     address = addresses[lane];
     for (unsigned l = 0; l < VGPU_LANES; l++)
         same |= (uint32_t)(addresses[l] == address) << l;
     index = (address - VGPU_WINDOW_FUNCTION) / VGPU_FUNCTION_STRIDE;
-    f = index < program->function_count ? &program->functions[index] : NULL;
+    f = index < unit->function_count ? &unit->functions[index] : NULL;
     if (f == NULL || address % VGPU_FUNCTION_STRIDE != 0 || f->entry ||
         (!f->defined && f->builtin == VGPU_BUILTIN_NONE) || f->return_count != call->return_count ||
         f->formal_count != call->argument_count) {
@@ -109,8 +109,8 @@ static int enter(struct vgpu_warp *w, const struct vgpu_function *f, const struc
 /* Brings return values to the callers' frames; the lanes all return to one address. */
 static void leave(struct vgpu_warp *w, uint32_t depth, uint32_t pc, uint32_t mask)
 {
-    const struct vgpu_program *program = w->block->program;
-    const struct vgpu_call *call = &program->calls[program->code[pc - 1].imm];
+    const struct vgpu_unit *unit = w->block->unit;
+    const struct vgpu_call *call = &unit->calls[unit->code[pc - 1].imm];
 
     if (call->return_count == 0)
         return;
@@ -128,7 +128,7 @@ static void leave(struct vgpu_warp *w, uint32_t depth, uint32_t pc, uint32_t mas
 int vgpu_group_call(struct vgpu_warp *w, struct vgpu_group *group, const struct vgpu_inst *i,
                     uint32_t mask)
 {
-    const struct vgpu_call *call = &w->block->program->calls[i->imm];
+    const struct vgpu_call *call = &w->block->unit->calls[i->imm];
     const struct vgpu_function *f = callee_of(w, i, call, &mask);
     uint32_t others, pc = group->pc;
 

@@ -4,19 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "soft/ptx/parser.h"
+#include "soft/ptx/program.h"
 #include "soft/simt/warp.h"
-
-int vgpu_program_create(const char *text, size_t length, char *log, size_t log_size,
-                        struct vgpu_program **out)
-{
-    return ptx_read(text, length, log, log_size, out);
-}
-
-void vgpu_program_destroy(struct vgpu_program *program)
-{
-    ptx_program_free(program);
-}
 
 uint32_t vgpu_program_kernel_count(const struct vgpu_program *program)
 {
@@ -39,17 +28,14 @@ int vgpu_program_kernel_info(const struct vgpu_program *program, uint32_t index,
 
     if (index >= program->kernel_count)
         return -ENOENT;
-    f = &program->functions[program->kernels[index]];
+    f = &program->module->functions[program->kernels[index].function];
     *info = (struct vgpu_kernel_info){
         .name = f->name,
         .parameter_count = f->formal_count,
         .parameter_offset = f->parameter_offset,
         .parameter_size = f->parameter_size,
         .parameter_bytes = f->parameter_bytes,
-        .static_shared_bytes = f->shared_bytes,
-        .local_bytes = f->local_bytes,
         .constant_bytes = program->constant_bytes,
-        .register_count = estimate_registers(f),
         .max_threads = f->max_threads,
         .ptx_version = program->ptx_version,
         .target = program->target,
@@ -57,10 +43,19 @@ int vgpu_program_kernel_info(const struct vgpu_program *program, uint32_t index,
     return 0;
 }
 
+void vgpu_unit_needs(const struct vgpu_unit *unit, struct vgpu_kernel_needs *needs)
+{
+    const struct vgpu_function *f = &unit->functions[unit->kernel];
+
+    *needs = (struct vgpu_kernel_needs){.static_shared_bytes = f->shared_bytes,
+                                        .local_bytes = f->local_bytes,
+                                        .register_count = estimate_registers(f)};
+}
+
 int vgpu_program_find_kernel(const struct vgpu_program *program, const char *name)
 {
     for (uint32_t i = 0; i < program->kernel_count; i++) {
-        if (strcmp(program->functions[program->kernels[i]].name, name) == 0)
+        if (strcmp(program->module->functions[program->kernels[i].function].name, name) == 0)
             return (int)i;
     }
     return -ENOENT;
@@ -68,45 +63,52 @@ int vgpu_program_find_kernel(const struct vgpu_program *program, const char *nam
 
 /* ---- images ---- */
 
-static int place_variables(struct vgpu_image *image)
+/* Gives addresses to the variables from number `first` on, and their initial values. */
+static int place_variables(struct vgpu_memory *memory, const struct vgpu_unit *unit, uint32_t first,
+                           uint64_t *addresses)
 {
-    const struct vgpu_program *program = image->program;
-
-    for (uint32_t i = 0; i < program->variable_count; i++) {
-        const struct vgpu_variable *v = &program->variables[i];
+    for (uint32_t i = first; i < unit->variable_count; i++) {
+        const struct vgpu_variable *v = &unit->variables[i];
         uint64_t align = v->align > 512 ? v->align : 0;
         size_t size = v->size > 0 ? v->size : 1;
         int error;
 
-        if (v->space == VGPU_SPACE_SHARED)
+        if (v->space == VGPU_SPACE_SHARED || v->external)
             continue;
         /* Allocations are aligned to 512 bytes, and to pages from a page up. */
         if (align > 0 && size < 4096)
             size = 4096;
         if (align > 4096)
             return -ENOTSUP;
-        error = vgpu_memory_allocate(image->memory, size, &image->addresses[i]);
+        error = vgpu_memory_allocate(memory, size, &addresses[i]);
         if (error != 0)
             return error;
         if (v->byte_count > 0)
-            memcpy((void *)(uintptr_t)image->addresses[i], v->bytes,
+            memcpy((void *)(uintptr_t)addresses[i], v->bytes,
                    v->byte_count < v->size ? v->byte_count : v->size);
     }
     return 0;
 }
 
-static void relocate(struct vgpu_image *image)
+static void relocate(const struct vgpu_unit *unit, const uint64_t *addresses)
 {
-    const struct vgpu_program *program = image->program;
-
-    for (uint32_t i = 0; i < program->relocation_count; i++) {
-        const struct vgpu_relocation *r = &program->relocations[i];
+    for (uint32_t i = 0; i < unit->relocation_count; i++) {
+        const struct vgpu_relocation *r = &unit->relocations[i];
         uint64_t value = r->is_function
                              ? VGPU_WINDOW_FUNCTION + (uint64_t)r->target * VGPU_FUNCTION_STRIDE
-                             : image->addresses[r->target];
+                             : addresses[r->target];
 
         value = (value + (uint64_t)r->addend) >> r->shift;
-        memcpy((void *)(uintptr_t)(image->addresses[r->variable] + r->offset), &value, r->bytes);
+        memcpy((void *)(uintptr_t)(addresses[r->variable] + r->offset), &value, r->bytes);
+    }
+}
+
+static void free_variables(struct vgpu_memory *memory, const struct vgpu_unit *unit, uint32_t first,
+                           const uint64_t *addresses)
+{
+    for (uint32_t i = first; addresses != NULL && i < unit->variable_count; i++) {
+        if (addresses[i] != 0)
+            vgpu_memory_free(memory, addresses[i]);
     }
 }
 
@@ -127,33 +129,33 @@ static void fill_row(uint8_t *row, uint32_t width, uint64_t value)
     }
 }
 
-static int fill_constants(struct vgpu_image *image)
+static uint8_t *constant_rows(const struct vgpu_unit *unit, const uint64_t *addresses)
 {
-    const struct vgpu_program *program = image->program;
-    uint64_t bytes = vgpu_rows_base(program->constant_rows, 0, 0) +
-                     (uint64_t)program->constant_rows[0] * vgpu_row_bytes(0);
+    uint64_t bytes = vgpu_rows_base(unit->constant_rows, 0, 0) +
+                     (uint64_t)unit->constant_rows[0] * vgpu_row_bytes(0);
     uint32_t next[VGPU_ROW_CLASSES] = {0};
+    uint8_t *rows = aligned_alloc(64, (bytes + 127) & ~UINT64_C(63));
 
-    image->constant_rows = aligned_alloc(64, (bytes + 127) & ~UINT64_C(63));
-    if (image->constant_rows == NULL)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < program->constant_count; i++) {
-        const struct vgpu_constant *c = &program->constants[i];
-        uint8_t *row = image->constant_rows + vgpu_rows_base(program->constant_rows, c->width, 0) +
+    if (rows == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < unit->constant_count; i++) {
+        const struct vgpu_constant *c = &unit->constants[i];
+        uint8_t *row = rows + vgpu_rows_base(unit->constant_rows, c->width, 0) +
                        (uint64_t)next[c->width]++ * vgpu_row_bytes(c->width);
-        uint64_t value = c->value + (c->variable >= 0 ? image->addresses[c->variable] : 0);
+        uint64_t value = c->value + (c->variable >= 0 ? addresses[c->variable] : 0);
 
         if (c->width == VGPU_ROW_PREDICATE)
             *(uint32_t *)(void *)row = value != 0 ? UINT32_MAX : 0;
         else
             fill_row(row, c->width, value);
     }
-    return 0;
+    return rows;
 }
 
-int vgpu_image_create(const struct vgpu_program *program, struct vgpu_memory *memory,
+int vgpu_image_create(struct vgpu_program *program, struct vgpu_memory *memory,
                       struct vgpu_image **out)
 {
+    const struct vgpu_unit *module = program->module;
     struct vgpu_image *image = calloc(1, sizeof(*image));
     int error;
 
@@ -161,39 +163,95 @@ int vgpu_image_create(const struct vgpu_program *program, struct vgpu_memory *me
         return -ENOMEM;
     image->program = program;
     image->memory = memory;
-    image->addresses = calloc(program->variable_count + 1u, sizeof(*image->addresses));
-    error = image->addresses == NULL ? -ENOMEM : place_variables(image);
-    if (error == 0)
-        error = fill_constants(image);
+    pthread_mutex_init(&image->lock, NULL);
+    image->addresses = calloc(module->variable_count + 1u, sizeof(*image->addresses));
+    image->kernels = calloc(program->kernel_count + 1u, sizeof(*image->kernels));
+    error = image->addresses == NULL || image->kernels == NULL
+                ? -ENOMEM
+                : place_variables(memory, module, 0, image->addresses);
     if (error != 0) {
         vgpu_image_destroy(image);
         return error;
     }
-    relocate(image);
+    relocate(module, image->addresses);
     *out = image;
     return 0;
+}
+
+static void destroy_kernel(struct vgpu_memory *memory, struct vgpu_placed_kernel *kernel)
+{
+    if (kernel == NULL)
+        return;
+    free_variables(memory, kernel->unit, kernel->unit->module_variables, kernel->addresses);
+    free(kernel->addresses);
+    free(kernel->constant_rows);
+    free(kernel);
+}
+
+static int place_kernel(struct vgpu_image *image, const struct vgpu_unit *unit,
+                        struct vgpu_placed_kernel **out)
+{
+    struct vgpu_placed_kernel *kernel = calloc(1, sizeof(*kernel));
+    int error = -ENOMEM;
+
+    if (kernel == NULL)
+        return -ENOMEM;
+    kernel->unit = unit;
+    kernel->addresses = calloc(unit->variable_count + 1u, sizeof(*kernel->addresses));
+    if (kernel->addresses != NULL) {
+        memcpy(kernel->addresses, image->addresses,
+               unit->module_variables * sizeof(*kernel->addresses));
+        error = place_variables(image->memory, unit, unit->module_variables, kernel->addresses);
+    }
+    if (error == 0) {
+        kernel->constant_rows = constant_rows(unit, kernel->addresses);
+        error = kernel->constant_rows == NULL ? -ENOMEM : 0;
+    }
+    if (error != 0) {
+        destroy_kernel(image->memory, kernel);
+        return error;
+    }
+    relocate(unit, kernel->addresses);
+    *out = kernel;
+    return 0;
+}
+
+int vgpu_image_kernel(struct vgpu_image *image, uint32_t index,
+                      const struct vgpu_placed_kernel **out)
+{
+    const struct vgpu_unit *unit;
+    int error = vgpu_program_prepare(image->program, index, &unit, NULL);
+
+    if (error != 0)
+        return error;
+    pthread_mutex_lock(&image->lock);
+    if (image->kernels[index] == NULL)
+        error = place_kernel(image, unit, &image->kernels[index]);
+    *out = image->kernels[index];
+    pthread_mutex_unlock(&image->lock);
+    return error;
 }
 
 void vgpu_image_destroy(struct vgpu_image *image)
 {
     if (image == NULL)
         return;
-    for (uint32_t i = 0; image->addresses != NULL && i < image->program->variable_count; i++) {
-        if (image->addresses[i] != 0)
-            vgpu_memory_free(image->memory, image->addresses[i]);
-    }
+    for (uint32_t i = 0; image->kernels != NULL && i < image->program->kernel_count; i++)
+        destroy_kernel(image->memory, image->kernels[i]);
+    free_variables(image->memory, image->program->module, 0, image->addresses);
+    pthread_mutex_destroy(&image->lock);
     free(image->addresses);
-    free(image->constant_rows);
+    free(image->kernels);
     free(image);
 }
 
 int vgpu_image_global(const struct vgpu_image *image, const char *name, uint64_t *address,
                       size_t *size)
 {
-    for (uint32_t i = 0; i < image->program->variable_count; i++) {
-        const struct vgpu_variable *v = &image->program->variables[i];
+    for (uint32_t i = 0; i < image->program->module->variable_count; i++) {
+        const struct vgpu_variable *v = &image->program->module->variables[i];
 
-        if (v->space == VGPU_SPACE_SHARED || strcmp(v->name, name) != 0)
+        if (image->addresses[i] == 0 || strcmp(v->name, name) != 0)
             continue;
         *address = image->addresses[i];
         *size = v->size;

@@ -149,7 +149,7 @@ static int check(const struct vgpu_launch *launch, uint64_t *blocks)
     if (threads > VGPU_MAX_WARPS * VGPU_LANES || launch->dynamic_shared_bytes > (1u << 20))
         return -EINVAL;
     if (launch->parameters == NULL &&
-        program->functions[program->kernels[launch->kernel]].parameter_bytes > 0)
+        program->module->functions[program->kernels[launch->kernel].function].parameter_bytes > 0)
         return -EINVAL;
     return 0;
 }
@@ -217,14 +217,15 @@ static void withdraw(struct job *job)
 int vgpu_simt_run(const struct vgpu_launch *launch, struct vgpu_fault *fault)
 {
     struct job job = {.grid = {.launch = launch}};
-    const struct vgpu_program *program = launch->image->program;
     struct vgpu_runner *runner;
     int error = check(launch, &job.grid.blocks);
 
     *fault = (struct vgpu_fault){0};
+    if (error == 0)
+        error = vgpu_image_kernel(launch->image, launch->kernel, &job.grid.placed);
     if (error != 0)
         return error;
-    job.grid.kernel = &program->functions[program->kernels[launch->kernel]];
+    job.grid.kernel = &job.grid.placed->unit->functions[job.grid.placed->unit->kernel];
     publish(&job);
     runner = take_runner();
     if (runner != NULL)

@@ -11,29 +11,47 @@
 
 #include "soft/simt/memory.h"
 
-struct vgpu_program; /* decoded PTX; immutable, shared freely between threads */
+struct vgpu_program; /* PTX; shared freely between threads */
+struct vgpu_unit;    /* a decoded kernel; immutable */
 struct vgpu_image;   /* a program whose module-scope variables have addresses */
 
+/** PTX text; no terminating NUL needed. */
+struct vgpu_text {
+    const char *text;
+    size_t length; /* bytes */
+};
+
 /**
- * Parses and decodes PTX text of `length` bytes (no terminating NUL needed).
- * Errors: -EINVAL malformed PTX; -ENOTSUP an instruction, type or directive that is not supported;
- * -ENOMEM. `log` (may be NULL) gets one line that names the line, the text and the reason.
+ * Reads the module scope of PTX text of `length` bytes, which is copied; bodies of functions are
+ * read when a kernel is prepared.
+ * Errors: -EINVAL malformed PTX; -ENOTSUP a directive that is not supported; -ENOMEM. `log` (may be
+ * NULL) gets one line that names the line, the text and the reason.
  */
 int vgpu_program_create(const char *text, size_t length, char *log, size_t log_size,
                         struct vgpu_program **out);
+
+/**
+ * The same for several texts that know each other's names as far as they are .visible, .weak or
+ * .common. -EINVAL also for a name that is defined twice.
+ */
+int vgpu_program_link(const struct vgpu_text *texts, uint32_t count, char *log, size_t log_size,
+                      struct vgpu_program **out);
 void vgpu_program_destroy(struct vgpu_program *program);
 
-/** What the driver needs to know of a kernel; strings and arrays live as long as the program. */
+/**
+ * Reads every body: -EINVAL with a line in `log` if one is malformed, or -ENOMEM. What is well
+ * formed and not supported is no error here.
+ */
+int vgpu_program_check(struct vgpu_program *program, char *log, size_t log_size);
+
+/** What a program says of a kernel; strings and arrays live as long as the program. */
 struct vgpu_kernel_info {
     const char *name;
     uint32_t parameter_count;
     const uint32_t *parameter_offset; /* bytes, in the packed parameter block */
     const uint32_t *parameter_size;   /* bytes */
     uint32_t parameter_bytes;         /* size of the block */
-    uint32_t static_shared_bytes;     /* per block */
-    uint32_t local_bytes;             /* per thread */
     uint32_t constant_bytes;          /* module-scope .const in all */
-    uint32_t register_count;          /* an estimate, at least 1, at most 255 */
     uint32_t max_threads;             /* .maxntid product, or 1024 */
     uint32_t ptx_version;             /* 10 * major + minor of .version */
     uint32_t target;                  /* e.g. 75 of .target sm_75 */
@@ -46,8 +64,26 @@ int vgpu_program_kernel_info(const struct vgpu_program *program, uint32_t index,
 /** Index of the kernel (.entry) `name`, or -ENOENT. */
 int vgpu_program_find_kernel(const struct vgpu_program *program, const char *name);
 
+/**
+ * Decodes a kernel, or finds that this was done. The unit lives as long as the program.
+ * Errors: -ENOTSUP something in it is not supported, or a function or variable is not defined;
+ * -EINVAL malformed; -ENOENT `index` is out of range; -ENOMEM. *message (may be NULL) becomes a
+ * line about the error when it was found by this call, NULL otherwise: it is to be said once.
+ */
+int vgpu_program_prepare(struct vgpu_program *program, uint32_t index,
+                         const struct vgpu_unit **unit, const char **message);
+
+/** What a kernel needs to run. */
+struct vgpu_kernel_needs {
+    uint32_t static_shared_bytes; /* per block */
+    uint32_t local_bytes;         /* per thread */
+    uint32_t register_count;      /* an estimate, at least 1, at most 255 */
+};
+
+void vgpu_unit_needs(const struct vgpu_unit *unit, struct vgpu_kernel_needs *needs);
+
 /** Places the module-scope variables in `memory` and runs their initialisers. */
-int vgpu_image_create(const struct vgpu_program *program, struct vgpu_memory *memory,
+int vgpu_image_create(struct vgpu_program *program, struct vgpu_memory *memory,
                       struct vgpu_image **out);
 void vgpu_image_destroy(struct vgpu_image *image);
 
@@ -60,7 +96,7 @@ int vgpu_image_managed(const struct vgpu_image *image, uint32_t index, const cha
                        uint64_t *address, size_t *size);
 
 struct vgpu_launch {
-    const struct vgpu_image *image;
+    struct vgpu_image *image;
     uint32_t kernel; /* index */
     uint32_t grid[3];
     uint32_t block[3];
@@ -99,7 +135,8 @@ struct vgpu_fault {
 /**
  * Runs a launch to its end on the engine's threads (one per processor) and the caller's.
  * Returns 0, or -EFAULT with *fault filled in (the first fault seen), or -EINVAL for a geometry
- * that no kernel may have (the driver checks limits before), or -ENOMEM. May be called from several
+ * that no kernel may have (the driver checks limits before), or an error of vgpu_program_prepare(),
+ * which the driver has called before, or -ENOMEM. May be called from several
  * threads at once.
  */
 int vgpu_simt_run(const struct vgpu_launch *launch, struct vgpu_fault *fault);

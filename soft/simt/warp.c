@@ -141,7 +141,7 @@ static uint32_t satisfied(const struct vgpu_warp *w, const struct vgpu_inst *i, 
    has all its members waiting; returns whether any group was let go. */
 static bool open_warp_sync(struct vgpu_warp *w)
 {
-    const struct vgpu_inst *code = w->block->program->code;
+    const struct vgpu_inst *code = w->block->unit->code;
     uint32_t present = 0, count = w->group_count;
     uint8_t *frame = w->base[0];
     bool any = false;
@@ -184,7 +184,7 @@ static void open_barrier(struct vgpu_block *b, uint32_t id)
 
         for (uint32_t g = 0; g < w->group_count; g++) {
             struct vgpu_group *group = &w->groups[g];
-            const struct vgpu_inst *i = &b->program->code[group->pc];
+            const struct vgpu_inst *i = &b->unit->code[group->pc];
             uint8_t *d;
 
             if (group->state != VGPU_GROUP_BARRIER || group->barrier != id)
@@ -269,7 +269,7 @@ static int arrive(struct vgpu_warp *w, struct vgpu_group *group, const struct vg
 static int branch_table(struct vgpu_warp *w, struct vgpu_group *group, const struct vgpu_inst *i,
                         uint32_t mask)
 {
-    const struct vgpu_program *program = w->block->program;
+    const struct vgpu_unit *unit = w->block->unit;
     const uint32_t *index =
         (const uint32_t *)(void *)(w->base[i->row[VGPU_A] & 1] + (i->row[VGPU_A] & ~1u));
     uint32_t count = (uint32_t)((uint64_t)i->imm >> 32), base = (uint32_t)i->imm;
@@ -288,10 +288,10 @@ static int branch_table(struct vgpu_warp *w, struct vgpu_group *group, const str
         left &= ~same;
         if (first) {
             group->mask = same;
-            group->pc = program->targets[base + index[lane]];
+            group->pc = unit->targets[base + index[lane]];
             first = false;
         } else {
-            vgpu_group_add(w, same, program->targets[base + index[lane]], group->depth);
+            vgpu_group_add(w, same, unit->targets[base + index[lane]], group->depth);
         }
     }
     if (stay != 0)
@@ -358,7 +358,7 @@ static int control(struct vgpu_warp *w, struct vgpu_group *group, const struct v
 /* Runs one group until it meets another, splits, waits or has had its turn. */
 static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
 {
-    const struct vgpu_inst *code = w->block->program->code;
+    const struct vgpu_inst *code = w->block->unit->code;
     uint32_t pc = group->pc, mask = group->mask;
     uint32_t stop = w->group_count > 1 ? meeting_point(w, group, pc + 1) : UINT32_MAX;
 

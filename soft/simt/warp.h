@@ -14,13 +14,26 @@
 #define VGPU_MAX_WARPS    32
 #define VGPU_MAX_BARRIERS 16
 
-/** A program with addresses. The constant rows are what operands with bit 0 set refer to. */
-struct vgpu_image {
-    const struct vgpu_program *program;
-    struct vgpu_memory *memory;
-    uint64_t *addresses; /* of the program's variables; 0 for .shared ones */
+/** A kernel with addresses. The constant rows are what operands with bit 0 set refer to. */
+struct vgpu_placed_kernel {
+    const struct vgpu_unit *unit;
+    uint64_t *addresses; /* of the unit's variables; 0 for .shared ones */
     uint8_t *constant_rows;
 };
+
+/** A program with addresses. */
+struct vgpu_image {
+    struct vgpu_program *program;
+    struct vgpu_memory *memory;
+    uint64_t *addresses; /* of the module's variables; 0 for .shared ones */
+    pthread_mutex_t lock;
+    struct vgpu_placed_kernel **kernels; /* those that were launched; under the lock */
+};
+
+/** A kernel of an image, ready to run; lives as long as the image. Errors as of
+ * vgpu_program_prepare(). Any thread. */
+int vgpu_image_kernel(struct vgpu_image *image, uint32_t index,
+                      const struct vgpu_placed_kernel **kernel);
 
 enum vgpu_group_state {
     VGPU_GROUP_READY,
@@ -74,9 +87,10 @@ struct vgpu_barrier {
 
 struct vgpu_block {
     const struct vgpu_launch *launch;
-    const struct vgpu_program *program;
-    const struct vgpu_image *image;
+    const struct vgpu_unit *unit;
+    const struct vgpu_placed_kernel *placed;
     const struct vgpu_function *kernel;
+    struct vgpu_memory *memory;
     const uint8_t *pages; /* see vgpu_memory_pages() */
     uint8_t *shared;
     uint32_t shared_bytes; /* static, alignment and dynamic */

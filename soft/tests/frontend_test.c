@@ -9,8 +9,18 @@ static int load(const char *text, size_t length, char *log, size_t size)
     struct vgpu_program *program = NULL;
     int error = vgpu_program_create(text, length, log, size, &program);
 
+    /* The first kernel that cannot be had, or a mistake anywhere. */
+    for (uint32_t i = 0; error == 0 && i < vgpu_program_kernel_count(program); i++) {
+        const struct vgpu_unit *unit;
+        const char *message;
+
+        error = vgpu_program_prepare(program, i, &unit, &message);
+        if (message != NULL)
+            snprintf(log, size, "%s", message);
+    }
     if (error == 0)
-        vgpu_program_destroy(program);
+        error = vgpu_program_check(program, log, size);
+    vgpu_program_destroy(program);
     return error;
 }
 
@@ -36,8 +46,6 @@ static void unsupported_is_said(void **state)
             -ENOTSUP, "line 11", "mma.sync");
     refused("tex.1d.v4.f32.s32 {%f0,%f1,%f2,%f3}, [s, {%r0}];", -ENOTSUP, "line 11", "coordinates");
     refused("add.s32.frob %r0, %r1, %r2;", -ENOTSUP, "line 11", ".frob");
-    refused("frobnicate %r0;", -ENOTSUP, "line 11", "frobnicate");
-    refused("add.s32 %r0, %r1;", -ENOTSUP, "line 11", "2 operands");
     refused("atom.global.add.noftz.f16x4 %r0, [%q0], %r1;", -ENOTSUP, "line 11", "atom");
     refused("shfl.down.b32 %r0, %r1, 1, 31;", -ENOTSUP, "line 11", ".sync");
     refused("min.xorsign.abs.f32 %f0, %f1, %f2;", -ENOTSUP, "line 11", "xorsign");
@@ -49,7 +57,9 @@ static void mistakes_are_said(void **state)
     (void)state;
     refused("add.s32 %r0, %r1, %q2;", -EINVAL, "line 11", "'%q2'");
     refused("add.s64 %q0, %q1, %r2;", -EINVAL, "line 11", "width");
-    refused("add.s32 %r0, %r1, %r9;", -ENOTSUP, "line 11", "%r9");
+    refused("add.s32 %r0, %r1, %r9;", -EINVAL, "line 11", "%r9");
+    refused("frobnicate %r0;", -EINVAL, "line 11", "frobnicate");
+    refused("add.s32 %r0, %r1;", -EINVAL, "line 11", "2 operands");
     refused("add.s32 %q0, %r1, %r2;", -EINVAL, "line 11", "width");
     refused("mov.u32 5, %r1;", -EINVAL, "line 11", "destination");
     refused("bra nowhere;", -EINVAL, "line 11", "nowhere");
@@ -90,6 +100,8 @@ static void forms_of_the_language(void **state)
         "\tret;\n}\n"
         ".section .debug_str { .b8 1,2 { nested } }\n"
         ".visible .entry second() { .local .align 8 .b8 l[40]; ret; }\n";
+    const struct vgpu_unit *unit;
+    struct vgpu_kernel_needs needs;
     struct vgpu_kernel_info info;
     struct rig rig;
     uint64_t address;
@@ -114,7 +126,9 @@ static void forms_of_the_language(void **state)
     assert_int_equal(info.target, 75);
     assert_int_equal(info.constant_bytes, 8);
     assert_int_equal(vgpu_program_kernel_info(rig.program, 1, &info), 0);
-    assert_int_equal(info.local_bytes, 40);
+    assert_int_equal(vgpu_program_prepare(rig.program, 1, &unit, NULL), 0);
+    vgpu_unit_needs(unit, &needs);
+    assert_int_equal(needs.local_bytes, 40);
     assert_int_equal(vgpu_image_global(rig.image, "numbers", &address, &size), 0);
     assert_int_equal(size, 24);
     numbers = (const uint32_t *)(uintptr_t)address;
@@ -131,6 +145,78 @@ static void forms_of_the_language(void **state)
     rig_drop(&rig);
 }
 
+/* A kernel that cannot be had is no other kernel's loss. */
+static void one_kernel_is_refused_alone(void **state)
+{
+    static const char text[] = HEADER
+        ".extern .func missing();\n.extern .global .b32 nowhere;\n.global .u32 here = 5;\n"
+        ".func deep() { wgmma.fence.sync.aligned; ret; }\n"
+        ".visible .entry works(.param .u64 p) { .reg .b64 q; .reg .b32 r; ld.param.u64 q, [p];"
+        " ld.global.u32 r, [here]; st.global.u32 [q], r; ret; }\n"
+        ".visible .entry unsupported() { call deep; ret; }\n"
+        ".visible .entry undefined() { call missing; ret; }\n"
+        ".visible .entry lost() { .reg .b64 q; mov.u64 q, nowhere; ret; }\n";
+    static const char *const words[] = {"wgmma", "missing", "nowhere"};
+    const struct vgpu_unit *unit;
+    const char *message;
+    struct rig rig;
+    uint32_t *out;
+
+    (void)state;
+    rig_load(&rig, text);
+    assert_int_equal(vgpu_program_check(rig.program, NULL, 0), 0);
+    out = rig_allocate(&rig, sizeof(*out));
+    for (uint32_t k = 1; k < 4; k++) {
+        assert_int_equal(vgpu_program_prepare(rig.program, k, &unit, &message), -ENOTSUP);
+        assert_non_null(message);
+        assert_non_null(strstr(message, words[k - 1]));
+        assert_int_equal(vgpu_program_prepare(rig.program, k, &unit, &message), -ENOTSUP);
+        assert_null(message); /* said once */
+    }
+    rig_run(&rig, "works", (struct geometry){1, 1, 0}, &out);
+    assert_int_equal(*out, 5);
+    rig_drop(&rig);
+}
+
+static void texts_are_linked(void **state)
+{
+    static const char first[] = HEADER
+        ".extern .func (.param .b32 r) twice(.param .b32 x);\n.extern .global .b32 shared_by_two;\n"
+        ".global .b32 own = 100;\n.weak .func (.param .b32 r) choice() { .reg .b32 a; mov.b32 a, 1;"
+        " st.param.b32 [r], a; ret; }\n"
+        ".visible .entry k(.param .u64 p) { .reg .b64 q; .reg .b32 a, b;\n"
+        "ld.param.u64 q, [p]; ld.global.b32 a, [own];\n"
+        "{ .param .b32 x; .param .b32 r; st.param.b32 [x], a; call (r), twice, (x);"
+        " ld.param.b32 a, [r]; }\n"
+        "ld.global.b32 b, [shared_by_two]; add.s32 a, a, b;\n"
+        "{ .param .b32 r; call (r), choice; ld.param.b32 b, [r]; } add.s32 a, a, b;\n"
+        "st.global.b32 [q], a; ret; }\n";
+    static const char second[] =
+        HEADER ".visible .global .b32 shared_by_two = 7;\n.global .b32 own = 30;\n"
+               ".weak .func (.param .b32 r) choice() { .reg .b32 a; mov.b32 a, 1000;"
+               " st.param.b32 [r], a; ret; }\n"
+               ".visible .func (.param .b32 r) twice(.param .b32 x) { .reg .b32 a, b;\n"
+               "ld.param.b32 a, [x]; add.s32 a, a, a; ld.global.b32 b, [own]; add.s32 a, a, b;\n"
+               "st.param.b32 [r], a; ret; }\n";
+    const struct vgpu_text texts[] = {{first, sizeof(first) - 1}, {second, sizeof(second) - 1}};
+    const struct vgpu_text both[] = {{second, sizeof(second) - 1}, {second, sizeof(second) - 1}};
+    struct vgpu_program *program;
+    struct rig rig = {0};
+    char log[200];
+    uint32_t *out;
+
+    (void)state;
+    assert_int_equal(vgpu_program_link(both, 2, log, sizeof(log), &program), -EINVAL);
+    assert_non_null(strstr(log, "twice"));
+    assert_int_equal(vgpu_program_link(texts, 2, log, sizeof(log), &rig.program), 0);
+    assert_int_equal(vgpu_memory_create((size_t)1 << 30, &rig.memory), 0);
+    assert_int_equal(vgpu_image_create(rig.program, rig.memory, &rig.image), 0);
+    out = rig_allocate(&rig, sizeof(*out));
+    rig_run(&rig, "k", (struct geometry){1, 1, 0}, &out);
+    assert_int_equal(*out, 2 * 100 + 30 + 7 + 1);
+    rig_drop(&rig);
+}
+
 static void shared_variables_have_places(void **state)
 {
     static const char text[] = HEADER
@@ -140,15 +226,17 @@ static void shared_variables_have_places(void **state)
         ".visible .entry two() { call f; ret; }\n"
         ".visible .entry three() { .reg .b32 r; mov.u32 r, a; mov.u32 r, b; ret; }\n"
         ".visible .entry none() { ret; }\n";
-    static const uint32_t bytes[] = {40, 4, 56, 0};
-    struct vgpu_kernel_info info;
+    static const uint32_t bytes[] = {40, 4, 44, 0};
+    const struct vgpu_unit *unit;
+    struct vgpu_kernel_needs needs;
     struct rig rig;
 
     (void)state;
     rig_load(&rig, text);
     for (uint32_t k = 0; k < 4; k++) {
-        assert_int_equal(vgpu_program_kernel_info(rig.program, k, &info), 0);
-        assert_int_equal(info.static_shared_bytes, bytes[k]);
+        assert_int_equal(vgpu_program_prepare(rig.program, k, &unit, NULL), 0);
+        vgpu_unit_needs(unit, &needs);
+        assert_int_equal(needs.static_shared_bytes, bytes[k]);
     }
     rig_drop(&rig);
 }
@@ -249,9 +337,14 @@ static void hostile_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(unsupported_is_said),   cmocka_unit_test(mistakes_are_said),
-        cmocka_unit_test(forms_of_the_language), cmocka_unit_test(shared_variables_have_places),
-        cmocka_unit_test(truncated_text),        cmocka_unit_test(damaged_text),
+        cmocka_unit_test(one_kernel_is_refused_alone),
+        cmocka_unit_test(texts_are_linked),
+        cmocka_unit_test(unsupported_is_said),
+        cmocka_unit_test(mistakes_are_said),
+        cmocka_unit_test(forms_of_the_language),
+        cmocka_unit_test(shared_variables_have_places),
+        cmocka_unit_test(truncated_text),
+        cmocka_unit_test(damaged_text),
         cmocka_unit_test(hostile_text),
     };
 

@@ -62,7 +62,7 @@ static void properties()
     EXPECT(count == 1);
     CHECK(cudaGetDeviceProperties(&properties, 0));
     EXPECT(strcmp(properties.name, "vgpu Software GPU") == 0);
-    EXPECT(properties.major == 12 && properties.minor == 1 && properties.warpSize == 32);
+    EXPECT(properties.major == 13 && properties.minor == 0 && properties.warpSize == 32);
 }
 
 static void vectors()

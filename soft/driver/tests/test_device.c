@@ -56,8 +56,8 @@ static void a_device_says_what_it_is(void **state)
     assert_cuda(cuDeviceGetUuid(&first, 0));
     assert_cuda(cuDeviceGetUuid(&second, 1));
     assert_memory_not_equal(&first, &second, sizeof(first));
-    assert_int_equal(attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR), 12);
-    assert_int_equal(attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR), 1);
+    assert_int_equal(attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR), 13);
+    assert_int_equal(attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR), 0);
     assert_int_equal(attribute(CU_DEVICE_ATTRIBUTE_WARP_SIZE), 32);
     assert_int_equal(attribute(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK), 1024);
     assert_int_equal(attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT),
