@@ -263,10 +263,10 @@ int vgpu_image_global(const struct vgpu_image *image, const char *name, uint64_t
 int vgpu_image_managed(const struct vgpu_image *image, uint32_t index, const char **name,
                        uint64_t *address, size_t *size)
 {
-    for (uint32_t i = 0; i < image->program->variable_count; i++) {
-        const struct vgpu_variable *v = &image->program->variables[i];
+    for (uint32_t i = 0; i < image->program->module->variable_count; i++) {
+        const struct vgpu_variable *v = &image->program->module->variables[i];
 
-        if (!v->managed || index-- > 0)
+        if (!v->managed || image->addresses[i] == 0 || index-- > 0)
             continue;
         *name = v->name;
         *address = image->addresses[i];
