@@ -78,8 +78,38 @@ CUresult cuEventCreate(CUevent *handle, unsigned int flags)
     return CUDA_SUCCESS;
 }
 
+/* How a record is sent: `stream` is NULL for that of a context. */
+typedef CUresult post_function(const struct vgpu_caller *caller, const struct vgpu_event *event,
+                               const struct vgpu_stream *stream, unsigned int flags);
+
+static CUresult post_record(const struct vgpu_caller *caller, const struct vgpu_event *event,
+                            const struct vgpu_stream *stream, unsigned int flags)
+{
+    return vgpu_send_vgpuEventRecord(caller->channel, caller->context, event->object.id,
+                                     stream->object.id, flags, event->fence, event->value + 1);
+}
+
+static CUresult post_context_record(const struct vgpu_caller *caller,
+                                    const struct vgpu_event *event,
+                                    const struct vgpu_stream *stream, unsigned int flags)
+{
+    (void)stream, (void)flags;
+    return vgpu_send_vgpuContextRecord(caller->channel, caller->context, event->object.id,
+                                       event->fence, event->value + 1);
+}
+
+/* The launch before it has recorded the event; who asks here learns of it when the kernel is done.
+ */
+static CUresult post_fence(const struct vgpu_caller *caller, const struct vgpu_event *event,
+                           const struct vgpu_stream *stream, unsigned int flags)
+{
+    (void)flags;
+    return vgpu_send_vgpuFence(caller->channel, caller->context, stream->object.id, event->fence,
+                               event->value + 1);
+}
+
 static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *event,
-                       const struct vgpu_stream *stream, unsigned int flags)
+                       const struct vgpu_stream *stream, unsigned int flags, post_function *post)
 {
     CUresult error = CUDA_SUCCESS;
     pthread_mutex_lock(&event->lock);
@@ -87,13 +117,18 @@ static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *even
         error = vgpu_fence_take(caller->channel, &event->fence);
     if (error == CUDA_SUCCESS) {
         event->recorded = true;
-        error = vgpu_send_vgpuEventRecord(caller->channel, caller->context, event->object.id,
-                                          stream->object.id, flags, event->fence, event->value + 1);
+        error = post(caller, event, stream, flags);
     }
     if (error == CUDA_SUCCESS)
         event->value++;
     pthread_mutex_unlock(&event->lock);
     return error;
+}
+
+CUresult vgpu_event_launched(const struct vgpu_caller *caller, struct vgpu_event *event,
+                             const struct vgpu_stream *stream)
+{
+    return record(caller, event, stream, 0, post_fence);
 }
 
 CUresult cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned int flags)
@@ -108,7 +143,7 @@ CUresult cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned
         return CUDA_ERROR_INVALID_HANDLE;
     if (flags & ~(unsigned int)CU_EVENT_RECORD_EXTERNAL)
         return CUDA_ERROR_INVALID_VALUE;
-    error = record(&caller, event, stream, flags);
+    error = record(&caller, event, stream, flags, post_record);
     if (error == CUDA_SUCCESS)
         vgpu_stream_submitted(stream);
     return error;
@@ -117,6 +152,49 @@ CUresult cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned
 CUresult cuEventRecord(CUevent handle, CUstream stream)
 {
     return cuEventRecordWithFlags(handle, stream, 0);
+}
+
+static CUresult enter_context(struct vgpu_caller *caller, CUcontext handle, CUevent event_handle,
+                              struct vgpu_event **event)
+{
+    CUresult error = vgpu_caller_begin(caller);
+    if (error)
+        return error;
+    struct vgpu_context *context = handle ? vgpu_context_find(handle) : NULL;
+    if (context == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    *event = vgpu_object_find(&vgpu_process()->objects, event_handle, VGPU_KIND_EVENT);
+    caller->current = context;
+    caller->context = context->object.id;
+    return *event ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult cuCtxRecordEvent(CUcontext context, CUevent handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_event *event;
+    CUresult error = enter_context(&caller, context, handle, &event);
+    if (error)
+        return error;
+    if (event->object.context != caller.current)
+        return CUDA_ERROR_INVALID_HANDLE;
+    error = record(&caller, event, NULL, 0, post_context_record);
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(caller.current->legacy);
+    return error;
+}
+
+CUresult cuCtxWaitEvent(CUcontext context, CUevent handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_event *event;
+    CUresult error = enter_context(&caller, context, handle, &event);
+    if (error || !vgpu_event_recorded(event))
+        return error;
+    error = vgpu_send_cuCtxWaitEvent(caller.channel, caller.context, event->object.id);
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(caller.current->legacy);
+    return error;
 }
 
 CUresult cuEventQuery(CUevent handle)

@@ -16,6 +16,12 @@ struct vgpu_event {
     uint32_t value;
 };
 
+/** A launch that was posted to `stream` records the event: who asks of it here waits for the
+ * kernel.
+ */
+CUresult vgpu_event_launched(const struct vgpu_caller *caller, struct vgpu_event *event,
+                             const struct vgpu_stream *stream);
+
 /** False before the first cuEventRecord: such an event is complete. */
 bool vgpu_event_recorded(struct vgpu_event *event);
 

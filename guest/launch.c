@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "guest/context.h"
+#include "guest/event.h"
 #include "guest/process.h"
 #include "interop/per_thread.h"
 #include "protocol/launch.h"
@@ -57,17 +58,55 @@ static CUresult check_cooperative(const struct vgpu_caller *caller, const CUlaun
                                                           : CUDA_SUCCESS;
 }
 
-static CUresult check_attributes(const struct vgpu_caller *caller, const CUlaunchConfig *config,
-                                 struct vgpu_function *function)
+#define EVENTS_MAX 2u /* of a launch: one of each kind */
+
+/* A launch's attributes as they cross, and the events that it records. */
+struct attributes {
+    CUlaunchAttribute list[VGPU_LAUNCH_ATTRIBUTES_MAX];
+    struct vgpu_event *events[EVENTS_MAX];
+    unsigned int event_count;
+};
+
+/* Such an event is told of by its id. */
+static CUresult name_event(const struct vgpu_caller *caller, struct attributes *attributes,
+                           CUevent *name)
+{
+    struct vgpu_event *event = vgpu_object_find(&vgpu_process()->objects, *name, VGPU_KIND_EVENT);
+    if (event == NULL || event->object.context != caller->current)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (!(event->flags & CU_EVENT_DISABLE_TIMING) || event->flags & CU_EVENT_INTERPROCESS ||
+        attributes->event_count == EVENTS_MAX)
+        return CUDA_ERROR_INVALID_VALUE;
+    attributes->events[attributes->event_count++] = event;
+    *name = (CUevent)(uintptr_t)event->object.id; /* NOLINT(performance-no-int-to-ptr) */
+    return CUDA_SUCCESS;
+}
+
+/* What is for streams or for graphs only is wrong in a launch. */
+static CUresult refuse_attribute(CUlaunchAttributeID id)
+{
+    return id == CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY ||
+                   id == CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE
+               ? CUDA_ERROR_INVALID_VALUE
+               : CUDA_ERROR_NOT_SUPPORTED;
+}
+
+static CUresult take_attributes(const struct vgpu_caller *caller, const CUlaunchConfig *config,
+                                struct vgpu_function *function, struct attributes *attributes)
 {
     CUresult error = CUDA_SUCCESS;
+    attributes->event_count = 0;
     if (config->numAttrs > VGPU_LAUNCH_ATTRIBUTES_MAX ||
         (config->numAttrs && config->attrs == NULL))
         return CUDA_ERROR_INVALID_VALUE;
     for (unsigned int i = 0; i < config->numAttrs && error == CUDA_SUCCESS; i++) {
-        const CUlaunchAttribute *attribute = &config->attrs[i];
-        if (!vgpu_launch_attribute_crosses(attribute->id))
-            error = CUDA_ERROR_NOT_SUPPORTED;
+        CUlaunchAttribute *attribute = &attributes->list[i];
+        *attribute = config->attrs[i];
+        CUevent *event = vgpu_launch_attribute_event(attribute);
+        if (event)
+            error = name_event(caller, attributes, event);
+        else if (!vgpu_launch_attribute_crosses(attribute->id))
+            error = refuse_attribute(attribute->id);
         else if (attribute->id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE && attribute->value.cooperative)
             error = check_cooperative(caller, config, function);
     }
@@ -76,7 +115,8 @@ static CUresult check_attributes(const struct vgpu_caller *caller, const CUlaunc
 
 static CUresult send(const struct vgpu_caller *caller, const CUlaunchConfig *config,
                      struct vgpu_stream *stream, const struct vgpu_function *function,
-                     void *const *parameters, void *const *extra)
+                     const struct attributes *attributes, void *const *parameters,
+                     void *const *extra)
 {
     _Alignas(16) char block[PARAMETERS_MOST];
     const struct vgpu_function_info *info = function->info;
@@ -88,8 +128,10 @@ static CUresult send(const struct vgpu_caller *caller, const CUlaunchConfig *con
     error = vgpu_send_vgpuLaunch(
         caller->channel, caller->context, function->object.id, config->gridDimX, config->gridDimY,
         config->gridDimZ, config->blockDimX, config->blockDimY, config->blockDimZ,
-        config->sharedMemBytes, stream->object.id, block, info->parameter_bytes, config->attrs,
-        config->numAttrs * sizeof(*config->attrs));
+        config->sharedMemBytes, stream->object.id, block, info->parameter_bytes, attributes->list,
+        config->numAttrs * sizeof(*attributes->list));
+    for (unsigned int i = 0; i < attributes->event_count && error == CUDA_SUCCESS; i++)
+        error = vgpu_event_launched(caller, attributes->events[i], stream);
     if (error == CUDA_SUCCESS)
         vgpu_stream_submitted(stream);
     return error;
@@ -101,6 +143,7 @@ static CUresult launch(const CUlaunchConfig *config, CUfunction handle, void **p
     struct vgpu_process *process = vgpu_process();
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
+    struct attributes attributes;
     CUresult error = vgpu_caller_enter_stream(&caller, config->hStream, &stream);
     if (error)
         return error;
@@ -111,9 +154,9 @@ static CUresult launch(const CUlaunchConfig *config, CUfunction handle, void **p
         return CUDA_ERROR_INVALID_HANDLE;
     error = check_shape(config, function);
     if (error == CUDA_SUCCESS)
-        error = check_attributes(&caller, config, function);
+        error = take_attributes(&caller, config, function, &attributes);
     if (error == CUDA_SUCCESS)
-        error = send(&caller, config, stream, function, parameters, extra);
+        error = send(&caller, config, stream, function, &attributes, parameters, extra);
     if (error == CUDA_SUCCESS && process->launch_blocking)
         error = vgpu_stream_wait(&caller, stream);
     return error;

@@ -210,6 +210,9 @@ CUresult cuStreamGetCtx_v2(CUstream handle, CUcontext *context, CUgreenCtx *gree
     STREAM_QUERY(context, *context = vgpu_object_handle(caller.current); if (green) *green = NULL)
 }
 
+CUresult cuStreamGetGreenCtx(CUstream handle, CUgreenCtx *green){STREAM_QUERY(green, *green = NULL)}
+/* there are none */
+
 /* ---- capture: there are no graphs, so nothing is ever captured ---- */
 
 CUresult cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus *status){

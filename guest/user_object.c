@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <cuda.h>
+#include "interop/driver_api.h"
 
 #include <limits.h>
 

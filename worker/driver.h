@@ -89,17 +89,31 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuEventRecordWithFlags)                                                                      \
     X(cuEventElapsedTime)                                                                          \
     X(cuLaunchHostFunc)                                                                            \
-    X(cuStreamAddCallback)
+    X(cuStreamAddCallback)                                                                         \
+    X(cuCtxRecordEvent)                                                                            \
+    X(cuCtxWaitEvent)                                                                              \
+    X(cuStreamWaitValue32)                                                                         \
+    X(cuStreamWaitValue64)                                                                         \
+    X(cuStreamWriteValue64)                                                                        \
+    X(cuStreamBatchMemOp)                                                                          \
+    X(cuStreamGetAttribute)                                                                        \
+    X(cuStreamSetAttribute)                                                                        \
+    X(cuStreamCopyAttributes)                                                                      \
+    X(cuTensorMapEncodeTiled)                                                                      \
+    X(cuTensorMapEncodeIm2col)                                                                     \
+    X(cuTensorMapReplaceAddress)                                                                   \
+    X(cuUserObjectCreate)                                                                          \
+    X(cuUserObjectRetain)                                                                          \
+    X(cuUserObjectRelease)
 
-/** Without these, fences are written by the CPU and copies from the window are pageable ones. */
+/** Without these, fences are written by the CPU, copies from the window are pageable ones, and some
+ *  calls are not supported. */
 #define VGPU_DRIVER_OPTIONAL(X)                                                                    \
     X(cuStreamWriteValue32)                                                                        \
     X(cuMemHostRegister)                                                                           \
     X(cuMemHostUnregister)                                                                         \
     X(cuMemHostGetDevicePointer)                                                                   \
-    X(cuUserObjectCreate)                                                                          \
-    X(cuUserObjectRetain)                                                                          \
-    X(cuUserObjectRelease)
+    X(cuTensorMapEncodeIm2colWide)
 
 #define VGPU_DRIVER_FIELD(name) __typeof__(name) *name;
 struct vgpu_driver {

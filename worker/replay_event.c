@@ -48,6 +48,38 @@ CUresult vgpu_replay_vgpuEventRecord(struct vgpu_worker *worker,
     return CUDA_SUCCESS;
 }
 
+/* The legacy stream waits for all that the context has, and so do the fence and the event. */
+CUresult vgpu_replay_vgpuContextRecord(struct vgpu_worker *worker,
+                                       struct vgpu_call_vgpuContextRecord *call)
+{
+    const struct vgpu_driver *driver = worker->driver;
+    if (!is_fence(worker, call->fence))
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult error = vgpu_context_join(worker);
+    vgpu_fence_place(worker, NULL, call->fence, call->value);
+    vgpu_usage_fenced_all(worker->current);
+    if (error == CUDA_SUCCESS)
+        error = driver->cuCtxRecordEvent(worker->current->object, call->event);
+    if (error == CUDA_ERROR_NOT_SUPPORTED)
+        error = driver->cuEventRecord(call->event, NULL);
+    return error;
+}
+
+CUresult vgpu_replay_cuCtxWaitEvent(struct vgpu_worker *worker,
+                                    struct vgpu_call_cuCtxWaitEvent *call)
+{
+    const struct vgpu_driver *driver = worker->driver;
+    const struct vgpu_context *context = worker->current;
+    CUresult error = driver->cuCtxWaitEvent(context->object, call->event);
+    if (error != CUDA_ERROR_NOT_SUPPORTED)
+        return error;
+    /* Blocking streams wait for the legacy one. */
+    error = driver->cuStreamWaitEvent(NULL, call->event, 0);
+    for (uint32_t i = 0; i < context->free_stream_count && error == CUDA_SUCCESS; i++)
+        error = driver->cuStreamWaitEvent(context->free_streams[i], call->event, 0);
+    return error;
+}
+
 /* The guest has seen both fences: the events, right behind them, may still be on their way. */
 CUresult vgpu_replay_cuEventElapsedTime(struct vgpu_worker *worker,
                                         struct vgpu_call_cuEventElapsedTime *call)

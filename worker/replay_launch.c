@@ -1,22 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernel launches: the parameter block as it is, the attributes that name no other object. */
+/* Kernel launches: the parameter block as it is, the attributes with the events that they name. */
 #include <string.h>
 
 #include "protocol/launch.h"
 #include "worker/worker.h"
 
-static CUresult copy_attributes(const uint8_t *bytes, uint32_t size, CUlaunchAttribute *attributes,
-                                unsigned int *count)
+static CUresult find_event(struct vgpu_worker *worker, CUevent *event)
 {
+    uint64_t id = (uintptr_t)*event; /* see protocol/launch.h */
+    void *object;
+    if (id >= VGPU_HANDLE_MAX)
+        return CUDA_ERROR_INVALID_HANDLE;
+    CUresult error = vgpu_handles_find(worker, VGPU_KIND_EVENT, (uint32_t)id, &object);
+    if (error == CUDA_SUCCESS)
+        *event = object;
+    return error;
+}
+
+static CUresult copy_attributes(struct vgpu_worker *worker, const uint8_t *bytes, uint32_t size,
+                                CUlaunchAttribute *attributes, unsigned int *count)
+{
+    CUresult error = CUDA_SUCCESS;
     *count = size / sizeof(*attributes);
     if (size % sizeof(*attributes) != 0 || *count > VGPU_LAUNCH_ATTRIBUTES_MAX)
         return CUDA_ERROR_INVALID_VALUE;
     memcpy(attributes, bytes, size);
-    for (unsigned int i = 0; i < *count; i++) {
-        if (!vgpu_launch_attribute_crosses(attributes[i].id))
-            return CUDA_ERROR_NOT_SUPPORTED;
+    for (unsigned int i = 0; i < *count && error == CUDA_SUCCESS; i++) {
+        CUevent *event = vgpu_launch_attribute_event(&attributes[i]);
+        if (event)
+            error = find_event(worker, event);
+        else if (!vgpu_launch_attribute_crosses(attributes[i].id))
+            error = CUDA_ERROR_NOT_SUPPORTED;
     }
-    return CUDA_SUCCESS;
+    return error;
 }
 
 CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgpuLaunch *call)
@@ -29,7 +45,8 @@ CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgp
 
     if (bytes != worker->handles.table[call->function_id].parameter_bytes)
         return CUDA_ERROR_INVALID_VALUE; /* the driver would read past the end of a shorter one */
-    CUresult error = copy_attributes(call->attributes, call->attributes_bytes, attributes, &count);
+    CUresult error =
+        copy_attributes(worker, call->attributes, call->attributes_bytes, attributes, &count);
     if (error)
         return error;
     memcpy(parameters, call->parameters, bytes);
@@ -73,8 +90,8 @@ CUresult vgpu_replay_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
             .sharedMemBytes = call->shared_bytes,                                                  \
             .attrs = attributes,                                                                   \
         };                                                                                         \
-        CUresult error = copy_attributes(call->attributes, call->attributes_bytes, attributes,     \
-                                         &config.numAttrs);                                        \
+        CUresult error = copy_attributes(worker, call->attributes, call->attributes_bytes,         \
+                                         attributes, &config.numAttrs);                            \
         return error ? error : worker->driver->name(&call->answer, call->function, &config);       \
     }
 

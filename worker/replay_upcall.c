@@ -38,8 +38,6 @@ CUresult vgpu_replay_vgpuUserObjectCreate(struct vgpu_worker *worker,
     void *data = vgpu_upcall_data(worker, call->upcall);
     if (data == NULL || call->references == 0 || call->references > INT_MAX)
         return CUDA_ERROR_INVALID_VALUE;
-    if (worker->driver->cuUserObjectCreate == NULL)
-        return CUDA_ERROR_NOT_SUPPORTED;
     CUresult error = worker->driver->cuUserObjectCreate(
         &call->object, data, vgpu_upcall_run, call->references, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC);
     if (error == CUDA_SUCCESS)

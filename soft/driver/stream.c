@@ -34,6 +34,7 @@ struct vgpu_stream *vgpu_stream_create(struct vgpu_context *context, unsigned in
     stream->priority = priority;
     stream->non_blocking = flags & CU_STREAM_NON_BLOCKING;
     stream->last = &stream->first;
+    vgpu_stream_init_attributes(stream);
     pthread_cond_init(&stream->work, NULL);
     pthread_cond_init(&stream->progress, NULL);
     pthread_mutex_lock(&vgpu_driver()->lock);

@@ -42,6 +42,7 @@ struct vgpu_stream {
     uint64_t id;
     unsigned int flags;
     int priority;
+    CUstreamAttrValue window, synchronization, domain_map, domain; /* the driver's lock */
     bool non_blocking; /* takes no part in the legacy stream's barriers */
     /* Guarded by the driver's lock. */
     uint64_t submitted;
@@ -64,6 +65,9 @@ enum vgpu_submission {
  */
 struct vgpu_stream *vgpu_stream_create(struct vgpu_context *context, unsigned int flags,
                                        int priority);
+
+/** What attributes a new stream has. */
+void vgpu_stream_init_attributes(struct vgpu_stream *stream);
 
 /** Takes a reference to the stream that a handle means (0, legacy and per-thread included). */
 CUresult vgpu_stream_resolve(struct vgpu_context *context, CUstream handle,
