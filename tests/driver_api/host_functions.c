@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Functions of the program that a stream runs, and destructors of user objects. */
+/* Functions of the program that a stream runs. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -145,15 +145,13 @@ static void test_threads(CUcontext context)
 struct told {
     CUstream stream;
     CUresult status;
-    CUresult of_a_call;
     int calls;
 };
 
 static void CUDA_CB note(CUstream stream, CUresult status, void *data)
 {
     struct told *told = data;
-    CUdeviceptr memory;
-    *told = (struct told){stream, status, cuMemAlloc(&memory, 16), told->calls + 1};
+    *told = (struct told){stream, status, told->calls + 1};
 }
 
 static void test_callbacks(CUstream stream)
@@ -162,41 +160,9 @@ static void test_callbacks(CUstream stream)
     CHECK(cuStreamAddCallback(stream, note, &told, 0));
     CHECK(cuStreamSynchronize(stream));
     EXPECT(told.calls == 1 && told.stream == stream && told.status == CUDA_SUCCESS);
-    EXPECT(told.of_a_call == CUDA_ERROR_NOT_PERMITTED);
     EXPECT(cuStreamAddCallback(stream, NULL, &told, 0) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuStreamAddCallback(stream, note, &told, 1) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuLaunchHostFunc(stream, NULL, &told) == CUDA_ERROR_INVALID_VALUE);
-}
-
-/* ---- user objects ---- */
-
-static void expect_destroyed(atomic_int *destroyed)
-{
-    for (int i = 0; i < 5000 && !atomic_load(destroyed); i++)
-        nap();
-    EXPECT(atomic_load(destroyed) == 1);
-}
-
-static void test_user_objects(void)
-{
-    atomic_int destroyed = 0;
-    CUuserObject object;
-    EXPECT(cuUserObjectCreate(&object, &destroyed, add_one, 1, 0) == CUDA_ERROR_INVALID_VALUE);
-    EXPECT(cuUserObjectCreate(&object, &destroyed, add_one, 0, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC) ==
-           CUDA_ERROR_INVALID_VALUE);
-    EXPECT(cuUserObjectCreate(&object, &destroyed, NULL, 1, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC) ==
-           CUDA_ERROR_INVALID_VALUE);
-    for (int i = 0; i < 20; i++) {
-        atomic_store(&destroyed, 0);
-        CHECK(
-            cuUserObjectCreate(&object, &destroyed, add_one, 1, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC));
-        CHECK(cuUserObjectRetain(object, 3));
-        CHECK(cuUserObjectRelease(object, 2));
-        CHECK(cuCtxSynchronize());
-        EXPECT(atomic_load(&destroyed) == 0);
-        CHECK(cuUserObjectRelease(object, 2));
-        expect_destroyed(&destroyed);
-    }
 }
 
 /* ---- a child has no CUDA, and the parent's functions go on ---- */
@@ -225,7 +191,6 @@ int main(void)
     test_waiting(stream);
     test_threads(context);
     test_callbacks(stream);
-    test_user_objects();
     test_fork(stream);
     /* The program ends while a function is due. */
     atomic_store(&gate, 0);

@@ -28,10 +28,11 @@ static void test_writes(CUstream stream)
 {
     CUdeviceptr memory = check_memory(64);
     CHECK(cuMemsetD8(memory, 0, 64));
+    CHECK(cuCtxSynchronize());
     CHECK(cuStreamWriteValue32(stream, memory, 0x12345678, 0));
     CHECK(cuStreamWriteValue32(stream, memory + 4, 1, 0));
-    if (supports(CU_DEVICE_ATTRIBUTE_CAN_USE_64_BIT_STREAM_MEM_OPS))
-        CHECK(cuStreamWriteValue64(stream, memory + 8, 1ull << 40, 0));
+    EXPECT(supports(CU_DEVICE_ATTRIBUTE_CAN_USE_64_BIT_STREAM_MEM_OPS));
+    CHECK(cuStreamWriteValue64(stream, memory + 8, 1ull << 40, 0));
     CHECK(cuStreamSynchronize(stream));
     EXPECT(read_word(memory) == 0x112345678ull);
     EXPECT(read_word(memory + 8) == 1ull << 40);
