@@ -44,6 +44,11 @@ struct vgpu_thread *vgpu_thread_self(void)
     return this_thread;
 }
 
+bool vgpu_thread_in_callback(void)
+{
+    return this_thread && this_thread->in_callback;
+}
+
 static CUcontext current_handle(void)
 {
     const struct vgpu_thread *thread = this_thread;

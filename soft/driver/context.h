@@ -67,8 +67,12 @@ struct vgpu_thread {
     size_t depth;
     size_t room;
     CUstreamCaptureMode capture_mode;
+    bool in_callback; /* in a function of the program's, from which no calls are allowed */
     struct vgpu_thread_stream *streams; /* one per context: see stream.c */
 };
 struct vgpu_thread *vgpu_thread_self(void);
+
+/** True in a function of the program's that the driver has called. */
+bool vgpu_thread_in_callback(void);
 
 #endif

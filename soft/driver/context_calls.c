@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cuCtx*: what can be asked of a context and set of it. */
-#include "soft/driver/context.h"
-#include "soft/driver/stream.h"
+#include "soft/driver/capture.h"
 
 CUresult cuCtxGetDevice_v2(CUdevice *device, CUcontext ctx)
 {
@@ -152,6 +151,9 @@ CUresult cuCtxSynchronize_v2(CUcontext ctx)
 
     if (result != CUDA_SUCCESS)
         return result;
+    result = vgpu_capture_check_context(context);
+    if (result != CUDA_SUCCESS)
+        return result;
     vgpu_context_drain(context);
     return vgpu_context_usable(context);
 }
@@ -159,19 +161,4 @@ CUresult cuCtxSynchronize_v2(CUcontext ctx)
 CUresult cuCtxSynchronize(void)
 {
     return cuCtxSynchronize_v2(NULL);
-}
-
-CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
-{
-    struct vgpu_thread *thread = vgpu_thread_self();
-    CUstreamCaptureMode old;
-
-    if (!thread)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    if (!mode || (unsigned int)*mode > CU_STREAM_CAPTURE_MODE_RELAXED)
-        return CUDA_ERROR_INVALID_VALUE;
-    old = thread->capture_mode;
-    thread->capture_mode = *mode;
-    *mode = old;
-    return CUDA_SUCCESS;
 }

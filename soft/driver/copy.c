@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "interop/per_thread.h"
+#include "soft/driver/capture.h"
 
 /* Of pageable memory up to this size a copy is made, so that the caller need not wait. */
 enum { SNAPSHOT_BYTES = 1 << 20 };
 
 struct copy_task {
     struct vgpu_task task;
+    CUDA_MEMCPY3D copy; /* as the program described it */
     struct vgpu_place to;
     struct vgpu_place from;
     struct vgpu_box box;
@@ -79,123 +81,9 @@ static bool take_snapshot(struct copy_task *copy)
     return true;
 }
 
-CUresult vgpu_copy(CUstream stream, const struct vgpu_place *to, const struct vgpu_place *from,
-                   const struct vgpu_box *box, bool wait)
-{
-    struct vgpu_context *context;
-    struct copy_task *copy;
-    CUresult result = vgpu_context_enter(&context);
+/* ---- what a copy is ---- */
 
-    if (result == CUDA_SUCCESS)
-        result = vgpu_place_check(to, box);
-    if (result == CUDA_SUCCESS)
-        result = vgpu_place_check(from, box);
-    if (result != CUDA_SUCCESS)
-        return result;
-    copy = calloc(1, sizeof(*copy));
-    if (!copy)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    copy->task.run = copy_run;
-    copy->task.release = copy_release;
-    copy->to = *to;
-    copy->from = *from;
-    copy->box = *box;
-    if (!wait && vgpu_allocation_is_pageable(to->address))
-        wait = true;
-    if (!wait && vgpu_allocation_is_pageable(from->address) && !take_snapshot(copy))
-        wait = true;
-    return vgpu_stream_submit_to(context, stream, &copy->task,
-                                 wait ? VGPU_SUBMIT_SYNC : VGPU_SUBMIT_ASYNC);
-}
-
-/* ---- one row ---- */
-
-static CUresult copy_row(CUstream stream, uint64_t to, enum vgpu_side to_side, uint64_t from,
-                         enum vgpu_side from_side, size_t bytes, bool wait)
-{
-    return vgpu_copy(stream, &(struct vgpu_place){.address = to, .side = to_side},
-                     &(struct vgpu_place){.address = from, .side = from_side},
-                     &(struct vgpu_box){bytes, 1, 1}, wait);
-}
-
-static CUresult htod(CUdeviceptr to, const void *from, size_t bytes, CUstream stream)
-{
-    return copy_row(stream, to, VGPU_SIDE_DEVICE, (uintptr_t)from, VGPU_SIDE_HOST, bytes, true);
-}
-
-static CUresult dtoh(void *to, CUdeviceptr from, size_t bytes, CUstream stream)
-{
-    return copy_row(stream, (uintptr_t)to, VGPU_SIDE_HOST, from, VGPU_SIDE_DEVICE, bytes, true);
-}
-
-static CUresult dtod(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream)
-{
-    return copy_row(stream, to, VGPU_SIDE_DEVICE, from, VGPU_SIDE_DEVICE, bytes, true);
-}
-
-static CUresult any(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream)
-{
-    return copy_row(stream, to, VGPU_SIDE_HOST, from, VGPU_SIDE_HOST, bytes, true);
-}
-
-VGPU_PTDS(cuMemcpyHtoD_v2, htod, (CUdeviceptr to, const void *from, size_t bytes), to, from, bytes)
-VGPU_PTDS(cuMemcpyDtoH_v2, dtoh, (void *to, CUdeviceptr from, size_t bytes), to, from, bytes)
-VGPU_PTDS(cuMemcpyDtoD_v2, dtod, (CUdeviceptr to, CUdeviceptr from, size_t bytes), to, from, bytes)
-VGPU_PTDS(cuMemcpy, any, (CUdeviceptr to, CUdeviceptr from, size_t bytes), to, from, bytes)
-
-CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount,
-                              CUstream hStream)
-{
-    return copy_row(hStream, dstDevice, VGPU_SIDE_DEVICE, (uintptr_t)srcHost, VGPU_SIDE_HOST,
-                    ByteCount, false);
-}
-
-CUresult cuMemcpyDtoHAsync_v2(void *dstHost, CUdeviceptr srcDevice, size_t ByteCount,
-                              CUstream hStream)
-{
-    return copy_row(hStream, (uintptr_t)dstHost, VGPU_SIDE_HOST, srcDevice, VGPU_SIDE_DEVICE,
-                    ByteCount, false);
-}
-
-CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount,
-                              CUstream hStream)
-{
-    return copy_row(hStream, dstDevice, VGPU_SIDE_DEVICE, srcDevice, VGPU_SIDE_DEVICE, ByteCount,
-                    false);
-}
-
-CUresult cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, CUstream hStream)
-{
-    return copy_row(hStream, dst, VGPU_SIDE_HOST, src, VGPU_SIDE_HOST, ByteCount, false);
-}
-
-VGPU_PTSZ(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void *from, size_t bytes, CUstream stream),
-          (to, from, bytes, vgpu_per_thread(stream)))
-VGPU_PTSZ(cuMemcpyDtoHAsync_v2, (void *to, CUdeviceptr from, size_t bytes, CUstream stream),
-          (to, from, bytes, vgpu_per_thread(stream)))
-VGPU_PTSZ(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream),
-          (to, from, bytes, vgpu_per_thread(stream)))
-VGPU_PTSZ(cuMemcpyAsync, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream),
-          (to, from, bytes, vgpu_per_thread(stream)))
-
-/* Devices do not reach each other's memory, but the driver reaches both. */
-CUresult cuMemcpyPeer(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
-                      CUcontext srcContext, size_t ByteCount)
-{
-    (void)dstContext, (void)srcContext;
-    return dtod(dstDevice, srcDevice, ByteCount, CU_STREAM_LEGACY);
-}
-
-CUresult cuMemcpyPeerAsync(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
-                           CUcontext srcContext, size_t ByteCount, CUstream hStream)
-{
-    (void)dstContext, (void)srcContext;
-    return cuMemcpyDtoDAsync_v2(dstDevice, srcDevice, ByteCount, hStream);
-}
-
-/* ---- boxes ---- */
-
-/* One side of a 2D or 3D copy as the API describes it. */
+/* One side of a copy as the API describes it. */
 struct side {
     CUmemorytype type;
     uint64_t host;
@@ -236,38 +124,221 @@ static CUresult place_of(const struct side *side, const struct vgpu_box *box,
     return CUDA_SUCCESS;
 }
 
-static CUresult copy_sides(const struct side *to, const struct side *from,
-                           const struct vgpu_box *box, CUstream stream, bool wait)
+CUresult vgpu_copy_task_create(const CUDA_MEMCPY3D *copy, struct vgpu_task **task)
 {
+    const struct side to = {copy->dstMemoryType, (uintptr_t)copy->dstHost,
+                            copy->dstDevice,     copy->dstXInBytes,
+                            copy->dstY,          copy->dstZ,
+                            copy->dstPitch,      copy->dstHeight};
+    const struct side from = {copy->srcMemoryType, (uintptr_t)copy->srcHost,
+                              copy->srcDevice,     copy->srcXInBytes,
+                              copy->srcY,          copy->srcZ,
+                              copy->srcPitch,      copy->srcHeight};
+    const struct vgpu_box box = {copy->WidthInBytes, copy->Height, copy->Depth};
     struct vgpu_place target, source;
-    CUresult result = place_of(to, box, &target);
+    struct copy_task *created;
+    CUresult result =
+        copy->srcLOD || copy->dstLOD ? CUDA_ERROR_INVALID_VALUE : place_of(&to, &box, &target);
 
     if (result == CUDA_SUCCESS)
-        result = place_of(from, box, &source);
-    return result == CUDA_SUCCESS ? vgpu_copy(stream, &target, &source, box, wait) : result;
+        result = place_of(&from, &box, &source);
+    if (result == CUDA_SUCCESS)
+        result = vgpu_place_check(&target, &box);
+    if (result == CUDA_SUCCESS)
+        result = vgpu_place_check(&source, &box);
+    if (result != CUDA_SUCCESS)
+        return result;
+    created = calloc(1, sizeof(*created));
+    if (!created)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    created->task = (struct vgpu_task){.is_node = true,
+                                       .type = CU_GRAPH_NODE_TYPE_MEMCPY,
+                                       .run = copy_run,
+                                       .release = copy_release};
+    created->copy = *copy;
+    created->to = target;
+    created->from = source;
+    created->box = box;
+    *task = &created->task;
+    return CUDA_SUCCESS;
 }
+
+void vgpu_copy_task_params(const struct vgpu_task *task, CUDA_MEMCPY3D *copy)
+{
+    *copy = ((const struct copy_task *)task)->copy;
+}
+
+/* Whether the caller has to wait, because the program may do what it likes with its own memory when
+ * the call returns. A node uses it when it runs. */
+static bool has_to_wait(struct vgpu_stream *stream, struct copy_task *copy)
+{
+    if (vgpu_capture_has(stream))
+        return false;
+    return vgpu_allocation_is_pageable(copy->to.address) ||
+           (vgpu_allocation_is_pageable(copy->from.address) && !take_snapshot(copy));
+}
+
+/* Copies in order with the stream. With `wait` it is done on return; otherwise it may be under way,
+ * unless the program's own unregistered memory is involved: then the program may use that again. */
+static CUresult copy_in(CUstream handle, const CUDA_MEMCPY3D *copy, bool wait)
+{
+    struct vgpu_context *context;
+    struct vgpu_stream *stream;
+    struct vgpu_task *task;
+    CUresult result = vgpu_context_enter(&context);
+
+    if (result == CUDA_SUCCESS)
+        result = vgpu_copy_task_create(copy, &task);
+    if (result != CUDA_SUCCESS)
+        return result;
+    result = vgpu_stream_resolve(context, handle, &stream);
+    if (result != CUDA_SUCCESS) {
+        vgpu_task_put(task);
+        return result;
+    }
+    if (wait)
+        result = vgpu_capture_check_wait(stream);
+    if (result != CUDA_SUCCESS) {
+        vgpu_task_put(task);
+    } else {
+        wait = wait || has_to_wait(stream, (struct copy_task *)task);
+        result =
+            vgpu_stream_submit(stream, task, wait ? VGPU_SUBMIT_SYNC : VGPU_SUBMIT_ASYNC, NULL);
+    }
+    vgpu_object_put(stream);
+    return result;
+}
+
+/* ---- one row ---- */
+
+static CUresult copy_row(CUstream stream, uint64_t to, CUmemorytype to_type, uint64_t from,
+                         CUmemorytype from_type, size_t bytes, bool wait)
+{
+    CUDA_MEMCPY3D copy = {.WidthInBytes = bytes,
+                          .Height = 1,
+                          .Depth = 1,
+                          .dstMemoryType = to_type,
+                          .srcMemoryType = from_type};
+
+    if (to_type == CU_MEMORYTYPE_HOST)
+        copy.dstHost = (void *)(uintptr_t)to;
+    else
+        copy.dstDevice = to;
+    if (from_type == CU_MEMORYTYPE_HOST)
+        copy.srcHost = (const void *)(uintptr_t)from;
+    else
+        copy.srcDevice = from;
+    return copy_in(stream, &copy, wait);
+}
+
+static CUresult htod(CUdeviceptr to, const void *from, size_t bytes, CUstream stream)
+{
+    return copy_row(stream, to, CU_MEMORYTYPE_DEVICE, (uintptr_t)from, CU_MEMORYTYPE_HOST, bytes,
+                    true);
+}
+
+static CUresult dtoh(void *to, CUdeviceptr from, size_t bytes, CUstream stream)
+{
+    return copy_row(stream, (uintptr_t)to, CU_MEMORYTYPE_HOST, from, CU_MEMORYTYPE_DEVICE, bytes,
+                    true);
+}
+
+static CUresult dtod(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream)
+{
+    return copy_row(stream, to, CU_MEMORYTYPE_DEVICE, from, CU_MEMORYTYPE_DEVICE, bytes, true);
+}
+
+static CUresult any(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream)
+{
+    return copy_row(stream, to, CU_MEMORYTYPE_UNIFIED, from, CU_MEMORYTYPE_UNIFIED, bytes, true);
+}
+
+VGPU_PTDS(cuMemcpyHtoD_v2, htod, (CUdeviceptr to, const void *from, size_t bytes), to, from, bytes)
+VGPU_PTDS(cuMemcpyDtoH_v2, dtoh, (void *to, CUdeviceptr from, size_t bytes), to, from, bytes)
+VGPU_PTDS(cuMemcpyDtoD_v2, dtod, (CUdeviceptr to, CUdeviceptr from, size_t bytes), to, from, bytes)
+VGPU_PTDS(cuMemcpy, any, (CUdeviceptr to, CUdeviceptr from, size_t bytes), to, from, bytes)
+
+CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount,
+                              CUstream hStream)
+{
+    return copy_row(hStream, dstDevice, CU_MEMORYTYPE_DEVICE, (uintptr_t)srcHost,
+                    CU_MEMORYTYPE_HOST, ByteCount, false);
+}
+
+CUresult cuMemcpyDtoHAsync_v2(void *dstHost, CUdeviceptr srcDevice, size_t ByteCount,
+                              CUstream hStream)
+{
+    return copy_row(hStream, (uintptr_t)dstHost, CU_MEMORYTYPE_HOST, srcDevice,
+                    CU_MEMORYTYPE_DEVICE, ByteCount, false);
+}
+
+CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount,
+                              CUstream hStream)
+{
+    return copy_row(hStream, dstDevice, CU_MEMORYTYPE_DEVICE, srcDevice, CU_MEMORYTYPE_DEVICE,
+                    ByteCount, false);
+}
+
+CUresult cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, CUstream hStream)
+{
+    return copy_row(hStream, dst, CU_MEMORYTYPE_UNIFIED, src, CU_MEMORYTYPE_UNIFIED, ByteCount,
+                    false);
+}
+
+VGPU_PTSZ(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void *from, size_t bytes, CUstream stream),
+          (to, from, bytes, vgpu_per_thread(stream)))
+VGPU_PTSZ(cuMemcpyDtoHAsync_v2, (void *to, CUdeviceptr from, size_t bytes, CUstream stream),
+          (to, from, bytes, vgpu_per_thread(stream)))
+VGPU_PTSZ(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream),
+          (to, from, bytes, vgpu_per_thread(stream)))
+VGPU_PTSZ(cuMemcpyAsync, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream),
+          (to, from, bytes, vgpu_per_thread(stream)))
+
+/* Devices do not reach each other's memory, but the driver reaches both. */
+CUresult cuMemcpyPeer(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
+                      CUcontext srcContext, size_t ByteCount)
+{
+    (void)dstContext, (void)srcContext;
+    return dtod(dstDevice, srcDevice, ByteCount, CU_STREAM_LEGACY);
+}
+
+CUresult cuMemcpyPeerAsync(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
+                           CUcontext srcContext, size_t ByteCount, CUstream hStream)
+{
+    (void)dstContext, (void)srcContext;
+    return cuMemcpyDtoDAsync_v2(dstDevice, srcDevice, ByteCount, hStream);
+}
+
+/* ---- boxes ---- */
 
 static CUresult copy_2d(const CUDA_MEMCPY2D *copy, CUstream stream, bool wait)
 {
     if (!copy)
         return CUDA_ERROR_INVALID_VALUE;
-    return copy_sides(&(struct side){copy->dstMemoryType, (uintptr_t)copy->dstHost, copy->dstDevice,
-                                     copy->dstXInBytes, copy->dstY, 0, copy->dstPitch, 0},
-                      &(struct side){copy->srcMemoryType, (uintptr_t)copy->srcHost, copy->srcDevice,
-                                     copy->srcXInBytes, copy->srcY, 0, copy->srcPitch, 0},
-                      &(struct vgpu_box){copy->WidthInBytes, copy->Height, 1}, stream, wait);
+    return copy_in(stream,
+                   &(CUDA_MEMCPY3D){.srcXInBytes = copy->srcXInBytes,
+                                    .srcY = copy->srcY,
+                                    .srcMemoryType = copy->srcMemoryType,
+                                    .srcHost = copy->srcHost,
+                                    .srcDevice = copy->srcDevice,
+                                    .srcArray = copy->srcArray,
+                                    .srcPitch = copy->srcPitch,
+                                    .dstXInBytes = copy->dstXInBytes,
+                                    .dstY = copy->dstY,
+                                    .dstMemoryType = copy->dstMemoryType,
+                                    .dstHost = copy->dstHost,
+                                    .dstDevice = copy->dstDevice,
+                                    .dstArray = copy->dstArray,
+                                    .dstPitch = copy->dstPitch,
+                                    .WidthInBytes = copy->WidthInBytes,
+                                    .Height = copy->Height,
+                                    .Depth = 1},
+                   wait);
 }
 
 static CUresult copy_3d(const CUDA_MEMCPY3D *copy, CUstream stream, bool wait)
 {
-    if (!copy || copy->srcLOD || copy->dstLOD)
-        return CUDA_ERROR_INVALID_VALUE;
-    return copy_sides(
-        &(struct side){copy->dstMemoryType, (uintptr_t)copy->dstHost, copy->dstDevice,
-                       copy->dstXInBytes, copy->dstY, copy->dstZ, copy->dstPitch, copy->dstHeight},
-        &(struct side){copy->srcMemoryType, (uintptr_t)copy->srcHost, copy->srcDevice,
-                       copy->srcXInBytes, copy->srcY, copy->srcZ, copy->srcPitch, copy->srcHeight},
-        &(struct vgpu_box){copy->WidthInBytes, copy->Height, copy->Depth}, stream, wait);
+    return copy ? copy_in(stream, copy, wait) : CUDA_ERROR_INVALID_VALUE;
 }
 
 static CUresult copy_2d_now(const CUDA_MEMCPY2D *copy, CUstream stream)

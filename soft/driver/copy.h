@@ -24,10 +24,15 @@ struct vgpu_box {
 CUresult vgpu_place_check(const struct vgpu_place *place, const struct vgpu_box *box);
 
 /**
- * Copies in order with `stream`. With `wait` it is done on return; otherwise it may be under way,
- * unless the program's own unregistered memory is involved: then the program may use that again.
+ * The task of a copy, as a graph's node has it, too: pageable memory is used when the task runs.
+ * All kinds of copies are described as 3D ones.
  */
-CUresult vgpu_copy(CUstream stream, const struct vgpu_place *to, const struct vgpu_place *from,
-                   const struct vgpu_box *box, bool wait);
+CUresult vgpu_copy_task_create(const CUDA_MEMCPY3D *copy, struct vgpu_task **task);
+/** What it was created from. */
+void vgpu_copy_task_params(const struct vgpu_task *task, CUDA_MEMCPY3D *copy);
+
+/** The same for a fill. */
+CUresult vgpu_fill_task_create(const CUDA_MEMSET_NODE_PARAMS *fill, struct vgpu_task **task);
+void vgpu_fill_task_params(const struct vgpu_task *task, CUDA_MEMSET_NODE_PARAMS *fill);
 
 #endif

@@ -15,6 +15,7 @@
 static struct vgpu_driver the_driver = {
     .status = CUDA_ERROR_NOT_INITIALIZED,
     .lock = PTHREAD_MUTEX_INITIALIZER,
+    .graphs = PTHREAD_MUTEX_INITIALIZER,
     .stream_gone = PTHREAD_COND_INITIALIZER,
 };
 
@@ -27,6 +28,8 @@ struct vgpu_driver *vgpu_driver(void)
 
 CUresult vgpu_driver_ready(void)
 {
+    if (vgpu_thread_in_callback())
+        return CUDA_ERROR_NOT_PERMITTED;
     /* Acquire pairs with the release in cuInit(): the devices are complete. */
     return __atomic_load_n(&the_driver.status, __ATOMIC_ACQUIRE);
 }

@@ -63,9 +63,12 @@ struct vgpu_driver {
      * is called or memory is allocated from a device.
      */
     pthread_mutex_t lock;
-    struct vgpu_context *contexts; /* all that ever were */
-    pthread_cond_t stream_gone;    /* a stream has left its context */
-    _Atomic uint64_t next_id;      /* of contexts, streams and allocations; never reused */
+    pthread_mutex_t graphs;         /* graphs and captures (graph.h); taken before the one above */
+    struct vgpu_capture *captures;  /* those that were not ended yet */
+    _Atomic unsigned int capturing; /* how many those are, to see that there are none */
+    struct vgpu_context *contexts;  /* all that ever were */
+    pthread_cond_t stream_gone;     /* a stream has left its context */
+    _Atomic uint64_t next_id;       /* of contexts, streams and allocations; never reused */
 };
 
 /** The state of the process. */

@@ -1,30 +1,34 @@
 /* SPDX-License-Identifier: MIT */
+#include "soft/driver/event.h"
+
 #include <stdlib.h>
 #include <time.h>
 
 #include "interop/per_thread.h"
-#include "soft/driver/stream.h"
+#include "soft/driver/capture.h"
 
 struct vgpu_event {
     struct vgpu_object object;
     struct vgpu_context *context;
     unsigned int flags;
     /* Guarded by the driver's lock. */
-    struct vgpu_mark recorded; /* the last record */
-    uint64_t records;          /* how many there were */
-    uint64_t time;             /* nanoseconds, when the last record was reached */
+    struct vgpu_mark recorded;     /* the last record */
+    uint64_t records;              /* how many there were */
+    uint64_t time;                 /* nanoseconds, when the last record was reached */
+    struct vgpu_captured captured; /* if that was in a capturing stream */
 };
 
 static void destroy_event(struct vgpu_object *object)
 {
     struct vgpu_event *event = (struct vgpu_event *)object;
 
+    vgpu_captured_clear(&event->captured);
     vgpu_object_put(event->recorded.stream);
     free(event);
 }
 
 /* An event that can be used: its context and the current one are whole. */
-static CUresult enter(CUevent handle, struct vgpu_event **event)
+CUresult vgpu_event_take(CUevent handle, struct vgpu_event **event)
 {
     CUresult result = vgpu_driver_ready();
 
@@ -93,17 +97,23 @@ struct record_task {
     uint64_t record;
 };
 
+void vgpu_event_reached(struct vgpu_event *event, uint64_t record)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    pthread_mutex_lock(&vgpu_driver()->lock);
+    if (record == event->records)
+        event->time = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    pthread_mutex_unlock(&vgpu_driver()->lock);
+}
+
 static CUresult record_run(struct vgpu_task *task, struct vgpu_context *context)
 {
     const struct record_task *record = (const struct record_task *)task;
-    struct timespec now;
 
     (void)context;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    pthread_mutex_lock(&vgpu_driver()->lock);
-    if (record->record == record->event->records)
-        record->event->time = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-    pthread_mutex_unlock(&vgpu_driver()->lock);
+    vgpu_event_reached(record->event, record->record);
     return CUDA_SUCCESS;
 }
 
@@ -112,10 +122,40 @@ static void record_release(struct vgpu_task *task)
     vgpu_object_put(((struct record_task *)task)->event);
 }
 
+/* The event means `mark` from now on. */
+static void set_mark(struct vgpu_event *event, const struct vgpu_mark *mark)
+{
+    struct vgpu_stream *old;
+
+    pthread_mutex_lock(&vgpu_driver()->lock);
+    old = event->recorded.stream;
+    event->recorded = (struct vgpu_mark){vgpu_object_share(mark->stream), mark->sequence};
+    pthread_mutex_unlock(&vgpu_driver()->lock);
+    vgpu_object_put(old);
+}
+
+static uint64_t next_record(struct vgpu_event *event)
+{
+    uint64_t record;
+
+    pthread_mutex_lock(&vgpu_driver()->lock);
+    record = ++event->records;
+    pthread_mutex_unlock(&vgpu_driver()->lock);
+    return record;
+}
+
+uint64_t vgpu_event_record_at(struct vgpu_event *event, const struct vgpu_mark *mark)
+{
+    uint64_t record = next_record(event);
+
+    vgpu_captured_clear(&event->captured);
+    set_mark(event, mark);
+    return record;
+}
+
 static CUresult record(struct vgpu_event *event, struct vgpu_stream *stream)
 {
     struct record_task *task = calloc(1, sizeof(*task));
-    struct vgpu_stream *old = NULL;
     struct vgpu_mark mark;
     CUresult result;
 
@@ -124,25 +164,45 @@ static CUresult record(struct vgpu_event *event, struct vgpu_stream *stream)
     task->task.run = record_run;
     task->task.release = record_release;
     task->event = vgpu_object_share(event);
-    pthread_mutex_lock(&vgpu_driver()->lock);
-    task->record = ++event->records;
-    pthread_mutex_unlock(&vgpu_driver()->lock);
+    task->record = next_record(event);
     result = vgpu_stream_submit(stream, &task->task, VGPU_SUBMIT_INSTANT, &mark);
     if (result != CUDA_SUCCESS)
         return result;
-    pthread_mutex_lock(&vgpu_driver()->lock);
-    old = event->recorded.stream;
-    event->recorded = (struct vgpu_mark){vgpu_object_share(stream), mark.sequence};
-    pthread_mutex_unlock(&vgpu_driver()->lock);
-    vgpu_object_put(old);
+    vgpu_captured_clear(&event->captured);
+    set_mark(event, &mark);
     return CUDA_SUCCESS;
+}
+
+/* An external record in a capturing stream is a node; any other is a position in the capture. */
+static CUresult capture_record(struct vgpu_event *event, struct vgpu_stream *stream,
+                               unsigned int flags)
+{
+    struct vgpu_task *task;
+    CUresult result;
+
+    if (!(flags & CU_EVENT_RECORD_EXTERNAL))
+        return vgpu_capture_record(stream, &event->captured);
+    result = vgpu_event_task_create((CUevent)event, CU_GRAPH_NODE_TYPE_EVENT_RECORD, &task);
+    return result == CUDA_SUCCESS ? vgpu_stream_submit(stream, task, VGPU_SUBMIT_ASYNC, NULL)
+                                  : result;
+}
+
+static CUresult record_in(struct vgpu_event *event, struct vgpu_stream *stream, unsigned int flags)
+{
+    if (stream->context != event->context)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (vgpu_capture_has(stream))
+        return capture_record(event, stream, flags);
+    if (flags & CU_EVENT_RECORD_EXTERNAL)
+        return CUDA_ERROR_INVALID_VALUE;
+    return record(event, stream);
 }
 
 CUresult cuEventRecordWithFlags(CUevent hEvent, CUstream hStream, unsigned int flags)
 {
     struct vgpu_stream *stream = NULL;
     struct vgpu_event *event;
-    CUresult result = enter(hEvent, &event);
+    CUresult result = vgpu_event_take(hEvent, &event);
 
     if (result != CUDA_SUCCESS)
         return result;
@@ -151,8 +211,7 @@ CUresult cuEventRecordWithFlags(CUevent hEvent, CUstream hStream, unsigned int f
     else
         result = vgpu_stream_resolve(event->context, hStream, &stream);
     if (result == CUDA_SUCCESS) {
-        result =
-            stream->context == event->context ? record(event, stream) : CUDA_ERROR_INVALID_HANDLE;
+        result = record_in(event, stream, flags);
         vgpu_object_put(stream);
     }
     vgpu_object_put(event);
@@ -164,8 +223,7 @@ CUresult cuEventRecord(CUevent hEvent, CUstream hStream)
     return cuEventRecordWithFlags(hEvent, hStream, CU_EVENT_RECORD_DEFAULT);
 }
 
-/* The event's last record, with a reference to its stream if there is one. */
-static struct vgpu_mark last_record(struct vgpu_event *event)
+struct vgpu_mark vgpu_event_mark(struct vgpu_event *event)
 {
     struct vgpu_mark mark;
 
@@ -182,14 +240,14 @@ static struct vgpu_mark last_record(struct vgpu_event *event)
 CUresult cuEventQuery(CUevent hEvent)
 {
     struct vgpu_event *event;
-    CUresult result = enter(hEvent, &event);
+    CUresult result = vgpu_event_take(hEvent, &event);
 
     if (result != CUDA_SUCCESS)
         return result;
-    if (!vgpu_mark_reached(&event->recorded))
-        result = CUDA_ERROR_NOT_READY;
-    else
-        result = vgpu_context_usable(event->context);
+    result = vgpu_capture_check_event(&event->captured);
+    if (result == CUDA_SUCCESS)
+        result = vgpu_mark_reached(&event->recorded) ? vgpu_context_usable(event->context)
+                                                     : CUDA_ERROR_NOT_READY;
     vgpu_object_put(event);
     return result;
 }
@@ -198,14 +256,17 @@ CUresult cuEventSynchronize(CUevent hEvent)
 {
     struct vgpu_event *event;
     struct vgpu_mark mark;
-    CUresult result = enter(hEvent, &event);
+    CUresult result = vgpu_event_take(hEvent, &event);
 
     if (result != CUDA_SUCCESS)
         return result;
-    mark = last_record(event);
-    vgpu_mark_wait(&mark);
-    vgpu_object_put(mark.stream);
-    result = vgpu_context_usable(event->context);
+    result = vgpu_capture_check_event(&event->captured);
+    if (result == CUDA_SUCCESS) {
+        mark = vgpu_event_mark(event);
+        vgpu_mark_wait(&mark);
+        vgpu_object_put(mark.stream);
+        result = vgpu_context_usable(event->context);
+    }
     vgpu_object_put(event);
     return result;
 }
@@ -234,12 +295,14 @@ CUresult cuEventElapsedTime_v2(float *pMilliseconds, CUevent hStart, CUevent hEn
 
     if (!pMilliseconds)
         return CUDA_ERROR_INVALID_VALUE;
-    result = enter(hStart, &start);
+    result = vgpu_event_take(hStart, &start);
     if (result != CUDA_SUCCESS)
         return result;
-    result = enter(hEnd, &end);
+    result = vgpu_event_take(hEnd, &end);
     if (result == CUDA_SUCCESS) {
-        result = elapsed(pMilliseconds, start, end);
+        result = vgpu_captured_is(&start->captured) || vgpu_captured_is(&end->captured)
+                     ? CUDA_ERROR_CAPTURED_EVENT
+                     : elapsed(pMilliseconds, start, end);
         vgpu_object_put(end);
     }
     vgpu_object_put(start);
@@ -253,38 +316,98 @@ CUresult cuEventElapsedTime(float *pMilliseconds, CUevent hStart, CUevent hEnd)
 
 /* ---- other streams ---- */
 
-static CUresult wait_run(struct vgpu_task *task, struct vgpu_context *context)
+static CUresult nothing_run(struct vgpu_task *task, struct vgpu_context *context)
 {
     (void)task, (void)context;
     return CUDA_SUCCESS;
 }
 
+static CUresult wait_for_mark(struct vgpu_stream *stream, struct vgpu_event *event)
+{
+    struct vgpu_task *task = calloc(1, sizeof(*task));
+    struct vgpu_mark mark;
+    CUresult result;
+
+    if (!task)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    task->run = nothing_run;
+    mark = vgpu_event_mark(event);
+    result = vgpu_stream_submit_after(stream, task, VGPU_SUBMIT_INSTANT, &mark, NULL);
+    vgpu_object_put(mark.stream);
+    return result;
+}
+
+static CUresult wait_in(struct vgpu_stream *stream, struct vgpu_event *event, unsigned int flags)
+{
+    bool recorded = event->recorded.stream != NULL;
+    struct vgpu_task *task;
+    CUresult result;
+
+    if (flags & CU_EVENT_WAIT_EXTERNAL) {
+        if (!vgpu_capture_has(stream))
+            return CUDA_ERROR_INVALID_VALUE;
+        result = vgpu_event_task_create((CUevent)event, CU_GRAPH_NODE_TYPE_WAIT_EVENT, &task);
+        return result == CUDA_SUCCESS ? vgpu_stream_submit(stream, task, VGPU_SUBMIT_ASYNC, NULL)
+                                      : result;
+    }
+    if (vgpu_capture_wait(stream, &event->captured, recorded, &result))
+        return result;
+    return wait_for_mark(stream, event);
+}
+
 CUresult cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned int Flags)
 {
     struct vgpu_context *context;
+    struct vgpu_stream *stream;
     struct vgpu_event *event;
-    struct vgpu_task *task;
     CUresult result = vgpu_context_enter(&context);
 
     if (result == CUDA_SUCCESS && (Flags & ~(unsigned int)CU_EVENT_WAIT_EXTERNAL))
         result = CUDA_ERROR_INVALID_VALUE;
     if (result == CUDA_SUCCESS)
-        result = enter(hEvent, &event);
+        result = vgpu_event_take(hEvent, &event);
     if (result != CUDA_SUCCESS)
         return result;
-    task = calloc(1, sizeof(*task));
-    if (task)
-        task->after = calloc(1, sizeof(*task->after));
-    if (!task || !task->after) {
-        free(task);
-        vgpu_object_put(event);
-        return CUDA_ERROR_OUT_OF_MEMORY;
+    result = vgpu_stream_resolve(context, hStream, &stream);
+    if (result == CUDA_SUCCESS) {
+        result = wait_in(stream, event, Flags);
+        vgpu_object_put(stream);
     }
-    task->run = wait_run;
-    task->after[0] = last_record(event);
-    task->after_count = 1;
     vgpu_object_put(event);
-    return vgpu_stream_submit_to(context, hStream, task, VGPU_SUBMIT_INSTANT);
+    return result;
+}
+
+/* ---- nodes of graphs ---- */
+
+struct event_task {
+    struct vgpu_task task;
+    struct vgpu_event *event; /* with a reference */
+};
+
+static void event_task_release(struct vgpu_task *task)
+{
+    vgpu_object_put(((struct event_task *)task)->event);
+}
+
+CUresult vgpu_event_task_create(CUevent handle, CUgraphNodeType type, struct vgpu_task **task)
+{
+    struct vgpu_event *event = vgpu_object_take(handle, VGPU_OBJECT_EVENT);
+    struct event_task *created = event ? calloc(1, sizeof(*created)) : NULL;
+
+    if (!created) {
+        vgpu_object_put(event);
+        return event ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_VALUE;
+    }
+    created->task = (struct vgpu_task){
+        .is_node = true, .type = type, .run = nothing_run, .release = event_task_release};
+    created->event = event;
+    *task = &created->task;
+    return CUDA_SUCCESS;
+}
+
+struct vgpu_event *vgpu_event_of_task(const struct vgpu_task *task)
+{
+    return ((const struct event_task *)task)->event;
 }
 
 VGPU_PTSZ(cuEventRecord, (CUevent event, CUstream stream), (event, vgpu_per_thread(stream)))

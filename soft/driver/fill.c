@@ -8,10 +8,9 @@
 
 struct fill_task {
     struct vgpu_task task;
+    CUDA_MEMSET_NODE_PARAMS fill; /* as the program described it */
     struct vgpu_place place;
     struct vgpu_box box;
-    uint32_t value;
-    unsigned int element; /* bytes: 1, 2 or 4 */
 };
 
 static void fill_row(void *row, size_t width, uint32_t value, unsigned int element)
@@ -34,37 +33,57 @@ static CUresult fill_run(struct vgpu_task *task, struct vgpu_context *context)
     (void)context;
     for (size_t y = 0; y < fill->box.height; y++)
         fill_row((void *)(uintptr_t)(fill->place.address + y * fill->place.pitch), fill->box.width,
-                 fill->value, fill->element);
+                 fill->fill.value, fill->fill.elementSize);
     return CUDA_SUCCESS;
+}
+
+CUresult vgpu_fill_task_create(const CUDA_MEMSET_NODE_PARAMS *fill, struct vgpu_task **task)
+{
+    struct vgpu_place place = {
+        .address = fill->dst, .pitch = fill->pitch, .side = VGPU_SIDE_DEVICE};
+    struct vgpu_box box = {.height = fill->height, .depth = 1};
+    unsigned int element = fill->elementSize;
+    struct fill_task *created;
+    CUresult result;
+
+    if ((element != 1 && element != 2 && element != 4) ||
+        __builtin_mul_overflow(fill->width, element, &box.width) || fill->dst % element ||
+        (fill->height > 1 && (fill->pitch < box.width || fill->pitch % element)))
+        return CUDA_ERROR_INVALID_VALUE;
+    result = vgpu_place_check(&place, &box);
+    if (result != CUDA_SUCCESS)
+        return result;
+    created = calloc(1, sizeof(*created));
+    if (!created)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    created->task =
+        (struct vgpu_task){.is_node = true, .type = CU_GRAPH_NODE_TYPE_MEMSET, .run = fill_run};
+    created->fill = *fill;
+    created->place = place;
+    created->box = box;
+    *task = &created->task;
+    return CUDA_SUCCESS;
+}
+
+void vgpu_fill_task_params(const struct vgpu_task *task, CUDA_MEMSET_NODE_PARAMS *fill)
+{
+    *fill = ((const struct fill_task *)task)->fill;
 }
 
 /* `width` and `height` count elements and rows. */
 static CUresult fill(CUdeviceptr to, size_t pitch, uint32_t value, unsigned int element,
                      size_t width, size_t height, CUstream stream, bool wait)
 {
-    struct vgpu_place place = {.address = to, .pitch = pitch, .side = VGPU_SIDE_DEVICE};
-    struct vgpu_box box = {.height = height, .depth = 1};
     struct vgpu_context *context;
-    struct fill_task *task;
+    struct vgpu_task *task;
     CUresult result = vgpu_context_enter(&context);
 
+    if (result == CUDA_SUCCESS)
+        result = vgpu_fill_task_create(
+            &(CUDA_MEMSET_NODE_PARAMS){to, pitch, value, element, width, height}, &task);
     if (result != CUDA_SUCCESS)
         return result;
-    if (__builtin_mul_overflow(width, element, &box.width) || to % element ||
-        (height > 1 && (pitch < box.width || pitch % element)))
-        return CUDA_ERROR_INVALID_VALUE;
-    result = vgpu_place_check(&place, &box);
-    if (result != CUDA_SUCCESS)
-        return result;
-    task = calloc(1, sizeof(*task));
-    if (!task)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    task->task.run = fill_run;
-    task->place = place;
-    task->box = box;
-    task->value = value;
-    task->element = element;
-    return vgpu_stream_submit_to(context, stream, &task->task,
+    return vgpu_stream_submit_to(context, stream, task,
                                  wait ? VGPU_SUBMIT_SYNC : VGPU_SUBMIT_ASYNC);
 }
 

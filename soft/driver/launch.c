@@ -5,16 +5,18 @@
 
 #include "interop/log.h"
 #include "interop/per_thread.h"
-#include "soft/driver/module.h"
-#include "soft/driver/stream.h"
+#include "soft/driver/kernel_task.h"
 
 struct launch_task {
     struct vgpu_task task;
     struct vgpu_function *function; /* with a reference */
-    uint32_t grid[3];
-    uint32_t block[3];
-    uint32_t dynamic_shared;
-    unsigned char parameters[];
+    CUDA_KERNEL_NODE_PARAMS params; /* as given, but with the arguments below */
+    unsigned int attribute_count;
+    CUlaunchAttribute *attributes;
+    size_t parameter_bytes;
+    unsigned char *parameters; /* the packed block, behind the pointers */
+    void *extra[5];            /* the arguments as a block ... */
+    void *pointers[];          /* ... or one by one */
 };
 
 static CUresult result_of(enum vgpu_fault_kind kind)
@@ -49,9 +51,9 @@ static CUresult launch_run(struct vgpu_task *task, struct vgpu_context *context)
     struct vgpu_launch launch = {
         .image = work->function->module->image,
         .kernel = work->function->index,
-        .grid = {work->grid[0], work->grid[1], work->grid[2]},
-        .block = {work->block[0], work->block[1], work->block[2]},
-        .dynamic_shared_bytes = work->dynamic_shared,
+        .grid = {work->params.gridDimX, work->params.gridDimY, work->params.gridDimZ},
+        .block = {work->params.blockDimX, work->params.blockDimY, work->params.blockDimZ},
+        .dynamic_shared_bytes = work->params.sharedMemBytes,
         .parameters = work->parameters,
         .print = print,
         .cancel = &context->cancel,
@@ -76,34 +78,30 @@ static CUresult launch_run(struct vgpu_task *task, struct vgpu_context *context)
 
 static void launch_release(struct vgpu_task *task)
 {
-    vgpu_object_put(((struct launch_task *)task)->function);
+    struct launch_task *launch = (struct launch_task *)task;
+
+    vgpu_object_put(launch->function);
+    free(launch->attributes);
 }
 
 /* ---- arguments ---- */
 
-/* The shape of a launch as the program gave it. */
-struct shape {
-    uint32_t grid[3];
-    uint32_t block[3];
-    uint32_t dynamic_shared;
-    CUstream stream;
-};
-
-static CUresult check_shape(const struct shape *shape, const struct vgpu_function *function)
+static CUresult check_shape(const CUDA_KERNEL_NODE_PARAMS *params,
+                            const struct vgpu_function *function)
 {
-    uint64_t threads = (uint64_t)shape->block[0] * shape->block[1] * shape->block[2];
+    uint64_t threads = (uint64_t)params->blockDimX * params->blockDimY * params->blockDimZ;
     struct vgpu_kernel_needs needs;
     CUresult result;
 
-    if (shape->grid[0] == 0 || shape->grid[1] == 0 || shape->grid[2] == 0 || threads == 0)
+    if (params->gridDimX == 0 || params->gridDimY == 0 || params->gridDimZ == 0 || threads == 0)
         return CUDA_ERROR_INVALID_VALUE;
-    if (shape->grid[0] > 2147483647 || shape->grid[1] > 65535 || shape->grid[2] > 65535 ||
-        shape->block[0] > 1024 || shape->block[1] > 1024 || shape->block[2] > 64 ||
+    if (params->gridDimX > 2147483647 || params->gridDimY > 65535 || params->gridDimZ > 65535 ||
+        params->blockDimX > 1024 || params->blockDimY > 1024 || params->blockDimZ > 64 ||
         threads > VGPU_SOFT_BLOCK_THREADS || threads > function->info.max_threads)
         return CUDA_ERROR_INVALID_VALUE;
     result = vgpu_function_prepare(function, &needs);
     if (result == CUDA_SUCCESS &&
-        shape->dynamic_shared > vgpu_kernel_dynamic_limit(&needs, &function->settings))
+        params->sharedMemBytes > vgpu_kernel_dynamic_limit(&needs, &function->settings))
         result = CUDA_ERROR_INVALID_VALUE;
     return result;
 }
@@ -158,54 +156,174 @@ static CUresult pack(const struct vgpu_kernel_info *info, void **parameters, voi
     return parameters ? pack_separate(info, parameters, block) : CUDA_ERROR_INVALID_VALUE;
 }
 
-/* The function's reference goes to the task, or back. */
-static CUresult submit(struct vgpu_context *context, struct vgpu_function *function,
-                       const struct shape *shape, void **parameters, void **extra)
+/* The function that the parameters mean, with a reference. */
+static CUresult resolve(struct vgpu_context *context, const CUDA_KERNEL_NODE_PARAMS *params,
+                        struct vgpu_function **function)
 {
-    CUresult result = check_shape(shape, function);
+    CUresult result = CUDA_SUCCESS;
+
+    if (params->func)
+        return vgpu_function_resolve(context, params->func, function);
+    if (params->ctx)
+        result = vgpu_context_named(params->ctx, &context);
+    return result == CUDA_SUCCESS
+               ? vgpu_function_resolve(context, (CUfunction)params->kern, function)
+               : result;
+}
+
+/* How the program gets the arguments back. */
+static void keep_arguments(struct launch_task *task)
+{
+    const struct vgpu_kernel_info *info = &task->function->info;
+
+    task->params.kernelParams = NULL;
+    if (task->params.extra) {
+        task->extra[0] = CU_LAUNCH_PARAM_BUFFER_POINTER;
+        task->extra[1] = task->parameters;
+        task->extra[2] = CU_LAUNCH_PARAM_BUFFER_SIZE;
+        task->extra[3] = &task->parameter_bytes;
+        task->extra[4] = CU_LAUNCH_PARAM_END;
+        task->params.extra = task->extra;
+        return;
+    }
+    for (uint32_t i = 0; i < info->parameter_count; i++)
+        task->pointers[i] = task->parameters + info->parameter_offset[i];
+    if (info->parameter_count)
+        task->params.kernelParams = task->pointers;
+}
+
+/* The function's reference goes to the task, or back. */
+static CUresult create(struct vgpu_function *function, const CUDA_KERNEL_NODE_PARAMS *params,
+                       struct launch_task **out)
+{
+    size_t room = function->info.parameter_count * sizeof(void *);
+    CUresult result = check_shape(params, function);
     struct launch_task *task = NULL;
-    struct vgpu_stream *stream;
 
     if (result == CUDA_SUCCESS) {
-        task = calloc(1, sizeof(*task) + function->info.parameter_bytes);
-        result = task ? pack(&function->info, parameters, extra, task->parameters)
-                      : CUDA_ERROR_OUT_OF_MEMORY;
+        task = calloc(1, sizeof(*task) + room + function->info.parameter_bytes);
+        result = task ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
     }
-    if (result == CUDA_SUCCESS)
-        result = vgpu_stream_resolve(context, shape->stream, &stream);
+    if (result == CUDA_SUCCESS) {
+        task->parameters = (unsigned char *)task->pointers + room;
+        result = pack(&function->info, params->kernelParams, params->extra, task->parameters);
+    }
     if (result != CUDA_SUCCESS) {
         free(task);
         vgpu_object_put(function);
         return result;
     }
-    task->task.run = launch_run;
-    task->task.release = launch_release;
+    task->task = (struct vgpu_task){.is_node = true,
+                                    .type = CU_GRAPH_NODE_TYPE_KERNEL,
+                                    .run = launch_run,
+                                    .release = launch_release};
     task->function = function;
-    memcpy(task->grid, shape->grid, sizeof(task->grid));
-    memcpy(task->block, shape->block, sizeof(task->block));
-    task->dynamic_shared = shape->dynamic_shared;
-    if (stream->context == function->module->context) {
+    task->parameter_bytes = function->info.parameter_bytes;
+    task->params = *params;
+    keep_arguments(task);
+    *out = task;
+    return CUDA_SUCCESS;
+}
+
+CUresult vgpu_kernel_task_create(struct vgpu_context *context,
+                                 const CUDA_KERNEL_NODE_PARAMS *params, struct vgpu_task **task)
+{
+    struct vgpu_function *function;
+    struct launch_task *launch;
+    CUresult result = resolve(context, params, &function);
+
+    if (result == CUDA_SUCCESS)
+        result = create(function, params, &launch);
+    if (result == CUDA_SUCCESS)
+        *task = &launch->task;
+    return result;
+}
+
+void vgpu_kernel_task_params(const struct vgpu_task *task, CUDA_KERNEL_NODE_PARAMS *params)
+{
+    const struct launch_task *launch = (const struct launch_task *)task;
+
+    *params = launch->params;
+    params->func = (CUfunction)launch->function;
+}
+
+const struct vgpu_function *vgpu_kernel_task_function(const struct vgpu_task *task)
+{
+    return ((const struct launch_task *)task)->function;
+}
+
+bool vgpu_kernel_task_is_programmatic(const struct vgpu_task *task)
+{
+    const struct launch_task *launch = (const struct launch_task *)task;
+
+    for (unsigned int i = 0; i < launch->attribute_count; i++) {
+        if (launch->attributes[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)
+            return launch->attributes[i].value.programmaticStreamSerializationAllowed;
+    }
+    return false;
+}
+
+void vgpu_kernel_node_captured(struct vgpu_node *node, int priority)
+{
+    const struct launch_task *launch = (const struct launch_task *)node->task;
+
+    node->attributes_set = 1u << CU_LAUNCH_ATTRIBUTE_PRIORITY;
+    node->attributes[CU_LAUNCH_ATTRIBUTE_PRIORITY].priority = priority;
+    for (unsigned int i = 0; i < launch->attribute_count; i++) {
+        unsigned int id = launch->attributes[i].id;
+        if (id >= VGPU_NODE_ATTRIBUTES ||
+            id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)
+            continue;
+        node->attributes_set |= 1u << id;
+        node->attributes[id] = launch->attributes[i].value;
+    }
+}
+
+/* ---- launching ---- */
+
+static CUresult submit(struct vgpu_context *context, CUstream handle, struct launch_task *task)
+{
+    struct vgpu_stream *stream;
+    CUresult result = vgpu_stream_resolve(context, handle, &stream);
+
+    if (result != CUDA_SUCCESS) {
+        vgpu_task_put(&task->task);
+        return result;
+    }
+    if (stream->context == task->function->module->context) {
         result = vgpu_stream_submit(stream, &task->task, VGPU_SUBMIT_ASYNC, NULL);
     } else {
-        vgpu_task_discard(&task->task);
+        vgpu_task_put(&task->task);
         result = CUDA_ERROR_INVALID_HANDLE;
     }
     vgpu_object_put(stream);
     return result;
 }
 
-static CUresult launch(CUfunction handle, const struct shape *shape, void **parameters,
-                       void **extra)
+static CUresult launch(const CUDA_KERNEL_NODE_PARAMS *params, CUstream stream,
+                       const CUlaunchAttribute *attributes, unsigned int attribute_count)
 {
     struct vgpu_function *function;
     struct vgpu_context *context;
+    struct launch_task *task;
     CUresult result = vgpu_context_enter(&context);
 
     if (result == CUDA_SUCCESS)
-        result = vgpu_function_resolve(context, handle, &function);
+        result = vgpu_function_resolve(context, params->func, &function);
+    if (result == CUDA_SUCCESS)
+        result = create(function, params, &task);
     if (result != CUDA_SUCCESS)
         return result;
-    return submit(context, function, shape, parameters, extra);
+    if (attribute_count) {
+        task->attributes = calloc(attribute_count, sizeof(*attributes));
+        if (!task->attributes) {
+            vgpu_task_put(&task->task);
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        }
+        memcpy(task->attributes, attributes, attribute_count * sizeof(*attributes));
+        task->attribute_count = attribute_count;
+    }
+    return submit(context, stream, task);
 }
 
 CUresult cuLaunchKernel(CUfunction f, unsigned int gridDimX, unsigned int gridDimY,
@@ -213,12 +331,17 @@ CUresult cuLaunchKernel(CUfunction f, unsigned int gridDimX, unsigned int gridDi
                         unsigned int blockDimZ, unsigned int sharedMemBytes, CUstream hStream,
                         void **kernelParams, void **extra)
 {
-    return launch(f,
-                  &(struct shape){{gridDimX, gridDimY, gridDimZ},
-                                  {blockDimX, blockDimY, blockDimZ},
-                                  sharedMemBytes,
-                                  hStream},
-                  kernelParams, extra);
+    return launch(&(CUDA_KERNEL_NODE_PARAMS){.func = f,
+                                             .gridDimX = gridDimX,
+                                             .gridDimY = gridDimY,
+                                             .gridDimZ = gridDimZ,
+                                             .blockDimX = blockDimX,
+                                             .blockDimY = blockDimY,
+                                             .blockDimZ = blockDimZ,
+                                             .sharedMemBytes = sharedMemBytes,
+                                             .kernelParams = kernelParams,
+                                             .extra = extra},
+                  hStream, NULL, 0);
 }
 
 /* Refuses what would change the meaning of the launch; the rest are wishes. */
@@ -255,12 +378,17 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **ker
 
     if (result != CUDA_SUCCESS)
         return result;
-    return launch(f,
-                  &(struct shape){{config->gridDimX, config->gridDimY, config->gridDimZ},
-                                  {config->blockDimX, config->blockDimY, config->blockDimZ},
-                                  config->sharedMemBytes,
-                                  config->hStream},
-                  kernelParams, extra);
+    return launch(&(CUDA_KERNEL_NODE_PARAMS){.func = f,
+                                             .gridDimX = config->gridDimX,
+                                             .gridDimY = config->gridDimY,
+                                             .gridDimZ = config->gridDimZ,
+                                             .blockDimX = config->blockDimX,
+                                             .blockDimY = config->blockDimY,
+                                             .blockDimZ = config->blockDimZ,
+                                             .sharedMemBytes = config->sharedMemBytes,
+                                             .kernelParams = kernelParams,
+                                             .extra = extra},
+                  config->hStream, config->attrs, config->numAttrs);
 }
 
 CUresult cuLaunchKernelEx_ptsz(const CUlaunchConfig *config, CUfunction f, void **kernelParams,

@@ -24,6 +24,10 @@ enum vgpu_object_kind {
     VGPU_OBJECT_ENTRY,
     VGPU_OBJECT_POOL,
     VGPU_OBJECT_PHYSICAL,
+    VGPU_OBJECT_GRAPH,
+    VGPU_OBJECT_NODE,
+    VGPU_OBJECT_EXECUTABLE,
+    VGPU_OBJECT_USER_OBJECT,
 };
 
 /** First member of every such object. */

@@ -4,11 +4,23 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "soft/driver/capture.h"
+
 /* A thread's own default stream in one context. */
 struct vgpu_thread_stream {
     struct vgpu_thread_stream *next;
     uint64_t context_id;
     struct vgpu_stream *stream; /* with a reference */
+};
+
+/* A task at its place in a stream. */
+struct vgpu_stream_entry {
+    struct vgpu_stream_entry *next;
+    uint64_t sequence;
+    struct vgpu_mark *after; /* what must be reached before */
+    size_t after_count;
+    CUresult *outcome; /* where who waits wants the result, or NULL */
+    struct vgpu_task *task;
 };
 
 static void destroy_stream(struct vgpu_object *object)
@@ -20,8 +32,7 @@ static void destroy_stream(struct vgpu_object *object)
     free(stream);
 }
 
-struct vgpu_stream *vgpu_stream_create(struct vgpu_context *context, unsigned int flags,
-                                       int priority)
+static struct vgpu_stream *create(struct vgpu_context *context)
 {
     struct vgpu_stream *stream =
         vgpu_object_create(VGPU_OBJECT_STREAM, sizeof(*stream), context, destroy_stream);
@@ -30,13 +41,40 @@ struct vgpu_stream *vgpu_stream_create(struct vgpu_context *context, unsigned in
         return NULL;
     stream->context = context;
     stream->id = vgpu_driver_new_id();
-    stream->flags = flags;
-    stream->priority = priority;
-    stream->non_blocking = flags & CU_STREAM_NON_BLOCKING;
     stream->last = &stream->first;
     vgpu_stream_init_attributes(stream);
     pthread_cond_init(&stream->work, NULL);
     pthread_cond_init(&stream->progress, NULL);
+    return stream;
+}
+
+struct vgpu_stream *vgpu_timeline_create(struct vgpu_context *context)
+{
+    struct vgpu_stream *timeline = create(context);
+
+    if (timeline)
+        timeline->submitted = 1;
+    return timeline;
+}
+
+void vgpu_timeline_reach(struct vgpu_stream *timeline)
+{
+    pthread_mutex_lock(&vgpu_driver()->lock);
+    timeline->completed = 1;
+    pthread_cond_broadcast(&timeline->progress);
+    pthread_mutex_unlock(&vgpu_driver()->lock);
+}
+
+struct vgpu_stream *vgpu_stream_create(struct vgpu_context *context, unsigned int flags,
+                                       int priority)
+{
+    struct vgpu_stream *stream = create(context);
+
+    if (!stream)
+        return NULL;
+    stream->flags = flags;
+    stream->priority = priority;
+    stream->non_blocking = flags & CU_STREAM_NON_BLOCKING;
     pthread_mutex_lock(&vgpu_driver()->lock);
     stream->next = context->streams;
     context->streams = stream;
@@ -46,14 +84,30 @@ struct vgpu_stream *vgpu_stream_create(struct vgpu_context *context, unsigned in
 
 /* ---- tasks ---- */
 
-void vgpu_task_discard(struct vgpu_task *task)
+struct vgpu_task *vgpu_task_share(struct vgpu_task *task)
 {
+    /* Relaxed: whoever shares has a reference already. */
+    atomic_fetch_add_explicit(&task->shares, 1, memory_order_relaxed);
+    return task;
+}
+
+void vgpu_task_put(struct vgpu_task *task)
+{
+    /* Acquire and release: the last holder sees what the others did. */
+    if (!task || atomic_fetch_sub_explicit(&task->shares, 1, memory_order_acq_rel) != 0)
+        return;
     if (task->release)
         task->release(task);
-    for (size_t i = 0; i < task->after_count; i++)
-        vgpu_object_put(task->after[i].stream);
-    free(task->after);
     free(task);
+}
+
+static void free_entry(struct vgpu_stream_entry *entry)
+{
+    vgpu_task_put(entry->task);
+    for (size_t i = 0; i < entry->after_count; i++)
+        vgpu_object_put(entry->after[i].stream);
+    free(entry->after);
+    free(entry);
 }
 
 /* The functions from here to the next headline are called with the driver's lock held. */
@@ -69,23 +123,24 @@ static void wait_for(const struct vgpu_mark *mark)
         pthread_cond_wait(&mark->stream->progress, &vgpu_driver()->lock);
 }
 
-static bool may_start(const struct vgpu_stream *stream, const struct vgpu_task *task)
+static bool may_start(const struct vgpu_stream *stream, const struct vgpu_stream_entry *entry)
 {
-    if (stream->completed + 1 != task->sequence)
+    if (stream->completed + 1 != entry->sequence)
         return false;
-    for (size_t i = 0; i < task->after_count; i++) {
-        if (!reached(&task->after[i]))
+    for (size_t i = 0; i < entry->after_count; i++) {
+        if (!reached(&entry->after[i]))
             return false;
     }
     return true;
 }
 
-/* Runs a task whose turn it is, without the lock, and frees it. */
-static CUresult run(struct vgpu_stream *stream, struct vgpu_task *task)
+/* Runs a task whose turn it is, without the lock, and frees the entry. */
+static CUresult run(struct vgpu_stream *stream, struct vgpu_stream_entry *entry)
 {
     struct vgpu_context *context = stream->context;
-    uint64_t sequence = task->sequence;
-    CUresult *outcome = task->outcome;
+    struct vgpu_task *task = entry->task;
+    uint64_t sequence = entry->sequence;
+    CUresult *outcome = entry->outcome;
     CUresult result;
 
     pthread_mutex_unlock(&vgpu_driver()->lock);
@@ -94,7 +149,7 @@ static CUresult run(struct vgpu_stream *stream, struct vgpu_task *task)
                  : (CUresult)atomic_load_explicit(&context->failed, memory_order_acquire);
     if (result == CUDA_SUCCESS || task->always)
         result = task->run(task, context);
-    vgpu_task_discard(task);
+    free_entry(entry);
     pthread_mutex_lock(&vgpu_driver()->lock);
     if (outcome)
         *outcome = result;
@@ -119,21 +174,21 @@ static void *stream_main(void *argument)
 
     pthread_mutex_lock(&vgpu_driver()->lock);
     for (;;) {
-        struct vgpu_task *task = stream->first;
-        if (!task) {
+        struct vgpu_stream_entry *entry = stream->first;
+        if (!entry) {
             if (stream->closing)
                 break;
             pthread_cond_wait(&stream->work, &vgpu_driver()->lock);
             continue;
         }
         /* A task that its submitter runs may be before this one. */
-        wait_for(&(struct vgpu_mark){stream, task->sequence - 1});
-        for (size_t i = 0; i < task->after_count; i++)
-            wait_for(&task->after[i]);
-        stream->first = task->next;
+        wait_for(&(struct vgpu_mark){stream, entry->sequence - 1});
+        for (size_t i = 0; i < entry->after_count; i++)
+            wait_for(&entry->after[i]);
+        stream->first = entry->next;
         if (!stream->first)
             stream->last = &stream->first;
-        run(stream, task);
+        run(stream, entry);
     }
     leave_context(stream);
     pthread_mutex_unlock(&vgpu_driver()->lock);
@@ -157,80 +212,113 @@ static CUresult start_thread(struct vgpu_stream *stream)
     return error ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
 }
 
-static bool add_mark(struct vgpu_task *task, struct vgpu_stream *stream)
+static bool add_mark(struct vgpu_stream_entry *entry, const struct vgpu_mark *mark)
 {
     struct vgpu_mark *after =
-        reallocarray(task->after, task->after_count + 1, sizeof(*task->after));
+        reallocarray(entry->after, entry->after_count + 1, sizeof(*entry->after));
 
     if (!after)
         return false;
-    task->after = after;
-    after[task->after_count++] = (struct vgpu_mark){vgpu_object_share(stream), stream->submitted};
+    entry->after = after;
+    after[entry->after_count++] =
+        (struct vgpu_mark){vgpu_object_share(mark->stream), mark->sequence};
     return true;
 }
 
+static bool add_end(struct vgpu_stream_entry *entry, struct vgpu_stream *stream)
+{
+    return stream->completed == stream->submitted ||
+           add_mark(entry, &(struct vgpu_mark){stream, stream->submitted});
+}
+
 /* The legacy stream waits for all blocking streams, and they for it. */
-static bool add_barriers(struct vgpu_stream *stream, struct vgpu_task *task)
+static bool add_barriers(struct vgpu_stream *stream, struct vgpu_stream_entry *entry)
 {
     struct vgpu_stream *legacy = stream->context->legacy;
 
     if (stream->non_blocking)
         return true;
     if (stream != legacy)
-        return legacy->completed == legacy->submitted || add_mark(task, legacy);
+        return add_end(entry, legacy);
     for (struct vgpu_stream *other = stream->context->streams; other; other = other->next) {
-        if (other != legacy && !other->non_blocking && other->completed != other->submitted &&
-            !add_mark(task, other))
+        if (other != legacy && !other->non_blocking && !add_end(entry, other))
             return false;
     }
     return true;
 }
 
-static CUresult submit(struct vgpu_stream *stream, struct vgpu_task *task, enum vgpu_submission how,
-                       struct vgpu_mark *mark)
+/* Adds an entry, or says that it was refused, and stays the caller's. */
+static CUresult submit(struct vgpu_stream *stream, struct vgpu_stream_entry *entry,
+                       enum vgpu_submission how, struct vgpu_mark *mark, bool *refused)
 {
-    CUresult outcome = CUDA_SUCCESS, result;
+    CUresult outcome = CUDA_SUCCESS, result = CUDA_SUCCESS;
+    uint64_t sequence = stream->submitted + 1;
 
-    if (stream->closing || !add_barriers(stream, task)) {
-        vgpu_task_discard(task);
-        return stream->closing ? CUDA_ERROR_CONTEXT_IS_DESTROYED : CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    task->sequence = stream->submitted + 1;
-    if (how != VGPU_SUBMIT_ASYNC && may_start(stream, task)) {
+    if (stream->closing)
+        result = CUDA_ERROR_CONTEXT_IS_DESTROYED;
+    else if (!add_barriers(stream, entry))
+        result = CUDA_ERROR_OUT_OF_MEMORY;
+    entry->sequence = sequence;
+    if (result == CUDA_SUCCESS && how != VGPU_SUBMIT_ASYNC && may_start(stream, entry)) {
         stream->submitted++;
         if (mark)
             *mark = (struct vgpu_mark){stream, stream->submitted};
-        return run(stream, task);
+        return run(stream, entry);
     }
-    result = start_thread(stream);
+    if (result == CUDA_SUCCESS)
+        result = start_thread(stream);
     if (result != CUDA_SUCCESS) {
-        vgpu_task_discard(task);
+        *refused = true;
         return result;
     }
     stream->submitted++;
     if (mark)
         *mark = (struct vgpu_mark){stream, stream->submitted};
     if (how == VGPU_SUBMIT_SYNC)
-        task->outcome = &outcome; // cppcheck-suppress autoVariables ; we wait for it below
-    *stream->last = task;
-    stream->last = &task->next;
+        entry->outcome = &outcome; // cppcheck-suppress autoVariables ; we wait for it below
+    *stream->last = entry;
+    stream->last = &entry->next;
     pthread_cond_signal(&stream->work);
     if (how == VGPU_SUBMIT_SYNC)
-        wait_for(&(struct vgpu_mark){stream, task->sequence});
+        wait_for(&(struct vgpu_mark){stream, sequence});
     return outcome;
 }
 
 /* ---- end of the functions that need the lock ---- */
+
+CUresult vgpu_stream_submit_after(struct vgpu_stream *stream, struct vgpu_task *task,
+                                  enum vgpu_submission how, const struct vgpu_mark *after,
+                                  struct vgpu_mark *mark)
+{
+    struct vgpu_stream_entry *entry = calloc(1, sizeof(*entry));
+    bool refused = false;
+    CUresult result;
+
+    if (!entry) {
+        vgpu_task_put(task);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    entry->task = task;
+    if (after && after->stream && !add_mark(entry, after)) {
+        free_entry(entry);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    pthread_mutex_lock(&vgpu_driver()->lock);
+    result = submit(stream, entry, how, mark, &refused);
+    pthread_mutex_unlock(&vgpu_driver()->lock);
+    if (refused)
+        free_entry(entry);
+    return result;
+}
 
 CUresult vgpu_stream_submit(struct vgpu_stream *stream, struct vgpu_task *task,
                             enum vgpu_submission how, struct vgpu_mark *mark)
 {
     CUresult result;
 
-    pthread_mutex_lock(&vgpu_driver()->lock);
-    result = submit(stream, task, how, mark);
-    pthread_mutex_unlock(&vgpu_driver()->lock);
-    return result;
+    if (vgpu_capture_take(stream, task, how, &result))
+        return result;
+    return vgpu_stream_submit_after(stream, task, how, NULL, mark);
 }
 
 CUresult vgpu_stream_submit_to(struct vgpu_context *context, CUstream handle,
@@ -240,7 +328,7 @@ CUresult vgpu_stream_submit_to(struct vgpu_context *context, CUstream handle,
     CUresult result = vgpu_stream_resolve(context, handle, &stream);
 
     if (result != CUDA_SUCCESS) {
-        vgpu_task_discard(task);
+        vgpu_task_put(task);
         return result;
     }
     result = vgpu_stream_submit(stream, task, how, NULL);
@@ -323,6 +411,7 @@ static void close_and_put(struct vgpu_stream *stream)
 {
     bool mine;
 
+    vgpu_capture_forget_stream(stream);
     pthread_mutex_lock(&vgpu_driver()->lock);
     mine = close_stream(stream);
     pthread_mutex_unlock(&vgpu_driver()->lock);

@@ -22,18 +22,26 @@ struct vgpu_mark {
     uint64_t sequence;
 };
 
-/** A piece of work; first member of what the kind of work needs. Allocated with calloc(). */
+/**
+ * A piece of work for a stream, or what a node of a graph does; first member of what the kind of
+ * work needs. Allocated with calloc(), counted, and not changed once it has been handed over:
+ * graphs share it and run it again and again.
+ */
 struct vgpu_task {
-    struct vgpu_task *next;
-    uint64_t sequence;
-    struct vgpu_mark *after; /* what must be reached before */
-    size_t after_count;
-    CUresult *outcome; /* where who waits wants the result, or NULL */
-    bool always;       /* runs in a failed context, too: `run` must look */
+    _Atomic unsigned int shares; /* references beyond the first */
+    bool is_node;                /* what a capturing stream makes a node of, of type `type` */
+    CUgraphNodeType type;
+    bool always; /* runs in a failed context, too: `run` must look */
     CUresult (*run)(struct vgpu_task *task, struct vgpu_context *context);
-    /** Gives back what the task holds, whether it ran or not; not the task itself. May be NULL. */
+    /** Gives back what the task holds; not the task itself. May be NULL. */
     void (*release)(struct vgpu_task *task);
 };
+
+struct vgpu_task *vgpu_task_share(struct vgpu_task *task);
+/** The last one releases and frees. NULL does nothing. */
+void vgpu_task_put(struct vgpu_task *task);
+
+struct vgpu_capture_member;
 
 struct vgpu_stream {
     struct vgpu_object object;
@@ -47,11 +55,12 @@ struct vgpu_stream {
     /* Guarded by the driver's lock. */
     uint64_t submitted;
     uint64_t completed;
-    struct vgpu_task *first, **last;
+    struct vgpu_stream_entry *first, **last;
     bool has_thread;
     bool closing;
-    pthread_cond_t work;     /* a task was added, or closing */
-    pthread_cond_t progress; /* completed has grown */
+    pthread_cond_t work;                /* a task was added, or closing */
+    pthread_cond_t progress;            /* completed has grown */
+    struct vgpu_capture_member *member; /* while capturing; guarded by the graphs' lock */
 };
 
 enum vgpu_submission {
@@ -73,17 +82,29 @@ void vgpu_stream_init_attributes(struct vgpu_stream *stream);
 CUresult vgpu_stream_resolve(struct vgpu_context *context, CUstream handle,
                              struct vgpu_stream **stream);
 
-/** Puts `task` at the stream's end and owns it from then on, also on errors. `mark` may be NULL; it
- * is filled in without a reference. */
+/**
+ * Puts `task` at the stream's end and owns the caller's reference from then on, also on errors. In
+ * a capturing stream it becomes a node instead, or is refused. `mark` may be NULL; it is filled in
+ * without a reference.
+ */
 CUresult vgpu_stream_submit(struct vgpu_stream *stream, struct vgpu_task *task,
                             enum vgpu_submission how, struct vgpu_mark *mark);
+
+/** The same for what starts when `after` is reached, too, and is never captured. */
+CUresult vgpu_stream_submit_after(struct vgpu_stream *stream, struct vgpu_task *task,
+                                  enum vgpu_submission how, const struct vgpu_mark *after,
+                                  struct vgpu_mark *mark);
 
 /** Resolves a handle and submits to it. */
 CUresult vgpu_stream_submit_to(struct vgpu_context *context, CUstream handle,
                                struct vgpu_task *task, enum vgpu_submission how);
 
-/** Gives a task back that was never submitted. */
-void vgpu_task_discard(struct vgpu_task *task);
+/**
+ * A position that no stream reaches but vgpu_timeline_reach(): sequence 1 of what is returned. It
+ * takes no part in the context's streams. NULL if out of memory.
+ */
+struct vgpu_stream *vgpu_timeline_create(struct vgpu_context *context);
+void vgpu_timeline_reach(struct vgpu_stream *timeline);
 
 bool vgpu_mark_reached(const struct vgpu_mark *mark);
 void vgpu_mark_wait(const struct vgpu_mark *mark);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* cuStream* beyond creating and destroying: waiting, callbacks, values in memory, properties. */
+/* cuStream* beyond creating and destroying: waiting, values in memory, properties. */
 #include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "interop/per_thread.h"
 #include "soft/driver/allocation.h"
-#include "soft/driver/stream.h"
+#include "soft/driver/capture.h"
 
 /* Resolves a stream for a call that needs no more than its name. */
 static CUresult enter(CUstream handle, struct vgpu_stream **stream)
@@ -33,6 +33,11 @@ CUresult cuStreamSynchronize(CUstream hStream)
 
     if (result != CUDA_SUCCESS)
         return result;
+    result = vgpu_capture_check_wait(stream);
+    if (result != CUDA_SUCCESS) {
+        vgpu_object_put(stream);
+        return result;
+    }
     /* A task, so that the legacy stream waits for the streams that it waits for. */
     task = calloc(1, sizeof(*task));
     if (task) {
@@ -65,6 +70,11 @@ CUresult cuStreamQuery(CUstream hStream)
 
     if (result != CUDA_SUCCESS)
         return result;
+    result = vgpu_capture_check_wait(stream);
+    if (result != CUDA_SUCCESS) {
+        vgpu_object_put(stream);
+        return result;
+    }
     pthread_mutex_lock(&vgpu_driver()->lock);
     if (!is_idle(stream))
         result = CUDA_ERROR_NOT_READY;
@@ -73,62 +83,6 @@ CUresult cuStreamQuery(CUstream hStream)
         result = vgpu_context_usable(stream->context);
     vgpu_object_put(stream);
     return result;
-}
-
-/* ---- the program's functions ---- */
-
-struct host_task {
-    struct vgpu_task task;
-    CUhostFn function; /* one of the two */
-    CUstreamCallback callback;
-    CUstream handle;
-    void *data;
-};
-
-static CUresult host_run(struct vgpu_task *task, struct vgpu_context *context)
-{
-    const struct host_task *host = (const struct host_task *)task;
-
-    if (host->callback)
-        host->callback(host->handle, vgpu_context_usable(context), host->data);
-    else
-        host->function(host->data);
-    return CUDA_SUCCESS;
-}
-
-static CUresult submit_host(CUstream stream, CUhostFn function, CUstreamCallback callback,
-                            void *data)
-{
-    struct vgpu_context *context;
-    struct host_task *host;
-    CUresult result = vgpu_context_enter(&context);
-
-    if (result != CUDA_SUCCESS)
-        return result;
-    if (!function && !callback)
-        return CUDA_ERROR_INVALID_VALUE;
-    host = calloc(1, sizeof(*host));
-    if (!host)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    host->task.run = host_run;
-    /* A callback hears of errors; a host function is not called after one. */
-    host->task.always = callback != NULL;
-    host->function = function;
-    host->callback = callback;
-    host->handle = stream;
-    host->data = data;
-    return vgpu_stream_submit_to(context, stream, &host->task, VGPU_SUBMIT_ASYNC);
-}
-
-CUresult cuLaunchHostFunc(CUstream hStream, CUhostFn fn, void *userData)
-{
-    return submit_host(hStream, fn, NULL, userData);
-}
-
-CUresult cuStreamAddCallback(CUstream hStream, CUstreamCallback callback, void *userData,
-                             unsigned int flags)
-{
-    return flags ? CUDA_ERROR_INVALID_VALUE : submit_host(hStream, NULL, callback, userData);
 }
 
 /* ---- values in memory ---- */
@@ -264,8 +218,6 @@ STREAM_PROPERTY(cuStreamGetPriority, int, priority, stream->priority)
 STREAM_PROPERTY(cuStreamGetId, unsigned long long, id, stream->id)
 STREAM_PROPERTY(cuStreamGetDevice, CUdevice, device, stream->context->device->ordinal)
 STREAM_PROPERTY(cuStreamGetCtx, CUcontext, context, (CUcontext)stream->context)
-/* Nothing captures: there are no graphs here. */
-STREAM_PROPERTY(cuStreamIsCapturing, CUstreamCaptureStatus, status, CU_STREAM_CAPTURE_STATUS_NONE)
 
 CUresult cuStreamGetCtx_v2(CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreenCtx)
 {
@@ -274,50 +226,7 @@ CUresult cuStreamGetCtx_v2(CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreen
     return cuStreamGetCtx(hStream, pCtx);
 }
 
-CUresult cuStreamGetCaptureInfo_v2(CUstream hStream, CUstreamCaptureStatus *captureStatus_out,
-                                   cuuint64_t *id_out, CUgraph *graph_out,
-                                   const CUgraphNode **dependencies_out,
-                                   size_t *numDependencies_out)
-{
-    /* The other outputs mean something only while capturing. */
-    (void)id_out, (void)graph_out, (void)dependencies_out, (void)numDependencies_out;
-    return cuStreamIsCapturing(hStream, captureStatus_out);
-}
-
-CUresult cuStreamGetCaptureInfo_v3(CUstream hStream, CUstreamCaptureStatus *captureStatus_out,
-                                   cuuint64_t *id_out, CUgraph *graph_out,
-                                   const CUgraphNode **dependencies_out,
-                                   const CUgraphEdgeData **edgeData_out,
-                                   size_t *numDependencies_out)
-{
-    (void)id_out, (void)graph_out, (void)dependencies_out, (void)edgeData_out;
-    (void)numDependencies_out;
-    return cuStreamIsCapturing(hStream, captureStatus_out);
-}
-
-CUresult cuStreamGetCaptureInfo(CUstream hStream, CUstreamCaptureStatus *captureStatus_out,
-                                cuuint64_t *id_out)
-{
-    (void)id_out;
-    return cuStreamIsCapturing(hStream, captureStatus_out);
-}
-
 VGPU_PTSZ(cuStreamSynchronize, (CUstream stream), (vgpu_per_thread(stream)))
 VGPU_PTSZ(cuStreamQuery, (CUstream stream), (vgpu_per_thread(stream)))
-VGPU_PTSZ(cuLaunchHostFunc, (CUstream stream, CUhostFn function, void *data),
-          (vgpu_per_thread(stream), function, data))
-VGPU_PTSZ(cuStreamAddCallback,
-          (CUstream stream, CUstreamCallback callback, void *data, unsigned int flags),
-          (vgpu_per_thread(stream), callback, data, flags))
 VGPU_PTSZ(cuStreamGetCtx_v2, (CUstream stream, CUcontext *context, CUgreenCtx *green),
           (vgpu_per_thread(stream), context, green))
-VGPU_PTSZ(cuStreamGetCaptureInfo, (CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id),
-          (vgpu_per_thread(stream), status, id))
-VGPU_PTSZ(cuStreamGetCaptureInfo_v2,
-          (CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id, CUgraph *graph,
-           const CUgraphNode **dependencies, size_t *count),
-          (vgpu_per_thread(stream), status, id, graph, dependencies, count))
-VGPU_PTSZ(cuStreamGetCaptureInfo_v3,
-          (CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id, CUgraph *graph,
-           const CUgraphNode **dependencies, const CUgraphEdgeData **edges, size_t *count),
-          (vgpu_per_thread(stream), status, id, graph, dependencies, edges, count))
