@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mediator/device_status.h"
 #include "mediator/log.h"
 #include "mediator/session.h"
 #include "protocol/calls.h"
@@ -199,6 +200,24 @@ static void vgpu_mailbox_vector_add(struct vgpu_session *session, uint32_t id, c
                             strerror(-error));
 }
 
+static void vgpu_mailbox_device(struct vgpu_session *session, uint32_t id, const void *request)
+{
+    struct vgpu_mailbox_device device;
+
+    (void)request;
+    vgpu_device_status(session, &device);
+    vgpu_session_answer(session, id, &device, sizeof(device));
+}
+
+static void vgpu_mailbox_processes(struct vgpu_session *session, uint32_t id, const void *request)
+{
+    const struct vgpu_mailbox_process_query *query = request;
+    struct vgpu_mailbox_processes processes = {0};
+
+    vgpu_device_processes(session, query->first, &processes);
+    vgpu_session_answer(session, id, &processes, sizeof(processes));
+}
+
 static const struct {
     size_t length; /* of the request: neither shorter nor longer */
     void (*handle)(struct vgpu_session *session, uint32_t id, const void *request);
@@ -213,6 +232,8 @@ static const struct {
     [VGPU_MAILBOX_EXTENT_CLOSE] = {sizeof(struct vgpu_mailbox_extent_close),
                                    vgpu_mailbox_extent_close},
     [VGPU_MAILBOX_VECTOR_ADD] = {sizeof(struct vgpu_mailbox_vector_add), vgpu_mailbox_vector_add},
+    [VGPU_MAILBOX_DEVICE] = {sizeof(struct vgpu_mailbox_request), vgpu_mailbox_device},
+    [VGPU_MAILBOX_PROCESSES] = {sizeof(struct vgpu_mailbox_process_query), vgpu_mailbox_processes},
 };
 
 void vgpu_mailbox_handle(struct vgpu_session *session, uint32_t id, const void *request,

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "mediator/admin.h"
+#include "mediator/device_status.h"
+#include "mediator/health.h"
 #include "mediator/listener.h"
 #include "mediator/log.h"
 #include "mediator/mediator.h"
@@ -283,9 +285,12 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     if (error)
         goto out;
     mediator->started = vgpu_loop_now();
+    mediator->health = vgpu_health_open(mediator->driver.probe.uuid);
     error = vgpu_daemon_catch_signals(daemon);
     if (!error)
         error = vgpu_daemon_listen(daemon);
+    if (!error)
+        error = vgpu_device_watch(mediator);
     if (!error) {
         vgpu_daemon_log_start(mediator);
         vgpu_daemon_notify_ready(notify_path);
@@ -293,6 +298,8 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     }
     vgpu_daemon_hang_up(daemon);
     vgpu_timer_stop(mediator->loop, &daemon->stop);
+    vgpu_timer_stop(mediator->loop, &mediator->watch);
+    vgpu_health_close(mediator->health);
     vgpu_loop_remove(mediator->loop, &daemon->signals);
     if (!mediator->sessions)
         vgpu_vms_destroy(&mediator->vms);
@@ -309,6 +316,7 @@ int main(int argc, char **argv)
         .process.source.fd = -1,
         .admin.source.fd = -1,
         .signals.fd = -1,
+        .mediator.watch.source.fd = -1,
         .stop = {.source.fd = -1, .expired = vgpu_daemon_stop_late},
     };
     struct vgpu_options options = {0};

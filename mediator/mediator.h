@@ -8,6 +8,7 @@
 #include "mediator/loop.h"
 #include "mediator/vm.h"
 
+struct vgpu_health;
 struct vgpu_session;
 
 struct vgpu_mediator {
@@ -16,10 +17,13 @@ struct vgpu_mediator {
     struct vgpu_loop *loop;
     struct vgpu_vm *vms;
     struct vgpu_session *sessions;
-    uint64_t started;   /* vgpu_loop_now() */
-    uint32_t next_peer; /* numbers connections, for the log */
-    uint64_t refused;   /* connections that got no VM: turned down, or ended by a violation */
-    bool stopping;      /* no new sessions; the loop stops with the last one */
+    struct vgpu_health *health; /* NULL: not known */
+    struct vgpu_timer watch;    /* of how busy each VM keeps the GPU */
+    uint64_t measured;          /* vgpu_loop_now() when it was looked at */
+    uint64_t started;           /* vgpu_loop_now() */
+    uint32_t next_peer;         /* numbers connections, for the log */
+    uint64_t refused; /* connections that got no VM: turned down, or ended by a violation */
+    bool stopping;    /* no new sessions; the loop stops with the last one */
 };
 
 #endif

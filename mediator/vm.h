@@ -35,6 +35,8 @@ struct vgpu_vm {
     uint32_t channels_open;
     uint32_t channels_failed;    /* lost: the worker died, or garbage was in the ring */
     uint64_t refused;            /* connections and mailbox requests that were turned down */
+    uint32_t busy;               /* per cent of the last second in which the GPU worked for it */
+    uint64_t measured;           /* its GPU nanoseconds when `busy` was measured */
     uint64_t garbage;            /* violations of the protocol, on the socket and in rings */
     struct vgpu_counters totals; /* of workers that have ended */
 };

@@ -17,6 +17,8 @@ enum vgpu_mailbox_op {
     VGPU_MAILBOX_VECTOR_ADD = 5,
     VGPU_MAILBOX_EXTENT_OPEN = 6,
     VGPU_MAILBOX_EXTENT_CLOSE = 7,
+    VGPU_MAILBOX_DEVICE = 8,    /* protocol/device_status.h */
+    VGPU_MAILBOX_PROCESSES = 9, /* the same */
 };
 
 enum vgpu_mailbox_status {

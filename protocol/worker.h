@@ -96,6 +96,11 @@ struct vgpu_worker_probe {
     uint32_t device_count;
     uint32_t is_software;  /* 1: the software GPU */
     uint64_t memory_total; /* bytes, device 0 */
+    uint32_t capability;   /* major * 10 + minor */
+    uint32_t pci_domain;
+    uint32_t pci_bus;
+    uint32_t pci_device;
+    uint8_t uuid[16];
     char gpu[96];
 };
 

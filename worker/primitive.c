@@ -135,6 +135,33 @@ static void answer_primitive(struct vgpu_primitive *primitive, struct vgpu_worke
         refuse(message, VGPU_MAILBOX_BAD_OP, 0, "a worker knows no such primitive");
 }
 
+static CUresult probe_identity(const struct vgpu_driver *driver, struct vgpu_worker_probe *answer)
+{
+    int major = 0, minor = 0, domain = 0, bus = 0, device = 0;
+    const struct {
+        int *value;
+        CUdevice_attribute attribute;
+    } wanted[] = {
+        {&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR},
+        {&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR},
+        {&domain, CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID},
+        {&bus, CU_DEVICE_ATTRIBUTE_PCI_BUS_ID},
+        {&device, CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID},
+    };
+    CUresult error = CUDA_SUCCESS;
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted) && error == CUDA_SUCCESS; i++)
+        error = driver->cuDeviceGetAttribute(wanted[i].value, wanted[i].attribute, 0);
+    answer->capability = (uint32_t)(major * 10 + minor);
+    answer->pci_domain = (uint32_t)domain;
+    answer->pci_bus = (uint32_t)bus;
+    answer->pci_device = (uint32_t)device;
+    CUuuid uuid = {{0}};
+    if (error == CUDA_SUCCESS)
+        error = driver->cuDeviceGetUuid(&uuid, 0);
+    memcpy(answer->uuid, uuid.bytes, sizeof(answer->uuid));
+    return error;
+}
+
 static CUresult probe(const struct vgpu_driver *driver, struct vgpu_worker_probe *answer)
 {
     int version = 0, count = 0;
@@ -152,7 +179,7 @@ static CUresult probe(const struct vgpu_driver *driver, struct vgpu_worker_probe
     if (error == CUDA_SUCCESS)
         error = driver->cuDeviceTotalMem(&memory, 0);
     answer->memory_total = memory;
-    return error;
+    return error ? error : probe_identity(driver, answer);
 }
 
 static void answer_probe(struct vgpu_primitive *primitive, struct vgpu_worker_message *message)

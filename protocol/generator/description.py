@@ -23,7 +23,8 @@ KINDS = {  # kind: Driver API C type; `launchable` is a function or a kernel
 }
 ENTRIES = ("entry", "entry-stream", "entry-variable")
 WORDS = ("no-context", "direct", "v2", "v1-v2") + ENTRIES
-HASHED_HEADERS = ["registers.h", "mailbox.h", "window.h", "channel.h", "info.h", "tensor_map.h"]
+HASHED_HEADERS = ["registers.h", "mailbox.h", "device_status.h", "window.h", "channel.h", "info.h",
+                  "tensor_map.h"]
 ARGUMENT_BYTES = 64
 BANNER = "/* Made by protocol/generate.py from protocol/calls. */\n"
 
