@@ -378,3 +378,8 @@ void vgpu_channel_close(struct vgpu_channel *channel)
     vgpu_transport_close(channel->transport);
     free(channel);
 }
+
+bool vgpu_channel_place(const struct vgpu_channel *channel, struct vgpu_pci_place *place)
+{
+    return vgpu_transport_place(channel->transport, place);
+}

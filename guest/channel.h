@@ -107,6 +107,10 @@ void *vgpu_channel_extent_memory(struct vgpu_channel *channel,
 int vgpu_channel_map_extent(struct vgpu_channel *channel, const struct vgpu_window_extent *extent,
                             void *address, bool over);
 
+struct vgpu_pci_place;
+/** As vgpu_transport_place (guest/transport.h). */
+bool vgpu_channel_place(const struct vgpu_channel *channel, struct vgpu_pci_place *place);
+
 /** Prints what device code has printed so far (the worker holds it) to this process's stdout. */
 void vgpu_channel_flush_console(struct vgpu_channel *channel);
 

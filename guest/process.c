@@ -9,6 +9,7 @@
 
 #include "guest/context.h"
 #include "guest/host_memory.h"
+#include "guest/transport.h"
 #include "protocol/send.h"
 
 /** The newest cuda.h whose functions this library has. */
@@ -143,6 +144,18 @@ static void after_fork(void)
     enter_phase(process, VGPU_PHASE_NEW);
 }
 
+/* In a virtual machine the device is where lspci shows it, not where the host's GPU is. */
+static void take_place(struct vgpu_process *process)
+{
+    int32_t *attribute = process->info.attribute;
+    struct vgpu_pci_place place;
+    if (!vgpu_channel_place(process->channel, &place))
+        return;
+    attribute[CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID] = (int32_t)place.domain;
+    attribute[CU_DEVICE_ATTRIBUTE_PCI_BUS_ID] = (int32_t)place.bus;
+    attribute[CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID] = (int32_t)place.device;
+}
+
 static CUresult get_info(struct vgpu_process *process)
 {
     size_t bytes = 0;
@@ -150,6 +163,8 @@ static CUresult get_info(struct vgpu_process *process)
                                               sizeof(process->info), &bytes);
     if (error == CUDA_SUCCESS && bytes != sizeof(process->info))
         error = CUDA_ERROR_SYSTEM_DRIVER_MISMATCH;
+    if (error == CUDA_SUCCESS)
+        take_place(process);
     return error;
 }
 

@@ -113,3 +113,8 @@ bool vgpu_transport_lost(const struct vgpu_transport *transport, uint32_t genera
     return __atomic_load_n(&header->connected, __ATOMIC_ACQUIRE) == 0 ||
            __atomic_load_n(&header->generation, __ATOMIC_RELAXED) != generation;
 }
+
+bool vgpu_transport_place(const struct vgpu_transport *transport, struct vgpu_pci_place *place)
+{
+    return sscanf(transport->name, "%x:%x:%x.", &place->domain, &place->bus, &place->device) == 3;
+}

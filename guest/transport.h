@@ -81,6 +81,12 @@ void vgpu_transport_close(struct vgpu_transport *transport);
 int vgpu_transport_map(const struct vgpu_transport *transport, void *address, uint64_t offset,
                        size_t bytes, bool over);
 
+/** Where in the guest the device is; false for a host process, whose device is the host's GPU. */
+struct vgpu_pci_place {
+    unsigned int domain, bus, device;
+};
+bool vgpu_transport_place(const struct vgpu_transport *transport, struct vgpu_pci_place *place);
+
 /** True when the mediator that was connected when the transport was opened has gone. */
 bool vgpu_transport_lost(const struct vgpu_transport *transport, uint32_t generation);
 

@@ -53,11 +53,11 @@ static nvmlReturn_t ask(const void *request, size_t length, void *answer, size_t
 /* In a guest the device is where the guest sees it; a host process sees the host's GPU. */
 static void place(struct vgpu_mailbox_device *device)
 {
-    unsigned int domain, bus, slot;
-    if (sscanf(nvml.transport->name, "%x:%x:%x.", &domain, &bus, &slot) == 3) {
-        device->pci_domain = domain;
-        device->pci_bus = bus;
-        device->pci_device = slot;
+    struct vgpu_pci_place seen;
+    if (vgpu_transport_place(nvml.transport, &seen)) {
+        device->pci_domain = seen.domain;
+        device->pci_bus = seen.bus;
+        device->pci_device = seen.device;
     }
 }
 
