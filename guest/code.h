@@ -63,26 +63,4 @@ void vgpu_functions_end(struct vgpu_function **list);
 CUresult vgpu_variable_keep(const struct vgpu_caller *caller, const struct vgpu_object *owner,
                             CUdeviceptr start, size_t bytes);
 
-/** Where a compiler's words go, as the options of a program say. */
-struct vgpu_jit_log {
-    bool wanted;
-    char *text[2]; /* information, errors */
-    size_t room[2];
-    void **used[2]; /* option values: in, the room; out, the length */
-};
-void vgpu_jit_log_parse(struct vgpu_jit_log *log, unsigned int count, const CUjit_option *options,
-                        void **values);
-/** `reply`: two strings, information first. */
-void vgpu_jit_log_fill(const struct vgpu_jit_log *log, const char *reply, size_t bytes);
-
-/**
- * Sends an image to the host, for the load call that must follow under the process's image_lock.
- * `limit`: bytes at `image`, or VGPU_CODE_UNBOUNDED. CUDA_ERROR_INVALID_IMAGE, or what the host
- * says.
- */
-CUresult vgpu_image_send(struct vgpu_channel *channel, const void *image, size_t limit);
-
-/** Reads a file into new memory with a NUL behind it. CUDA_ERROR_FILE_NOT_FOUND, OUT_OF_MEMORY. */
-CUresult vgpu_image_read(const char *path, char **data, size_t *bytes);
-
 #endif

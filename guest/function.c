@@ -123,13 +123,17 @@ static CUresult enter_kernel(CUkernel handle, struct vgpu_function **kernel)
     return *kernel ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
+static size_t info_bytes(const struct vgpu_function_info *info)
+{
+    return offsetof(struct vgpu_function_info, parameter) +
+           info->parameter_count * sizeof(info->parameter[0]);
+}
+
 CUresult cuKernelGetFunction(CUfunction *handle, CUkernel kernel_handle)
 {
     struct vgpu_process *process = vgpu_process();
     struct vgpu_caller caller;
     struct vgpu_function *kernel, *function;
-    struct vgpu_function_info info;
-    size_t bytes;
     CUresult error = enter(&caller, kernel_handle, VGPU_KIND_KERNEL, &kernel);
     if (error)
         return error;
@@ -137,14 +141,15 @@ CUresult cuKernelGetFunction(CUfunction *handle, CUkernel kernel_handle)
         return CUDA_ERROR_INVALID_VALUE;
     function = vgpu_function_in(&kernel->functions, NULL, caller.current);
     if (function == NULL) {
+        /* It is the kernel, seen from a context: nothing new is to be learnt of it. */
         function = vgpu_function_take(caller.current);
         if (function == NULL)
             return CUDA_ERROR_OUT_OF_MEMORY;
         error = vgpu_send_cuKernelGetFunction(caller.channel, caller.context, function->object.id,
-                                              kernel->object.id, &info, sizeof(info), &bytes);
+                                              kernel->object.id);
         if (error == CUDA_SUCCESS)
             error = vgpu_function_add(function, &kernel->object, &kernel->functions, kernel->name,
-                                      &info, bytes);
+                                      kernel->info, info_bytes(kernel->info));
         if (error) {
             vgpu_function_discard(function);
             return vgpu_process_note(process, error);

@@ -1,47 +1,105 @@
 /* SPDX-License-Identifier: MIT */
-/* Images on their way to the host, and the compiler's words on their way back. */
-#include "guest/code.h"
+/* Images on their way to the host: what the GPU can use of them, and only if the host has it not.
+ */
+#include "guest/image_upload.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest/channel.h"
 #include "guest/copy.h"
 #include "guest/process.h"
-#include "image/image.h"
+#include "image/select.h"
+#include "protocol/jit.h"
 #include "protocol/send.h"
 
-static CUresult send_part(struct vgpu_channel *channel, const struct vgpu_code_part *part,
-                          uint32_t *first)
+/* Below this, asking whether the host has it costs more than sending it. */
+#define WORTH_ASKING 16384u
+
+/* Pieces fill whole chunks, however many there are. */
+static CUresult send_pieces(struct vgpu_channel *channel, const struct vgpu_code_part *pieces,
+                            uint32_t count)
 {
-    const char *data = part->data;
     CUresult error = CUDA_SUCCESS;
-    for (size_t at = 0; at < part->size && error == CUDA_SUCCESS;) {
-        struct vgpu_staging staging;
-        size_t bytes = part->size - at;
-        if (bytes > VGPU_STAGING_CHUNK_BYTES)
-            bytes = VGPU_STAGING_CHUNK_BYTES;
+    struct vgpu_staging staging;
+    uint32_t piece = 0, first = 1;
+    size_t at = 0;
+    while (piece < count && error == CUDA_SUCCESS) {
+        size_t filled = 0;
         error = vgpu_copy_take_chunk(channel, &staging);
         if (error)
             return error;
-        memcpy(staging.memory, data + at, bytes);
-        error = vgpu_send_vgpuImageAppend(channel, 0, staging.offset, (uint32_t)bytes, *first);
+        while (piece < count && filled < VGPU_STAGING_CHUNK_BYTES) {
+            size_t bytes = pieces[piece].size - at;
+            if (bytes > VGPU_STAGING_CHUNK_BYTES - filled)
+                bytes = VGPU_STAGING_CHUNK_BYTES - filled;
+            memcpy((char *)staging.memory + filled, (const char *)pieces[piece].data + at, bytes);
+            filled += bytes;
+            at += bytes;
+            if (at == pieces[piece].size) {
+                piece++;
+                at = 0;
+            }
+        }
+        error = vgpu_send_vgpuImageAppend(channel, 0, staging.offset, (uint32_t)filled, first);
         vgpu_staging_put(channel, &staging, false);
-        *first = 0;
-        at += bytes;
+        first = 0;
     }
     return error;
 }
 
-CUresult vgpu_image_send(struct vgpu_channel *channel, const void *image, size_t limit)
+CUresult vgpu_image_send(struct vgpu_channel *channel, const void *data, size_t bytes)
+{
+    return send_pieces(channel, &(struct vgpu_code_part){data, bytes}, 1);
+}
+
+static uint32_t compute_capability(const struct vgpu_process *process)
+{
+    return (
+        uint32_t)(vgpu_process_attribute(process, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) *
+                      10 +
+                  vgpu_process_attribute(process, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR));
+}
+
+/* Looks at the image; the selection is large, and so not on the stack. */
+static CUresult look(const void *image, size_t limit, struct vgpu_code_selection **out)
 {
     struct vgpu_code code;
-    uint32_t first = 1;
-    CUresult error = CUDA_SUCCESS;
-    if (vgpu_code_find(image, limit, &code) != 0)
+    struct vgpu_code_selection *selection = malloc(sizeof(*selection));
+    if (selection == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    if (vgpu_code_find(image, limit, &code) != 0 ||
+        vgpu_code_select(&code, compute_capability(vgpu_process()), selection) != 0) {
+        free(selection);
         return CUDA_ERROR_INVALID_IMAGE;
-    for (uint32_t i = 0; i < code.part_count && error == CUDA_SUCCESS; i++)
-        error = send_part(channel, &code.parts[i], &first);
+    }
+    *out = selection;
+    return CUDA_SUCCESS;
+}
+
+CUresult vgpu_image_load(const struct vgpu_image_source *source, struct vgpu_channel *channel,
+                         vgpu_image_loader *load, void *data)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_code_selection *selection;
+    struct vgpu_image_hash hash;
+    CUresult error = look(source->image, source->limit, &selection);
+    if (error)
+        return error;
+    bool ask = process->info.image_cache && selection->size >= WORTH_ASKING;
+    if (ask)
+        vgpu_code_selection_hash(selection, &hash);
+    pthread_mutex_lock(&process->image_lock);
+    if (ask)
+        error = load(channel, &hash, sizeof(hash), data);
+    if (!ask || error == (CUresult)VGPU_IMAGE_MISSING) {
+        error = send_pieces(channel, selection->pieces, selection->count);
+        if (error == CUDA_SUCCESS)
+            error = load(channel, &hash, ask ? sizeof(hash) : 0, data);
+    }
+    pthread_mutex_unlock(&process->image_lock);
+    free(selection);
     return error;
 }
 
@@ -69,50 +127,4 @@ CUresult vgpu_image_read(const char *path, char **data, size_t *bytes)
     *data = buffer;
     *bytes = size;
     return CUDA_SUCCESS;
-}
-
-/* ---- logs ---- */
-
-void vgpu_jit_log_parse(struct vgpu_jit_log *log, unsigned int count, const CUjit_option *options,
-                        void **values)
-{
-    *log = (struct vgpu_jit_log){0};
-    for (unsigned int i = 0; i < count; i++) {
-        switch (options[i]) {
-        case CU_JIT_INFO_LOG_BUFFER:
-            log->text[0] = values[i];
-            break;
-        case CU_JIT_ERROR_LOG_BUFFER:
-            log->text[1] = values[i];
-            break;
-        case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES:
-            log->room[0] = (uint32_t)(uintptr_t)values[i];
-            log->used[0] = &values[i];
-            break;
-        case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES:
-            log->room[1] = (uint32_t)(uintptr_t)values[i];
-            log->used[1] = &values[i];
-            break;
-        default: /* how to compile is the host driver's own affair */
-            break;
-        }
-    }
-    log->wanted = (log->text[0] && log->room[0]) || (log->text[1] && log->room[1]);
-}
-
-void vgpu_jit_log_fill(const struct vgpu_jit_log *log, const char *reply, size_t bytes)
-{
-    for (int i = 0; i < 2; i++) {
-        size_t length = bytes ? strnlen(reply, bytes - 1) : 0, copied = 0;
-        if (log->text[i] && log->room[i]) {
-            copied = length < log->room[i] ? length : log->room[i] - 1;
-            memcpy(log->text[i], reply, copied);
-            log->text[i][copied] = 0;
-        }
-        if (log->used[i])
-            *log->used[i] = (void *)(uintptr_t)(copied ? copied + 1 : 0);
-        length += bytes > length; /* its NUL */
-        reply += length;
-        bytes -= length;
-    }
 }

@@ -4,6 +4,8 @@
 
 #include "guest/code.h"
 #include "guest/context.h"
+#include "guest/image_upload.h"
+#include "guest/jit.h"
 #include "guest/process.h"
 #include "image/image.h"
 #include "protocol/send.h"
@@ -28,28 +30,35 @@ static void end_library(struct vgpu_object *object)
     vgpu_ranges_forget(&process->ranges, NULL, library);
 }
 
-static CUresult load(CUlibrary *handle, const void *image, size_t limit, struct vgpu_jit_log *log)
+struct load {
+    const struct vgpu_caller *caller;
+    uint32_t library;
+    struct vgpu_jit_options jit;
+};
+
+static CUresult send_load(struct vgpu_channel *channel, const struct vgpu_image_hash *hash,
+                          size_t hash_bytes, void *data)
+{
+    const struct load *load = data;
+    uint8_t reply[VGPU_REPLY_PAYLOAD_MAX];
+    size_t bytes = 0;
+    CUresult error = vgpu_send_cuLibraryLoadData(channel, load->caller->context, load->library,
+                                                 hash, hash_bytes, load->jit.request,
+                                                 load->jit.bytes, reply, sizeof(reply), &bytes);
+    vgpu_jit_answered(channel, &load->jit.outputs, reply, bytes);
+    return error;
+}
+
+static CUresult load_image(CUlibrary *handle, const struct vgpu_image_source *source,
+                           struct load *load)
 {
     struct vgpu_process *process = vgpu_process();
-    char words[VGPU_REPLY_PAYLOAD_MAX];
-    struct vgpu_caller caller;
-    size_t bytes = 0;
-    CUresult error = vgpu_caller_begin(&caller);
-    if (error)
-        return error;
-    if (handle == NULL || image == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
     struct vgpu_library *library = vgpu_object_take(&process->objects, sizeof(*library), NULL);
     if (library == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     library->object.end = end_library;
-    pthread_mutex_lock(&process->image_lock);
-    error = vgpu_image_send(caller.channel, image, limit);
-    if (error == CUDA_SUCCESS)
-        error = vgpu_send_cuLibraryLoadData(caller.channel, caller.context, library->object.id,
-                                            log->wanted, words, sizeof(words), &bytes);
-    pthread_mutex_unlock(&process->image_lock);
-    vgpu_jit_log_fill(log, words, bytes);
+    load->library = library->object.id;
+    CUresult error = vgpu_image_load(source, load->caller->channel, send_load, load);
     if (error) {
         vgpu_object_put(&process->objects, &library->object);
         return vgpu_process_note(process, error);
@@ -63,6 +72,8 @@ static CUresult load(CUlibrary *handle, const void *image, size_t limit, struct 
  * the program's own addresses is nothing that the host could use. */
 static CUresult check_options(const CUlibraryOption *options, unsigned int count)
 {
+    if (count && options == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
     for (unsigned int i = 0; i < count; i++) {
         if (options[i] == CU_LIBRARY_HOST_UNIVERSAL_FUNCTION_AND_DATA_TABLE)
             return CUDA_ERROR_NOT_SUPPORTED;
@@ -74,35 +85,48 @@ CUresult cuLibraryLoadData(CUlibrary *library, const void *image, CUjit_option *
                            void **jit_values, unsigned int jit_count, CUlibraryOption *options,
                            void **values, unsigned int count)
 {
-    struct vgpu_jit_log log;
+    struct vgpu_caller caller;
+    struct load load = {.caller = &caller};
+    CUresult error = vgpu_caller_begin(&caller);
     (void)values;
-    if ((jit_count && (jit_options == NULL || jit_values == NULL)) || (count && options == NULL))
-        return CUDA_ERROR_INVALID_VALUE;
-    CUresult error = check_options(options, count);
     if (error)
         return error;
-    vgpu_jit_log_parse(&log, jit_count, jit_options, jit_values);
-    return load(library, image, VGPU_CODE_UNBOUNDED, &log);
+    if (library == NULL || image == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = check_options(options, count);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_jit_options_parse(&load.jit, jit_count, jit_options, jit_values);
+    if (error)
+        return error;
+    error = load_image(library, &(struct vgpu_image_source){image, VGPU_CODE_UNBOUNDED}, &load);
+    vgpu_jit_options_end(&load.jit);
+    return error;
 }
 
 CUresult cuLibraryLoadFromFile(CUlibrary *library, const char *path, CUjit_option *jit_options,
                                void **jit_values, unsigned int jit_count, CUlibraryOption *options,
                                void **values, unsigned int count)
 {
-    struct vgpu_jit_log log;
+    struct vgpu_caller caller;
+    struct load load = {.caller = &caller};
     char *data;
     size_t bytes;
+    CUresult error = vgpu_caller_begin(&caller);
     (void)values;
-    if (path == NULL || (jit_count && (jit_options == NULL || jit_values == NULL)) ||
-        (count && options == NULL))
+    if (error)
+        return error;
+    if (library == NULL || path == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    CUresult error = check_options(options, count);
+    error = check_options(options, count);
     if (error == CUDA_SUCCESS)
         error = vgpu_image_read(path, &data, &bytes);
     if (error)
         return error;
-    vgpu_jit_log_parse(&log, jit_count, jit_options, jit_values);
-    error = load(library, data, bytes + 1, &log);
+    error = vgpu_jit_options_parse(&load.jit, jit_count, jit_options, jit_values);
+    if (error == CUDA_SUCCESS) {
+        error = load_image(library, &(struct vgpu_image_source){data, bytes + 1}, &load);
+        vgpu_jit_options_end(&load.jit);
+    }
     free(data);
     return error;
 }
@@ -169,4 +193,15 @@ CUresult cuLibraryEnumerateKernels(CUkernel *kernels, unsigned int room, CUlibra
             error = cuLibraryGetKernel(&kernels[i], handle, name);
     }
     return error;
+}
+
+/* Only a device whose functions have addresses in the program knows any. */
+CUresult cuLibraryGetUnifiedFunction(void **function, CUlibrary handle, const char *name)
+{
+    struct vgpu_caller caller;
+    struct vgpu_library *library;
+    CUresult error = enter(&caller, handle, &library);
+    if (error)
+        return error;
+    return function == NULL || name == NULL ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_NOT_FOUND;
 }

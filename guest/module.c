@@ -4,6 +4,8 @@
 
 #include "guest/code.h"
 #include "guest/context.h"
+#include "guest/image_upload.h"
+#include "guest/jit.h"
 #include "guest/process.h"
 #include "image/image.h"
 #include "protocol/send.h"
@@ -35,28 +37,35 @@ static CUresult take(const struct vgpu_caller *caller, struct vgpu_module **out)
     return CUDA_SUCCESS;
 }
 
-static CUresult load(CUmodule *handle, const void *image, size_t limit, struct vgpu_jit_log *log)
+struct load {
+    const struct vgpu_caller *caller;
+    uint32_t module;
+    struct vgpu_jit_options jit;
+};
+
+static CUresult send_load(struct vgpu_channel *channel, const struct vgpu_image_hash *hash,
+                          size_t hash_bytes, void *data)
+{
+    const struct load *load = data;
+    uint8_t reply[VGPU_REPLY_PAYLOAD_MAX];
+    size_t bytes = 0;
+    CUresult error = vgpu_send_cuModuleLoadData(channel, load->caller->context, load->module, hash,
+                                                hash_bytes, load->jit.request, load->jit.bytes,
+                                                reply, sizeof(reply), &bytes);
+    vgpu_jit_answered(channel, &load->jit.outputs, reply, bytes);
+    return error;
+}
+
+static CUresult load_image(CUmodule *handle, const struct vgpu_image_source *source,
+                           struct load *load)
 {
     struct vgpu_process *process = vgpu_process();
-    char words[VGPU_REPLY_PAYLOAD_MAX];
-    struct vgpu_caller caller;
     struct vgpu_module *module;
-    size_t bytes = 0;
-    CUresult error = vgpu_caller_enter(&caller);
+    CUresult error = take(load->caller, &module);
     if (error)
         return error;
-    if (handle == NULL || image == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
-    error = take(&caller, &module);
-    if (error)
-        return error;
-    pthread_mutex_lock(&process->image_lock);
-    error = vgpu_image_send(caller.channel, image, limit);
-    if (error == CUDA_SUCCESS)
-        error = vgpu_send_cuModuleLoadData(caller.channel, caller.context, module->object.id,
-                                           log->wanted, words, sizeof(words), &bytes);
-    pthread_mutex_unlock(&process->image_lock);
-    vgpu_jit_log_fill(log, words, bytes);
+    load->module = module->object.id;
+    error = vgpu_image_load(source, load->caller->channel, send_load, load);
     if (error) {
         vgpu_object_put(&process->objects, &module->object);
         return vgpu_process_note(process, error);
@@ -69,11 +78,19 @@ static CUresult load(CUmodule *handle, const void *image, size_t limit, struct v
 CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int count,
                             CUjit_option *options, void **values)
 {
-    struct vgpu_jit_log log;
-    if (count && (options == NULL || values == NULL))
+    struct vgpu_caller caller;
+    struct load load = {.caller = &caller};
+    CUresult error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    if (module == NULL || image == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    vgpu_jit_log_parse(&log, count, options, values);
-    return load(module, image, VGPU_CODE_UNBOUNDED, &log);
+    error = vgpu_jit_options_parse(&load.jit, count, options, values);
+    if (error)
+        return error;
+    error = load_image(module, &(struct vgpu_image_source){image, VGPU_CODE_UNBOUNDED}, &load);
+    vgpu_jit_options_end(&load.jit);
+    return error;
 }
 
 CUresult cuModuleLoadData(CUmodule *module, const void *image)
@@ -88,15 +105,19 @@ CUresult cuModuleLoadFatBinary(CUmodule *module, const void *image)
 
 CUresult cuModuleLoad(CUmodule *module, const char *path)
 {
-    struct vgpu_jit_log log = {0};
+    struct vgpu_caller caller;
+    struct load load = {.caller = &caller};
     char *data;
     size_t bytes;
-    if (path == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
-    CUresult error = vgpu_image_read(path, &data, &bytes);
+    CUresult error = vgpu_caller_enter(&caller);
     if (error)
         return error;
-    error = load(module, data, bytes + 1, &log);
+    if (module == NULL || path == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = vgpu_image_read(path, &data, &bytes);
+    if (error)
+        return error;
+    error = load_image(module, &(struct vgpu_image_source){data, bytes + 1}, &load);
     free(data);
     return error;
 }
@@ -196,6 +217,26 @@ CUresult vgpu_variable_keep(const struct vgpu_caller *caller, const struct vgpu_
                                .id = vgpu_process_new_id(process)};
     return bytes == 0 || vgpu_ranges_add(&process->ranges, &range) ? CUDA_SUCCESS
                                                                    : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+/* Of the time when addresses had 32 bits. */
+CUresult cuModuleGetGlobal(CUdeviceptr_v1 *address, unsigned int *bytes, CUmodule module,
+                           const char *name)
+{
+    CUdeviceptr wide = 0;
+    size_t size = 0;
+    if (address == NULL && bytes == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult error = cuModuleGetGlobal_v2(&wide, &size, module, name);
+    if (error)
+        return error;
+    if (wide > UINT32_MAX || size > UINT32_MAX)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    if (address)
+        *address = (CUdeviceptr_v1)wide;
+    if (bytes)
+        *bytes = (unsigned int)size;
+    return CUDA_SUCCESS;
 }
 
 CUresult cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)

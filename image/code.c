@@ -2,10 +2,6 @@
 /* Recognising what a program handed over, and its extent. */
 #include <ctype.h>
 #include <errno.h>
-#include <stdlib.h>
-
-#define XXH_STATIC_LINKING_ONLY /* a state on the stack */
-#include <xxhash.h>
 
 #include "image/bytes.h"
 #include "image/cubin.h"
@@ -107,64 +103,4 @@ int vgpu_code_find(const void *given, size_t limit, struct vgpu_code *code)
     code->part_count = 1;
     code->parts[0].data = given;
     return find_part(given, limit, &code->kind, &code->parts[0].size);
-}
-
-void vgpu_code_hash(const struct vgpu_code *code, struct vgpu_code_hash *hash)
-{
-    XXH3_state_t state;
-    XXH128_hash_t digest;
-
-    XXH3_INITSTATE(&state);
-    XXH3_128bits_reset(&state);
-    for (uint32_t i = 0; i < code->part_count; i++)
-        XXH3_128bits_update(&state, code->parts[i].data, code->parts[i].size);
-    digest = XXH3_128bits_digest(&state);
-    hash->low = digest.low64;
-    hash->high = digest.high64;
-}
-
-/* The best entry of one fatbin: 1 found, 0 none, negative errno. */
-static int best_entry(const struct vgpu_code_part *part, uint32_t device,
-                      struct vgpu_fatbin_entry *best)
-{
-    struct vgpu_fatbin_walk walk = {.data = part->data, .size = part->size};
-    struct vgpu_fatbin_entry entry;
-    int found = 0, more;
-
-    while ((more = vgpu_fatbin_next(&walk, &entry)) > 0) {
-        if (!vgpu_fatbin_ptx_fits(&entry, device))
-            continue;
-        if (!found || entry.architecture > best->architecture)
-            *best = entry;
-        found = 1;
-    }
-    return more < 0 ? more : found;
-}
-
-int vgpu_code_best_ptx(const struct vgpu_code *code, uint32_t device, size_t limit, char **text,
-                       size_t *length)
-{
-    struct vgpu_fatbin_entry entry = {.kind = VGPU_FATBIN_PTX};
-    int found = 0;
-    void *data;
-    size_t size;
-
-    if (code->kind == VGPU_CODE_PTX) {
-        entry.payload = code->parts[0].data;
-        entry.payload_bytes = entry.expanded_bytes = code->parts[0].size;
-        found = 1;
-    }
-    for (uint32_t i = 0; code->kind == VGPU_CODE_FATBIN && !found && i < code->part_count; i++) {
-        found = best_entry(&code->parts[i], device, &entry);
-        if (found < 0)
-            return found;
-    }
-    if (!found)
-        return -ENOENT;
-    found = vgpu_fatbin_expand(&entry, limit, &data, &size);
-    if (found < 0)
-        return found;
-    *text = data;
-    *length = strnlen(data, size);
-    return 0;
 }

@@ -2,11 +2,6 @@
 #include "image/fatbin.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <stdlib.h>
-
-#include <lz4.h>
-#include <zstd.h>
 
 #include "image/bytes.h"
 #include "image/image.h"
@@ -39,6 +34,17 @@ int vgpu_fatbin_size(const void *data, size_t limit, size_t *size)
     return 0;
 }
 
+void vgpu_fatbin_make_header(uint8_t *header, uint64_t rest)
+{
+    const uint32_t magic = VGPU_FATBIN_MAGIC;
+    const uint16_t version = 1, own = HEADER_BYTES;
+
+    memcpy(header, &magic, sizeof(magic));
+    memcpy(header + HEADER_VERSION, &version, sizeof(version));
+    memcpy(header + HEADER_OWN_SIZE, &own, sizeof(own));
+    memcpy(header + HEADER_REST, &rest, sizeof(rest));
+}
+
 int vgpu_fatbin_next(struct vgpu_fatbin_walk *walk, struct vgpu_fatbin_entry *entry)
 {
     const char *data = walk->data;
@@ -61,6 +67,8 @@ int vgpu_fatbin_next(struct vgpu_fatbin_walk *walk, struct vgpu_fatbin_entry *en
         !vgpu_bytes_within(walk->offset + own, padded, end))
         return -EINVAL;
     *entry = (struct vgpu_fatbin_entry){
+        .record = data,
+        .record_bytes = (size_t)(own + padded),
         .kind = (uint32_t)vgpu_bytes_get(data, ENTRY_KIND, 2),
         .architecture = (uint32_t)vgpu_bytes_get(data, ENTRY_ARCHITECTURE, 4),
         .flags = vgpu_bytes_get(data, ENTRY_FLAGS, 8),
@@ -78,46 +86,6 @@ int vgpu_fatbin_next(struct vgpu_fatbin_walk *walk, struct vgpu_fatbin_entry *en
     return 1;
 }
 
-static int decompress(const struct vgpu_fatbin_entry *entry, char *out)
-{
-    size_t size = entry->expanded_bytes;
-
-    if (entry->flags & VGPU_FATBIN_ZSTD)
-        return ZSTD_decompress(out, size, entry->payload, entry->payload_bytes) == size ? 0
-                                                                                        : -EINVAL;
-    if (size > LZ4_MAX_INPUT_SIZE || entry->payload_bytes > INT_MAX)
-        return -EINVAL;
-    return LZ4_decompress_safe(entry->payload, out, (int)entry->payload_bytes, (int)size) ==
-                   (int)size
-               ? 0
-               : -EINVAL;
-}
-
-int vgpu_fatbin_expand(const struct vgpu_fatbin_entry *entry, size_t limit, void **data,
-                       size_t *size)
-{
-    int error = 0;
-    char *out;
-
-    if (entry->expanded_bytes > limit || entry->expanded_bytes > VGPU_CODE_MOST_BYTES)
-        return -E2BIG;
-    out = malloc(entry->expanded_bytes + 1);
-    if (!out)
-        return -ENOMEM;
-    if (entry->flags & (VGPU_FATBIN_LZ4 | VGPU_FATBIN_ZSTD))
-        error = decompress(entry, out);
-    else
-        memcpy(out, entry->payload, entry->payload_bytes);
-    if (error < 0) {
-        free(out);
-        return error;
-    }
-    out[entry->expanded_bytes] = '\0';
-    *data = out;
-    *size = entry->expanded_bytes;
-    return 0;
-}
-
 bool vgpu_fatbin_ptx_fits(const struct vgpu_fatbin_entry *entry, uint32_t device)
 {
     if (entry->kind != VGPU_FATBIN_PTX)
@@ -127,4 +95,13 @@ bool vgpu_fatbin_ptx_fits(const struct vgpu_fatbin_entry *entry, uint32_t device
     if (entry->flags & VGPU_FATBIN_FAMILY_SPECIFIC)
         return entry->architecture / 10 == device / 10 && entry->architecture <= device;
     return entry->architecture <= device;
+}
+
+bool vgpu_fatbin_cubin_fits(const struct vgpu_fatbin_entry *entry, uint32_t device)
+{
+    if (entry->kind != VGPU_FATBIN_CUBIN)
+        return false;
+    if (entry->flags & VGPU_FATBIN_ARCHITECTURE_SPECIFIC)
+        return entry->architecture == device;
+    return entry->architecture / 10 == device / 10 && entry->architecture <= device;
 }

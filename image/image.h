@@ -54,14 +54,6 @@ struct vgpu_code {
  */
 int vgpu_code_find(const void *given, size_t limit, struct vgpu_code *code);
 
-struct vgpu_code_hash {
-    uint64_t low;
-    uint64_t high;
-};
-
-/** XXH3-128 of all parts, one after the other. */
-void vgpu_code_hash(const struct vgpu_code *code, struct vgpu_code_hash *hash);
-
 enum vgpu_fatbin_kind {
     VGPU_FATBIN_PTX = 1,
     VGPU_FATBIN_CUBIN = 2,
@@ -79,6 +71,8 @@ struct vgpu_fatbin_entry {
     uint32_t kind;         /* enum vgpu_fatbin_kind, or another number */
     uint32_t architecture; /* 10 * major + minor of the compute capability */
     uint64_t flags;
+    const void *record; /* the entry with its header and padding, as it is stored */
+    size_t record_bytes;
     const void *payload;
     size_t payload_bytes;  /* as stored: without padding if compressed */
     size_t expanded_bytes; /* as declared; payload_bytes if it is not compressed */
@@ -104,6 +98,9 @@ int vgpu_fatbin_expand(const struct vgpu_fatbin_entry *entry, size_t limit, void
 /** True if PTX for `entry`'s architecture and flags can be compiled for compute capability
  * `device`. */
 bool vgpu_fatbin_ptx_fits(const struct vgpu_fatbin_entry *entry, uint32_t device);
+
+/** True if a cubin for `entry`'s architecture and flags runs on compute capability `device`. */
+bool vgpu_fatbin_cubin_fits(const struct vgpu_fatbin_entry *entry, uint32_t device);
 
 /**
  * Gets the PTX text that suits compute capability `device` (121 for 12.1) best: the code itself if

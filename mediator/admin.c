@@ -86,6 +86,10 @@ static void vgpu_admin_print_vm(const struct vgpu_mediator *mediator, const stru
         vm->ledger->quota,
         vm->refused,
         vm->garbage,
+        counters.images_found,
+        counters.images_missed,
+        counters.images_refused,
+        counters.images_poisoned,
     };
     for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
         fprintf(out, "\t%llu", (unsigned long long)numbers[i]);
@@ -97,7 +101,8 @@ static void vgpu_admin_print(const struct vgpu_mediator *mediator, FILE *out)
     vgpu_admin_print_mediator(mediator, out);
     fprintf(out, "vm\tid\tstate\tpool\tpriority\tsessions\tchannels_open\tchannels_failed\tworkers"
                  "\tcalls\tbytes_to_device\tbytes_from_device\tgpu_ns\tp50_ns\tp99_ns\tround_trips"
-                 "\tmemory_used\tmemory_quota\trefused\tgarbage\n");
+                 "\tmemory_used\tmemory_quota\trefused\tgarbage"
+                 "\timages_found\timages_missed\timages_refused\timages_poisoned\n");
     for (const struct vgpu_vm *vm = mediator->vms; vm; vm = vm->next)
         vgpu_admin_print_vm(mediator, vm, out);
 }

@@ -122,6 +122,7 @@ static int vgpu_channel_start(struct vgpu_channel *channel)
         .window = session->window_fd,
         .doorbell = session->descriptors[channel->index],
         .interrupt = vgpu_session_interrupt(session, channel->index),
+        .images = &mediator->images,
         .error_output = -1,
         .channel = channel->index,
         .offset = channel->offset,

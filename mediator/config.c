@@ -141,6 +141,28 @@ static const char *set_memory_quota(struct vgpu_config_reader *reader, const cha
     return vgpu_config_quota(value, &reader->config->memory_quota) ? NULL : QUOTA_ALLOWED;
 }
 
+static const char *set_image_cache(struct vgpu_config_reader *reader, const char *value)
+{
+    char *path = reader->config->image_cache;
+
+    if (strcmp(value, "none") != 0)
+        return vgpu_config_path(path, sizeof(reader->config->image_cache), value)
+                   ? "an absolute path, or none"
+                   : NULL;
+    *path = '\0';
+    return NULL;
+}
+
+static const char *set_image_cache_size(struct vgpu_config_reader *reader, const char *value)
+{
+    struct vgpu_quota size;
+
+    if (!vgpu_config_quota(value, &size) || size.is_percent)
+        return "bytes with an optional K, M, G or T";
+    reader->config->image_cache_size = size.amount;
+    return NULL;
+}
+
 static const char *vgpu_config_channels(const char *value, uint32_t *channels)
 {
     const char *end;
@@ -192,6 +214,8 @@ static const struct vgpu_config_key vgpu_mediator_keys[] = {
     {"soft-library", set_soft_library},
     {"worker", set_worker},
     {"memory-quota", set_memory_quota},
+    {"image-cache", set_image_cache},
+    {"image-cache-size", set_image_cache_size},
     {"max-channels-per-vm", set_max_channels},
     {"log-level", set_log_level},
     {NULL, NULL},
@@ -373,6 +397,8 @@ void vgpu_config_init(struct vgpu_config *config)
         .driver = VGPU_DRIVER_AUTO,
         .cuda_library = "libcuda.so.1",
         .memory_quota = {.amount = 100, .is_percent = true},
+        .image_cache = "/var/cache/vgpu",
+        .image_cache_size = 8ull << 30,
         .max_channels = 64,
         .log_level = VGPU_LOG_INFO,
     };

@@ -11,6 +11,8 @@
  *   cuda-library=libcuda.so.1
  *   soft-library=PATH  worker=PATH         default: where they were installed or built
  *   memory-quota=100%                      of GPU memory, for each VM: bytes, K, M, G, T or %
+ *   image-cache=/var/cache/vgpu            folder of images that VMs have loaded; none: no cache
+ *   image-cache-size=8G                    bytes with an optional K, M, G or T
  *   max-channels-per-vm=64                 1..256
  *   log-level=error|warning|info
  *   [vm NAME]
@@ -59,6 +61,8 @@ struct vgpu_config {
     char soft_library[256];
     char worker[PATH_MAX];
     struct vgpu_quota memory_quota;
+    char image_cache[PATH_MAX]; /* "": none */
+    uint64_t image_cache_size;  /* bytes */
     uint32_t max_channels;
     enum vgpu_log_level log_level;
     struct vgpu_config_vm *vms;

@@ -293,6 +293,7 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
         error = vgpu_device_watch(mediator);
     if (!error) {
         vgpu_daemon_log_start(mediator);
+        vgpu_images_open(&mediator->images, mediator);
         vgpu_daemon_notify_ready(notify_path);
         error = vgpu_loop_run(mediator->loop);
     }
@@ -300,6 +301,7 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     vgpu_timer_stop(mediator->loop, &daemon->stop);
     vgpu_timer_stop(mediator->loop, &mediator->watch);
     vgpu_health_close(mediator->health);
+    vgpu_images_close(&mediator->images);
     vgpu_loop_remove(mediator->loop, &daemon->signals);
     if (!mediator->sessions)
         vgpu_vms_destroy(&mediator->vms);
@@ -317,6 +319,7 @@ int main(int argc, char **argv)
         .admin.source.fd = -1,
         .signals.fd = -1,
         .mediator.watch.source.fd = -1,
+        .mediator.images.folder = -1,
         .stop = {.source.fd = -1, .expired = vgpu_daemon_stop_late},
     };
     struct vgpu_options options = {0};

@@ -5,6 +5,7 @@
 
 #include "mediator/config.h"
 #include "mediator/driver_probe.h"
+#include "mediator/images.h"
 #include "mediator/loop.h"
 #include "mediator/vm.h"
 
@@ -15,6 +16,7 @@ struct vgpu_mediator {
     struct vgpu_config config;
     struct vgpu_driver driver;
     struct vgpu_loop *loop;
+    struct vgpu_images images;
     struct vgpu_vm *vms;
     struct vgpu_session *sessions;
     struct vgpu_health *health; /* NULL: not known */

@@ -161,20 +161,36 @@ static bool vgpu_run_choose_folder(char *folder, size_t size)
                             (unsigned long long)number) < size;
 }
 
+/** The user's own cache, so that the next program that he runs finds what this one has loaded. */
+static void vgpu_run_choose_images(char *images, size_t size)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int length = -1;
+
+    if (cache && *cache == '/')
+        length = snprintf(images, size, "%s/vgpu/images", cache);
+    else if (home && *home == '/')
+        length = snprintf(images, size, "%s/.cache/vgpu/images", home);
+    if (length < 0 || (size_t)length >= size || strchr(images, '\n'))
+        snprintf(images, size, "none");
+}
+
 /** The private mediator's settings as a file without a name; the folder of its sockets is chosen.
  */
 static int vgpu_run_configure(struct vgpu_run *run)
 {
     char folder[sizeof(run->socket) - sizeof("/process.sock")];
+    char images[PATH_MAX];
     int config = memfd_create("vgpu-run", 0); /* inherited */
 
     if (config < 0 || !vgpu_run_choose_folder(folder, sizeof(folder)))
         return -1;
+    vgpu_run_choose_images(images, sizeof(images));
     snprintf(run->socket, sizeof(run->socket), "%s/process.sock", folder);
     dprintf(config,
             "[mediator]\ndevice-socket=%s/device.sock\nprocess-socket=%s\n"
-            "admin-socket=%s/admin.sock\nlog-level=%s\n",
-            folder, run->socket, folder, run->verbose ? "info" : "warning");
+            "admin-socket=%s/admin.sock\nimage-cache=%s\nlog-level=%s\n",
+            folder, run->socket, folder, images, run->verbose ? "info" : "warning");
     return config;
 }
 

@@ -16,10 +16,10 @@
 
 #include "mediator/shared.h"
 
-#define DESCRIPTORS       6 /* VGPU_WORKER_SOCKET and those after it */
+#define DESCRIPTORS       7 /* VGPU_WORKER_SOCKET and those after it */
 #define EXIT_NOT_EXECUTED 127
 
-static_assert(VGPU_WORKER_INTERRUPT - VGPU_WORKER_SOCKET + 1 == DESCRIPTORS, "in a row");
+static_assert(VGPU_WORKER_IMAGES - VGPU_WORKER_SOCKET + 1 == DESCRIPTORS, "in a row");
 
 void vgpu_worker_init(struct vgpu_worker *worker)
 {
@@ -129,6 +129,9 @@ static void vgpu_worker_fill_page(struct vgpu_worker_page *page,
     page->has_window = start->window >= 0;
     page->offset = start->offset;
     page->size = start->size;
+    page->has_images = start->images && start->images->folder >= 0;
+    if (page->has_images)
+        page->images.room = vgpu_images_room(start->images);
     strncpy(page->driver, start->driver, sizeof(page->driver) - 1);
     strncpy(page->name, start->name, sizeof(page->name) - 1);
 }
@@ -156,6 +159,7 @@ int vgpu_worker_run(struct vgpu_worker *worker, struct vgpu_loop *loop,
         start->window,
         window ? start->doorbell : -1,
         window ? start->interrupt : -1,
+        start->images ? start->images->folder : -1,
     };
     error = vgpu_worker_fork(worker, start, descriptors);
     if (error) {

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "mediator/images.h"
 #include "mediator/loop.h"
 #include "protocol/worker.h"
 
@@ -26,7 +27,8 @@ struct vgpu_worker_start {
     int window; /* -1, and the rest unused: a worker for primitives */
     int doorbell;
     int interrupt;
-    int error_output; /* its stderr; -1: the mediator's */
+    const struct vgpu_images *images; /* NULL: no cache */
+    int error_output;                 /* its stderr; -1: the mediator's */
     uint32_t channel;
     uint64_t offset;
     uint64_t size;

@@ -90,6 +90,10 @@ void vgpu_counters_add_worker(struct vgpu_counters *counters, const struct vgpu_
     vgpu_counter_add(&counters->bytes_to_device, &page->bytes_to_device);
     vgpu_counter_add(&counters->bytes_from_device, &page->bytes_from_device);
     vgpu_counter_add(&counters->gpu_nanoseconds, &page->gpu_nanoseconds);
+    vgpu_counter_add(&counters->images_found, &page->images.found);
+    vgpu_counter_add(&counters->images_missed, &page->images.missed);
+    vgpu_counter_add(&counters->images_refused, &page->images.mismatched);
+    vgpu_counter_add(&counters->images_poisoned, &page->images.poisoned);
     for (uint32_t i = 0; i < VGPU_WORKER_CALLS_MAX; i++)
         vgpu_counter_add(&counters->call[i], &page->calls[i]);
 }

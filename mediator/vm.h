@@ -15,6 +15,10 @@ struct vgpu_counters {
     uint64_t bytes_to_device;
     uint64_t bytes_from_device;
     uint64_t gpu_nanoseconds;
+    uint64_t images_found;    /* in the cache, by their hash */
+    uint64_t images_missed;   /* and so uploaded */
+    uint64_t images_refused;  /* uploads that were not what the guest said */
+    uint64_t images_poisoned; /* files of the cache that were not what they were called */
     uint64_t call[VGPU_WORKER_CALLS_MAX]; /* by call id */
     uint64_t latency[VGPU_LATENCY_BUCKETS];
 };

@@ -17,6 +17,8 @@ struct vgpu_device_info {
     uint32_t driver_version;
     int32_t priority_least;
     int32_t priority_greatest;
+    uint32_t image_cache; /* 1: images are asked for by their hash */
+    uint32_t reserved;
     int32_t attribute[VGPU_DEVICE_ATTRIBUTES];       /* by CUdevice_attribute */
     uint8_t attribute_known[VGPU_DEVICE_ATTRIBUTES]; /* 0: the driver answered INVALID_VALUE */
 };
@@ -39,7 +41,7 @@ struct vgpu_function_info {
     struct vgpu_parameter parameter[VGPU_PARAMETERS_MAX];
 };
 
-static_assert(sizeof(struct vgpu_device_info) == 936, "wire format");
+static_assert(sizeof(struct vgpu_device_info) == 944, "wire format");
 static_assert(sizeof(struct vgpu_device_info) <= VGPU_REPLY_PAYLOAD_MAX, "fits a reply");
 static_assert(offsetof(struct vgpu_function_info, parameter) == 104, "wire format");
 static_assert(sizeof(struct vgpu_function_info) <= VGPU_REPLY_PAYLOAD_MAX, "fits a reply");

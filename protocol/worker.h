@@ -17,6 +17,7 @@ enum vgpu_worker_descriptor {
     VGPU_WORKER_WINDOW = 6,    /* memfd of the window; absent in a primitive worker */
     VGPU_WORKER_DOORBELL = 7,  /* eventfd to read */
     VGPU_WORKER_INTERRUPT = 8, /* eventfd to write */
+    VGPU_WORKER_IMAGES = 9,    /* folder of the image cache, if the page says so */
 };
 
 #define VGPU_WORKER_CALLS_MAX 512u
@@ -47,14 +48,26 @@ struct vgpu_ledger_page {
     uint64_t used;  /* bytes charged by all workers of the VM */
 };
 
+/** A worker's use of the image cache. 64-bit atomics, relaxed. */
+struct vgpu_worker_images {
+    uint64_t room;   /* bytes that it may still store; set by the mediator at every sweep */
+    uint64_t found;  /* images that were in the cache and whole */
+    uint64_t missed; /* that were not */
+    uint64_t stored;
+    uint64_t poisoned;   /* files with another content than their name says */
+    uint64_t mismatched; /* uploads with another content than the guest said */
+};
+
 struct vgpu_worker_page {
     /* written by the mediator before the worker starts */
     uint32_t channel;
     uint32_t has_window; /* 0: a worker for mailbox primitives only */
     uint64_t offset;     /* of the channel's extent in the window */
     uint64_t size;
-    char driver[256]; /* path or soname to dlopen */
-    char name[64];    /* of VM and program, for logs */
+    char driver[256];    /* path or soname to dlopen */
+    char name[64];       /* of VM and program, for logs */
+    uint32_t has_images; /* 1: VGPU_WORKER_IMAGES is open */
+    uint32_t reserved;
 
     /* written by the worker; read by the mediator at any time */
     uint32_t ready;          /* 1 after the driver was initialised (release / acquire) */
@@ -64,6 +77,7 @@ struct vgpu_worker_page {
     uint64_t bytes_from_device;
     uint64_t gpu_nanoseconds; /* measured with events, busy intervals */
     uint64_t calls_total;
+    struct vgpu_worker_images images;
     uint64_t calls[VGPU_WORKER_CALLS_MAX]; /* by call id */
 
     struct vgpu_worker_extent extents[VGPU_CHANNEL_EXTENTS_MAX];

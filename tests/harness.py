@@ -52,10 +52,12 @@ class Mediator:
         self.process_socket = os.path.join(self.folder, "process.sock")
         self.admin_socket = os.path.join(self.folder, "admin.sock")
         self.config = os.path.join(self.folder, "vgpu.ini")
+        self.image_cache = os.path.join(self.folder, "images")
         self.driver = driver
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(f"[mediator]\ndevice-socket={self.device_socket}\n"
                        f"process-socket={self.process_socket}\nadmin-socket={self.admin_socket}\n"
+                       f"image-cache={self.image_cache}\n"
                        + settings)
         self.log_path = os.path.join(self.folder, "mediator.log")
         self.process = None

@@ -52,6 +52,10 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuModuleGetGlobal)                                                                           \
     X(cuModuleGetFunctionCount)                                                                    \
     X(cuModuleEnumerateFunctions)                                                                  \
+    X(cuLinkCreate)                                                                                \
+    X(cuLinkAddData)                                                                               \
+    X(cuLinkComplete)                                                                              \
+    X(cuLinkDestroy)                                                                               \
     X(cuLibraryLoadData)                                                                           \
     X(cuLibraryUnload)                                                                             \
     X(cuLibraryGetKernel)                                                                          \

@@ -99,6 +99,8 @@ static int set_up(struct vgpu_worker *worker, struct vgpu_driver *driver)
     if (error)
         return error;
     worker->socket = VGPU_WORKER_SOCKET;
+    if (page->has_images)
+        worker->images.folder = VGPU_WORKER_IMAGES;
     error = vgpu_console_open(&worker->console);
     if (error == 0 && page->has_window)
         error = map_extent(worker);

@@ -6,6 +6,7 @@
 #include "protocol/info.h"
 #include "worker/context.h"
 #include "worker/extent.h"
+#include "worker/linker.h"
 #include "worker/worker.h"
 
 static struct vgpu_context *find_context(const struct vgpu_worker *worker, CUcontext object)
@@ -112,6 +113,7 @@ static void end_context(struct vgpu_worker *worker, struct vgpu_context *context
     vgpu_fence_finish(worker, context);
     vgpu_usage_destroy(worker, context);
     vgpu_context_let_go(worker, context, true);
+    vgpu_linkers_end(worker, context);
     if (context->scrub)
         driver->cuStreamDestroy(context->scrub);
     if (context->join)
@@ -235,6 +237,7 @@ CUresult vgpu_replay_vgpuDeviceInfo(struct vgpu_worker *worker,
     info.memory_total = memory < quota ? memory : quota;
     info.device_count = (uint32_t)count;
     info.driver_version = (uint32_t)version;
+    info.image_cache = worker->images.folder >= 0;
     get_priorities(worker, &info);
     for (uint32_t i = 1; i < VGPU_DEVICE_ATTRIBUTES; i++) {
         int value = 0;

@@ -7,9 +7,8 @@
 #include "protocol/info.h"
 #include "worker/context.h"
 #include "worker/image_parts.h"
+#include "worker/log.h"
 #include "worker/worker.h"
-
-#define LOG_BYTES (VGPU_REPLY_PAYLOAD_MAX / 2)
 
 CUresult vgpu_replay_vgpuImageAppend(struct vgpu_worker *worker,
                                      struct vgpu_call_vgpuImageAppend *call)
@@ -25,63 +24,79 @@ CUresult vgpu_replay_vgpuImageAppend(struct vgpu_worker *worker,
     return CUDA_SUCCESS;
 }
 
-/* Checks the image that was assembled. */
-static CUresult check_image(struct vgpu_worker *worker, struct vgpu_image_parts *parts)
+/* The image under its hash: what was uploaded must have that one, else the cache must have it. */
+static CUresult find_image(struct vgpu_worker *worker, const struct vgpu_image_hash *hash,
+                           bool *uploaded)
 {
-    int error = vgpu_image_parts_find(parts, &worker->image);
-    if (error)
-        return error == -ENOMEM ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_IMAGE;
-    worker->prints |= parts->prints;
-    return CUDA_SUCCESS;
+    struct vgpu_image_hash found;
+    *uploaded = worker->image.size > 0;
+    if (!*uploaded)
+        return vgpu_image_cache_load(&worker->images, hash, &worker->image)
+                   ? CUDA_SUCCESS
+                   : (CUresult)VGPU_IMAGE_MISSING;
+    vgpu_image_hash(worker->image.bytes, worker->image.size, &found);
+    if (memcmp(&found, hash, sizeof(found)) == 0)
+        return CUDA_SUCCESS;
+    vgpu_log("an image is not what the guest said");
+    __atomic_fetch_add(&worker->images.counters->mismatched, 1, __ATOMIC_RELAXED);
+    return CUDA_ERROR_INVALID_IMAGE;
 }
 
-/* What the driver's compiler says: two buffers, and the options that name them. */
-struct compiler_log {
-    char info[LOG_BYTES], error[LOG_BYTES];
-    CUjit_option option[4];
-    void *value[4];
-    unsigned int options;
+/* What a module and a library have in common when they are loaded. */
+struct load {
+    const uint8_t *hash, *options;
+    uint32_t hash_bytes, options_bytes; /* no hash: an image that is not worth a name */
+    struct vgpu_image_parts parts;
+    struct vgpu_jit jit;
+    struct vgpu_image_hash name;
+    bool uploaded;
 };
 
-static void prepare_log(struct compiler_log *log, bool wanted)
+static CUresult begin_load(struct vgpu_worker *worker, struct load *load)
 {
-    log->info[0] = log->error[0] = 0;
-    log->options = wanted ? 4 : 0;
-    log->option[0] = CU_JIT_INFO_LOG_BUFFER;
-    log->value[0] = log->info;
-    log->option[1] = CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES;
-    log->value[1] = (void *)sizeof(log->info);
-    log->option[2] = CU_JIT_ERROR_LOG_BUFFER;
-    log->value[2] = log->error;
-    log->option[3] = CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES;
-    log->value[3] = (void *)sizeof(log->error);
+    CUresult error = CUDA_SUCCESS;
+    if (load->hash_bytes != 0 && load->hash_bytes != sizeof(load->name))
+        return vgpu_worker_blame(worker, "a hash of another length");
+    if (load->hash_bytes) {
+        memcpy(&load->name, load->hash, sizeof(load->name));
+        error = find_image(worker, &load->name, &load->uploaded);
+    }
+    if (error)
+        return error;
+    int wrong = vgpu_image_parts_find(&load->parts, &worker->image);
+    if (wrong)
+        return wrong == -ENOMEM ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_IMAGE;
+    error = vgpu_jit_create(&load->jit, load->options, load->options_bytes);
+    if (error == CUDA_SUCCESS)
+        worker->prints |= load->parts.prints;
+    return error;
 }
 
-/* Both texts, each with its NUL, information first. */
-static uint32_t pack_log(const struct compiler_log *log, uint8_t *reply)
+/* Answers what the compiler said; what a driver has taken is kept for the next one. */
+static uint32_t end_load(struct vgpu_worker *worker, struct load *load, CUresult error,
+                         uint8_t *reply, uint32_t room)
 {
-    if (log->options == 0)
-        return 0;
-    size_t info = strnlen(log->info, sizeof(log->info) - 1);
-    size_t error = strnlen(log->error, sizeof(log->error) - 1);
-    memcpy(reply, log->info, info);
-    reply[info] = 0;
-    memcpy(reply + info + 1, log->error, error);
-    reply[info + 1 + error] = 0;
-    return (uint32_t)(info + error + 2);
+    vgpu_jit_outbox_clear(&worker->outbox);
+    uint32_t bytes = vgpu_jit_answer(&load->jit, &worker->outbox, reply, room);
+    vgpu_jit_destroy(&load->jit);
+    if (error == CUDA_SUCCESS && load->uploaded)
+        vgpu_image_cache_store(&worker->images, &load->name, &worker->image);
+    return bytes;
 }
 
 CUresult vgpu_replay_cuModuleLoadData(struct vgpu_worker *worker,
                                       struct vgpu_call_cuModuleLoadData *call)
 {
-    struct vgpu_image_parts parts;
-    struct compiler_log log;
-    prepare_log(&log, call->wants_log);
-    CUresult error = check_image(worker, &parts);
-    if (error == CUDA_SUCCESS)
-        error = worker->driver->cuModuleLoadDataEx(&call->module, parts.image, log.options,
-                                                   log.option, log.value);
-    call->log_bytes = pack_log(&log, call->log);
+    struct load load = {.hash = call->hash,
+                        .hash_bytes = call->hash_bytes,
+                        .options = call->options,
+                        .options_bytes = call->options_bytes};
+    CUresult error = begin_load(worker, &load);
+    if (error == CUDA_SUCCESS) {
+        error = worker->driver->cuModuleLoadDataEx(&call->module, load.parts.image, load.jit.count,
+                                                   load.jit.option, load.jit.value);
+        call->log_bytes = end_load(worker, &load, error, call->log, call->log_capacity);
+    }
     vgpu_image_buffer_clear(&worker->image);
     return error;
 }
@@ -89,14 +104,16 @@ CUresult vgpu_replay_cuModuleLoadData(struct vgpu_worker *worker,
 CUresult vgpu_replay_cuLibraryLoadData(struct vgpu_worker *worker,
                                        struct vgpu_call_cuLibraryLoadData *call)
 {
-    struct vgpu_image_parts parts;
-    struct compiler_log log;
-    prepare_log(&log, call->wants_log);
-    CUresult error = check_image(worker, &parts);
-    if (error == CUDA_SUCCESS)
-        error = worker->driver->cuLibraryLoadData(&call->library, parts.image, log.option,
-                                                  log.value, log.options, NULL, NULL, 0);
-    call->log_bytes = pack_log(&log, call->log);
+    struct load load = {.hash = call->hash,
+                        .hash_bytes = call->hash_bytes,
+                        .options = call->options,
+                        .options_bytes = call->options_bytes};
+    CUresult error = begin_load(worker, &load);
+    if (error == CUDA_SUCCESS) {
+        error = worker->driver->cuLibraryLoadData(&call->library, load.parts.image, load.jit.option,
+                                                  load.jit.value, load.jit.count, NULL, NULL, 0);
+        call->log_bytes = end_load(worker, &load, error, call->log, call->log_capacity);
+    }
     vgpu_image_buffer_clear(&worker->image);
     return error;
 }
@@ -200,8 +217,11 @@ CUresult vgpu_replay_cuKernelGetFunction(struct vgpu_worker *worker,
     CUresult error = worker->driver->cuKernelGetFunction(&call->function, call->kernel);
     if (error)
         return error;
+    /* It is described for our own sake: what the guest would hear it knows of the kernel. */
+    uint8_t description[sizeof(struct vgpu_function_info)];
+    uint32_t bytes;
     struct launchable what = {.function = call->function};
-    return describe(worker, call->function_id, &what, call->info, &call->info_bytes);
+    return describe(worker, call->function_id, &what, description, &bytes);
 }
 
 /* A name with its NUL, or nothing where it does not fit a reply. */

@@ -19,6 +19,7 @@ int vgpu_worker_create(struct vgpu_worker *worker, const struct vgpu_driver *dri
                                    .window = -1};
     vgpu_ledger_init(&worker->ledger, ledger, &page->memory_charged);
     vgpu_console_init(&worker->console);
+    worker->images = (struct vgpu_image_cache){.folder = -1, .counters = &page->images};
     int error = vgpu_upcalls_create(&worker->upcalls);
     return error ? error : vgpu_handles_create(&worker->handles);
 }
@@ -31,6 +32,7 @@ void vgpu_worker_destroy(struct vgpu_worker *worker)
     vgpu_fences_destroy(&worker->fences);
     vgpu_ledger_destroy(&worker->ledger);
     vgpu_image_buffer_clear(&worker->image);
+    vgpu_jit_outbox_clear(&worker->outbox);
     vgpu_console_close(&worker->console);
     vgpu_handles_destroy(&worker->handles);
     vgpu_upcalls_destroy(&worker->upcalls);

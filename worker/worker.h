@@ -18,11 +18,14 @@
 #include "worker/fence.h"
 #include "worker/handles.h"
 #include "worker/image_buffer.h"
+#include "worker/image_cache.h"
+#include "worker/jit.h"
 #include "worker/ledger.h"
-#include "worker/upcall.h"
 #include "worker/mapping.h"
+#include "worker/upcall.h"
 
 struct vgpu_context;
+struct vgpu_linker;
 
 struct vgpu_worker {
     const struct vgpu_driver *driver;
@@ -42,6 +45,9 @@ struct vgpu_worker {
     struct vgpu_mappings mappings;
     struct vgpu_fences fences;
     struct vgpu_image_buffer image;
+    struct vgpu_image_cache images;
+    struct vgpu_linker *linkers; /* list */
+    struct vgpu_jit_outbox outbox;
     struct vgpu_console console;
     struct vgpu_upcalls upcalls;
     bool prints; /* an image that was loaded prints: fences must synchronise for real */

@@ -95,28 +95,6 @@ static void nothing_and_garbage_are_no_image(void **state)
     assert_int_equal(vgpu_code_find("abc", 0, &code), -EINVAL);
 }
 
-static void equal_bytes_have_equal_hashes_however_they_are_parted(void **state)
-{
-    struct fixture file = fixture_read("plain.fatbin");
-    struct vgpu_code whole = {.part_count = 1}, parted = {.part_count = 2};
-    struct vgpu_code_hash one, two;
-
-    (void)state;
-    whole.parts[0] = (struct vgpu_code_part){file.data, file.size};
-    parted.parts[0] = (struct vgpu_code_part){file.data, 1000};
-    parted.parts[1] = (struct vgpu_code_part){(char *)file.data + 1000, file.size - 1000};
-    vgpu_code_hash(&whole, &one);
-    vgpu_code_hash(&parted, &two);
-    assert_true(one.low == two.low && one.high == two.high);
-    ((char *)file.data)[file.size - 1] ^= 1;
-    vgpu_code_hash(&whole, &two);
-    assert_true(one.low != two.low && one.high != two.high);
-    /* XXH3-128 of no bytes, as its specification says. */
-    vgpu_code_hash(&(struct vgpu_code){.part_count = 0}, &one);
-    assert_true(one.high == 0x99aa06d3014798d8 && one.low == 0x6001c324468d497f);
-    free(file.data);
-}
-
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
@@ -125,7 +103,6 @@ int main(int count, char **arguments)
         cmocka_unit_test(text_is_ptx_with_its_terminator),
         cmocka_unit_test(a_wrapper_is_followed_in_the_programs_own_memory_only),
         cmocka_unit_test(nothing_and_garbage_are_no_image),
-        cmocka_unit_test(equal_bytes_have_equal_hashes_however_they_are_parted),
     };
     if (count != 2)
         return 2;

@@ -2,6 +2,7 @@
 /* Damaged images: whatever is answered, no byte outside is read (a guard page follows the copy). */
 #include <errno.h>
 
+#include "image/select.h"
 #include "image/tests/fixture.h"
 
 enum { LIMIT = 1 << 20, FLIPS = 3000 };
@@ -15,7 +16,8 @@ static int exercise(const void *data, size_t size)
     struct vgpu_code code;
     struct vgpu_fatbin_walk walk = {.data = data, .size = size};
     struct vgpu_fatbin_entry entry;
-    struct vgpu_code_hash hash;
+    static struct vgpu_code_selection selection;
+    struct vgpu_image_hash hash;
     int found = vgpu_code_find(data, size, &code);
     size_t length;
     char *text;
@@ -23,7 +25,10 @@ static int exercise(const void *data, size_t size)
 
     if (found == 0) {
         assert_true(code.parts[0].size <= size);
-        vgpu_code_hash(&code, &hash);
+        if (vgpu_code_select(&code, 90, &selection) == 0) {
+            assert_true(selection.size <= size + VGPU_FATBIN_HEADER_BYTES);
+            vgpu_code_selection_hash(&selection, &hash);
+        }
         if (vgpu_code_best_ptx(&code, 121, LIMIT, &text, &length) == 0) {
             assert_true(length <= LIMIT);
             free(text);

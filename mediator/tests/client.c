@@ -53,8 +53,9 @@ void test_mediator_create(struct test_mediator *mediator, const char *settings)
     assert_non_null(config);
     fprintf(config,
             "[mediator]\ndevice-socket=%s\nprocess-socket=%s\nadmin-socket=%s\nworker=%s\n"
-            "soft-library=/nowhere/libvgpu-soft.so\n%s",
-            mediator->device, mediator->process, mediator->admin, getenv("FAKE_WORKER"), settings);
+            "soft-library=/nowhere/libvgpu-soft.so\nimage-cache=%s/images\n%s",
+            mediator->device, mediator->process, mediator->admin, getenv("FAKE_WORKER"),
+            mediator->folder, settings);
     fclose(config);
     test_mediator_start(mediator);
 }

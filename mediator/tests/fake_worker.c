@@ -30,7 +30,7 @@
 
 static void check_descriptors(bool has_window)
 {
-    uint32_t expected = has_window ? 0x1ff : 0x3f; /* 0..8 or 0..5 */
+    uint32_t expected = has_window ? 0x3ff : 0x3f; /* 0..9 or 0..5 */
     uint32_t found = 0;
     DIR *folder = opendir("/proc/self/fd");
     struct dirent *entry;
@@ -40,12 +40,12 @@ static void check_descriptors(bool has_window)
 
         if (entry->d_name[0] == '.' || fd == dirfd(folder))
             continue;
-        if (fd > 8)
+        if (fd > 9)
             exit(VGPU_WORKER_EXIT_SETUP);
         found |= 1u << fd;
     }
     closedir(folder);
-    if ((found & expected) != expected || (!has_window && found & 0x1c0))
+    if ((found & expected) != expected || (!has_window && found & 0x3c0))
         exit(VGPU_WORKER_EXIT_SETUP);
 }
 

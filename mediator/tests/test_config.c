@@ -40,6 +40,8 @@ static void defaults_serve(void **state)
     assert_string_equal(config.process_socket, "/run/vgpu/process.sock");
     assert_string_equal(config.admin_socket, "/run/vgpu/admin.sock");
     assert_int_equal(config.driver, VGPU_DRIVER_AUTO);
+    assert_string_equal(config.image_cache, "/var/cache/vgpu");
+    assert_int_equal(config.image_cache_size, 8 * GIB);
     assert_string_equal(config.cuda_library, "libcuda.so.1");
     assert_non_null(strstr(config.worker, "vgpu-worker"));
     assert_non_null(strstr(config.soft_library, "libvgpu-soft.so"));
@@ -64,6 +66,8 @@ static void good_files_are_taken(void **state)
         "memory-quota=25%\n"
         "max-channels-per-vm=8\n"
         "log-level=warning\n"
+        "image-cache=/srv/images\n"
+        "image-cache-size=512M\n"
         "[vm web-1.example]\n"
         "memory-quota=2G\n"
         "[vm 0b6ae4a2-0d2c-4a53-8d4b-1f1d5cf3a0ff-and-then-some-more-text-x]\n"
@@ -85,6 +89,8 @@ static void good_files_are_taken(void **state)
     assert_string_equal(config.soft_library, "/opt/soft.so");
     assert_string_equal(config.cuda_library, "libcuda.so.2");
     assert_int_equal(config.log_level, VGPU_LOG_WARNING);
+    assert_string_equal(config.image_cache, "/srv/images");
+    assert_int_equal(config.image_cache_size, 512 << 20);
     assert_int_equal(vgpu_config_memory_quota(&config, "other", 4 * GIB), GIB);
     assert_int_equal(vgpu_config_memory_quota(&config, "bare", 4 * GIB), GIB);
     assert_int_equal(vgpu_config_memory_quota(&config, "web-1.example", 4 * GIB), 2 * GIB);
@@ -128,6 +134,8 @@ static const struct {
     {"[mediator]\nmax-channels-per-vm=8 or so\n", "is not a number from 1 to 256"},
     {"[mediator]\nworker=vgpu-worker\n", "\"vgpu-worker\" is not an absolute path"},
     {"[mediator]\nsoft-library=\n", "\"\" is not an absolute path"},
+    {"[mediator]\nimage-cache=here\n", "\"here\" is not an absolute path, or none"},
+    {"[mediator]\nimage-cache-size=10%\n", "\"10%\" is not bytes with"},
     {"[mediator]\nlog-level=debug\n", "\"debug\" is not error, warning or info"},
     {"[mediator]\ndevice-socket=/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
      "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Modules, libraries, kernels, variables, parameters; contexts and what dies with them. */
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/driver_api/check.h"
 
@@ -192,6 +193,78 @@ static void test_many_modules(void)
     }
 }
 
+/* Large enough to have a name on the host: loaded, and loaded again. */
+static void test_large_image(void)
+{
+    size_t length = strlen(kernels_ptx), padding = 100000;
+    char *text = malloc(length + padding + 1);
+    CUlibrary library;
+    CUmodule module;
+    memcpy(text, kernels_ptx, length);
+    memset(text + length, ' ', padding);
+    text[length + padding] = 0;
+    for (int i = 0; i < 3; i++) {
+        CHECK(cuModuleLoadData(&module, text));
+        check_function(module, "count_threads");
+        CHECK(cuModuleUnload(module));
+        CHECK(cuLibraryLoadData(&library, text, NULL, NULL, 0, NULL, NULL, 0));
+        CHECK(cuLibraryUnload(library));
+    }
+    memcpy(text + length + padding / 2, "nonsense", 8); /* no longer what it was */
+    EXPECT(cuModuleLoadData(&module, text) == CUDA_ERROR_INVALID_PTX);
+    free(text);
+}
+
+static void test_files(void)
+{
+    char path[] = "/tmp/vgpu-modules-XXXXXX";
+    CUlibrary library;
+    CUkernel kernel;
+    CUmodule module, again;
+    CUlibrary owner;
+    CUfunction function;
+    void *address;
+    int file = mkstemp(path);
+    EXPECT(file >= 0);
+    EXPECT(write(file, kernels_ptx, strlen(kernels_ptx)) == (ssize_t)strlen(kernels_ptx));
+    close(file);
+    CHECK(cuModuleLoad(&module, path));
+    function = check_function(module, "count_threads");
+    CHECK(cuFuncGetModule(&again, function));
+    EXPECT(again == module);
+    CHECK(cuFuncLoad(function));
+    CUfunctionLoadingState loading = CU_FUNCTION_LOADING_STATE_UNLOADED;
+    CHECK(cuFuncIsLoaded(&loading, function));
+    EXPECT(loading == CU_FUNCTION_LOADING_STATE_LOADED);
+    CHECK(cuModuleUnload(module));
+    CHECK(cuLibraryLoadFromFile(&library, path, NULL, NULL, 0, NULL, NULL, 0));
+    CHECK(cuLibraryGetKernel(&kernel, library, "count_threads"));
+    CHECK(cuKernelGetLibrary(&owner, kernel));
+    EXPECT(owner == library);
+    CHECK(cuKernelSetCacheConfig(kernel, CU_FUNC_CACHE_PREFER_L1, 0));
+    EXPECT(cuLibraryGetUnifiedFunction(&address, library, "count_threads") != CUDA_SUCCESS);
+    CHECK(cuLibraryUnload(library));
+    unlink(path);
+    EXPECT(cuLibraryLoadFromFile(&library, path, NULL, NULL, 0, NULL, NULL, 0) ==
+           CUDA_ERROR_FILE_NOT_FOUND);
+}
+
+/* Options that change how code is compiled, and those that say something of it. */
+static void test_options(void)
+{
+    CUjit_option options[] = {CU_JIT_MAX_REGISTERS, CU_JIT_WALL_TIME, CU_JIT_OPTIMIZATION_LEVEL,
+                              CU_JIT_GENERATE_LINE_INFO};
+    void *values[] = {(void *)32, NULL, (void *)4, (void *)1};
+    CUmodule module;
+    CHECK(cuModuleLoadDataEx(&module, kernels_ptx, 4, options, values));
+    check_function(module, "fill");
+    CHECK(cuModuleUnload(module));
+    options[0] = (CUjit_option)1000;
+    EXPECT(cuModuleLoadDataEx(&module, kernels_ptx, 4, options, values) ==
+           CUDA_ERROR_INVALID_VALUE);
+    EXPECT(cuModuleLoadDataEx(&module, kernels_ptx, 1, NULL, NULL) == CUDA_ERROR_INVALID_VALUE);
+}
+
 static void test_primary_again(void)
 {
     CUcontext first, second;
@@ -218,6 +291,9 @@ int main(void)
     test_enumerate(module);
     test_contexts();
     test_many_modules();
+    test_large_image();
+    test_files();
+    test_options();
     test_primary_again();
     printf("modules: all right\n");
     return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The fake driver's modules, libraries, functions and launches. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -243,6 +244,48 @@ static CUresult f_launch(const CUlaunchConfig *config, CUfunction function, void
     fake.launched = *config;
     return fake_queue(config->hStream, (struct fake_operation){.kind = LAUNCH});
 }
+static CUresult f_link_create(unsigned int count, CUjit_option *options, void **values,
+                              CUlinkState *state)
+{
+    struct fake_object *link = fake_make(LINK, machine.current);
+    CUresult error = fake_fail_once();
+    if (error) {
+        fake_forget(link);
+        return error;
+    }
+    for (unsigned int i = 0; i < count; i++) {
+        if (options[i] == CU_JIT_INFO_LOG_BUFFER)
+            fake.link_log = values[i];
+        if (options[i] == CU_JIT_GLOBAL_SYMBOL_NAMES)
+            fake.link_symbols = values[i];
+    }
+    link->memory = NULL;
+    *state = (CUlinkState)link;
+    return fake_check();
+}
+static CUresult f_link_add(CUlinkState state, CUjitInputType type, void *data, size_t bytes,
+                           const char *name, unsigned int count, CUjit_option *options,
+                           void **values)
+{
+    (void)type, (void)count, (void)options, (void)values;
+    fake_need(state, LINK);
+    if (fake.link_log)
+        snprintf(fake.link_log, 5000, "%s: %.*s", name, (int)bytes, (char *)data);
+    return fake_fail_once();
+}
+static CUresult f_link_complete(CUlinkState state, void **cubin, size_t *bytes)
+{
+    static char linked[] = "what was linked";
+    fake_need(state, LINK);
+    *cubin = linked;
+    *bytes = sizeof(linked);
+    return fake_fail_once();
+}
+static CUresult f_link_destroy(CUlinkState state)
+{
+    fake_forget(fake_need(state, LINK));
+    return CUDA_SUCCESS;
+}
 void fake_code_add(struct vgpu_driver *table)
 {
     table->cuModuleEnumerateFunctions = f_functions;
@@ -254,6 +297,10 @@ void fake_code_add(struct vgpu_driver *table)
     table->cuOccupancyMaxPotentialClusterSize = f_clusters;
     table->cuModuleLoadDataEx = f_load;
     table->cuModuleUnload = f_unload;
+    table->cuLinkCreate = f_link_create;
+    table->cuLinkAddData = f_link_add;
+    table->cuLinkComplete = f_link_complete;
+    table->cuLinkDestroy = f_link_destroy;
     table->cuModuleGetFunction = f_function;
     table->cuModuleGetGlobal = f_global;
     table->cuModuleGetFunctionCount = f_function_count;

@@ -27,6 +27,8 @@ struct fake_state {
     const char *prints;   /* every launch prints this at the next synchronisation */
     const char *function_name; /* of every function, if not NULL */
     uint8_t image[4];          /* the last image's first bytes */
+    char *link_log;            /* of the last link, with room for 5000 bytes */
+    const char **link_symbols;
     uint32_t launches;
     uint32_t loads;
     CUlaunchConfig launched; /* the last launch */

@@ -5,7 +5,7 @@
 
 #include "worker/tests/fake_driver.h"
 
-enum fake_kind { CONTEXT = 1, STREAM, EVENT, MODULE, FUNCTION, LIBRARY, KERNEL, MEMORY };
+enum fake_kind { CONTEXT = 1, STREAM, EVENT, MODULE, FUNCTION, LIBRARY, KERNEL, MEMORY, LINK };
 
 enum fake_operation_kind { RECORD, WRITE, COPY, FILL, WAIT, LAUNCH };
 

@@ -98,8 +98,9 @@ void fixture_load(struct vgpu_channel *channel, const char *image)
     size_t bytes = strlen(image) + 1;
     memcpy(fixture_staging(channel), image, bytes);
     assert_int_equal(vgpu_send_vgpuImageAppend(channel, 0, 0, (uint32_t)bytes, 1), CUDA_SUCCESS);
-    assert_int_equal(vgpu_send_cuModuleLoadData(channel, CONTEXT, MODULE, 0, NULL, 0, NULL),
-                     CUDA_SUCCESS);
+    assert_int_equal(
+        vgpu_send_cuModuleLoadData(channel, CONTEXT, MODULE, NULL, 0, NULL, 0, NULL, 0, NULL),
+        CUDA_SUCCESS);
     assert_int_equal(
         vgpu_send_cuModuleGetFunction(channel, CONTEXT, FUNCTION, MODULE, "kernel", NULL, 0, NULL),
         CUDA_SUCCESS);

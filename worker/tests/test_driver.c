@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "protocol/info.h"
+#include "protocol/jit.h"
 #include "worker/tests/kernels.h"
 #include "worker/tests/live.h"
 #include "worker/tests/printing.h"
@@ -61,8 +62,9 @@ static uint32_t get_function(struct vgpu_channel *channel, uint32_t id, const ch
 static void load(struct vgpu_channel *channel)
 {
     send_image(channel, kernels_ptx);
-    assert_int_equal(vgpu_send_cuModuleLoadData(channel, CONTEXT, MODULE, 0, NULL, 0, NULL),
-                     CUDA_SUCCESS);
+    assert_int_equal(
+        vgpu_send_cuModuleLoadData(channel, CONTEXT, MODULE, NULL, 0, NULL, 0, NULL, 0, NULL),
+        CUDA_SUCCESS);
     assert_int_equal(get_function(channel, SCALE, "scale"), 16);
     assert_int_equal(get_function(channel, EMPTY, "empty"), 0);
     assert_int_equal(get_function(channel, TOIL, "toil"), 12);
@@ -258,7 +260,8 @@ static void what_a_kernel_prints_reaches_the_guest(void **state)
     size_t bytes = 0;
     int number = 42;
     send_image(channel, printing_ptx);
-    assert_int_equal(vgpu_send_cuModuleLoadData(channel, CONTEXT, MODULE, 0, NULL, 0, NULL), 0);
+    assert_int_equal(
+        vgpu_send_cuModuleLoadData(channel, CONTEXT, MODULE, NULL, 0, NULL, 0, NULL, 0, NULL), 0);
     assert_int_equal(get_function(channel, SAY, "say"), 4);
     for (int round = 0; round < 2; round++) {
         vgpu_send_vgpuLaunch(channel, CONTEXT, SAY, 1, 1, 1, 2, 1, 1, 0, 0, &number, 4, NULL, 0);
@@ -291,15 +294,18 @@ static void bad_text_gives_an_error_and_a_log(void **state)
 {
     (void)state;
     struct vgpu_channel *channel = start();
+    const struct vgpu_jit_request request = {.log_room = {1000, 1000}};
+    struct vgpu_jit_answer answer;
     char log[4096];
     size_t bytes = 0;
     send_image(channel, ".version 6.4\n.target sm_75\n.address_size 64\nnonsense;\n");
-    assert_int_equal(
-        vgpu_send_cuModuleLoadData(channel, CONTEXT, MODULE, 1, log, sizeof(log), &bytes),
-        CUDA_ERROR_INVALID_PTX);
-    assert_true(bytes > 2 && log[bytes - 1] == 0);
-    const char *errors = log + strlen(log) + 1;
-    assert_true(strlen(errors) > 0);
+    assert_int_equal(vgpu_send_cuModuleLoadData(channel, CONTEXT, MODULE, NULL, 0, &request,
+                                                sizeof(request), log, sizeof(log), &bytes),
+                     CUDA_ERROR_INVALID_PTX);
+    memcpy(&answer, log, sizeof(answer));
+    assert_true(answer.log_bytes[1] > 0);
+    assert_int_equal(bytes, sizeof(answer) + answer.log_bytes[0] + answer.log_bytes[1] + 2);
+    assert_int_equal(strlen(log + sizeof(answer) + answer.log_bytes[0] + 1), answer.log_bytes[1]);
     load(channel);
     assert_int_equal(live_end(channel), VGPU_WORKER_EXIT_OK);
 }
@@ -314,7 +320,8 @@ static void a_library_needs_no_context(void **state)
     int32_t blocks = 0;
     assert_non_null(channel);
     send_image(channel, kernels_ptx);
-    assert_int_equal(vgpu_send_cuLibraryLoadData(channel, 0, LIBRARY, 0, NULL, 0, NULL), 0);
+    assert_int_equal(
+        vgpu_send_cuLibraryLoadData(channel, 0, LIBRARY, NULL, 0, NULL, 0, NULL, 0, NULL), 0);
     assert_int_equal(vgpu_send_cuLibraryGetKernel(channel, 0, KERNEL, LIBRARY, "scale", &info,
                                                   sizeof(info), &bytes),
                      0);
@@ -338,9 +345,7 @@ static void a_library_needs_no_context(void **state)
                          channel, CONTEXT, &blocks, KERNEL, 64, 0, 0),
                      0);
     assert_true(blocks > 0);
-    assert_int_equal(
-        vgpu_send_cuKernelGetFunction(channel, CONTEXT, OTHER, KERNEL, &info, sizeof(info), &bytes),
-        0);
+    assert_int_equal(vgpu_send_cuKernelGetFunction(channel, CONTEXT, OTHER, KERNEL), 0);
     launch(channel, OTHER, 0, &parameters, sizeof(parameters));
     assert_int_equal(synchronise(channel, 0), CUDA_SUCCESS);
     assert_int_equal(live_end(channel), VGPU_WORKER_EXIT_OK);

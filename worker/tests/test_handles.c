@@ -103,12 +103,12 @@ static void load_library(struct vgpu_channel *channel)
 {
     memcpy(fixture_staging(channel), ".version", 8);
     assert_int_equal(vgpu_send_vgpuImageAppend(channel, 0, 0, 8, 1), 0);
-    assert_int_equal(vgpu_send_cuLibraryLoadData(channel, 0, LIBRARY, 0, NULL, 0, NULL), 0);
+    assert_int_equal(
+        vgpu_send_cuLibraryLoadData(channel, 0, LIBRARY, NULL, 0, NULL, 0, NULL, 0, NULL), 0);
     assert_int_equal(vgpu_send_cuLibraryGetKernel(channel, 0, KERNEL, LIBRARY, "k", NULL, 0, NULL),
                      0);
     assert_int_equal(vgpu_send_cuLibraryGetModule(channel, CONTEXT, MODULE, LIBRARY), 0);
-    assert_int_equal(
-        vgpu_send_cuKernelGetFunction(channel, CONTEXT, FUNCTION, KERNEL, NULL, 0, NULL), 0);
+    assert_int_equal(vgpu_send_cuKernelGetFunction(channel, CONTEXT, FUNCTION, KERNEL), 0);
 }
 
 static void kernels_modules_and_functions_go_with_their_library(void **state)

@@ -5,6 +5,7 @@
 
 #include "image/image.h"
 #include "protocol/info.h"
+#include "protocol/jit.h"
 #include "worker/tests/fixture.h"
 
 static CUresult load(struct vgpu_channel *channel, const void *image, size_t bytes, char *log,
@@ -21,8 +22,10 @@ static CUresult load(struct vgpu_channel *channel, const void *image, size_t byt
         if (piece == 0)
             break;
     }
-    CUresult error = vgpu_send_cuModuleLoadData(channel, CONTEXT, MODULE, log != NULL, log,
-                                                log ? 4096 : 0, log_bytes);
+    const struct vgpu_jit_request request = {.log_room = {100, 100}};
+    CUresult error =
+        vgpu_send_cuModuleLoadData(channel, CONTEXT, MODULE, NULL, 0, log ? &request : NULL,
+                                   log ? sizeof(request) : 0, log, log ? 4096 : 0, log_bytes);
     if (error == CUDA_SUCCESS)
         assert_int_equal(vgpu_send_cuModuleUnload(channel, CONTEXT, MODULE), 0);
     return error;
@@ -146,8 +149,9 @@ static void an_image_is_used_once(void **state)
     (void)state;
     struct vgpu_channel *channel = fixture_open_context();
     assert_int_equal(load(channel, ".version", 8, NULL, NULL), 0);
-    assert_int_equal(vgpu_send_cuModuleLoadData(channel, CONTEXT, MODULE, 0, NULL, 0, NULL),
-                     CUDA_ERROR_INVALID_IMAGE);
+    assert_int_equal(
+        vgpu_send_cuModuleLoadData(channel, CONTEXT, MODULE, NULL, 0, NULL, 0, NULL, 0, NULL),
+        CUDA_ERROR_INVALID_IMAGE);
     fixture_close(channel);
 }
 
@@ -158,12 +162,13 @@ static void the_compilers_log_comes_with_success_and_failure(void **state)
     char log[4096] = "";
     size_t bytes = 0;
     assert_int_equal(load(channel, ".version", 8, log, &bytes), 0);
-    assert_memory_equal(log, "info text\0", 11);
-    assert_int_equal(bytes, 11);
+    const char *texts = log + sizeof(struct vgpu_jit_answer);
+    assert_memory_equal(texts, "info text\0", 11);
+    assert_int_equal(bytes, sizeof(struct vgpu_jit_answer) + 11);
     fake.fail_next = CUDA_ERROR_INVALID_PTX;
     assert_int_equal(load(channel, ".version", 8, log, &bytes), CUDA_ERROR_INVALID_PTX);
-    assert_memory_equal(log, "info text\0error text", 21);
-    assert_int_equal(bytes, 21);
+    assert_memory_equal(texts, "info text\0error text", 21);
+    assert_int_equal(bytes, sizeof(struct vgpu_jit_answer) + 21);
     fixture_close(channel);
 }
 
