@@ -355,30 +355,52 @@ CUresult cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library,
     return result == CUDA_SUCCESS ? cuModuleGetGlobal_v2(dptr, bytes, module, name) : result;
 }
 
-CUresult cuLibraryGetManaged(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name)
+/* The runtime asks before there is a context: then it is the first device's primary one, which the
+   program is about to use. */
+static CUresult place_managed(CUlibrary handle, struct vgpu_module **module)
 {
-    const struct vgpu_image *image;
-    const char *found;
-    uint64_t address;
-    CUmodule module;
-    size_t size;
-    CUresult result = name ? cuLibraryGetModule(&module, library) : CUDA_ERROR_INVALID_VALUE;
+    struct vgpu_context *context;
+    struct vgpu_library *library;
+    CUresult result = enter(handle, &library);
 
     if (result != CUDA_SUCCESS)
         return result;
-    if (!dptr && !bytes)
-        return CUDA_ERROR_INVALID_VALUE;
-    image = ((const struct vgpu_module *)module)->image;
-    for (uint32_t i = 0; image && vgpu_image_managed(image, i, &found, &address, &size) == 0; i++) {
+    result = vgpu_context_enter(&context);
+    if (result == CUDA_ERROR_INVALID_CONTEXT) {
+        context = vgpu_device_get(0)->primary;
+        result = CUDA_SUCCESS;
+    }
+    if (result == CUDA_SUCCESS)
+        result = place(library, context, module);
+    vgpu_object_put(library);
+    return result;
+}
+
+CUresult cuLibraryGetManaged(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name)
+{
+    struct vgpu_module *module;
+    const char *found;
+    uint64_t address;
+    size_t size;
+    CUresult result =
+        name && (dptr || bytes) ? place_managed(library, &module) : CUDA_ERROR_INVALID_VALUE;
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    result = CUDA_ERROR_NOT_FOUND;
+    for (uint32_t i = 0; result == CUDA_ERROR_NOT_FOUND && module->image &&
+                         vgpu_image_managed(module->image, i, &found, &address, &size) == 0;
+         i++) {
         if (strcmp(found, name) != 0)
             continue;
         if (dptr)
             *dptr = address;
         if (bytes)
             *bytes = size;
-        return CUDA_SUCCESS;
+        result = CUDA_SUCCESS;
     }
-    return CUDA_ERROR_NOT_FOUND;
+    vgpu_object_put(module);
+    return result;
 }
 
 /* ---- kernels ---- */

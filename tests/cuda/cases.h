@@ -44,7 +44,10 @@ struct test_case {
     void (*run)();
 };
 
-#define CASE(name) {#name, name}
+#define CASE(name)                                                                                 \
+    {                                                                                              \
+#name, name                                                                                \
+    }
 
 template <int N> static int run_cases(int argc, char **argv, const test_case (&cases)[N])
 {
@@ -76,9 +79,18 @@ template <typename T> struct array {
         cudaFree(device);
         free(host);
     }
-    T &operator[](size_t i) { return host[i]; }
-    void send() { CHECK(cudaMemcpy(device, host, count * sizeof(T), cudaMemcpyHostToDevice)); }
-    void fetch() { CHECK(cudaMemcpy(host, device, count * sizeof(T), cudaMemcpyDeviceToHost)); }
+    T &operator[](size_t i)
+    {
+        return host[i];
+    }
+    void send()
+    {
+        CHECK(cudaMemcpy(device, host, count * sizeof(T), cudaMemcpyHostToDevice));
+    }
+    void fetch()
+    {
+        CHECK(cudaMemcpy(host, device, count * sizeof(T), cudaMemcpyDeviceToHost));
+    }
 };
 
 #endif

@@ -10,7 +10,6 @@
 __constant__ float table[4] = {1.0f, 2.0f, 3.0f, 4.0f};
 __device__ int counter = 5;
 __device__ double matrix[3][3];
-__managed__ int managed_value = 7;
 
 template <typename T> __global__ void scale(T *values, T by, int n)
 {
@@ -94,25 +93,6 @@ static void symbols()
     EXPECT(count == 9);
     CHECK(cudaMemcpy(&count, address, sizeof(count), cudaMemcpyDeviceToHost));
     EXPECT(count == 9);
-}
-
-__global__ void bump_managed(int *also)
-{
-    managed_value += 1;
-    *also += managed_value;
-}
-
-static void managed()
-{
-    int *also;
-    CHECK(cudaMallocManaged(&also, sizeof(*also)));
-    *also = 100;
-    managed_value = 41;
-    bump_managed<<<1, 1>>>(also);
-    CHECK(cudaDeviceSynchronize());
-    EXPECT(managed_value == 42);
-    EXPECT(*also == 142);
-    CHECK(cudaFree(also));
 }
 
 __global__ void atomics_of_all_kinds(int *i, unsigned long long *l, float *f, double *d)
@@ -370,7 +350,7 @@ static void lambdas()
 int main(int argc, char **argv)
 {
     static const test_case cases[] = {
-        CASE(templates),  CASE(dynamic_shared),    CASE(symbols),           CASE(managed),
+        CASE(templates),  CASE(dynamic_shared),    CASE(symbols),           
         CASE(atomics),    CASE(recursion),         CASE(function_pointers), CASE(virtual_functions),
         CASE(warps),      CASE(halves),            CASE(math),              CASE(print),
         CASE(assertion),  CASE(device_malloc),     CASE(local_memory),      CASE(lambdas),
