@@ -7,11 +7,15 @@
 
 #include "guest/caller.h"
 
+struct vgpu_box_side;
+
 /** Rows of `width` bytes; the rows of each side are its pitch apart. One row for what is linear. */
 struct vgpu_rows {
     CUdeviceptr device;
     size_t device_pitch;
-    char *host; /* only read by an upload */
+    const struct vgpu_box_side *array; /* instead of `device`, if it is not NULL */
+    size_t plane;                      /* of the array, behind where it says */
+    char *host;                        /* only read by an upload */
     size_t host_pitch;
     size_t width;
     size_t height;

@@ -9,6 +9,7 @@
 #include "guest/copy.h"
 #include "guest/process.h"
 #include "guest/stream.h"
+#include "protocol/copy.h"
 #include "protocol/send.h"
 
 #define INLINE_BYTES 16384u
@@ -17,6 +18,7 @@
 /* A part that fits into a chunk. */
 struct piece {
     CUdeviceptr device;
+    size_t column, row; /* behind the first byte of the rows */
     char *host;
     size_t width, height;
 };
@@ -30,7 +32,8 @@ struct walk {
 static void begin(struct walk *walk, const struct vgpu_rows *rows)
 {
     *walk = (struct walk){.rows = *rows};
-    if (rows->device_pitch == rows->width && rows->host_pitch == rows->width) {
+    if (rows->array == NULL && rows->device_pitch == rows->width &&
+        rows->host_pitch == rows->width) {
         walk->rows.width *= rows->height; /* the caller knows that this does not overflow */
         walk->rows.height = 1;
     }
@@ -42,6 +45,8 @@ static bool next_piece(struct walk *walk, struct piece *piece)
     if (rows->width == 0 || walk->row == rows->height)
         return false;
     piece->device = rows->device + walk->row * rows->device_pitch + walk->column;
+    piece->column = walk->column;
+    piece->row = walk->row;
     piece->host = rows->host + walk->row * rows->host_pitch + walk->column;
     if (rows->width > VGPU_STAGING_CHUNK_BYTES) {
         size_t left = rows->width - walk->column;
@@ -80,6 +85,26 @@ static CUresult post_chunk_fence(const struct vgpu_caller *caller, const struct 
                                staging->fence_value);
 }
 
+/* Between a chunk of staging memory and a place in an array. */
+static CUresult send_box(const struct vgpu_caller *caller, const struct vgpu_stream *stream,
+                         const struct walk *walk, const struct piece *piece,
+                         const struct vgpu_staging *staging, bool to_array)
+{
+    struct vgpu_box box = {.width = piece->width, .height = piece->height, .depth = 1};
+    struct vgpu_box_side array = *walk->rows.array;
+    struct vgpu_box_side packed = {.kind = VGPU_SIDE_STAGING,
+                                   .address = staging->offset,
+                                   .pitch = piece->width,
+                                   .height = piece->height};
+    array.x += piece->column;
+    array.y += piece->row;
+    array.z += walk->rows.plane;
+    box.source = to_array ? packed : array;
+    box.destination = to_array ? array : packed;
+    return vgpu_send_vgpuCopyBox(caller->channel, caller->context, stream->object.id, &box,
+                                 sizeof(box));
+}
+
 /* ---- to the device ---- */
 
 static CUresult send_inline(const struct vgpu_caller *caller, struct vgpu_stream *stream,
@@ -106,9 +131,11 @@ static CUresult send_piece(const struct vgpu_caller *caller, struct vgpu_stream 
     if (error)
         return error;
     gather(staging.memory, piece, walk->rows.host_pitch);
-    error = vgpu_send_vgpuCopyToDevice(caller->channel, caller->context, piece->device,
-                                       walk->rows.device_pitch, piece->width, piece->height,
-                                       staging.offset, stream->object.id);
+    error = walk->rows.array
+                ? send_box(caller, stream, walk, piece, &staging, true)
+                : vgpu_send_vgpuCopyToDevice(caller->channel, caller->context, piece->device,
+                                             walk->rows.device_pitch, piece->width, piece->height,
+                                             staging.offset, stream->object.id);
     if (error == CUDA_SUCCESS)
         error = post_chunk_fence(caller, stream, &staging);
     vgpu_staging_put(caller->channel, &staging, error == CUDA_SUCCESS);
@@ -125,7 +152,7 @@ CUresult vgpu_copy_upload(const struct vgpu_caller *caller, struct vgpu_stream *
     CUresult error = CUDA_SUCCESS;
     begin(&walk, rows);
     while (error == CUDA_SUCCESS && next_piece(&walk, &piece)) {
-        if (piece.height == 1 && piece.width <= INLINE_BYTES)
+        if (rows->array == NULL && piece.height == 1 && piece.width <= INLINE_BYTES)
             error = send_inline(caller, stream, &piece);
         else
             error = send_piece(caller, stream, &walk, &piece);
@@ -154,9 +181,12 @@ static CUresult ask_for(struct download *download, const struct piece *piece)
     if (error)
         return error;
     flight->piece = *piece;
-    error = vgpu_send_vgpuCopyFromDevice(
-        caller->channel, caller->context, piece->device, download->walk.rows.device_pitch,
-        piece->width, piece->height, flight->staging.offset, download->stream->object.id);
+    error =
+        download->walk.rows.array
+            ? send_box(caller, download->stream, &download->walk, piece, &flight->staging, false)
+            : vgpu_send_vgpuCopyFromDevice(
+                  caller->channel, caller->context, piece->device, download->walk.rows.device_pitch,
+                  piece->width, piece->height, flight->staging.offset, download->stream->object.id);
     if (error == CUDA_SUCCESS)
         error = post_chunk_fence(caller, download->stream, &flight->staging);
     if (error) {

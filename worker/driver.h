@@ -39,6 +39,7 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuMemcpyHtoDAsync)                                                                           \
     X(cuMemcpyDtoHAsync)                                                                           \
     X(cuMemcpyDtoDAsync)                                                                           \
+    X(cuMemcpy3DAsync)                                                                             \
     X(cuMemcpy2DAsync)                                                                             \
     X(cuMemsetD8Async)                                                                             \
     X(cuMemsetD16Async)                                                                            \

@@ -95,18 +95,3 @@ CUresult vgpu_replay_vgpuCopyFromHost(struct vgpu_worker *worker,
     return worker->driver->cuMemcpyHtoDAsync(
         call->destination, (const void *)(uintptr_t)call->source, call->bytes, call->stream);
 }
-
-CUresult vgpu_replay_vgpuCopy2D(struct vgpu_worker *worker, struct vgpu_call_vgpuCopy2D *call)
-{
-    CUDA_MEMCPY2D copy = {
-        .srcMemoryType = CU_MEMORYTYPE_DEVICE,
-        .srcDevice = call->source,
-        .srcPitch = call->source_pitch,
-        .dstMemoryType = CU_MEMORYTYPE_DEVICE,
-        .dstDevice = call->destination,
-        .dstPitch = call->destination_pitch,
-        .WidthInBytes = call->width,
-        .Height = call->height,
-    };
-    return worker->driver->cuMemcpy2DAsync(&copy, call->stream);
-}

@@ -9,7 +9,8 @@
 /* The calls that bring work to the GPU; each names one stream. */
 static const bool brings_work[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_vgpuCopyToDevice] = true,   [VGPU_CALL_vgpuCopyFromDevice] = true,
-    [VGPU_CALL_vgpuCopyInline] = true,     [VGPU_CALL_vgpuCopy2D] = true,
+    [VGPU_CALL_vgpuCopyInline] = true,     [VGPU_CALL_vgpuCopyBox] = true,
+    [VGPU_CALL_vgpuCopyToHost] = true,     [VGPU_CALL_vgpuCopyFromHost] = true,
     [VGPU_CALL_cuMemcpyDtoDAsync] = true,  [VGPU_CALL_cuMemsetD8Async] = true,
     [VGPU_CALL_cuMemsetD16Async] = true,   [VGPU_CALL_cuMemsetD32Async] = true,
     [VGPU_CALL_cuMemsetD2D8Async] = true,  [VGPU_CALL_cuMemsetD2D16Async] = true,

@@ -19,12 +19,13 @@ SCALARS = {  # type: (wire C type, bytes, Driver API C type)
 KINDS = {  # kind: Driver API C type; `launchable` is a function or a kernel
     "context": "CUcontext", "stream": "CUstream", "event": "CUevent", "module": "CUmodule",
     "function": "CUfunction", "library": "CUlibrary", "kernel": "CUkernel",
-    "launchable": "CUfunction", "user_object": "CUuserObject", "linker": "struct vgpu_linker *",
+    "launchable": "CUfunction", "user_object": "CUuserObject",
+    "array": "CUarray", "linker": "struct vgpu_linker *",
 }
 ENTRIES = ("entry", "entry-stream", "entry-variable")
 WORDS = ("no-context", "direct", "v2", "v1-v2") + ENTRIES
 HASHED_HEADERS = ["registers.h", "mailbox.h", "device_status.h", "window.h", "channel.h", "info.h",
-                  "jit.h", "tensor_map.h"]
+                  "copy.h", "jit.h", "tensor_map.h"]
 ARGUMENT_BYTES = 64
 BANNER = "/* Made by protocol/generate.py from protocol/calls. */\n"
 

@@ -201,6 +201,26 @@ static CUresult f_copy_2d(const CUDA_MEMCPY2D *what, CUstream stream)
     }
     return error;
 }
+static uint8_t *side_3d(CUmemorytype type, void *host, CUdeviceptr device, size_t pitch,
+                        size_t height, size_t row, size_t plane, size_t width)
+{
+    size_t offset = (plane * height + row) * pitch;
+    return type == CU_MEMORYTYPE_HOST ? (uint8_t *)host + offset
+                                      : fake_memory(device + offset, width);
+}
+static CUresult f_copy_3d(const CUDA_MEMCPY3D *what, CUstream stream)
+{
+    CUresult error = fake_check();
+    for (size_t i = 0; i < what->Height * what->Depth && error == CUDA_SUCCESS; i++) {
+        size_t row = i % what->Height, plane = i / what->Height;
+        error = copy(side_3d(what->dstMemoryType, what->dstHost, what->dstDevice, what->dstPitch,
+                             what->dstHeight, row, plane, what->WidthInBytes),
+                     side_3d(what->srcMemoryType, (void *)what->srcHost, what->srcDevice,
+                             what->srcPitch, what->srcHeight, row, plane, what->WidthInBytes),
+                     what->WidthInBytes, stream);
+    }
+    return error;
+}
 static CUresult fill(CUdeviceptr to, uint32_t value, size_t element, size_t count, CUstream stream)
 {
     size_t bytes;
@@ -407,6 +427,7 @@ static const struct vgpu_driver functions = {
     .cuMemcpyDtoHAsync = f_from_device,
     .cuMemcpyDtoDAsync = f_within_device,
     .cuMemcpy2DAsync = f_copy_2d,
+    .cuMemcpy3DAsync = f_copy_3d,
     .cuMemsetD8Async = f_fill8,
     .cuMemsetD16Async = f_fill16,
     .cuMemsetD32Async = f_fill32,
@@ -434,6 +455,16 @@ static const struct vgpu_driver functions = {
 
 static struct vgpu_driver table;
 
+/* For what this driver does not pretend to do: arguments are the caller's business in this ABI. */
+static CUresult f_unsupported(void)
+{
+    return CUDA_ERROR_NOT_SUPPORTED;
+}
+
+#define FILL_IN(name)                                                                              \
+    if (table.name == NULL)                                                                        \
+        table.name = (__typeof__(table.name))(void *)f_unsupported;
+
 const struct vgpu_driver *fake_driver(void)
 {
     fake = (struct fake_state){0};
@@ -441,6 +472,7 @@ const struct vgpu_driver *fake_driver(void)
     fake = (struct fake_state){0};
     table = functions;
     fake_code_add(&table);
+    VGPU_DRIVER_REQUIRED(FILL_IN)
     return &table;
 }
 

@@ -2,6 +2,7 @@
 /* Copies: what arrives, and that nothing outside the staging area is touched. */
 #include <string.h>
 
+#include "protocol/copy.h"
 #include "worker/tests/fixture.h"
 
 #define AREA (VGPU_STAGING_CHUNKS * VGPU_STAGING_CHUNK_BYTES)
@@ -43,7 +44,17 @@ static void rows_are_packed_in_staging(void **state)
     memcpy(staging, "aabbcc", sizeof("aabbcc"));
     vgpu_send_vgpuCopyToDevice(channel, CONTEXT, address, 4, 2, 3, 0, 0);
     assert_memory_equal(device, "aa\0\0bb\0\0cc\0\0", 12);
-    vgpu_send_vgpuCopy2D(channel, CONTEXT, address + 100, 2, address, 4, 2, 3, 0);
+    const struct vgpu_box across = {
+        .width = 2,
+        .height = 3,
+        .depth = 1,
+        .source = {.kind = VGPU_SIDE_DEVICE, .address = address, .pitch = 4, .height = 3},
+        .destination = {.kind = VGPU_SIDE_DEVICE,
+                        .address = address + 100,
+                        .pitch = 2,
+                        .height = 3},
+    };
+    vgpu_send_vgpuCopyBox(channel, CONTEXT, 0, &across, sizeof(across));
     assert_memory_equal(device + 100, "aabbcc", 6);
     vgpu_send_vgpuCopyFromDevice(channel, CONTEXT, address, 4, 2, 3, 50, 0);
     assert_memory_equal(staging + 50, "aabbcc", 6);
