@@ -30,7 +30,7 @@ cupy.ndarray(4, cupy.float32, pointer)[:] = cupy.array([1.5, 2.5, 3.5, 4.5], cup
 filled = cupy.zeros(16, cupy.float32)
 get((1,), (16,), (filled,))
 conformance.save("template", filled)
-conformance.save("elementwise", cupy.ElementwiseKernel("T a, T b", "T c", "c = a * b + 1", "fma")(x, x))
+conformance.save("elementwise", cupy.ElementwiseKernel("T a, T b", "T c", "c = a * b + 1", "fused")(x, x))
 conformance.save("reduction", cupy.ReductionKernel("T a", "T b", "a * a", "a + b", "b = a", "0", "sq")(x),
                  1e-13)
 conformance.save("sort", cupy.sort(x.ravel()))
