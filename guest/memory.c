@@ -73,7 +73,7 @@ CUresult cuMemFree_v2(CUdeviceptr address)
         return error;
     if (!vgpu_ranges_remove(&process->ranges, address, VGPU_RANGE_DEVICE, &range))
         return CUDA_ERROR_INVALID_VALUE;
-    /* It may be another context's than the current one. */
-    return vgpu_process_note(
-        process, vgpu_send_cuMemFree(caller.channel, range.context->object.id, address));
+    /* It may be another context's than the current one, or a pool's and so no context's. */
+    uint32_t context = range.context ? range.context->object.id : caller.context;
+    return vgpu_process_note(process, vgpu_send_cuMemFree(caller.channel, context, address));
 }

@@ -46,13 +46,23 @@ static CUresult answer_host(void *data, CUpointer_attribute attribute, CUdevicep
     return CUDA_SUCCESS;
 }
 
+/* Of what is mapped, the range is all that was reserved with it. */
+static struct vgpu_range whole_range(const struct vgpu_range *range)
+{
+    struct vgpu_range reservation;
+    if (range->kind == VGPU_RANGE_MAPPED &&
+        vgpu_ranges_find(&vgpu_process()->reservations, range->start, &reservation))
+        return reservation;
+    return *range;
+}
+
 static CUresult answer(void *data, CUpointer_attribute attribute, CUdeviceptr address,
                        const struct vgpu_range *range)
 {
     bool host = vgpu_range_is_host(range);
     switch (attribute) {
     case CU_POINTER_ATTRIBUTE_CONTEXT:
-        *(CUcontext *)data = vgpu_object_handle(range->context);
+        *(CUcontext *)data = range->context ? vgpu_object_handle(range->context) : NULL;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
         *(unsigned int *)data = host ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
@@ -71,20 +81,47 @@ static CUresult answer(void *data, CUpointer_attribute attribute, CUdeviceptr ad
         *(int *)data = 0;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
-        *(CUdeviceptr *)data = range->start;
+        *(CUdeviceptr *)data = whole_range(range).start;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+        *(size_t *)data = whole_range(range).bytes;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR:
+        *(CUdeviceptr *)data = range->start;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
         *(size_t *)data = range->bytes;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
         *(unsigned int *)data = CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
-        *(void **)data = NULL;
+        *(void **)data = range->kind == VGPU_RANGE_DEVICE && range->owner
+                             ? vgpu_object_handle(range->owner)
+                             : NULL;
         return CUDA_SUCCESS;
     default:
         return host ? answer_host(data, attribute, address)
                     : answer_device(data, attribute, address);
+    }
+}
+
+/* An address that is reserved, but where nothing is mapped. */
+static CUresult answer_reserved(void *data, CUpointer_attribute attribute,
+                                const struct vgpu_range *reservation)
+{
+    switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+        *(CUdeviceptr *)data = reservation->start;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+        *(size_t *)data = reservation->bytes;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_MAPPED:
+        *(unsigned int *)data = 0;
+        return CUDA_SUCCESS;
+    default:
+        return CUDA_ERROR_INVALID_VALUE;
     }
 }
 
@@ -95,9 +132,13 @@ CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdevi
     CUresult error = vgpu_process_ready(process);
     if (error)
         return error;
-    if (data == NULL || !vgpu_ranges_find(&process->ranges, address, &range))
+    if (data == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    return answer(data, attribute, address, &range);
+    if (vgpu_ranges_find(&process->ranges, address, &range))
+        return answer(data, attribute, address, &range);
+    return vgpu_ranges_find(&process->reservations, address, &range)
+               ? answer_reserved(data, attribute, &range)
+               : CUDA_ERROR_INVALID_VALUE;
 }
 
 /* What cuPointerGetAttributes says where there is no answer: zeros, and -2 for the device. */
@@ -113,6 +154,8 @@ static void answer_nothing(void *data, CUpointer_attribute attribute)
         break;
     case CU_POINTER_ATTRIBUTE_BUFFER_ID:
     case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+    case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR:
+    case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
         *(unsigned long long *)data = 0;
         break;
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:

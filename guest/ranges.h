@@ -17,6 +17,7 @@ struct vgpu_context;
 
 enum vgpu_range_kind {
     VGPU_RANGE_DEVICE = 1, /* from cuMemAlloc and the like */
+    VGPU_RANGE_MAPPED,     /* by cuMemMap; `owner` is the physical memory */
     VGPU_RANGE_VARIABLE,   /* a __device__ variable of a module or library, `owner` */
     VGPU_RANGE_HOST,       /* from cuMemHostAlloc */
     VGPU_RANGE_REGISTERED, /* the program's own, cuMemHostRegister */
@@ -29,8 +30,8 @@ struct vgpu_range {
     enum vgpu_range_kind kind;
     unsigned int flags;           /* of the function that it is from */
     bool shared;                  /* the device reaches memory of the host at this address */
-    struct vgpu_context *context; /* that it dies with */
-    const void *owner;
+    struct vgpu_context *context; /* that it dies with; NULL: no context's */
+    const void *owner;            /* the pool of memory that came from one */
     unsigned long long id; /* never used twice */
 };
 

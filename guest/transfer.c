@@ -261,7 +261,18 @@ CUresult vgpu_copy_check(CUdeviceptr address, size_t bytes, bool *known)
         *known = false;
         return CUDA_SUCCESS;
     }
-    return bytes <= range.bytes - (address - range.start) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    size_t left = range.bytes - (address - range.start);
+    while (bytes > left) {
+        /* To copies, what is mapped side by side is one. */
+        address += left;
+        bytes -= left;
+        if (range.kind != VGPU_RANGE_MAPPED ||
+            !vgpu_ranges_find(&vgpu_process()->ranges, address, &range) ||
+            range.kind != VGPU_RANGE_MAPPED)
+            return CUDA_ERROR_INVALID_VALUE;
+        left = range.bytes;
+    }
+    return CUDA_SUCCESS;
 }
 
 CUresult vgpu_copy_check_extent(const struct vgpu_extent *extent, bool *known)

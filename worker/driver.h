@@ -93,6 +93,24 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuEventRecord)                                                                               \
     X(cuEventRecordWithFlags)                                                                      \
     X(cuEventElapsedTime)                                                                          \
+    X(cuStreamIsCapturing)                                                                         \
+    X(cuMemPoolCreate)                                                                             \
+    X(cuMemPoolDestroy)                                                                            \
+    X(cuMemPoolTrimTo)                                                                             \
+    X(cuMemPoolSetAttribute)                                                                       \
+    X(cuMemPoolGetAttribute)                                                                       \
+    X(cuDeviceGetDefaultMemPool)                                                                   \
+    X(cuMemAllocFromPoolAsync)                                                                     \
+    X(cuMemFreeAsync)                                                                              \
+    X(cuMemAddressReserve)                                                                         \
+    X(cuMemAddressFree)                                                                            \
+    X(cuMemCreate)                                                                                 \
+    X(cuMemRelease)                                                                                \
+    X(cuMemMap)                                                                                    \
+    X(cuMemUnmap)                                                                                  \
+    X(cuMemSetAccess)                                                                              \
+    X(cuMemGetAccess)                                                                              \
+    X(cuMemGetAllocationGranularity)                                                               \
     X(cuLaunchHostFunc)                                                                            \
     X(cuStreamAddCallback)                                                                         \
     X(cuCtxRecordEvent)                                                                            \

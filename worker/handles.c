@@ -54,6 +54,22 @@ CUresult vgpu_handles_find(struct vgpu_worker *worker, enum vgpu_kind kind, uint
     return CUDA_SUCCESS;
 }
 
+/* No context's end is the end of these. */
+static bool is_everywhere(enum vgpu_kind kind)
+{
+    switch (kind) {
+    case VGPU_KIND_CONTEXT:
+    case VGPU_KIND_LIBRARY:
+    case VGPU_KIND_KERNEL:
+    case VGPU_KIND_USER_OBJECT:
+    case VGPU_KIND_MEMPOOL:
+    case VGPU_KIND_PHYSICAL:
+        return true;
+    default:
+        return false;
+    }
+}
+
 bool vgpu_handles_free(struct vgpu_worker *worker, uint32_t id)
 {
     worker->handles.named = 0;
@@ -66,12 +82,9 @@ void vgpu_handles_add(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t 
     struct vgpu_handles *handles = &worker->handles;
     struct vgpu_handle *table = handles->table;
     struct vgpu_handle *handle = &table[id];
-    bool everywhere = kind == VGPU_KIND_CONTEXT || kind == VGPU_KIND_LIBRARY ||
-                      kind == VGPU_KIND_KERNEL || kind == VGPU_KIND_USER_OBJECT;
-
     handle->object = object;
     handle->kind = kind;
-    handle->context = everywhere ? NULL : worker->current;
+    handle->context = is_everywhere(kind) ? NULL : worker->current;
     handle->owner = handles->named;
     if (handle->owner) {
         handle->next = table[handle->owner].children;

@@ -20,7 +20,7 @@ struct vgpu_context;
 struct vgpu_handle {
     void *object;                 /* the driver's */
     struct vgpu_context *context; /* that it was made in; NULL for contexts, libraries, kernels,
-                                   * user objects */
+                                   * user objects, pools, physical memory */
     uint32_t owner;               /* module, library or kernel that it goes with; 0 for none */
     uint32_t children;            /* first of those that it owns */
     uint32_t next, previous;      /* among those with the same owner; 0 for none */

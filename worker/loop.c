@@ -148,6 +148,8 @@ static bool wait_for_work(struct loop *loop, bool full)
     }
     if (full)
         return sleep_until_called(loop, waited);
+    if (worker->fences.count == 0)
+        vgpu_pools_tidy(worker);
     if (!vgpu_ring_sleep(&loop->ring))
         return true;
     bool go_on = sleep_until_called(loop, waited);

@@ -1,33 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Device memory: charged to the VM's account before it is allocated, cleared before it is used. */
-#include "worker/context.h"
+#include "worker/clear.h"
+#include "worker/pool.h"
 #include "worker/worker.h"
-
-/**
- * Freed memory may come from another VM, so it is cleared, on a stream of our own and before the
- * address is given out: about 0.3 ms a GiB on a data centre GPU, and the wait for kernels that
- * occupy it. The software GPU clears by itself.
- */
-static CUresult scrub(struct vgpu_worker *worker, CUdeviceptr address, size_t bytes)
-{
-    const struct vgpu_driver *driver = worker->driver;
-    struct vgpu_context *context = worker->current;
-    CUresult error = CUDA_SUCCESS;
-    if (driver->is_software)
-        return CUDA_SUCCESS;
-    if (context->scrub == NULL)
-        error = driver->cuStreamCreateWithPriority(&context->scrub, CU_STREAM_NON_BLOCKING, 0);
-    if (error == CUDA_SUCCESS)
-        error = driver->cuMemsetD8Async(address, 0, bytes, context->scrub);
-    if (error == CUDA_SUCCESS)
-        error = driver->cuStreamSynchronize(context->scrub);
-    return error;
-}
 
 /* Takes memory whose `bytes` are charged into the table; on failure all is undone. */
 static CUresult keep(struct vgpu_worker *worker, CUdeviceptr address, uint64_t bytes)
 {
-    CUresult error = scrub(worker, address, bytes);
+    CUresult error = vgpu_clear(worker, address, bytes);
     if (error == CUDA_SUCCESS &&
         vgpu_ledger_add(&worker->ledger, address, bytes, worker->current) < 0)
         error = CUDA_ERROR_OUT_OF_MEMORY;
@@ -43,7 +23,7 @@ CUresult vgpu_replay_cuMemAlloc(struct vgpu_worker *worker, struct vgpu_call_cuM
     CUdeviceptr address = 0;
     if (call->bytes == 0)
         return CUDA_ERROR_INVALID_VALUE;
-    if (!vgpu_ledger_charge(&worker->ledger, call->bytes))
+    if (!vgpu_pools_charge(worker, call->bytes))
         return CUDA_ERROR_OUT_OF_MEMORY;
     CUresult error = worker->driver->cuMemAlloc(&address, call->bytes);
     if (error) {
@@ -68,7 +48,7 @@ CUresult vgpu_replay_cuMemAllocPitch(struct vgpu_worker *worker,
         __builtin_mul_overflow(call->width, call->height, &least))
         return CUDA_ERROR_INVALID_VALUE;
     /* Only the driver knows the pitch: what can be known is charged first, the rest after. */
-    if (!vgpu_ledger_charge(ledger, least))
+    if (!vgpu_pools_charge(worker, least))
         return CUDA_ERROR_OUT_OF_MEMORY;
     CUresult error =
         worker->driver->cuMemAllocPitch(&address, &pitch, call->width, call->height, call->element);
@@ -77,7 +57,7 @@ CUresult vgpu_replay_cuMemAllocPitch(struct vgpu_worker *worker,
         return error;
     }
     if (__builtin_mul_overflow(pitch, call->height, &bytes) || bytes < least ||
-        !vgpu_ledger_charge(ledger, bytes - least)) {
+        !vgpu_pools_charge(worker, bytes - least)) {
         worker->driver->cuMemFree(address);
         vgpu_ledger_return(ledger, least);
         return CUDA_ERROR_OUT_OF_MEMORY;
@@ -95,14 +75,15 @@ CUresult vgpu_replay_cuMemFree(struct vgpu_worker *worker, struct vgpu_call_cuMe
     if (call->address == 0)
         return CUDA_SUCCESS;
     CUresult error = worker->driver->cuMemFree(call->address);
-    if (error == CUDA_SUCCESS)
-        vgpu_ledger_remove(&worker->ledger, call->address);
+    if (error == CUDA_SUCCESS && !vgpu_ledger_remove(&worker->ledger, call->address))
+        worker->pools.untidy = true; /* it came from a pool */
     return error;
 }
 
 CUresult vgpu_replay_cuMemGetInfo(struct vgpu_worker *worker, struct vgpu_call_cuMemGetInfo *call)
 {
     size_t device_free = 0, device_total = 0;
+    vgpu_pools_tidy(worker); /* as a synchronisation, which mostly came before, would have done */
     CUresult error = worker->driver->cuMemGetInfo(&device_free, &device_total);
     if (error)
         return error;

@@ -30,6 +30,8 @@ void vgpu_worker_destroy(struct vgpu_worker *worker)
     vgpu_context_destroy_all(worker);
     vgpu_mappings_destroy(worker);
     vgpu_fences_destroy(&worker->fences);
+    vgpu_pools_destroy(&worker->pools);
+    vgpu_virtual_destroy(worker);
     vgpu_ledger_destroy(&worker->ledger);
     vgpu_image_buffer_clear(&worker->image);
     vgpu_jit_outbox_clear(&worker->outbox);

@@ -22,7 +22,9 @@
 #include "worker/jit.h"
 #include "worker/ledger.h"
 #include "worker/mapping.h"
+#include "worker/pool.h"
 #include "worker/upcall.h"
+#include "worker/virtual.h"
 
 struct vgpu_context;
 struct vgpu_linker;
@@ -42,6 +44,8 @@ struct vgpu_worker {
     uint32_t current_id;           /* id that `current` was entered with; 0: none */
 
     struct vgpu_ledger ledger;
+    struct vgpu_pools pools;
+    struct vgpu_virtual virtual;
     struct vgpu_mappings mappings;
     struct vgpu_fences fences;
     struct vgpu_image_buffer image;

@@ -107,7 +107,9 @@ def replayer(call):
     out.append("    if (error == CUDA_SUCCESS)")
     if call.direct:
         arguments = ", ".join(driver_argument(a) for a in call.arguments)
-        out.append(f"        error = vgpu_worker_driver(worker)->{call.name}({arguments});")
+        function = f"vgpu_worker_driver(worker)->{call.name}"
+        out.append(f"        error = {function} ? {function}({arguments}) :\n"
+                   "            CUDA_ERROR_NOT_SUPPORTED;")
     else:
         out.append(f"        error = vgpu_replay_{call.name}(worker, &call);")
     for a in call.arguments:

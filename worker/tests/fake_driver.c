@@ -124,9 +124,10 @@ static CUresult f_alloc(CUdeviceptr *address, size_t bytes)
     struct fake_object *memory = fake_make(MEMORY, machine.current);
     memory->memory = malloc(bytes);
     memset(memory->memory, 0xdd, bytes); /* what another VM has left */
+    memory->address = (CUdeviceptr)(uintptr_t)memory->memory;
     memory->bytes = bytes;
     fake.memory += bytes;
-    *address = (CUdeviceptr)(uintptr_t)memory->memory;
+    *address = memory->address;
     return CUDA_SUCCESS;
 }
 static CUresult f_alloc_pitch(CUdeviceptr *address, size_t *pitch, size_t width, size_t height,
@@ -472,6 +473,7 @@ const struct vgpu_driver *fake_driver(void)
     fake = (struct fake_state){0};
     table = functions;
     fake_code_add(&table);
+    fake_memory_add(&table);
     VGPU_DRIVER_REQUIRED(FILL_IN)
     return &table;
 }

@@ -16,7 +16,9 @@
 #define FAKE_PARAMETER_BYTES  20u /* of every function: a u64 at 0, a u64 at 8, a u32 at 16 */
 #define FAKE_ALLOCATION_MOST  ((size_t)1 << 22)
 #define FAKE_PITCH            256u
-#define FAKE_STEP_NANOSECONDS 1000u /* each operation of a stream takes this long */
+#define FAKE_POOL_STEP        65536u /* bytes that a pool reserves at a time */
+#define FAKE_PAGE             4096u  /* granularity of physical memory */
+#define FAKE_STEP_NANOSECONDS 1000u  /* each operation of a stream takes this long */
 
 struct fake_state {
     bool queued;          /* operations wait for fake_run(); else they run when they are queued */

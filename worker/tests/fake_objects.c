@@ -48,6 +48,8 @@ void fake_forget(struct fake_object *object)
     }
     if (object->kind == MEMORY)
         fake.memory -= object->bytes;
+    if (object->pool)
+        object->pool->used -= object->bytes;
     fake.objects--;
     free(object->memory);
     free(object);
@@ -92,6 +94,8 @@ void fake_forget_context(struct fake_object *context)
 
 void fake_forget_all(void)
 {
+    for (struct fake_object *object = machine.objects; object; object = object->next)
+        object->pool = NULL;
     while (machine.objects)
         fake_forget(machine.objects);
     drop_legacy();
@@ -131,10 +135,12 @@ uint8_t *fake_memory(CUdeviceptr address, size_t bytes)
         bytes <= machine.registered_bytes - (address - start))
         return (uint8_t *)machine.registered + (address - start);
     for (struct fake_object *object = machine.objects; object; object = object->next) {
-        start = (uint64_t)(uintptr_t)object->memory;
-        if (object->kind == MEMORY && address >= start && address - start <= object->bytes &&
+        if (object->kind != MEMORY && object->kind != MAPPING)
+            continue;
+        start = object->address;
+        if (address >= start && address - start <= object->bytes &&
             bytes <= object->bytes - (address - start))
-            return object->memory + (address - start);
+            return (object->kind == MAPPING ? object->owner : object)->memory + (address - start);
     }
     return NULL;
 }

@@ -5,7 +5,21 @@
 
 #include "worker/tests/fake_driver.h"
 
-enum fake_kind { CONTEXT = 1, STREAM, EVENT, MODULE, FUNCTION, LIBRARY, KERNEL, MEMORY, LINK };
+enum fake_kind {
+    CONTEXT = 1,
+    STREAM,
+    EVENT,
+    MODULE,
+    FUNCTION,
+    LIBRARY,
+    KERNEL,
+    MEMORY,
+    LINK,
+    POOL,
+    RESERVATION,
+    PHYSICAL,
+    MAPPING, /* of its owner */
+};
 
 enum fake_operation_kind { RECORD, WRITE, COPY, FILL, WAIT, LAUNCH };
 
@@ -19,6 +33,9 @@ struct fake_object {
     struct fake_operation *first, **last; /* of a stream */
     size_t bytes;                         /* of memory, which follows */
     uint8_t *memory;
+    CUdeviceptr address;      /* of memory, a reservation or a mapping */
+    struct fake_object *pool; /* that memory came from */
+    size_t used, reserved;    /* bytes of a pool */
 };
 
 struct fake_operation {
@@ -34,6 +51,8 @@ struct fake_operation {
 
 struct fake_machine {
     struct fake_object *objects, *current, *primary;
+    struct fake_object *pool; /* the device's */
+    uint64_t reserved;        /* bytes of addresses that were given out */
     unsigned int primary_references;
     struct fake_object legacy; /* one for all contexts: tests with two of them need no more */
     uint64_t clock;            /* nanoseconds of the GPU's time */
@@ -68,5 +87,7 @@ void fake_synchronise(void);
 
 /** Adds what is in fake_code.c to a table. */
 void fake_code_add(struct vgpu_driver *table);
+/** And what is in fake_memory.c. */
+void fake_memory_add(struct vgpu_driver *table);
 
 #endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/** Memory that comes to a VM may have been another's: it is cleared before it is given out. */
+#ifndef VGPU_WORKER_CLEAR_H
+#define VGPU_WORKER_CLEAR_H
+
+#include <cuda.h>
+#include <stdint.h>
+
+struct vgpu_worker;
+
+/**
+ * Clears memory that the current context can write, on a stream of our own, and returns when that
+ * is done: about 0.3 ms a GiB on a data centre GPU, and the wait for kernels that occupy it. The
+ * software GPU clears by itself.
+ */
+CUresult vgpu_clear(struct vgpu_worker *worker, CUdeviceptr address, uint64_t bytes);
+
+/** The same for physical memory that is mapped nowhere, in any context or none. `bytes` is a
+ *  multiple of the driver's granularity. */
+CUresult vgpu_clear_physical(struct vgpu_worker *worker, CUmemGenericAllocationHandle physical,
+                             uint64_t bytes);
+
+#endif
