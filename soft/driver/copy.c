@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "interop/per_thread.h"
 #include "soft/driver/capture.h"
 
 /* Of pageable memory up to this size a copy is made, so that the caller need not wait. */
@@ -12,18 +11,18 @@ enum { SNAPSHOT_BYTES = 1 << 20 };
 
 struct copy_task {
     struct vgpu_task task;
-    CUDA_MEMCPY3D copy; /* as the program described it */
-    struct vgpu_place to;
+    CUDA_MEMCPY3D copy;   /* as the program described it */
+    struct vgpu_place to; /* with a reference to its array */
     struct vgpu_place from;
     struct vgpu_box box;
-    void *snapshot;
+    void *snapshot; /* of the source, or NULL */
 };
 
 CUresult vgpu_place_check(const struct vgpu_place *place, const struct vgpu_box *box)
 {
     size_t planes, rows, bytes;
 
-    if (box->width == 0 || box->height == 0 || box->depth == 0)
+    if (place->array || box->width == 0 || box->height == 0 || box->depth == 0)
         return CUDA_SUCCESS;
     if (__builtin_mul_overflow(box->depth - 1, place->slice, &planes) ||
         __builtin_mul_overflow(box->height - 1, place->pitch, &rows) ||
@@ -32,6 +31,98 @@ CUresult vgpu_place_check(const struct vgpu_place *place, const struct vgpu_box 
         return CUDA_ERROR_INVALID_VALUE;
     return vgpu_allocation_check(place->address, bytes, place->side);
 }
+
+/* ---- what the API describes ---- */
+
+/* One side of a copy. */
+struct side {
+    CUmemorytype type;
+    uint64_t host;
+    uint64_t device;
+    CUarray array;
+    size_t x, y, z;
+    size_t pitch;
+    size_t height;
+};
+
+/* Fills in where a box lies in an array, and takes a reference to the array. */
+static CUresult place_in_array(const struct side *side, const struct vgpu_box *box,
+                               struct vgpu_place *place)
+{
+    struct vgpu_array *array = vgpu_object_take(side->array, VGPU_OBJECT_ARRAY);
+    size_t x, y, z;
+
+    if (!array)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (side->x % array->element || box->width % array->element ||
+        __builtin_add_overflow(side->x, box->width, &x) || x > array->row ||
+        __builtin_add_overflow(side->y, box->height, &y) || y > array->rows ||
+        __builtin_add_overflow(side->z, box->depth, &z) || z > array->planes) {
+        vgpu_object_put(array);
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    *place = (struct vgpu_place){
+        .address = array->address + side->z * array->slice + side->y * array->pitch + side->x,
+        .pitch = array->pitch,
+        .slice = array->slice,
+        .side = VGPU_SIDE_DEVICE,
+        .array = array,
+    };
+    return CUDA_SUCCESS;
+}
+
+static CUresult place_of(const struct side *side, const struct vgpu_box *box,
+                         struct vgpu_place *place)
+{
+    size_t pitch = side->pitch ? side->pitch : box->width;
+    size_t height = side->height ? side->height : box->height;
+    size_t reach, offset, plane;
+
+    if (side->type == CU_MEMORYTYPE_HOST)
+        *place = (struct vgpu_place){.address = side->host, .side = VGPU_SIDE_HOST};
+    else if (side->type == CU_MEMORYTYPE_DEVICE)
+        *place = (struct vgpu_place){.address = side->device, .side = VGPU_SIDE_DEVICE};
+    else if (side->type == CU_MEMORYTYPE_UNIFIED)
+        *place = (struct vgpu_place){.address = side->device, .side = VGPU_SIDE_HOST};
+    else
+        return side->type == CU_MEMORYTYPE_ARRAY ? place_in_array(side, box, place)
+                                                 : CUDA_ERROR_INVALID_VALUE;
+    if (__builtin_add_overflow(side->x, box->width, &reach) || (box->height > 1 && reach > pitch))
+        return CUDA_ERROR_INVALID_VALUE;
+    if (__builtin_add_overflow(side->y, box->height, &reach) || (box->depth > 1 && reach > height))
+        return CUDA_ERROR_INVALID_VALUE;
+    if (__builtin_mul_overflow(pitch, height, &place->slice) ||
+        __builtin_mul_overflow(side->z, place->slice, &plane) ||
+        __builtin_mul_overflow(side->y, pitch, &offset) ||
+        __builtin_add_overflow(offset, plane, &offset) ||
+        __builtin_add_overflow(offset, side->x, &offset) ||
+        __builtin_add_overflow(place->address, offset, &place->address))
+        return CUDA_ERROR_INVALID_VALUE;
+    place->pitch = pitch;
+    return vgpu_place_check(place, box);
+}
+
+static CUresult find_places(struct copy_task *copy)
+{
+    const CUDA_MEMCPY3D *p = &copy->copy;
+    CUresult result;
+
+    if (p->srcLOD || p->dstLOD)
+        return CUDA_ERROR_INVALID_VALUE;
+    copy->box = (struct vgpu_box){p->WidthInBytes, p->Height, p->Depth};
+    result =
+        place_of(&(struct side){p->dstMemoryType, (uintptr_t)p->dstHost, p->dstDevice, p->dstArray,
+                                p->dstXInBytes, p->dstY, p->dstZ, p->dstPitch, p->dstHeight},
+                 &copy->box, &copy->to);
+    if (result != CUDA_SUCCESS)
+        return result;
+    return place_of(&(struct side){p->srcMemoryType, (uintptr_t)p->srcHost, p->srcDevice,
+                                   p->srcArray, p->srcXInBytes, p->srcY, p->srcZ, p->srcPitch,
+                                   p->srcHeight},
+                    &copy->box, &copy->from);
+}
+
+/* ---- copying ---- */
 
 static void copy_box(const struct vgpu_place *to, const struct vgpu_place *from,
                      const struct vgpu_box *box)
@@ -58,7 +149,11 @@ static CUresult copy_run(struct vgpu_task *task, struct vgpu_context *context)
 
 static void copy_release(struct vgpu_task *task)
 {
-    free(((struct copy_task *)task)->snapshot);
+    struct copy_task *copy = (struct copy_task *)task;
+
+    vgpu_object_put(copy->to.array);
+    vgpu_object_put(copy->from.array);
+    free(copy->snapshot);
 }
 
 /* Replaces a pageable source by a copy of it. */
@@ -81,73 +176,13 @@ static bool take_snapshot(struct copy_task *copy)
     return true;
 }
 
-/* ---- what a copy is ---- */
-
-/* One side of a copy as the API describes it. */
-struct side {
-    CUmemorytype type;
-    uint64_t host;
-    uint64_t device;
-    size_t x, y, z;
-    size_t pitch;
-    size_t height;
-};
-
-static CUresult place_of(const struct side *side, const struct vgpu_box *box,
-                         struct vgpu_place *place)
-{
-    size_t pitch = side->pitch ? side->pitch : box->width;
-    size_t height = side->height ? side->height : box->height;
-    size_t reach, offset, plane;
-
-    if (side->type == CU_MEMORYTYPE_HOST)
-        *place = (struct vgpu_place){.address = side->host, .side = VGPU_SIDE_HOST};
-    else if (side->type == CU_MEMORYTYPE_DEVICE)
-        *place = (struct vgpu_place){.address = side->device, .side = VGPU_SIDE_DEVICE};
-    else if (side->type == CU_MEMORYTYPE_UNIFIED)
-        *place = (struct vgpu_place){.address = side->device, .side = VGPU_SIDE_HOST};
-    else
-        return side->type == CU_MEMORYTYPE_ARRAY ? CUDA_ERROR_NOT_SUPPORTED
-                                                 : CUDA_ERROR_INVALID_VALUE;
-    if (__builtin_add_overflow(side->x, box->width, &reach) || (box->height > 1 && reach > pitch))
-        return CUDA_ERROR_INVALID_VALUE;
-    if (__builtin_add_overflow(side->y, box->height, &reach) || (box->depth > 1 && reach > height))
-        return CUDA_ERROR_INVALID_VALUE;
-    if (__builtin_mul_overflow(pitch, height, &place->slice) ||
-        __builtin_mul_overflow(side->z, place->slice, &plane) ||
-        __builtin_mul_overflow(side->y, pitch, &offset) ||
-        __builtin_add_overflow(offset, plane, &offset) ||
-        __builtin_add_overflow(offset, side->x, &offset) ||
-        __builtin_add_overflow(place->address, offset, &place->address))
-        return CUDA_ERROR_INVALID_VALUE;
-    place->pitch = pitch;
-    return CUDA_SUCCESS;
-}
-
 CUresult vgpu_copy_task_create(const CUDA_MEMCPY3D *copy, struct vgpu_task **task)
 {
-    const struct side to = {copy->dstMemoryType, (uintptr_t)copy->dstHost,
-                            copy->dstDevice,     copy->dstXInBytes,
-                            copy->dstY,          copy->dstZ,
-                            copy->dstPitch,      copy->dstHeight};
-    const struct side from = {copy->srcMemoryType, (uintptr_t)copy->srcHost,
-                              copy->srcDevice,     copy->srcXInBytes,
-                              copy->srcY,          copy->srcZ,
-                              copy->srcPitch,      copy->srcHeight};
-    const struct vgpu_box box = {copy->WidthInBytes, copy->Height, copy->Depth};
-    struct vgpu_place target, source;
     struct copy_task *created;
-    CUresult result =
-        copy->srcLOD || copy->dstLOD ? CUDA_ERROR_INVALID_VALUE : place_of(&to, &box, &target);
+    CUresult result;
 
-    if (result == CUDA_SUCCESS)
-        result = place_of(&from, &box, &source);
-    if (result == CUDA_SUCCESS)
-        result = vgpu_place_check(&target, &box);
-    if (result == CUDA_SUCCESS)
-        result = vgpu_place_check(&source, &box);
-    if (result != CUDA_SUCCESS)
-        return result;
+    if (!copy)
+        return CUDA_ERROR_INVALID_VALUE;
     created = calloc(1, sizeof(*created));
     if (!created)
         return CUDA_ERROR_OUT_OF_MEMORY;
@@ -156,11 +191,12 @@ CUresult vgpu_copy_task_create(const CUDA_MEMCPY3D *copy, struct vgpu_task **tas
                                        .run = copy_run,
                                        .release = copy_release};
     created->copy = *copy;
-    created->to = target;
-    created->from = source;
-    created->box = box;
-    *task = &created->task;
-    return CUDA_SUCCESS;
+    result = find_places(created);
+    if (result == CUDA_SUCCESS)
+        *task = &created->task;
+    else
+        vgpu_task_put(&created->task);
+    return result;
 }
 
 void vgpu_copy_task_params(const struct vgpu_task *task, CUDA_MEMCPY3D *copy)
@@ -178,9 +214,22 @@ static bool has_to_wait(struct vgpu_stream *stream, struct copy_task *copy)
            (vgpu_allocation_is_pageable(copy->from.address) && !take_snapshot(copy));
 }
 
-/* Copies in order with the stream. With `wait` it is done on return; otherwise it may be under way,
- * unless the program's own unregistered memory is involved: then the program may use that again. */
-static CUresult copy_in(CUstream handle, const CUDA_MEMCPY3D *copy, bool wait)
+CUresult vgpu_copy_submit(struct vgpu_stream *stream, struct vgpu_task *task,
+                          enum vgpu_copy_mode mode)
+{
+    bool wait = mode == VGPU_COPY_WAIT;
+    CUresult result = wait ? vgpu_capture_check_wait(stream) : CUDA_SUCCESS;
+
+    if (result != CUDA_SUCCESS) {
+        vgpu_task_put(task);
+        return result;
+    }
+    if (mode == VGPU_COPY_ASYNC)
+        wait = has_to_wait(stream, (struct copy_task *)task);
+    return vgpu_stream_submit(stream, task, wait ? VGPU_SUBMIT_SYNC : VGPU_SUBMIT_ASYNC, NULL);
+}
+
+CUresult vgpu_copy(const CUDA_MEMCPY3D *copy, CUstream handle, enum vgpu_copy_mode mode)
 {
     struct vgpu_context *context;
     struct vgpu_stream *stream;
@@ -196,176 +245,7 @@ static CUresult copy_in(CUstream handle, const CUDA_MEMCPY3D *copy, bool wait)
         vgpu_task_put(task);
         return result;
     }
-    if (wait)
-        result = vgpu_capture_check_wait(stream);
-    if (result != CUDA_SUCCESS) {
-        vgpu_task_put(task);
-    } else {
-        wait = wait || has_to_wait(stream, (struct copy_task *)task);
-        result =
-            vgpu_stream_submit(stream, task, wait ? VGPU_SUBMIT_SYNC : VGPU_SUBMIT_ASYNC, NULL);
-    }
+    result = vgpu_copy_submit(stream, task, mode);
     vgpu_object_put(stream);
     return result;
 }
-
-/* ---- one row ---- */
-
-static CUresult copy_row(CUstream stream, uint64_t to, CUmemorytype to_type, uint64_t from,
-                         CUmemorytype from_type, size_t bytes, bool wait)
-{
-    CUDA_MEMCPY3D copy = {.WidthInBytes = bytes,
-                          .Height = 1,
-                          .Depth = 1,
-                          .dstMemoryType = to_type,
-                          .srcMemoryType = from_type};
-
-    if (to_type == CU_MEMORYTYPE_HOST)
-        copy.dstHost = (void *)(uintptr_t)to;
-    else
-        copy.dstDevice = to;
-    if (from_type == CU_MEMORYTYPE_HOST)
-        copy.srcHost = (const void *)(uintptr_t)from;
-    else
-        copy.srcDevice = from;
-    return copy_in(stream, &copy, wait);
-}
-
-static CUresult htod(CUdeviceptr to, const void *from, size_t bytes, CUstream stream)
-{
-    return copy_row(stream, to, CU_MEMORYTYPE_DEVICE, (uintptr_t)from, CU_MEMORYTYPE_HOST, bytes,
-                    true);
-}
-
-static CUresult dtoh(void *to, CUdeviceptr from, size_t bytes, CUstream stream)
-{
-    return copy_row(stream, (uintptr_t)to, CU_MEMORYTYPE_HOST, from, CU_MEMORYTYPE_DEVICE, bytes,
-                    true);
-}
-
-static CUresult dtod(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream)
-{
-    return copy_row(stream, to, CU_MEMORYTYPE_DEVICE, from, CU_MEMORYTYPE_DEVICE, bytes, true);
-}
-
-static CUresult any(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream)
-{
-    return copy_row(stream, to, CU_MEMORYTYPE_UNIFIED, from, CU_MEMORYTYPE_UNIFIED, bytes, true);
-}
-
-VGPU_PTDS(cuMemcpyHtoD_v2, htod, (CUdeviceptr to, const void *from, size_t bytes), to, from, bytes)
-VGPU_PTDS(cuMemcpyDtoH_v2, dtoh, (void *to, CUdeviceptr from, size_t bytes), to, from, bytes)
-VGPU_PTDS(cuMemcpyDtoD_v2, dtod, (CUdeviceptr to, CUdeviceptr from, size_t bytes), to, from, bytes)
-VGPU_PTDS(cuMemcpy, any, (CUdeviceptr to, CUdeviceptr from, size_t bytes), to, from, bytes)
-
-CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount,
-                              CUstream hStream)
-{
-    return copy_row(hStream, dstDevice, CU_MEMORYTYPE_DEVICE, (uintptr_t)srcHost,
-                    CU_MEMORYTYPE_HOST, ByteCount, false);
-}
-
-CUresult cuMemcpyDtoHAsync_v2(void *dstHost, CUdeviceptr srcDevice, size_t ByteCount,
-                              CUstream hStream)
-{
-    return copy_row(hStream, (uintptr_t)dstHost, CU_MEMORYTYPE_HOST, srcDevice,
-                    CU_MEMORYTYPE_DEVICE, ByteCount, false);
-}
-
-CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount,
-                              CUstream hStream)
-{
-    return copy_row(hStream, dstDevice, CU_MEMORYTYPE_DEVICE, srcDevice, CU_MEMORYTYPE_DEVICE,
-                    ByteCount, false);
-}
-
-CUresult cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, CUstream hStream)
-{
-    return copy_row(hStream, dst, CU_MEMORYTYPE_UNIFIED, src, CU_MEMORYTYPE_UNIFIED, ByteCount,
-                    false);
-}
-
-VGPU_PTSZ(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void *from, size_t bytes, CUstream stream),
-          (to, from, bytes, vgpu_per_thread(stream)))
-VGPU_PTSZ(cuMemcpyDtoHAsync_v2, (void *to, CUdeviceptr from, size_t bytes, CUstream stream),
-          (to, from, bytes, vgpu_per_thread(stream)))
-VGPU_PTSZ(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream),
-          (to, from, bytes, vgpu_per_thread(stream)))
-VGPU_PTSZ(cuMemcpyAsync, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream),
-          (to, from, bytes, vgpu_per_thread(stream)))
-
-/* Devices do not reach each other's memory, but the driver reaches both. */
-CUresult cuMemcpyPeer(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
-                      CUcontext srcContext, size_t ByteCount)
-{
-    (void)dstContext, (void)srcContext;
-    return dtod(dstDevice, srcDevice, ByteCount, CU_STREAM_LEGACY);
-}
-
-CUresult cuMemcpyPeerAsync(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
-                           CUcontext srcContext, size_t ByteCount, CUstream hStream)
-{
-    (void)dstContext, (void)srcContext;
-    return cuMemcpyDtoDAsync_v2(dstDevice, srcDevice, ByteCount, hStream);
-}
-
-/* ---- boxes ---- */
-
-static CUresult copy_2d(const CUDA_MEMCPY2D *copy, CUstream stream, bool wait)
-{
-    if (!copy)
-        return CUDA_ERROR_INVALID_VALUE;
-    return copy_in(stream,
-                   &(CUDA_MEMCPY3D){.srcXInBytes = copy->srcXInBytes,
-                                    .srcY = copy->srcY,
-                                    .srcMemoryType = copy->srcMemoryType,
-                                    .srcHost = copy->srcHost,
-                                    .srcDevice = copy->srcDevice,
-                                    .srcArray = copy->srcArray,
-                                    .srcPitch = copy->srcPitch,
-                                    .dstXInBytes = copy->dstXInBytes,
-                                    .dstY = copy->dstY,
-                                    .dstMemoryType = copy->dstMemoryType,
-                                    .dstHost = copy->dstHost,
-                                    .dstDevice = copy->dstDevice,
-                                    .dstArray = copy->dstArray,
-                                    .dstPitch = copy->dstPitch,
-                                    .WidthInBytes = copy->WidthInBytes,
-                                    .Height = copy->Height,
-                                    .Depth = 1},
-                   wait);
-}
-
-static CUresult copy_3d(const CUDA_MEMCPY3D *copy, CUstream stream, bool wait)
-{
-    return copy ? copy_in(stream, copy, wait) : CUDA_ERROR_INVALID_VALUE;
-}
-
-static CUresult copy_2d_now(const CUDA_MEMCPY2D *copy, CUstream stream)
-{
-    return copy_2d(copy, stream, true);
-}
-
-static CUresult copy_3d_now(const CUDA_MEMCPY3D *copy, CUstream stream)
-{
-    return copy_3d(copy, stream, true);
-}
-
-VGPU_PTDS(cuMemcpy2D_v2, copy_2d_now, (const CUDA_MEMCPY2D *copy), copy)
-VGPU_PTDS(cuMemcpy2DUnaligned_v2, copy_2d_now, (const CUDA_MEMCPY2D *copy), copy)
-VGPU_PTDS(cuMemcpy3D_v2, copy_3d_now, (const CUDA_MEMCPY3D *copy), copy)
-
-CUresult cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D *pCopy, CUstream hStream)
-{
-    return copy_2d(pCopy, hStream, false);
-}
-
-CUresult cuMemcpy3DAsync_v2(const CUDA_MEMCPY3D *pCopy, CUstream hStream)
-{
-    return copy_3d(pCopy, hStream, false);
-}
-
-VGPU_PTSZ(cuMemcpy2DAsync_v2, (const CUDA_MEMCPY2D *copy, CUstream stream),
-          (copy, vgpu_per_thread(stream)))
-VGPU_PTSZ(cuMemcpy3DAsync_v2, (const CUDA_MEMCPY3D *copy, CUstream stream),
-          (copy, vgpu_per_thread(stream)))

@@ -4,6 +4,7 @@
 #define VGPU_SOFT_DRIVER_COPY_H
 
 #include "soft/driver/allocation.h"
+#include "soft/driver/array.h"
 #include "soft/driver/stream.h"
 
 /** Where a box of rows lies in memory; all in bytes. */
@@ -12,6 +13,7 @@ struct vgpu_place {
     size_t pitch; /* from row to row */
     size_t slice; /* from plane to plane */
     enum vgpu_side side;
+    struct vgpu_array *array; /* that it is in, and that bounds it; or NULL */
 };
 
 struct vgpu_box {
@@ -31,7 +33,21 @@ CUresult vgpu_copy_task_create(const CUDA_MEMCPY3D *copy, struct vgpu_task **tas
 /** What it was created from. */
 void vgpu_copy_task_params(const struct vgpu_task *task, CUDA_MEMCPY3D *copy);
 
-/** The same for a fill. */
+enum vgpu_copy_mode {
+    VGPU_COPY_WAIT,  /* it is done on return */
+    VGPU_COPY_ASYNC, /* it may be under way, but the program may use its unregistered memory again
+                      */
+    VGPU_COPY_ORDER, /* it may be under way, and all memory is used in order with the stream */
+};
+
+/** Puts the task of a copy at a stream's end and owns it from then on, also on errors. */
+CUresult vgpu_copy_submit(struct vgpu_stream *stream, struct vgpu_task *task,
+                          enum vgpu_copy_mode mode);
+
+/** Creates and submits. */
+CUresult vgpu_copy(const CUDA_MEMCPY3D *copy, CUstream stream, enum vgpu_copy_mode mode);
+
+/** The task of a fill. */
 CUresult vgpu_fill_task_create(const CUDA_MEMSET_NODE_PARAMS *fill, struct vgpu_task **task);
 void vgpu_fill_task_params(const struct vgpu_task *task, CUDA_MEMSET_NODE_PARAMS *fill);
 

@@ -82,6 +82,9 @@ uint64_t vgpu_driver_new_id(void);
 /** The device of an ordinal, or NULL. */
 struct vgpu_device *vgpu_device_get(CUdevice ordinal);
 
+/** An attribute that is the same for all devices. */
+int vgpu_device_attribute(CUdevice_attribute attribute);
+
 /** Notes that `size` bytes at `address` belong to the device. */
 void vgpu_device_note_range(struct vgpu_device *device, uint64_t address, size_t size);
 

@@ -28,6 +28,8 @@ enum vgpu_object_kind {
     VGPU_OBJECT_NODE,
     VGPU_OBJECT_EXECUTABLE,
     VGPU_OBJECT_USER_OBJECT,
+    VGPU_OBJECT_ARRAY,
+    VGPU_OBJECT_MIPMAPPED_ARRAY,
 };
 
 /** First member of every such object. */

@@ -134,7 +134,7 @@ static void boxes_are_cut_out_of_pitched_memory(void **state)
     assert_cuda_error(cuMemcpy2D(&copy), CUDA_ERROR_INVALID_VALUE);
     copy.dstPitch = 4;
     copy.srcMemoryType = CU_MEMORYTYPE_ARRAY;
-    assert_cuda_error(cuMemcpy2D(&copy), CUDA_ERROR_NOT_SUPPORTED);
+    assert_cuda_error(cuMemcpy2D(&copy), CUDA_ERROR_INVALID_HANDLE);
     assert_cuda_error(cuMemcpy2D(NULL), CUDA_ERROR_INVALID_VALUE);
 }
 

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+/* Batches of copies: all of a batch is checked before any of it is submitted. */
+#include <stdlib.h>
+
+#include "interop/per_thread.h"
+#include "soft/driver/copy.h"
+
+struct batch {
+    struct vgpu_stream *stream; /* with a reference */
+    struct vgpu_task **copies;
+    enum vgpu_copy_mode *modes;
+    size_t count; /* made so far */
+};
+
+static void discard(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        vgpu_task_put(batch->copies[i]);
+    free(batch->copies);
+    free(batch->modes);
+    vgpu_object_put(batch->stream);
+}
+
+static CUresult open_batch(struct batch *batch, size_t count, CUstream stream)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_enter(&context);
+
+    *batch = (struct batch){.count = 0};
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (count == 0 || !stream || stream == CU_STREAM_LEGACY)
+        return CUDA_ERROR_INVALID_VALUE;
+    result = vgpu_stream_resolve(context, stream, &batch->stream);
+    if (result != CUDA_SUCCESS)
+        return result;
+    batch->copies = calloc(count, sizeof(struct vgpu_task *));
+    batch->modes = calloc(count, sizeof(*batch->modes));
+    if (batch->copies && batch->modes)
+        return CUDA_SUCCESS;
+    discard(batch);
+    return CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+static CUresult add(struct batch *batch, const CUDA_MEMCPY3D *copy, CUmemcpySrcAccessOrder order)
+{
+    CUresult result = vgpu_copy_task_create(copy, &batch->copies[batch->count]);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    switch (order) {
+    case CU_MEMCPY_SRC_ACCESS_ORDER_STREAM:
+    case CU_MEMCPY_SRC_ACCESS_ORDER_ANY:
+        batch->modes[batch->count++] = VGPU_COPY_ORDER;
+        return CUDA_SUCCESS;
+    case CU_MEMCPY_SRC_ACCESS_ORDER_DURING_API_CALL:
+        batch->modes[batch->count++] = VGPU_COPY_WAIT;
+        return CUDA_SUCCESS;
+    default:
+        vgpu_task_put(batch->copies[batch->count]);
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+}
+
+/* Ends the batch. */
+static CUresult submit(struct batch *batch)
+{
+    CUresult result = CUDA_SUCCESS;
+    size_t i;
+
+    for (i = 0; result == CUDA_SUCCESS && i < batch->count; i++)
+        result = vgpu_copy_submit(batch->stream, batch->copies[i], batch->modes[i]);
+    for (; i < batch->count; i++)
+        vgpu_task_put(batch->copies[i]);
+    batch->count = 0;
+    discard(batch);
+    return result;
+}
+
+/* Runs of copies have attributes in common: that the runs' beginnings make sense. */
+static bool runs_are_right(const size_t *starts, size_t runs, size_t count)
+{
+    if (!starts || runs == 0 || runs > count || starts[0] != 0)
+        return false;
+    for (size_t i = 1; i < runs; i++) {
+        if (starts[i] <= starts[i - 1] || starts[i] >= count)
+            return false;
+    }
+    return true;
+}
+
+/* `failed`: the index of the copy that is wrong, or SIZE_MAX if it is none in particular. */
+static CUresult copy_rows(CUdeviceptr *to, CUdeviceptr *from, size_t *sizes, size_t count,
+                          CUmemcpyAttributes *attributes, size_t *starts, size_t runs,
+                          size_t *failed, CUstream stream)
+{
+    struct batch batch;
+    CUresult result = CUDA_SUCCESS;
+
+    *failed = SIZE_MAX;
+    if (!to || !from || !sizes || !attributes || !runs_are_right(starts, runs, count))
+        result = CUDA_ERROR_INVALID_VALUE;
+    if (result == CUDA_SUCCESS)
+        result = open_batch(&batch, count, stream);
+    if (result != CUDA_SUCCESS)
+        return result;
+    for (size_t i = 0, run = 0; result == CUDA_SUCCESS && i < count; i++) {
+        CUDA_MEMCPY3D copy = {
+            .srcMemoryType = CU_MEMORYTYPE_UNIFIED,
+            .srcDevice = from[i],
+            .dstMemoryType = CU_MEMORYTYPE_UNIFIED,
+            .dstDevice = to[i],
+            .WidthInBytes = sizes[i],
+            .Height = 1,
+            .Depth = 1,
+        };
+        if (run + 1 < runs && starts[run + 1] == i)
+            run++;
+        result = add(&batch, &copy, attributes[run].srcAccessOrder);
+        if (result != CUDA_SUCCESS)
+            *failed = i;
+    }
+    if (result == CUDA_SUCCESS)
+        return submit(&batch);
+    discard(&batch);
+    return result;
+}
+
+/* ---- boxes ---- */
+
+static size_t element_of(const CUmemcpy3DOperand *operand)
+{
+    struct vgpu_array *array;
+    size_t bytes;
+
+    if (operand->type != CU_MEMCPY_OPERAND_TYPE_ARRAY)
+        return 0;
+    array = vgpu_object_take(operand->op.array.array, VGPU_OBJECT_ARRAY);
+    bytes = array ? array->element : 0;
+    vgpu_object_put(array);
+    return bytes;
+}
+
+/* One end of a box, in bytes. */
+struct box_end {
+    CUmemorytype type;
+    CUdeviceptr address;
+    CUarray array;
+    size_t x, y, z;
+    size_t pitch;
+    size_t height;
+};
+
+static CUresult end_of(const CUmemcpy3DOperand *operand, const CUextent3D *extent, size_t element,
+                       struct box_end *end)
+{
+    *end = (struct box_end){.type = CU_MEMORYTYPE_UNIFIED};
+    if (operand->type == CU_MEMCPY_OPERAND_TYPE_POINTER) {
+        end->address = operand->op.ptr.ptr;
+        end->height = operand->op.ptr.layerHeight;
+        if ((operand->op.ptr.rowLength && operand->op.ptr.rowLength < extent->width) ||
+            (end->height && end->height < extent->height) ||
+            __builtin_mul_overflow(operand->op.ptr.rowLength, element, &end->pitch))
+            return CUDA_ERROR_INVALID_VALUE;
+        return CUDA_SUCCESS;
+    }
+    if (operand->type != CU_MEMCPY_OPERAND_TYPE_ARRAY)
+        return CUDA_ERROR_INVALID_VALUE;
+    end->type = CU_MEMORYTYPE_ARRAY;
+    end->array = operand->op.array.array;
+    end->y = operand->op.array.offset.y;
+    end->z = operand->op.array.offset.z;
+    return __builtin_mul_overflow(operand->op.array.offset.x, element, &end->x)
+               ? CUDA_ERROR_INVALID_VALUE
+               : CUDA_SUCCESS;
+}
+
+static CUresult add_box(struct batch *batch, const CUDA_MEMCPY3D_BATCH_OP *op)
+{
+    size_t from_element = element_of(&op->src), to_element = element_of(&op->dst);
+    size_t element = from_element ? from_element : to_element ? to_element : 1, width;
+    struct box_end to, from;
+    CUresult result;
+
+    if (op->extent.width == 0 || op->extent.height == 0 || op->extent.depth == 0 ||
+        (from_element && to_element && from_element != to_element) ||
+        __builtin_mul_overflow(op->extent.width, element, &width))
+        return CUDA_ERROR_INVALID_VALUE;
+    result = end_of(&op->dst, &op->extent, element, &to);
+    if (result == CUDA_SUCCESS)
+        result = end_of(&op->src, &op->extent, element, &from);
+    if (result != CUDA_SUCCESS)
+        return result;
+    return add(batch,
+               &(CUDA_MEMCPY3D){
+                   .srcXInBytes = from.x,
+                   .srcY = from.y,
+                   .srcZ = from.z,
+                   .srcMemoryType = from.type,
+                   .srcDevice = from.address,
+                   .srcArray = from.array,
+                   .srcPitch = from.pitch,
+                   .srcHeight = from.height,
+                   .dstXInBytes = to.x,
+                   .dstY = to.y,
+                   .dstZ = to.z,
+                   .dstMemoryType = to.type,
+                   .dstDevice = to.address,
+                   .dstArray = to.array,
+                   .dstPitch = to.pitch,
+                   .dstHeight = to.height,
+                   .WidthInBytes = width,
+                   .Height = op->extent.height,
+                   .Depth = op->extent.depth,
+               },
+               op->srcAccessOrder);
+}
+
+static CUresult copy_boxes(size_t count, const CUDA_MEMCPY3D_BATCH_OP *ops, size_t *failed,
+                           unsigned long long flags, CUstream stream)
+{
+    struct batch batch;
+    CUresult result;
+
+    *failed = SIZE_MAX;
+    if (!ops || flags)
+        return CUDA_ERROR_INVALID_VALUE;
+    result = open_batch(&batch, count, stream);
+    if (result != CUDA_SUCCESS)
+        return result;
+    for (size_t i = 0; result == CUDA_SUCCESS && i < count; i++) {
+        result = add_box(&batch, &ops[i]);
+        if (result != CUDA_SUCCESS)
+            *failed = i;
+    }
+    if (result == CUDA_SUCCESS)
+        return submit(&batch);
+    discard(&batch);
+    return result;
+}
+
+/* ---- entry points: the older ones say which copy is wrong ---- */
+
+CUresult cuMemcpyBatchAsync(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count,
+                            CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs,
+                            size_t *failIdx, CUstream hStream)
+{
+    size_t failed;
+    CUresult result =
+        copy_rows(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, &failed, hStream);
+
+    if (failIdx && result != CUDA_SUCCESS)
+        *failIdx = failed;
+    return result;
+}
+
+CUresult cuMemcpyBatchAsync_v2(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count,
+                               CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs,
+                               CUstream hStream)
+{
+    return cuMemcpyBatchAsync(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, NULL, hStream);
+}
+
+CUresult cuMemcpy3DBatchAsync(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, size_t *failIdx,
+                              unsigned long long flags, CUstream hStream)
+{
+    size_t failed;
+    CUresult result = copy_boxes(numOps, opList, &failed, flags, hStream);
+
+    if (failIdx && result != CUDA_SUCCESS)
+        *failIdx = failed;
+    return result;
+}
+
+CUresult cuMemcpy3DBatchAsync_v2(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList,
+                                 unsigned long long flags, CUstream hStream)
+{
+    return cuMemcpy3DBatchAsync(numOps, opList, NULL, flags, hStream);
+}
+
+VGPU_PTSZ(cuMemcpyBatchAsync,
+          (CUdeviceptr * to, CUdeviceptr *from, size_t *sizes, size_t count,
+           CUmemcpyAttributes *attributes, size_t *starts, size_t runs, size_t *failed,
+           CUstream stream),
+          (to, from, sizes, count, attributes, starts, runs, failed, vgpu_per_thread(stream)))
+VGPU_PTSZ(cuMemcpyBatchAsync_v2,
+          (CUdeviceptr * to, CUdeviceptr *from, size_t *sizes, size_t count,
+           CUmemcpyAttributes *attributes, size_t *starts, size_t runs, CUstream stream),
+          (to, from, sizes, count, attributes, starts, runs, vgpu_per_thread(stream)))
+VGPU_PTSZ(cuMemcpy3DBatchAsync,
+          (size_t count, CUDA_MEMCPY3D_BATCH_OP *ops, size_t *failed, unsigned long long flags,
+           CUstream stream),
+          (count, ops, failed, flags, vgpu_per_thread(stream)))
+VGPU_PTSZ(cuMemcpy3DBatchAsync_v2,
+          (size_t count, CUDA_MEMCPY3D_BATCH_OP *ops, unsigned long long flags, CUstream stream),
+          (count, ops, flags, vgpu_per_thread(stream)))
