@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "guest/process.h"
+#include "protocol/send.h"
 
 static CUresult enter(CUdevice device)
 {
@@ -265,6 +266,37 @@ CUresult cuFlushGPUDirectRDMAWrites(CUflushGPUDirectRDMAWritesTarget target,
 }
 
 /* ---- profilers attach to NVIDIA's driver; switching them is allowed and does nothing ---- */
+
+#define OPERATIONS_MAX 64u /* there are fewer kinds, but a program may ask twice */
+
+CUresult cuDeviceGetHostAtomicCapabilities(unsigned int *capabilities,
+                                           const CUatomicOperation *operations, unsigned int count,
+                                           CUdevice device)
+{
+    unsigned int answer[OPERATIONS_MAX];
+    size_t bytes = 0;
+    CUresult error = enter(device);
+    if (error)
+        return error;
+    if (capabilities == NULL || operations == NULL || count == 0 || count > OPERATIONS_MAX)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = vgpu_send_cuDeviceGetHostAtomicCapabilities(vgpu_process()->channel, 0, operations,
+                                                        count * sizeof(*operations), answer,
+                                                        sizeof(answer), &bytes);
+    if (error == CUDA_SUCCESS && bytes == count * sizeof(*answer))
+        memcpy(capabilities, answer, bytes);
+    return error;
+}
+
+/* There is no second device. */
+CUresult cuDeviceGetP2PAtomicCapabilities(unsigned int *capabilities,
+                                          const CUatomicOperation *operations, unsigned int count,
+                                          CUdevice source, CUdevice destination)
+{
+    (void)capabilities, (void)operations, (void)count, (void)source, (void)destination;
+    CUresult error = vgpu_process_ready(vgpu_process());
+    return error ? error : CUDA_ERROR_INVALID_DEVICE;
+}
 
 CUresult cuProfilerStart(void)
 {

@@ -136,6 +136,7 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuMemHostRegister)                                                                           \
     X(cuMemHostUnregister)                                                                         \
     X(cuMemHostGetDevicePointer)                                                                   \
+    X(cuDeviceGetHostAtomicCapabilities)                                                           \
     X(cuTensorMapEncodeIm2colWide)
 
 #define VGPU_DRIVER_FIELD(name) __typeof__(name) *name;

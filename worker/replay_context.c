@@ -250,3 +250,23 @@ CUresult vgpu_replay_vgpuDeviceInfo(struct vgpu_worker *worker,
     call->info_bytes = sizeof(info);
     return CUDA_SUCCESS;
 }
+
+CUresult vgpu_replay_cuDeviceGetHostAtomicCapabilities(
+    struct vgpu_worker *worker, struct vgpu_call_cuDeviceGetHostAtomicCapabilities *call)
+{
+    CUatomicOperation operations[VGPU_REPLY_PAYLOAD_MAX / sizeof(unsigned int)];
+    unsigned int capabilities[sizeof(operations) / sizeof(*operations)];
+    if (worker->driver->cuDeviceGetHostAtomicCapabilities == NULL)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    if (call->operations_bytes % sizeof(*operations) || call->operations_bytes > sizeof(operations))
+        return CUDA_ERROR_INVALID_VALUE;
+    unsigned int count = call->operations_bytes / sizeof(*operations);
+    memcpy(operations, call->operations, call->operations_bytes);
+    CUresult error =
+        worker->driver->cuDeviceGetHostAtomicCapabilities(capabilities, operations, count, 0);
+    if (error == CUDA_SUCCESS) {
+        memcpy(call->capabilities, capabilities, count * sizeof(*capabilities));
+        call->capabilities_bytes = (uint32_t)(count * sizeof(*capabilities));
+    }
+    return error;
+}

@@ -145,13 +145,15 @@ static void test_threads(CUcontext context)
 struct told {
     CUstream stream;
     CUresult status;
+    CUresult of_a_call;
     int calls;
 };
 
 static void CUDA_CB note(CUstream stream, CUresult status, void *data)
 {
     struct told *told = data;
-    *told = (struct told){stream, status, told->calls + 1};
+    CUdeviceptr memory;
+    *told = (struct told){stream, status, cuMemAlloc(&memory, 16), told->calls + 1};
 }
 
 static void test_callbacks(CUstream stream)
@@ -160,6 +162,7 @@ static void test_callbacks(CUstream stream)
     CHECK(cuStreamAddCallback(stream, note, &told, 0));
     CHECK(cuStreamSynchronize(stream));
     EXPECT(told.calls == 1 && told.stream == stream && told.status == CUDA_SUCCESS);
+    EXPECT(told.of_a_call == CUDA_ERROR_NOT_PERMITTED);
     EXPECT(cuStreamAddCallback(stream, NULL, &told, 0) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuStreamAddCallback(stream, note, &told, 1) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuLaunchHostFunc(stream, NULL, &told) == CUDA_ERROR_INVALID_VALUE);
