@@ -43,6 +43,18 @@ CUresult vgpu_event_take(CUevent handle, struct vgpu_event **event)
     return result;
 }
 
+CUresult vgpu_event_check_untimed(CUevent handle)
+{
+    struct vgpu_event *event;
+    CUresult result = vgpu_event_take(handle, &event);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    result = event->flags & CU_EVENT_DISABLE_TIMING ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    vgpu_object_put(event);
+    return result;
+}
+
 CUresult cuEventCreate(CUevent *phEvent, unsigned int Flags)
 {
     const unsigned int known =

@@ -7,6 +7,9 @@
 
 struct vgpu_event;
 
+/** Whether a launch may record it: CUDA_ERROR_INVALID_HANDLE, or INVALID_VALUE if it has timing. */
+CUresult vgpu_event_check_untimed(CUevent handle);
+
 /** The event of a handle with a reference, if its context is whole. */
 CUresult vgpu_event_take(CUevent handle, struct vgpu_event **event);
 

@@ -5,6 +5,7 @@
 
 #include "interop/log.h"
 #include "interop/per_thread.h"
+#include "soft/driver/event.h"
 #include "soft/driver/kernel_task.h"
 
 struct launch_task {
@@ -351,6 +352,7 @@ static CUresult check_attributes(const CUlaunchConfig *config)
         return CUDA_ERROR_INVALID_VALUE;
     for (unsigned int i = 0; i < config->numAttrs; i++) {
         const CUlaunchAttributeValue *value = &config->attrs[i].value;
+        CUresult result = CUDA_SUCCESS;
         switch (config->attrs[i].id) {
         case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
             if (value->cooperative)
@@ -361,14 +363,35 @@ static CUresult check_attributes(const CUlaunchConfig *config)
                 return CUDA_ERROR_NOT_SUPPORTED;
             break;
         case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
+            result = vgpu_event_check_untimed(value->programmaticEvent.event);
+            break;
         case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
+            result = vgpu_event_check_untimed(value->launchCompletionEvent.event);
+            break;
         case CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE:
             return CUDA_ERROR_NOT_SUPPORTED;
         default:
             break;
         }
+        if (result != CUDA_SUCCESS)
+            return result;
     }
     return CUDA_SUCCESS;
+}
+
+/* Here a kernel is done before anything that waits for its beginning may run. */
+static CUresult record_events(const CUlaunchConfig *config)
+{
+    CUresult result = CUDA_SUCCESS;
+
+    for (unsigned int i = 0; i < config->numAttrs && result == CUDA_SUCCESS; i++) {
+        const CUlaunchAttribute *attribute = &config->attrs[i];
+        if (attribute->id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT)
+            result = cuEventRecord(attribute->value.programmaticEvent.event, config->hStream);
+        if (attribute->id == CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT)
+            result = cuEventRecord(attribute->value.launchCompletionEvent.event, config->hStream);
+    }
+    return result;
 }
 
 CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **kernelParams,
@@ -378,17 +401,18 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **ker
 
     if (result != CUDA_SUCCESS)
         return result;
-    return launch(&(CUDA_KERNEL_NODE_PARAMS){.func = f,
-                                             .gridDimX = config->gridDimX,
-                                             .gridDimY = config->gridDimY,
-                                             .gridDimZ = config->gridDimZ,
-                                             .blockDimX = config->blockDimX,
-                                             .blockDimY = config->blockDimY,
-                                             .blockDimZ = config->blockDimZ,
-                                             .sharedMemBytes = config->sharedMemBytes,
-                                             .kernelParams = kernelParams,
-                                             .extra = extra},
-                  config->hStream, config->attrs, config->numAttrs);
+    result = launch(&(CUDA_KERNEL_NODE_PARAMS){.func = f,
+                                               .gridDimX = config->gridDimX,
+                                               .gridDimY = config->gridDimY,
+                                               .gridDimZ = config->gridDimZ,
+                                               .blockDimX = config->blockDimX,
+                                               .blockDimY = config->blockDimY,
+                                               .blockDimZ = config->blockDimZ,
+                                               .sharedMemBytes = config->sharedMemBytes,
+                                               .kernelParams = kernelParams,
+                                               .extra = extra},
+                    config->hStream, config->attrs, config->numAttrs);
+    return result == CUDA_SUCCESS ? record_events(config) : result;
 }
 
 CUresult cuLaunchKernelEx_ptsz(const CUlaunchConfig *config, CUfunction f, void **kernelParams,

@@ -99,8 +99,8 @@ static void test_context_events(CUcontext context, CUdeviceptr memory, CUstream 
     CHECK(cuCtxRecordEvent(context, event));
     CHECK(cuCtxWaitEvent(context, event));
     CHECK(cuEventSynchronize(event));
-    CHECK(cuStreamQuery(stream));
-    CHECK(cuStreamQuery(other));
+    CHECK(cuStreamSynchronize(stream));
+    CHECK(cuStreamSynchronize(other));
     expect_words(memory, 70);
     CHECK(cuStreamDestroy(other));
     CHECK(cuEventDestroy(event));
