@@ -219,26 +219,6 @@ CUresult vgpu_variable_keep(const struct vgpu_caller *caller, const struct vgpu_
                                                                    : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
-/* Of the time when addresses had 32 bits. */
-CUresult cuModuleGetGlobal(CUdeviceptr_v1 *address, unsigned int *bytes, CUmodule module,
-                           const char *name)
-{
-    CUdeviceptr wide = 0;
-    size_t size = 0;
-    if (address == NULL && bytes == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
-    CUresult error = cuModuleGetGlobal_v2(&wide, &size, module, name);
-    if (error)
-        return error;
-    if (wide > UINT32_MAX || size > UINT32_MAX)
-        return CUDA_ERROR_NOT_SUPPORTED;
-    if (address)
-        *address = (CUdeviceptr_v1)wide;
-    if (bytes)
-        *bytes = (unsigned int)size;
-    return CUDA_SUCCESS;
-}
-
 CUresult cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)
 {
     struct vgpu_process *process = vgpu_process();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The first way to make contexts and to end them: a count of their users on top of their life. */
+/* How contexts were made and ended at first: a count of their users on top of their life. */
 #include "interop/driver_api.h"
 
 #include <pthread.h>

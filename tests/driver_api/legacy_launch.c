@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* What older programs call: launches in several steps, attached contexts. */
+/* What older programs call: launches in several steps, attached contexts, first versions. */
+#include <limits.h>
+
 #include "tests/driver_api/check.h"
 
 /* cuda.h gives these names to the newest versions. */
 CUresult first_context_create(CUcontext *context, unsigned int flags,
                               CUdevice device) __asm__("cuCtxCreate");
+CUresult first_device_total_mem(unsigned int *bytes, CUdevice device) __asm__("cuDeviceTotalMem");
+CUresult first_memory_alloc(unsigned int *address, unsigned int bytes) __asm__("cuMemAlloc");
+CUresult first_memory_info(unsigned int *unused, unsigned int *total) __asm__("cuMemGetInfo");
 
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
@@ -71,6 +76,19 @@ static void test_attached(CUdevice device)
     EXPECT(current != context);
 }
 
+static void test_first_versions(CUdevice device)
+{
+    unsigned int narrow, narrow_total, address;
+    size_t wide;
+    CHECK(cuDeviceTotalMem(&wide, device));
+    CHECK(first_device_total_mem(&narrow, device));
+    EXPECT(narrow == (wide > UINT_MAX ? UINT_MAX : wide));
+    CHECK(first_memory_info(&narrow, &narrow_total));
+    EXPECT(narrow <= narrow_total && narrow_total > 0);
+    /* Where no address has 32 bits, there is none to be had. */
+    EXPECT(first_memory_alloc(&address, 64) != CUDA_SUCCESS || address != 0);
+}
+
 int main(void)
 {
     CUdevice device;
@@ -81,5 +99,6 @@ int main(void)
     test_wrong_values(module);
     test_launches(module, memory);
     test_attached(device);
+    test_first_versions(device);
     return 0;
 }

@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <stdbool.h>
 
-#include "soft/driver/driver.h"
+#include "interop/driver_api.h"
 
 /* Stores an address or size that 32 bits can hold. */
 static bool narrow(unsigned int *out, size_t value)
