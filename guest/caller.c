@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/caller.h"
 
+#include "guest/capture.h"
 #include "guest/context.h"
 #include "guest/process.h"
 
@@ -38,8 +39,8 @@ CUresult vgpu_caller_enter(struct vgpu_caller *caller)
     return CUDA_SUCCESS;
 }
 
-CUresult vgpu_caller_enter_stream(struct vgpu_caller *caller, CUstream handle,
-                                  struct vgpu_stream **stream)
+CUresult vgpu_caller_find_stream(struct vgpu_caller *caller, CUstream handle,
+                                 struct vgpu_stream **stream)
 {
     CUresult error = vgpu_caller_enter(caller);
     if (error)
@@ -54,7 +55,18 @@ CUresult vgpu_caller_enter_stream(struct vgpu_caller *caller, CUstream handle,
     if (*stream == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
     vgpu_caller_follow(caller, &(*stream)->object);
-    return (*stream)->flags & CU_STREAM_NON_BLOCKING ? vgpu_context_settle(caller) : CUDA_SUCCESS;
+    return CUDA_SUCCESS;
+}
+
+CUresult vgpu_caller_enter_stream(struct vgpu_caller *caller, CUstream handle,
+                                  struct vgpu_stream **stream)
+{
+    CUresult error = vgpu_caller_find_stream(caller, handle, stream);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_capture_admit(*stream);
+    if (error == CUDA_SUCCESS && (*stream)->flags & CU_STREAM_NON_BLOCKING)
+        error = vgpu_context_settle(caller);
+    return error;
 }
 
 CUresult vgpu_caller_wait(const struct vgpu_caller *caller, uint32_t fence, uint32_t value)

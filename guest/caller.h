@@ -32,10 +32,15 @@ CUresult vgpu_caller_enter(struct vgpu_caller *caller);
 /**
  * Enters and finds a stream: 0, CU_STREAM_LEGACY and CU_STREAM_PER_THREAD are known, the last one
  * is made when it is first used. The caller's context becomes the stream's, as in CUDA.
- * CUDA_ERROR_INVALID_HANDLE, or as vgpu_caller_enter.
+ * CUDA_ERROR_INVALID_HANDLE, or as vgpu_caller_enter; or the stream takes no work because a capture
+ * was invalidated, or because another stream captures (vgpu_capture_admit).
  */
 CUresult vgpu_caller_enter_stream(struct vgpu_caller *caller, CUstream handle,
                                   struct vgpu_stream **stream);
+
+/** The same for what only asks about a stream: whether it captures is of no importance. */
+CUresult vgpu_caller_find_stream(struct vgpu_caller *caller, CUstream handle,
+                                 struct vgpu_stream **stream);
 
 /**
  * Waits until a fence is reached. An error of earlier asynchronous work is returned after that, a

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "guest/capture.h"
 #include "guest/process.h"
 #include "interop/export_tables.h"
 #include "protocol/send.h"
@@ -65,6 +66,7 @@ bool vgpu_context_init(struct vgpu_process *process, struct vgpu_context *contex
 void vgpu_context_clear(struct vgpu_process *process, struct vgpu_context *context)
 {
     vgpu_objects_put_context(&process->objects, context);
+    context->waiter = NULL; /* it was one of them */
     vgpu_ranges_forget(&process->ranges, context, NULL);
     vgpu_marker_end(&context->marker);
     vgpu_marker_end(&context->legacy->marker);
@@ -317,6 +319,8 @@ CUresult cuCtxSynchronize(void)
     bool idle;
     uint32_t value;
     CUresult error = vgpu_caller_enter(&caller);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_capture_wait_context(caller.current);
     if (error)
         return error;
     struct vgpu_marked what = {

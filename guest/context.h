@@ -28,6 +28,7 @@ struct vgpu_context {
     uint64_t work; /* count of all that was submitted in it; atomic */
     struct vgpu_marker marker;
     struct vgpu_stream *legacy;
+    struct vgpu_stream *waiter; /* waits for events that graphs record; NULL until needed */
     uint64_t uploads; /* synchronous copies that were posted to the legacy stream; atomic */
     uint64_t settled; /* how many of them were waited for; atomic */
     struct vgpu_local_storage storage;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/event.h"
 
+#include "guest/capture.h"
 #include "guest/context.h"
 #include "guest/process.h"
 #include "interop/per_thread.h"
@@ -26,20 +27,57 @@ static CUresult enter(struct vgpu_caller *caller, CUevent handle, struct event_v
     pthread_mutex_lock(&event->lock);
     *view = (struct event_view){event, event->recorded, event->fence, event->value};
     pthread_mutex_unlock(&event->lock);
-    return CUDA_SUCCESS;
+    return vgpu_capture_wait_event(event);
+}
+
+/* Of an event that a graph records, only the driver knows whether that is done. */
+static CUresult query_in_graph(const struct vgpu_caller *caller, const struct vgpu_event *event)
+{
+    return vgpu_process_note(
+        vgpu_process(), vgpu_send_cuEventQuery(caller->channel, event->object.context->object.id,
+                                               event->object.id));
+}
+
+/* A stream that nobody else has waits for the event; the caller waits for that stream. */
+static CUresult wait_in_graph(struct vgpu_caller *caller, const struct vgpu_event *event)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_context *context = event->object.context;
+    CUresult error = CUDA_SUCCESS;
+    vgpu_caller_follow(caller, &event->object);
+    pthread_mutex_lock(&process->context_lock);
+    if (context->waiter == NULL)
+        error = vgpu_stream_create(caller, CU_STREAM_NON_BLOCKING, 0, &context->waiter);
+    pthread_mutex_unlock(&process->context_lock);
+    if (error)
+        return error;
+    error = vgpu_send_cuStreamWaitEvent(caller->channel, caller->context,
+                                        context->waiter->object.id, event->object.id, 0);
+    if (error)
+        return error;
+    vgpu_stream_submitted(context->waiter);
+    return vgpu_stream_wait(caller, context->waiter);
 }
 
 static bool complete(const struct vgpu_caller *caller, const struct event_view *view)
 {
-    return !view->recorded || vgpu_fence_reached(caller->channel, view->fence, view->value);
+    return !view->recorded || view->event->in_graph ||
+           vgpu_fence_reached(caller->channel, view->fence, view->value);
 }
 
 bool vgpu_event_recorded(struct vgpu_event *event)
 {
     pthread_mutex_lock(&event->lock);
-    bool recorded = event->recorded;
+    bool recorded = event->recorded || event->in_graph || event->capture;
     pthread_mutex_unlock(&event->lock);
     return recorded;
+}
+
+void vgpu_event_in_graph(struct vgpu_event *event)
+{
+    pthread_mutex_lock(&event->lock);
+    event->in_graph = true;
+    pthread_mutex_unlock(&event->lock);
 }
 
 static void end_event(struct vgpu_object *object)
@@ -119,8 +157,10 @@ static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *even
         event->recorded = true;
         error = post(caller, event, stream, flags);
     }
-    if (error == CUDA_SUCCESS)
+    if (error == CUDA_SUCCESS) {
         event->value++;
+        __atomic_store_n(&event->capture, 0, __ATOMIC_RELAXED);
+    }
     pthread_mutex_unlock(&event->lock);
     return error;
 }
@@ -128,7 +168,28 @@ static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *even
 CUresult vgpu_event_launched(const struct vgpu_caller *caller, struct vgpu_event *event,
                              const struct vgpu_stream *stream)
 {
+    unsigned long long capture = vgpu_capture_of(stream);
+    if (capture) {
+        __atomic_store_n(&event->capture, capture, __ATOMIC_RELAXED);
+        return CUDA_SUCCESS;
+    }
     return record(caller, event, stream, 0, post_fence);
+}
+
+/* In a capture nothing is done yet, so that there is no fence; a node that records the event
+ * whenever the graph runs is another thing than the event as a place in the capture. */
+static CUresult record_captured(const struct vgpu_caller *caller, struct vgpu_event *event,
+                                const struct vgpu_stream *stream, unsigned long long capture,
+                                unsigned int flags)
+{
+    pthread_mutex_lock(&event->lock);
+    if (flags & CU_EVENT_RECORD_EXTERNAL)
+        event->in_graph = true;
+    else
+        __atomic_store_n(&event->capture, capture, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&event->lock);
+    return vgpu_send_cuEventRecordWithFlags(caller->channel, caller->context, event->object.id,
+                                            stream->object.id, flags);
 }
 
 CUresult cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned int flags)
@@ -142,6 +203,11 @@ CUresult cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned
     if (event == NULL || event->object.context != caller.current)
         return CUDA_ERROR_INVALID_HANDLE;
     if (flags & ~(unsigned int)CU_EVENT_RECORD_EXTERNAL)
+        return CUDA_ERROR_INVALID_VALUE;
+    unsigned long long capture = vgpu_capture_of(stream);
+    if (capture)
+        return record_captured(&caller, event, stream, capture, flags);
+    if (flags & CU_EVENT_RECORD_EXTERNAL)
         return CUDA_ERROR_INVALID_VALUE;
     error = record(&caller, event, stream, flags, post_record);
     if (error == CUDA_SUCCESS)
@@ -166,7 +232,7 @@ static CUresult enter_context(struct vgpu_caller *caller, CUcontext handle, CUev
     *event = vgpu_object_find(&vgpu_process()->objects, event_handle, VGPU_KIND_EVENT);
     caller->current = context;
     caller->context = context->object.id;
-    return *event ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+    return *event ? vgpu_capture_wait_context(context) : CUDA_ERROR_INVALID_HANDLE;
 }
 
 CUresult cuCtxRecordEvent(CUcontext context, CUevent handle)
@@ -204,6 +270,8 @@ CUresult cuEventQuery(CUevent handle)
     CUresult error = enter(&caller, handle, &view);
     if (error)
         return error;
+    if (view.event->in_graph)
+        return query_in_graph(&caller, view.event);
     return complete(&caller, &view) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
 }
 
@@ -212,8 +280,12 @@ CUresult cuEventSynchronize(CUevent handle)
     struct vgpu_caller caller;
     struct event_view view;
     CUresult error = enter(&caller, handle, &view);
-    if (error || !view.recorded)
+    if (error)
         return error;
+    if (view.event->in_graph)
+        return wait_in_graph(&caller, view.event);
+    if (!view.recorded)
+        return CUDA_SUCCESS;
     return vgpu_caller_wait(&caller, view.fence, view.value);
 }
 
@@ -228,9 +300,15 @@ CUresult cuEventElapsedTime(float *milliseconds, CUevent start_handle, CUevent e
         return error;
     if (milliseconds == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    if ((start.event->flags | end.event->flags) & CU_EVENT_DISABLE_TIMING || !start.recorded ||
-        !end.recorded)
+    if ((start.event->flags | end.event->flags) & CU_EVENT_DISABLE_TIMING ||
+        !(start.recorded || start.event->in_graph) || !(end.recorded || end.event->in_graph))
         return CUDA_ERROR_INVALID_HANDLE;
+    for (int i = 0; i < 2; i++) {
+        const struct vgpu_event *event = i ? end.event : start.event;
+        error = event->in_graph ? query_in_graph(&caller, event) : CUDA_SUCCESS;
+        if (error)
+            return error;
+    }
     if (!complete(&caller, &start) || !complete(&caller, &end))
         return CUDA_ERROR_NOT_READY;
     return vgpu_process_note(

@@ -176,6 +176,17 @@ void *vgpu_object_recognise(struct vgpu_objects *objects, const void *handle, en
     return object && is_kind(tag_of(object) & ~VGPU_OBJECT_ENDED, kind) ? object : NULL;
 }
 
+void *vgpu_object_with_id(struct vgpu_objects *objects, uint32_t id, enum vgpu_kind kind)
+{
+    /* acquire: pair with the release stores when they were set */
+    char *base = __atomic_load_n(&objects->base, __ATOMIC_ACQUIRE);
+    uint32_t used = __atomic_load_n(&objects->used, __ATOMIC_ACQUIRE);
+    if (base == NULL || id < VGPU_HANDLE_FIRST || id - VGPU_HANDLE_FIRST >= used)
+        return NULL;
+    struct vgpu_object *object = object_in(base, id - VGPU_HANDLE_FIRST);
+    return is_kind(tag_of(object), kind) ? object : NULL;
+}
+
 bool vgpu_object_lives(const struct vgpu_object *object)
 {
     uint32_t tag = tag_of(object);

@@ -65,6 +65,9 @@ void *vgpu_object_find(struct vgpu_objects *objects, const void *handle, enum vg
 /** The object behind a handle that is or was of this kind, or NULL. */
 void *vgpu_object_recognise(struct vgpu_objects *objects, const void *handle, enum vgpu_kind kind);
 
+/** The living object of a kind with this id, or NULL. */
+void *vgpu_object_with_id(struct vgpu_objects *objects, uint32_t id, enum vgpu_kind kind);
+
 /** Puts all objects that die with `context`. */
 void vgpu_objects_put_context(struct vgpu_objects *objects, const struct vgpu_context *context);
 

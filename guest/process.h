@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "guest/arena.h"
+#include "guest/capture.h"
 #include "guest/channel.h"
 #include "guest/objects.h"
 #include "guest/pool.h"
@@ -47,6 +48,7 @@ struct vgpu_process {
     struct vgpu_upcalls upcalls;
     struct vgpu_user_object *gone_user_objects; /* list of destroyed ones; atomic */
     struct vgpu_arenas arenas;
+    struct vgpu_captures captures;
     unsigned long long last_id; /* of contexts, streams and allocations: unique; atomic */
 
     pthread_mutex_t image_lock;    /* the worker assembles one image at a time */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/stream.h"
 
+#include "guest/capture.h"
 #include "guest/context.h"
 #include "guest/event.h"
 #include "guest/process.h"
@@ -42,6 +43,8 @@ static struct vgpu_marked marked(struct vgpu_stream *stream)
 CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *stream)
 {
     struct vgpu_marked what = marked(stream);
+    if (vgpu_capture_of(stream)) /* nothing of it runs before the graph is launched */
+        return CUDA_SUCCESS;
     bool idle;
     uint32_t value;
     CUresult error = vgpu_marker_place(&what, caller, &idle, &value);
@@ -53,6 +56,7 @@ CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *
 static void end_stream(struct vgpu_object *object)
 {
     struct vgpu_stream *stream = (struct vgpu_stream *)object;
+    vgpu_capture_forget(stream);
     vgpu_marker_end(&stream->marker);
 }
 
@@ -142,6 +146,8 @@ CUresult cuStreamQuery(CUstream handle)
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
     CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_capture_wait_stream(stream);
     if (error)
         return error;
     struct vgpu_marked what = marked(stream);
@@ -153,6 +159,8 @@ CUresult cuStreamSynchronize(CUstream handle)
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
     CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_capture_wait_stream(stream);
     return error ? error : vgpu_stream_wait(&caller, stream);
 }
 
@@ -169,8 +177,9 @@ CUresult cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int f
         return CUDA_ERROR_INVALID_HANDLE;
     if (flags & ~(unsigned int)CU_EVENT_WAIT_EXTERNAL)
         return CUDA_ERROR_INVALID_VALUE;
-    if (!vgpu_event_recorded(event))
-        return CUDA_SUCCESS;
+    error = vgpu_capture_join(stream, event, flags);
+    if (error || (!vgpu_event_recorded(event) && !flags))
+        return error;
     error = vgpu_send_cuStreamWaitEvent(caller.channel, caller.context, stream->object.id,
                                         event->object.id, flags);
     if (error == CUDA_SUCCESS)
@@ -183,7 +192,7 @@ CUresult cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int f
 #define STREAM_QUERY(out, statement)                                                               \
     struct vgpu_caller caller;                                                                     \
     struct vgpu_stream *stream;                                                                    \
-    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);                           \
+    CUresult error = vgpu_caller_find_stream(&caller, handle, &stream);                            \
     if (error)                                                                                     \
         return error;                                                                              \
     if ((out) == NULL)                                                                             \
@@ -213,60 +222,20 @@ CUresult cuStreamGetCtx_v2(CUstream handle, CUcontext *context, CUgreenCtx *gree
 CUresult cuStreamGetGreenCtx(CUstream handle, CUgreenCtx *green){STREAM_QUERY(green, *green = NULL)}
 /* there are none */
 
-/* ---- capture: there are no graphs, so nothing is ever captured ---- */
-
-CUresult cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus *status){
-    STREAM_QUERY(status, *status = CU_STREAM_CAPTURE_STATUS_NONE)}
-
-CUresult cuStreamGetCaptureInfo_v2(CUstream handle, CUstreamCaptureStatus *status, cuuint64_t *id,
-                                   CUgraph *graph, const CUgraphNode **dependencies,
-                                   size_t *dependency_count)
-{
-    (void)id, (void)graph, (void)dependencies, (void)dependency_count;
-    STREAM_QUERY(status, *status = CU_STREAM_CAPTURE_STATUS_NONE)
-}
-
-CUresult cuStreamGetCaptureInfo_v3(CUstream handle, CUstreamCaptureStatus *status, cuuint64_t *id,
-                                   CUgraph *graph, const CUgraphNode **dependencies,
-                                   const CUgraphEdgeData **edges, size_t *dependency_count)
-{
-    (void)edges;
-    return cuStreamGetCaptureInfo_v2(handle, status, id, graph, dependencies, dependency_count);
-}
-
-CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
-{
-    struct vgpu_thread *thread = vgpu_thread();
-    if (mode == NULL || *mode > CU_STREAM_CAPTURE_MODE_RELAXED)
-        return CUDA_ERROR_INVALID_VALUE;
-    if (thread == NULL)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    CUstreamCaptureMode before = thread->capture_mode;
-    thread->capture_mode = *mode;
-    *mode = before;
-    return CUDA_SUCCESS;
-}
-
 VGPU_PTSZ(cuStreamQuery, (CUstream handle), (vgpu_per_thread(handle)))
-VGPU_PTSZ(cuStreamSynchronize, (CUstream handle), (vgpu_per_thread(handle)))
-VGPU_PTSZ(cuStreamWaitEvent, (CUstream handle, CUevent event, unsigned int flags),
-          (vgpu_per_thread(handle), event, flags))
-VGPU_PTSZ(cuStreamGetPriority, (CUstream handle, int *priority),
-          (vgpu_per_thread(handle), priority))
-VGPU_PTSZ(cuStreamGetFlags, (CUstream handle, unsigned int *flags),
-          (vgpu_per_thread(handle), flags))
-VGPU_PTSZ(cuStreamGetId, (CUstream handle, unsigned long long *id), (vgpu_per_thread(handle), id))
-VGPU_PTSZ(cuStreamGetDevice, (CUstream handle, CUdevice *device), (vgpu_per_thread(handle), device))
-VGPU_PTSZ(cuStreamGetCtx, (CUstream handle, CUcontext *context), (vgpu_per_thread(handle), context))
-VGPU_PTSZ(cuStreamGetCtx_v2, (CUstream handle, CUcontext *context, CUgreenCtx *green),
-          (vgpu_per_thread(handle), context, green))
-VGPU_PTSZ(cuStreamIsCapturing, (CUstream handle, CUstreamCaptureStatus *status),
-          (vgpu_per_thread(handle), status))
-VGPU_PTSZ(cuStreamGetCaptureInfo_v2,
-          (CUstream handle, CUstreamCaptureStatus *status, cuuint64_t *id, CUgraph *graph,
-           const CUgraphNode **dependencies, size_t *count),
-          (vgpu_per_thread(handle), status, id, graph, dependencies, count))
-VGPU_PTSZ(cuStreamGetCaptureInfo_v3,
-          (CUstream handle, CUstreamCaptureStatus *status, cuuint64_t *id, CUgraph *graph,
-           const CUgraphNode **dependencies, const CUgraphEdgeData **edges, size_t *count),
-          (vgpu_per_thread(handle), status, id, graph, dependencies, edges, count))
+    VGPU_PTSZ(cuStreamSynchronize, (CUstream handle), (vgpu_per_thread(handle)))
+        VGPU_PTSZ(cuStreamWaitEvent, (CUstream handle, CUevent event, unsigned int flags),
+                  (vgpu_per_thread(handle), event, flags))
+            VGPU_PTSZ(cuStreamGetPriority, (CUstream handle, int *priority),
+                      (vgpu_per_thread(handle), priority))
+                VGPU_PTSZ(cuStreamGetFlags, (CUstream handle, unsigned int *flags),
+                          (vgpu_per_thread(handle), flags))
+                    VGPU_PTSZ(cuStreamGetId, (CUstream handle, unsigned long long *id),
+                              (vgpu_per_thread(handle), id))
+                        VGPU_PTSZ(cuStreamGetDevice, (CUstream handle, CUdevice *device),
+                                  (vgpu_per_thread(handle), device))
+                            VGPU_PTSZ(cuStreamGetCtx, (CUstream handle, CUcontext *context),
+                                      (vgpu_per_thread(handle), context))
+                                VGPU_PTSZ(cuStreamGetCtx_v2,
+                                          (CUstream handle, CUcontext *context, CUgreenCtx *green),
+                                          (vgpu_per_thread(handle), context, green))

@@ -11,8 +11,9 @@ struct vgpu_stream {
     unsigned int flags;
     int priority;
     unsigned long long unique;
-    uint64_t work;           /* count of what was submitted to it; atomic */
-    const uint64_t *watched; /* what its marker stands behind: `work`, or the whole context's */
+    unsigned long long capture; /* that it is part of, or was if that has ended; 0: none; atomic */
+    uint64_t work;              /* count of what was submitted to it; atomic */
+    const uint64_t *watched;    /* what its marker stands behind: `work`, or the whole context's */
     struct vgpu_marker marker;
 };
 

@@ -161,6 +161,17 @@ CUresult vgpu_upcall_register(const struct vgpu_upcall *upcall, uint32_t *id)
     return error;
 }
 
+bool vgpu_upcall_look_up(uint32_t id, struct vgpu_upcall *upcall)
+{
+    struct vgpu_upcalls *upcalls = &vgpu_process()->upcalls;
+    pthread_mutex_lock(&upcalls->lock);
+    bool used = is_used(upcalls, id);
+    if (used)
+        *upcall = upcalls->table[id];
+    pthread_mutex_unlock(&upcalls->lock);
+    return used;
+}
+
 void vgpu_upcall_forget(uint32_t id)
 {
     struct vgpu_upcalls *upcalls = &vgpu_process()->upcalls;

@@ -51,6 +51,9 @@ struct vgpu_upcalls {
  */
 CUresult vgpu_upcall_register(const struct vgpu_upcall *upcall, uint32_t *id);
 
+/** Copies out what an id stands for. False: nothing. */
+bool vgpu_upcall_look_up(uint32_t id, struct vgpu_upcall *upcall);
+
 /** Frees an id that the host was not told, or will not use. */
 void vgpu_upcall_forget(uint32_t id);
 

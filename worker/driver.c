@@ -14,15 +14,22 @@
 struct symbol {
     const char *name; /* with the version that cuda.h chose for it */
     size_t offset;    /* of its field */
-    bool required;
+    enum need { REQUIRED, OPTIONAL, REFUSABLE } need;
 };
 
-#define TEXT(name)     #name
-#define REQUIRED(name) {TEXT(name), offsetof(struct vgpu_driver, name), true},
-#define OPTIONAL(name) {TEXT(name), offsetof(struct vgpu_driver, name), false},
+#define TEXT(name)             #name
+#define REQUIRED_SYMBOL(name)  {TEXT(name), offsetof(struct vgpu_driver, name), REQUIRED},
+#define OPTIONAL_SYMBOL(name)  {TEXT(name), offsetof(struct vgpu_driver, name), OPTIONAL},
+#define REFUSABLE_SYMBOL(name) {TEXT(name), offsetof(struct vgpu_driver, name), REFUSABLE},
 
-static const struct symbol symbols[] = {VGPU_DRIVER_REQUIRED(REQUIRED)
-                                            VGPU_DRIVER_OPTIONAL(OPTIONAL)};
+static const struct symbol symbols[] = {VGPU_DRIVER_REQUIRED(REQUIRED_SYMBOL) VGPU_DRIVER_OPTIONAL(
+    OPTIONAL_SYMBOL) VGPU_DRIVER_REFUSABLE(REFUSABLE_SYMBOL)};
+
+/* Stands for functions of any arguments: it looks at none, which the calling convention allows. */
+static CUresult refuse(void)
+{
+    return CUDA_ERROR_NOT_SUPPORTED;
+}
 
 int vgpu_driver_open(struct vgpu_driver *driver, const char *path)
 {
@@ -34,10 +41,12 @@ int vgpu_driver_open(struct vgpu_driver *driver, const char *path)
     }
     for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
         void *address = dlsym(library, symbols[i].name);
-        if (address == NULL && symbols[i].required) {
+        if (address == NULL && symbols[i].need == REQUIRED) {
             vgpu_log("the driver %s has no %s: it is too old", path, symbols[i].name);
             return -ENOENT;
         }
+        if (address == NULL && symbols[i].need == REFUSABLE)
+            address = (void *)refuse;
         memcpy((char *)driver + symbols[i].offset, &address, sizeof(address));
     }
     return 0;

@@ -139,11 +139,64 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuDeviceGetHostAtomicCapabilities)                                                           \
     X(cuTensorMapEncodeIm2colWide)
 
+/** Where a driver has none of these, what stands here returns CUDA_ERROR_NOT_SUPPORTED. */
+#define VGPU_DRIVER_REFUSABLE(X)                                                                   \
+    X(cuThreadExchangeStreamCaptureMode)                                                           \
+    X(cuStreamBeginCapture)                                                                        \
+    X(cuStreamBeginCaptureToGraph)                                                                 \
+    X(cuStreamEndCapture)                                                                          \
+    X(cuStreamIsCapturing)                                                                         \
+    X(cuStreamGetCaptureInfo)                                                                      \
+    X(cuStreamUpdateCaptureDependencies)                                                           \
+    X(cuGraphCreate)                                                                               \
+    X(cuGraphDestroy)                                                                              \
+    X(cuGraphClone)                                                                                \
+    X(cuGraphAddNode)                                                                              \
+    X(cuGraphDestroyNode)                                                                          \
+    X(cuGraphNodeSetParams)                                                                        \
+    X(cuGraphNodeGetType)                                                                          \
+    X(cuGraphNodeFindInClone)                                                                      \
+    X(cuGraphGetNodes)                                                                             \
+    X(cuGraphGetRootNodes)                                                                         \
+    X(cuGraphGetEdges)                                                                             \
+    X(cuGraphNodeGetDependencies)                                                                  \
+    X(cuGraphNodeGetDependentNodes)                                                                \
+    X(cuGraphAddDependencies)                                                                      \
+    X(cuGraphRemoveDependencies)                                                                   \
+    X(cuGraphChildGraphNodeGetGraph)                                                               \
+    X(cuGraphKernelNodeGetParams)                                                                  \
+    X(cuGraphMemcpyNodeGetParams)                                                                  \
+    X(cuGraphMemsetNodeGetParams)                                                                  \
+    X(cuGraphHostNodeGetParams)                                                                    \
+    X(cuGraphEventRecordNodeGetEvent)                                                              \
+    X(cuGraphEventWaitNodeGetEvent)                                                                \
+    X(cuGraphMemAllocNodeGetParams)                                                                \
+    X(cuGraphMemFreeNodeGetParams)                                                                 \
+    X(cuGraphBatchMemOpNodeGetParams)                                                              \
+    X(cuGraphKernelNodeCopyAttributes)                                                             \
+    X(cuGraphKernelNodeGetAttribute)                                                               \
+    X(cuGraphKernelNodeSetAttribute)                                                               \
+    X(cuGraphConditionalHandleCreate)                                                              \
+    X(cuGraphRetainUserObject)                                                                     \
+    X(cuGraphReleaseUserObject)                                                                    \
+    X(cuGraphInstantiateWithParams)                                                                \
+    X(cuGraphExecDestroy)                                                                          \
+    X(cuGraphUpload)                                                                               \
+    X(cuGraphLaunch)                                                                               \
+    X(cuGraphExecUpdate)                                                                           \
+    X(cuGraphExecNodeSetParams)                                                                    \
+    X(cuGraphNodeSetEnabled)                                                                       \
+    X(cuGraphNodeGetEnabled)                                                                       \
+    X(cuDeviceGraphMemTrim)                                                                        \
+    X(cuDeviceGetGraphMemAttribute)                                                                \
+    X(cuDeviceSetGraphMemAttribute)
+
 #define VGPU_DRIVER_FIELD(name) __typeof__(name) *name;
 struct vgpu_driver {
     VGPU_DRIVER_REQUIRED(VGPU_DRIVER_FIELD)
     VGPU_DRIVER_OPTIONAL(VGPU_DRIVER_FIELD) /* NULL where the driver has none */
-    bool is_software;                       /* its memory is zeroed when it is allocated */
+    VGPU_DRIVER_REFUSABLE(VGPU_DRIVER_FIELD)
+    bool is_software; /* its memory is zeroed when it is allocated */
 };
 #undef VGPU_DRIVER_FIELD
 

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "worker/capture.h"
 #include "worker/context.h"
 #include "worker/log.h"
 #include "worker/worker.h"
@@ -229,7 +230,9 @@ void vgpu_fence_place(struct vgpu_worker *worker, CUstream stream, uint32_t fenc
                              .value = value};
     if (worker->fences.by_cpu || worker->prints || context->extent == 0)
         mark.kind = VGPU_MARK_CPU;
-    CUresult error = place(worker, mark);
+    /* A thread of the guest may have begun a capture since another asked for the fence. */
+    CUresult error = vgpu_capture_holds(worker, stream) ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
+                                                        : place(worker, mark);
     if (error == CUDA_ERROR_NOT_SUPPORTED && mark.kind == VGPU_MARK_GPU) {
         vgpu_log("the driver cannot write fences: the worker does it");
         worker->fences.by_cpu = true;

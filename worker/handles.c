@@ -27,6 +27,11 @@ static bool is_kind(uint32_t have, enum vgpu_kind want)
     return have == want;
 }
 
+static bool is_graph(uint32_t kind)
+{
+    return kind == VGPU_KIND_GRAPH || kind == VGPU_KIND_NODE;
+}
+
 static bool can_own(uint32_t kind)
 {
     return kind == VGPU_KIND_MODULE || kind == VGPU_KIND_LIBRARY || kind == VGPU_KIND_KERNEL;
@@ -64,6 +69,8 @@ static bool is_everywhere(enum vgpu_kind kind)
     case VGPU_KIND_USER_OBJECT:
     case VGPU_KIND_MEMPOOL:
     case VGPU_KIND_PHYSICAL:
+    case VGPU_KIND_GRAPH:
+    case VGPU_KIND_NODE:
         return true;
     default:
         return false;
@@ -77,6 +84,44 @@ bool vgpu_handles_free(struct vgpu_worker *worker, uint32_t id)
            worker->handles.table[id].kind == VGPU_KIND_NONE;
 }
 
+static void link_child(struct vgpu_handle *table, uint32_t id, uint32_t owner)
+{
+    table[id].owner = owner;
+    if (owner == 0)
+        return;
+    table[id].next = table[owner].children;
+    if (table[id].next)
+        table[table[id].next].previous = id;
+    table[owner].children = id;
+}
+
+static void unlink_child(struct vgpu_handle *table, uint32_t id)
+{
+    if (table[id].next)
+        table[table[id].next].previous = table[id].previous;
+    if (table[id].previous)
+        table[table[id].previous].next = table[id].next;
+    else if (table[id].owner)
+        table[table[id].owner].children = table[id].next;
+    table[id].next = table[id].previous = 0;
+}
+
+uint32_t vgpu_handles_id(const struct vgpu_worker *worker, enum vgpu_kind kind, const void *object)
+{
+    const struct vgpu_handles *handles = &worker->handles;
+    for (uint32_t id = VGPU_HANDLE_FIRST; id < handles->end; id++) {
+        if (handles->table[id].object == object && is_kind(handles->table[id].kind, kind))
+            return id;
+    }
+    return 0;
+}
+
+void vgpu_handles_give(struct vgpu_worker *worker, uint32_t id, uint32_t owner)
+{
+    unlink_child(worker->handles.table, id);
+    link_child(worker->handles.table, id, owner);
+}
+
 void vgpu_handles_add(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t id, void *object)
 {
     struct vgpu_handles *handles = &worker->handles;
@@ -85,20 +130,16 @@ void vgpu_handles_add(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t 
     handle->object = object;
     handle->kind = kind;
     handle->context = is_everywhere(kind) ? NULL : worker->current;
-    handle->owner = handles->named;
-    if (handle->owner) {
-        handle->next = table[handle->owner].children;
-        if (handle->next)
-            table[handle->next].previous = id;
-        table[handle->owner].children = id;
-    }
+    link_child(table, id, handles->named);
     if (id >= handles->end)
         handles->end = id + 1;
     if (kind == VGPU_KIND_STREAM)
         vgpu_context_add_stream(worker, object);
+    if (is_graph(kind))
+        vgpu_graph_names_add(&worker->graph_names, object, id);
 }
 
-/* Recursion is at most library, kernel, function deep. */
+/* Recursion is at most library, kernel, function deep, or as deep as graphs lie in graphs. */
 void vgpu_handles_remove(struct vgpu_worker *worker, uint32_t id)
 {
     struct vgpu_handle *table = worker->handles.table;
@@ -108,12 +149,9 @@ void vgpu_handles_remove(struct vgpu_worker *worker, uint32_t id)
         vgpu_handles_remove(worker, table[id].children);
     if (table[id].kind == VGPU_KIND_STREAM)
         vgpu_context_drop_stream(table[id].context, table[id].object);
-    if (table[id].next)
-        table[table[id].next].previous = table[id].previous;
-    if (table[id].previous)
-        table[table[id].previous].next = table[id].next;
-    else if (table[id].owner)
-        table[table[id].owner].children = table[id].next;
+    if (is_graph(table[id].kind))
+        vgpu_graph_names_remove(&worker->graph_names, table[id].object);
+    unlink_child(table, id);
     table[id] = (struct vgpu_handle){.kind = VGPU_KIND_NONE};
     if (worker->current_id == id)
         worker->current_id = 0;

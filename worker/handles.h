@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * What the guest's handle ids stand for. Every handle has an owner and goes with it: functions with
- * their module, a library's modules and kernels with the library, the rest with its context. All
+ * their module, a library's modules and kernels with the library, nodes with their graph and the
+ * graphs inside nodes with those, the rest with its context. All
  * functions are for the worker's one thread.
  */
 #ifndef VGPU_WORKER_HANDLES_H
@@ -20,8 +21,9 @@ struct vgpu_context;
 struct vgpu_handle {
     void *object;                 /* the driver's */
     struct vgpu_context *context; /* that it was made in; NULL for contexts, libraries, kernels,
-                                   * user objects, pools, physical memory */
-    uint32_t owner;               /* module, library or kernel that it goes with; 0 for none */
+                                   * user objects, pools, physical memory, graphs, nodes */
+    uint32_t owner;               /* that it goes with: module, library, kernel; of a node its
+                                   * graph, of a child graph its node; 0 for none */
     uint32_t children;            /* first of those that it owns */
     uint32_t next, previous;      /* among those with the same owner; 0 for none */
     uint32_t kind;                /* enum vgpu_kind; NONE: the id is free */
@@ -44,6 +46,12 @@ void vgpu_handles_destroy(struct vgpu_handles *handles);
  *  context). Streams 0 and 1 are always there; VGPU_KIND_LAUNCHABLE is a function or a kernel. */
 CUresult vgpu_handles_find(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t id,
                            void **object);
+
+/** The id of an object of the driver, or 0. It looks through all: for what is asked rarely. */
+uint32_t vgpu_handles_id(const struct vgpu_worker *worker, enum vgpu_kind kind, const void *object);
+
+/** The handle with this id goes with `owner` from now on. */
+void vgpu_handles_give(struct vgpu_worker *worker, uint32_t id, uint32_t owner);
 
 /** True if a new handle may have this id. Starts the search for its owner: the next module,
  *  library or kernel that is found before vgpu_handles_add(). */

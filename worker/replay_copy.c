@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies between the guest's staging memory, records and the device. Staging rows are packed. */
+#include "worker/capture.h"
 #include "worker/worker.h"
 
 static void count(uint64_t *counter, uint64_t bytes)
@@ -23,6 +24,8 @@ CUresult vgpu_replay_vgpuCopyToDevice(struct vgpu_worker *worker,
     void *rows = staging_rows(worker, call->staging, call->width, call->height, &bytes);
     if (rows == NULL || bytes == 0)
         return rows ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    if (vgpu_capture_holds(worker, call->stream))
+        return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     count(&worker->page->bytes_to_device, bytes);
     if (call->height == 1)
         return worker->driver->cuMemcpyHtoDAsync(call->destination, rows, bytes, call->stream);
@@ -46,6 +49,8 @@ CUresult vgpu_replay_vgpuCopyFromDevice(struct vgpu_worker *worker,
     void *rows = staging_rows(worker, call->staging, call->width, call->height, &bytes);
     if (rows == NULL || bytes == 0)
         return rows ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    if (vgpu_capture_holds(worker, call->stream))
+        return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     count(&worker->page->bytes_from_device, bytes);
     if (call->height == 1)
         return worker->driver->cuMemcpyDtoHAsync(rows, call->source, bytes, call->stream);
@@ -69,6 +74,8 @@ CUresult vgpu_replay_vgpuCopyInline(struct vgpu_worker *worker,
 {
     if (call->data_bytes == 0)
         return CUDA_SUCCESS;
+    if (vgpu_capture_holds(worker, call->stream)) /* the graph would read what is gone by then */
+        return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     count(&worker->page->bytes_to_device, call->data_bytes);
     return worker->driver->cuMemcpyHtoDAsync(call->destination, call->data, call->data_bytes,
                                              call->stream);

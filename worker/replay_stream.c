@@ -3,6 +3,7 @@
  * that were destroyed with work to do. */
 #include <stdlib.h>
 
+#include "worker/capture.h"
 #include "worker/context.h"
 #include "worker/worker.h"
 
@@ -39,13 +40,16 @@ void vgpu_context_drop_stream(struct vgpu_context *context, CUstream stream)
 
 /* Makes the legacy stream wait for others. One event serves for all: a wait is for the record that
  * was the last when it was made. */
-static CUresult join(const struct vgpu_driver *driver, struct vgpu_context *context,
+static CUresult join(struct vgpu_worker *worker, struct vgpu_context *context,
                      const CUstream *streams, uint32_t count)
 {
+    const struct vgpu_driver *driver = worker->driver;
     CUresult error = CUDA_SUCCESS;
     if (count && context->join == NULL)
         error = driver->cuEventCreate(&context->join, CU_EVENT_DISABLE_TIMING);
     for (uint32_t i = 0; i < count && error == CUDA_SUCCESS; i++) {
+        if (vgpu_capture_holds(worker, streams[i]))
+            continue;
         error = driver->cuEventRecord(context->join, streams[i]);
         if (error == CUDA_SUCCESS)
             error = driver->cuStreamWaitEvent(NULL, context->join, 0);
@@ -69,11 +73,12 @@ void vgpu_context_let_go(struct vgpu_worker *worker, struct vgpu_context *contex
 
 CUresult vgpu_context_join(struct vgpu_worker *worker)
 {
-    const struct vgpu_driver *driver = worker->driver;
     struct vgpu_context *context = worker->current;
-    CUresult error = join(driver, context, context->free_streams, context->free_stream_count);
+    if (vgpu_capture_holds(worker, NULL))
+        return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+    CUresult error = join(worker, context, context->free_streams, context->free_stream_count);
     if (error == CUDA_SUCCESS)
-        error = join(driver, context, context->leaving, context->leaving_count);
+        error = join(worker, context, context->leaving, context->leaving_count);
     if (error == CUDA_SUCCESS)
         vgpu_context_let_go(worker, context, true); /* the legacy stream waits for their work */
     return error;
@@ -102,7 +107,8 @@ CUresult vgpu_replay_cuStreamDestroy(struct vgpu_worker *worker,
     struct vgpu_context *context = worker->current;
     unsigned int flags = 0;
     vgpu_context_let_go(worker, context, false);
-    if (driver->cuStreamGetFlags(call->stream, &flags) == CUDA_SUCCESS &&
+    if (!vgpu_capture_holds(worker, call->stream) &&
+        driver->cuStreamGetFlags(call->stream, &flags) == CUDA_SUCCESS &&
         flags & CU_STREAM_NON_BLOCKING &&
         driver->cuStreamQuery(call->stream) == CUDA_ERROR_NOT_READY &&
         make_leave(context, call->stream))

@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include "worker/capture.h"
 #include "worker/context.h"
 #include "worker/worker.h"
 
@@ -15,6 +16,7 @@ static const bool brings_work[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_cuMemsetD16Async] = true,   [VGPU_CALL_cuMemsetD32Async] = true,
     [VGPU_CALL_cuMemsetD2D8Async] = true,  [VGPU_CALL_cuMemsetD2D16Async] = true,
     [VGPU_CALL_cuMemsetD2D32Async] = true, [VGPU_CALL_vgpuLaunch] = true,
+    [VGPU_CALL_cuGraphLaunch] = true,
 };
 
 static uint64_t now(void)
@@ -47,6 +49,8 @@ static struct vgpu_usage_stream *find_or_add(struct vgpu_worker *worker,
         return entry;
     if (usage->stream_count == VGPU_USAGE_STREAMS)
         vgpu_usage_cover(worker);
+    if (usage->stream_count == VGPU_USAGE_STREAMS) /* all of them capture */
+        usage->stream_count--;
     entry = &usage->streams[usage->stream_count++];
     *entry = (struct vgpu_usage_stream){.stream = canonical(stream), .fenced = true};
     return entry;
@@ -67,6 +71,8 @@ void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
 {
     struct vgpu_context *context = worker->current;
     if (context == NULL || worker->call > VGPU_CALL_MAX || !brings_work[worker->call])
+        return;
+    if (vgpu_capture_holds(worker, stream))
         return;
     struct vgpu_usage *usage = &context->usage;
     if (usage->idle_since || !usage->begun) {
@@ -107,10 +113,15 @@ void vgpu_usage_cover(struct vgpu_worker *worker)
     struct vgpu_context *context = worker->current;
     if (context == NULL)
         return; /* only the current context can have got work since the last time */
-    while (context->usage.stream_count) {
-        CUstream stream = context->usage.streams[--context->usage.stream_count].stream;
-        vgpu_fence_mark(worker, stream, VGPU_MARK_TIME);
+    struct vgpu_usage *usage = &context->usage;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < usage->stream_count; i++) {
+        if (vgpu_capture_holds(worker, usage->streams[i].stream))
+            usage->streams[kept++] = usage->streams[i];
+        else
+            vgpu_fence_mark(worker, usage->streams[i].stream, VGPU_MARK_TIME);
     }
+    usage->stream_count = kept;
 }
 
 void vgpu_usage_reached(struct vgpu_context *context, bool watched)

@@ -36,6 +36,7 @@ void vgpu_worker_destroy(struct vgpu_worker *worker)
     vgpu_image_buffer_clear(&worker->image);
     vgpu_jit_outbox_clear(&worker->outbox);
     vgpu_console_close(&worker->console);
+    vgpu_graph_names_destroy(&worker->graph_names);
     vgpu_handles_destroy(&worker->handles);
     vgpu_upcalls_destroy(&worker->upcalls);
 }

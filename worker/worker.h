@@ -16,6 +16,7 @@
 #include "worker/console.h"
 #include "worker/driver.h"
 #include "worker/fence.h"
+#include "worker/graph_names.h"
 #include "worker/handles.h"
 #include "worker/image_buffer.h"
 #include "worker/image_cache.h"
@@ -54,7 +55,9 @@ struct vgpu_worker {
     struct vgpu_jit_outbox outbox;
     struct vgpu_console console;
     struct vgpu_upcalls upcalls;
-    bool prints; /* an image that was loaded prints: fences must synchronise for real */
+    struct vgpu_graph_names graph_names;
+    uint32_t captures; /* that were begun and have not ended */
+    bool prints;       /* an image that was loaded prints: fences must synchronise for real */
 
     uint32_t call;       /* enum vgpu_call of the record that is being replayed */
     uint32_t sequence;   /* of that record */

@@ -22,6 +22,7 @@ KINDS = {  # kind: Driver API C type; `launchable` is a function or a kernel
     "launchable": "CUfunction", "user_object": "CUuserObject",
     "array": "CUarray", "linker": "struct vgpu_linker *",
     "mempool": "struct vgpu_pool *", "physical": "struct vgpu_physical *",
+    "graph": "CUgraph", "node": "CUgraphNode", "exec": "CUgraphExec",
 }
 ENTRIES = ("entry", "entry-stream", "entry-variable")
 WORDS = ("no-context", "direct", "v2", "v1-v2") + ENTRIES

@@ -2,7 +2,8 @@
 """replay.h and replay.c: the worker's bounded decoding and dispatch."""
 from generator.description import BANNER
 
-IDENTIFIED = ("context", "launchable", "user_object")  # a replay also needs the id of these
+# A replay also needs the id of these.
+IDENTIFIED = ("context", "launchable", "user_object", "graph", "node", "exec")
 
 
 def call_struct(call):
