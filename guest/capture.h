@@ -8,7 +8,8 @@
 #ifndef VGPU_GUEST_CAPTURE_H
 #define VGPU_GUEST_CAPTURE_H
 
-#include <cuda.h>
+#include "interop/driver_api.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>

@@ -193,7 +193,7 @@ CUresult cuGraphNodeGetType(CUgraphNode handle, CUgraphNodeType *type)
     if (node == NULL || type == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     error = vgpu_process_note(
-        vgpu_process(), vgpu_send_cuGraphNodeGetType(caller.channel, 0, &value, node->object.id));
+        vgpu_process(), vgpu_send_cuGraphNodeGetType(caller.channel, 0, node->object.id, &value));
     if (error == CUDA_SUCCESS)
         *type = (CUgraphNodeType)value;
     return error;

@@ -7,7 +7,7 @@
 #ifndef VGPU_GUEST_GRAPH_H
 #define VGPU_GUEST_GRAPH_H
 
-#include <cuda.h>
+#include "interop/driver_api.h"
 
 #include "guest/caller.h"
 #include "guest/objects.h"

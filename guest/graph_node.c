@@ -42,7 +42,7 @@ static CUresult send_node(const struct vgpu_caller *caller, const struct vgpu_no
 {
     size_t first = count < VGPU_EDGES_MOST ? count : VGPU_EDGES_MOST;
     CUresult error = vgpu_send_vgpuGraphAddNode(
-        caller->channel, caller->context, address, node->object.id, node->graph->object.id, message,
+        caller->channel, caller->context, node->object.id, address, node->graph->object.id, message,
         vgpu_node_bytes(message), edges, first * sizeof(*edges));
     for (size_t i = first; i < count && error == CUDA_SUCCESS; i++) {
         const struct vgpu_wire_edge edge = {edges[i].from, node->object.id, edges[i].data};

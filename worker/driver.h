@@ -93,7 +93,6 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuEventRecord)                                                                               \
     X(cuEventRecordWithFlags)                                                                      \
     X(cuEventElapsedTime)                                                                          \
-    X(cuStreamIsCapturing)                                                                         \
     X(cuMemPoolCreate)                                                                             \
     X(cuMemPoolDestroy)                                                                            \
     X(cuMemPoolTrimTo)                                                                             \
