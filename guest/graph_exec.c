@@ -251,8 +251,8 @@ CUresult cuGraphNodeGetEnabled(CUgraphExec exec_handle, CUgraphNode node_handle,
     if (enabled == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     return vgpu_process_note(
-        vgpu_process(), vgpu_send_cuGraphNodeGetEnabled(caller.channel, caller.context, exec->object.id,
- node->object.id, enabled));
+        vgpu_process(), vgpu_send_cuGraphNodeGetEnabled(caller.channel, caller.context,
+                                                        exec->object.id, node->object.id, enabled));
 }
 
 /* An executable graph keeps no account of functions that it no longer calls, so that their ids stay

@@ -475,6 +475,7 @@ const struct vgpu_driver *fake_driver(void)
     fake_code_add(&table);
     fake_memory_add(&table);
     VGPU_DRIVER_REQUIRED(FILL_IN)
+    VGPU_DRIVER_REFUSABLE(FILL_IN)
     return &table;
 }
 
