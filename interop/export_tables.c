@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "interop/compile_cache.h"
 #include "interop/hmac_md2.h"
 #include "interop/log.h"
 
@@ -33,6 +34,7 @@ enum {
     IDS_WORDS = 93,
     MODULE_WORDS = 99,
     UNNAMED_WORDS = 17,
+    COMPILE_WORDS = 7,
 };
 
 #define SIZE_WORD(words) ((void *)((words) * sizeof(void *)))
@@ -387,6 +389,81 @@ static void *const unnamed_table[UNNAMED_WORDS] = {
     [4] = (void *)unnamed_query,
 };
 
+/*
+ * ---- what NVRTC and nvJitLink have compiled before ----
+ *
+ * Seen with NVRTC and nvJitLink 13.0 on driver 580: a key is made of what goes into a compilation
+ * (kind 1 for machine code, 2 for PTX; intermediate code or PTX as the source; the command line; a
+ * platform's name; the compiler's date; 90 for sm_90), looked up (500: it is not there), and
+ * destroyed in the end. What is found is released by its own function; after a miss the result is
+ * stored. nvJitLink keeps what it makes of each PTX input, not what it links.
+ */
+
+static CUresult compile_key(struct vgpu_compile_key **key, uint32_t kind, const void *source,
+                            size_t bytes, const char *options, const char *platform,
+                            const char *compiler, uint32_t architecture)
+{
+    if (!key || (!source && bytes))
+        return CUDA_ERROR_INVALID_VALUE;
+    *key = vgpu_compile_key_create(&(struct vgpu_compile_inputs){.kind = kind,
+                                                                 .architecture = architecture,
+                                                                 .source = source,
+                                                                 .source_bytes = bytes,
+                                                                 .options = options,
+                                                                 .platform = platform,
+                                                                 .compiler = compiler});
+    return *key ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+static CUresult compile_key_end(struct vgpu_compile_key *key)
+{
+    vgpu_compile_key_destroy(key);
+    return CUDA_SUCCESS;
+}
+
+/* The size is 32 bits wide: behind it on the caller's stack lies the pointer. */
+static CUresult compile_find(const struct vgpu_compile_key *key, uint64_t zero, void **data,
+                             uint32_t *bytes)
+{
+    size_t size;
+
+    (void)zero;
+    if (!key || !data || !bytes)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (!vgpu_compile_cache_find(key, data, &size))
+        return CUDA_ERROR_NOT_FOUND;
+    *bytes = (uint32_t)size;
+    return CUDA_SUCCESS;
+}
+
+static CUresult compile_keep(const struct vgpu_compile_key *key, uint64_t zero, const void *data,
+                             uint32_t bytes)
+{
+    (void)zero;
+    if (!key || !data)
+        return CUDA_ERROR_INVALID_VALUE;
+    vgpu_compile_cache_keep(key, data, bytes);
+    return CUDA_SUCCESS;
+}
+
+/* Never seen called. */
+static CUresult compile_unknown(void)
+{
+    return CUDA_ERROR_NOT_SUPPORTED;
+}
+
+static CUresult compile_release(void *data)
+{
+    free(data);
+    return CUDA_SUCCESS;
+}
+
+static void *const compile_table[COMPILE_WORDS] = {
+    [0] = SIZE_WORD(COMPILE_WORDS), [1] = (void *)compile_key,  [2] = (void *)compile_key_end,
+    [3] = (void *)compile_find,     [4] = (void *)compile_keep, [5] = (void *)compile_unknown,
+    [6] = (void *)compile_release,
+};
+
 /* ---- the door ---- */
 
 static const struct {
@@ -420,6 +497,9 @@ static const struct {
     {{0x17, 0x34, 0xdc, 0x26, 0x80, 0x0d, 0x47, 0x45, 0x87, 0x26, 0xc0, 0xf1, 0xe7, 0xdd, 0x8b,
       0xca},
      unnamed_table},
+    {{0xda, 0x91, 0x51, 0xd3, 0x3a, 0xe6, 0xcc, 0x41, 0xa5, 0xc0, 0x4f, 0x26, 0xd5, 0x33, 0xe3,
+      0x28},
+     compile_table},
 };
 
 /* One line per identifier, so that a user's report names what a new runtime wants. */
