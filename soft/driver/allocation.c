@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "soft/driver/advice.h"
+#include "interop/advice.h"
 #include "soft/driver/memory_pool.h"
 #include "soft/driver/stream.h"
 #include "soft/driver/virtual.h"

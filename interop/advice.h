@@ -5,12 +5,14 @@
  *
  * Ranges are whole pages of managed allocations. Any thread may call these.
  */
-#ifndef VGPU_SOFT_DRIVER_ADVICE_H
-#define VGPU_SOFT_DRIVER_ADVICE_H
+#ifndef VGPU_INTEROP_ADVICE_H
+#define VGPU_INTEROP_ADVICE_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-#include "soft/driver/driver.h"
+#include "interop/driver_api.h"
 
 enum {
     VGPU_ADVICE_PAGE = 4096,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "soft/driver/advice.h"
+#include "interop/advice.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
