@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* More of the window for a channel: asked for through the mailbox. */
+#include <errno.h>
+#include <sys/mman.h>
+
 #include "guest/channel_private.h"
 
 CUresult vgpu_channel_open_extent(struct vgpu_channel *channel, size_t bytes,
@@ -52,6 +55,14 @@ void *vgpu_channel_extent_memory(struct vgpu_channel *channel,
                                  const struct vgpu_window_extent *extent)
 {
     return (char *)channel->transport->window + extent->offset;
+}
+
+int vgpu_channel_copy_extent(struct vgpu_channel *channel, const struct vgpu_window_extent *extent,
+                             void *address)
+{
+    void *memory = mmap(address, extent->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+                        channel->transport->window_file, (off_t)extent->offset);
+    return memory == MAP_FAILED ? -errno : 0;
 }
 
 int vgpu_channel_map_extent(struct vgpu_channel *channel, const struct vgpu_window_extent *extent,

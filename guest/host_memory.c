@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Page-locked memory. It is shared with the device, so that copies need no staging and kernels
- * reach it; where it cannot be, it is ordinary memory, which copies treat as any other.
+ * Page-locked and managed memory. It is shared with the device, so that copies need no staging and
+ * kernels reach it; where it cannot be, it is ordinary memory, which copies treat as any other.
  */
 #include "guest/host_memory.h"
 
@@ -9,6 +9,9 @@
 
 #include "guest/context.h"
 #include "guest/process.h"
+#include "interop/advice.h"
+#include "interop/log.h"
+#include "interop/managed.h"
 
 #define PAGE ((size_t)4096)
 #define ALLOC_FLAGS                                                                                \
@@ -22,19 +25,30 @@ bool vgpu_host_is_shared(const void *memory, size_t bytes)
     struct vgpu_range range;
     uintptr_t address = (uintptr_t)memory;
     return vgpu_ranges_find(&vgpu_process()->ranges, address, &range) && range.shared &&
-           bytes <= range.bytes - (address - range.start);
+           !range.pieced && bytes <= range.bytes - (address - range.start);
 }
 
 void vgpu_host_release(const struct vgpu_range *range)
 {
     struct vgpu_process *process = vgpu_process();
     void *memory = (void *)(uintptr_t)range->start;
-    if (range->kind != VGPU_RANGE_HOST && range->kind != VGPU_RANGE_MANAGED)
-        return;
-    if (range->shared)
-        vgpu_arena_put(&process->arenas, process->channel, memory, range->bytes);
-    else
-        free(memory);
+    switch (range->kind) {
+    case VGPU_RANGE_HOST:
+    case VGPU_RANGE_MANAGED:
+        if (range->shared)
+            vgpu_arena_put(&process->arenas, process->channel, memory, range->bytes);
+        else
+            free(memory);
+        break;
+    case VGPU_RANGE_REGISTERED:
+        if (range->shared)
+            vgpu_registered_unshare(&process->registered, process->channel, memory, range->bytes);
+        break;
+    default:
+        break;
+    }
+    if (range->kind == VGPU_RANGE_MANAGED)
+        vgpu_advice_forget(range->start, range->bytes);
 }
 
 static CUresult keep(const struct vgpu_caller *caller, struct vgpu_range *range)
@@ -89,6 +103,16 @@ CUresult cuMemAllocHost_v2(void **memory, size_t bytes)
     return cuMemHostAlloc(memory, bytes, CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_PORTABLE);
 }
 
+CUresult vgpu_host_free(const struct vgpu_caller *caller, const struct vgpu_range *range)
+{
+    CUresult error = CUDA_SUCCESS;
+    /* The next owner must not meet work that is still under way. */
+    if (range->shared)
+        error = vgpu_stream_wait(caller, range->context->legacy);
+    vgpu_host_release(range);
+    return error;
+}
+
 CUresult cuMemFreeHost(void *memory)
 {
     struct vgpu_process *process = vgpu_process();
@@ -99,11 +123,7 @@ CUresult cuMemFreeHost(void *memory)
         return error;
     if (!vgpu_ranges_remove(&process->ranges, (uintptr_t)memory, VGPU_RANGE_HOST, &range))
         return CUDA_ERROR_INVALID_VALUE;
-    /* The next owner must not meet copies that are still under way. */
-    if (range.shared)
-        error = vgpu_stream_wait(&caller, range.context->legacy);
-    vgpu_host_release(&range);
-    return error;
+    return vgpu_host_free(&caller, &range);
 }
 
 CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *address, void *memory, unsigned int flags)
@@ -131,34 +151,114 @@ CUresult cuMemHostGetFlags(unsigned int *flags, void *memory)
     if (error)
         return error;
     if (flags == NULL || !vgpu_ranges_find(&vgpu_process()->ranges, (uintptr_t)memory, &range) ||
-        range.kind != VGPU_RANGE_HOST)
+        (range.kind != VGPU_RANGE_HOST && range.kind != VGPU_RANGE_REGISTERED))
         return CUDA_ERROR_INVALID_VALUE;
     *flags = range.flags;
     return CUDA_SUCCESS;
 }
 
+/* ---- managed memory ---- */
+
+CUresult cuMemAllocManaged(CUdeviceptr *address, size_t bytes, unsigned int flags)
+{
+    struct vgpu_caller caller;
+    void *memory;
+    CUresult error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    if (address == NULL || bytes == 0 ||
+        (flags != CU_MEM_ATTACH_GLOBAL && flags != CU_MEM_ATTACH_HOST))
+        return CUDA_ERROR_INVALID_VALUE;
+    error = vgpu_arena_take(&vgpu_process()->arenas, &caller, bytes, &memory);
+    if (error)
+        return error;
+    struct vgpu_range range = {.start = (uintptr_t)memory,
+                               .bytes = bytes,
+                               .kind = VGPU_RANGE_MANAGED,
+                               .flags = flags,
+                               .shared = true};
+    error = keep(&caller, &range);
+    if (error)
+        vgpu_host_release(&range);
+    else
+        *address = range.start;
+    return error;
+}
+
+CUresult vgpu_managed_enter(void)
+{
+    struct vgpu_caller caller;
+    return vgpu_caller_enter(&caller);
+}
+
+CUresult vgpu_managed_enter_stream(CUstream handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    return vgpu_caller_enter_stream(&caller, handle, &stream);
+}
+
+bool vgpu_managed_find(uint64_t address, struct vgpu_managed *found)
+{
+    struct vgpu_range range;
+    if (!vgpu_ranges_find(&vgpu_process()->ranges, address, &range) ||
+        range.kind != VGPU_RANGE_MANAGED)
+        return false;
+    *found = (struct vgpu_managed){range.start, range.bytes};
+    return true;
+}
+
+bool vgpu_managed_has_device(int ordinal)
+{
+    return ordinal == 0;
+}
+
 /* ---- memory of the program's own ---- */
+
+/* Copies reach it as they reach any memory, but kernels do not. */
+static void log_unreachable(const void *memory, size_t bytes)
+{
+    static bool logged;
+    /* relaxed: a second line would do no harm */
+    if (!__atomic_exchange_n(&logged, true, __ATOMIC_RELAXED))
+        vgpu_log(VGPU_LOG_INFO,
+                 "registered memory at %p, %zu bytes, is not private memory of this "
+                 "process: kernels cannot reach it",
+                 memory, bytes);
+}
 
 CUresult cuMemHostRegister_v2(void *memory, size_t bytes, unsigned int flags)
 {
+    struct vgpu_process *process = vgpu_process();
     struct vgpu_caller caller;
     struct vgpu_range range;
     CUresult error = vgpu_caller_enter(&caller);
     if (error)
         return error;
-    if (memory == NULL || bytes == 0 || flags & ~(unsigned int)REGISTER_FLAGS)
+    if (memory == NULL || bytes == 0 || flags & ~(unsigned int)REGISTER_FLAGS ||
+        (uintptr_t)memory + bytes < (uintptr_t)memory)
         return CUDA_ERROR_INVALID_VALUE;
     if (flags & CU_MEMHOSTREGISTER_IOMEMORY)
         return CUDA_ERROR_NOT_SUPPORTED;
-    if (vgpu_ranges_find(&vgpu_process()->ranges, (uintptr_t)memory, &range))
+    if (vgpu_ranges_overlap(&process->ranges, (uintptr_t)memory, bytes, &range))
         return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
     range = (struct vgpu_range){
         .start = (uintptr_t)memory, .bytes = bytes, .kind = VGPU_RANGE_REGISTERED, .flags = flags};
-    return keep(&caller, &range);
+    error = vgpu_registered_share(&process->registered, &caller, memory, bytes, &range.pieced);
+    if (error && error != CUDA_ERROR_NOT_SUPPORTED)
+        return error;
+    range.shared = error == CUDA_SUCCESS;
+    if (!range.shared)
+        log_unreachable(memory, bytes);
+    error = keep(&caller, &range);
+    if (error)
+        vgpu_host_release(&range);
+    return error;
 }
 
 CUresult cuMemHostUnregister(void *memory)
 {
+    struct vgpu_process *process = vgpu_process();
     struct vgpu_caller caller;
     struct vgpu_range range;
     CUresult error = vgpu_caller_enter(&caller);
@@ -166,8 +266,16 @@ CUresult cuMemHostUnregister(void *memory)
         return error;
     if (memory == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    return vgpu_ranges_remove(&vgpu_process()->ranges, (uintptr_t)memory, VGPU_RANGE_REGISTERED,
-                              &range)
-               ? CUDA_SUCCESS
+    if (vgpu_ranges_remove(&process->ranges, (uintptr_t)memory, VGPU_RANGE_REGISTERED, &range))
+        return vgpu_host_free(&caller, &range);
+    /* Within a registered range, but not its beginning: not the same as not registered. */
+    return vgpu_ranges_find(&process->ranges, (uintptr_t)memory, &range) &&
+                   (range.kind == VGPU_RANGE_REGISTERED || range.kind == VGPU_RANGE_HOST)
+               ? CUDA_ERROR_INVALID_VALUE
                : CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
+}
+
+CUresult cuMemHostRegister(void *memory, size_t bytes, unsigned int flags)
+{
+    return cuMemHostRegister_v2(memory, bytes, flags);
 }

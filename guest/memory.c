@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory of the device. */
 #include "guest/context.h"
+#include "guest/host_memory.h"
 #include "guest/process.h"
 #include "protocol/send.h"
 
@@ -71,6 +72,8 @@ CUresult cuMemFree_v2(CUdeviceptr address)
     CUresult error = vgpu_caller_enter(&caller);
     if (error || address == 0)
         return error;
+    if (vgpu_ranges_remove(&process->ranges, address, VGPU_RANGE_MANAGED, &range))
+        return vgpu_host_free(&caller, &range);
     if (!vgpu_ranges_remove(&process->ranges, address, VGPU_RANGE_DEVICE, &range))
         return CUDA_ERROR_INVALID_VALUE;
     /* It may be another context's than the current one, or a pool's and so no context's. */

@@ -10,7 +10,8 @@ CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdeviceptr a
     CUresult error = vgpu_caller_enter(&caller);
     if (error)
         return error;
-    if (!vgpu_ranges_find(&vgpu_process()->ranges, address, &range) || vgpu_range_is_host(&range))
+    if (!vgpu_ranges_find(&vgpu_process()->ranges, address, &range) ||
+        (vgpu_range_is_host(&range) && !range.shared))
         return CUDA_ERROR_NOT_FOUND;
     if (base)
         *base = range.start;
@@ -19,30 +20,12 @@ CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdeviceptr a
     return CUDA_SUCCESS;
 }
 
-static CUresult answer_device(void *data, CUpointer_attribute attribute, CUdeviceptr address)
+/* The name that one side has for the memory: the same for both, or none. */
+static CUresult answer_address(void *data, CUdeviceptr address, bool reached)
 {
-    switch (attribute) {
-    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
-        *(CUdeviceptr *)data = address;
-        return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
-        *(unsigned int *)data = 0;
-        return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
-    case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
-        *(unsigned int *)data = 0;
-        return CUDA_SUCCESS;
-    default:
+    if (!reached)
         return CUDA_ERROR_INVALID_VALUE;
-    }
-}
-
-/* What the device would call memory of the host: it has no name for it. */
-static CUresult answer_host(void *data, CUpointer_attribute attribute, CUdeviceptr address)
-{
-    if (attribute != CU_POINTER_ATTRIBUTE_HOST_POINTER)
-        return CUDA_ERROR_INVALID_VALUE;
-    *(void **)data = (void *)(uintptr_t)address;
+    *(CUdeviceptr *)data = address;
     return CUDA_SUCCESS;
 }
 
@@ -65,14 +48,32 @@ static CUresult answer(void *data, CUpointer_attribute attribute, CUdeviceptr ad
         *(CUcontext *)data = range->context ? vgpu_object_handle(range->context) : NULL;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
-        *(unsigned int *)data = host ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
+        *(unsigned int *)data =
+            host && range->kind != VGPU_RANGE_MANAGED ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_BUFFER_ID:
         *(unsigned long long *)data = range->id;
         return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
+        return answer_address(data, address, !host || range->shared);
+    case CU_POINTER_ATTRIBUTE_HOST_POINTER:
+        return answer_address(data, address, host);
     case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+        *(unsigned int *)data = range->kind == VGPU_RANGE_MANAGED;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
+        *(unsigned int *)data = range->sync_memops;
+        return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+    case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+    case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
         *(unsigned int *)data = 0;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
+        *(unsigned long long *)data = 0;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID:
+        *(unsigned long long *)data = range->id;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_MAPPED:
         *(unsigned int *)data = 1;
@@ -101,8 +102,7 @@ static CUresult answer(void *data, CUpointer_attribute attribute, CUdeviceptr ad
                              : NULL;
         return CUDA_SUCCESS;
     default:
-        return host ? answer_host(data, attribute, address)
-                    : answer_device(data, attribute, address);
+        return CUDA_ERROR_INVALID_VALUE;
     }
 }
 
@@ -156,6 +156,8 @@ static void answer_nothing(void *data, CUpointer_attribute attribute)
     case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
     case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR:
     case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
+    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
+    case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID:
         *(unsigned long long *)data = 0;
         break;
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
@@ -181,5 +183,20 @@ CUresult cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attribu
         if (!known || answer(data[i], attributes[i], address, &range) != CUDA_SUCCESS)
             answer_nothing(data[i], attributes[i]);
     }
+    return CUDA_SUCCESS;
+}
+
+CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute,
+                               CUdeviceptr address)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_caller caller;
+    CUresult error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    /* Synchronous copies are ordered with the device here, whether asked for or not. */
+    if (value == NULL || attribute != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS ||
+        !vgpu_ranges_set_sync_memops(&process->ranges, address, *(const unsigned int *)value != 0))
+        return CUDA_ERROR_INVALID_VALUE;
     return CUDA_SUCCESS;
 }

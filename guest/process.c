@@ -29,6 +29,7 @@ static struct vgpu_process the_process = {
     .upcalls.changed = PTHREAD_COND_INITIALIZER,
     .ranges = {.lock = PTHREAD_RWLOCK_INITIALIZER, .release = vgpu_host_release},
     .arenas.lock = PTHREAD_MUTEX_INITIALIZER,
+    .registered.lock = PTHREAD_MUTEX_INITIALIZER,
 };
 
 struct vgpu_process *vgpu_process(void)
@@ -138,6 +139,8 @@ static void after_fork(void)
 {
     struct vgpu_process *process = &the_process;
     enum vgpu_phase phase = phase_of(process);
+    if (phase == VGPU_PHASE_READY)
+        vgpu_registered_forked(&process->registered, process->channel);
     if (phase == VGPU_PHASE_READY || phase == VGPU_PHASE_FORKED) {
         enter_phase(process, VGPU_PHASE_FORKED);
         return;

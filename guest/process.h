@@ -17,6 +17,7 @@
 #include "guest/objects.h"
 #include "guest/pool.h"
 #include "guest/ranges.h"
+#include "guest/registered.h"
 #include "guest/upcall.h"
 #include "protocol/info.h"
 
@@ -49,6 +50,7 @@ struct vgpu_process {
     struct vgpu_user_object *gone_user_objects; /* list of destroyed ones; atomic */
     struct vgpu_arenas arenas;
     struct vgpu_captures captures;
+    struct vgpu_registered registered;
     unsigned long long last_id; /* of contexts, streams and allocations: unique; atomic */
 
     pthread_mutex_t image_lock;    /* the worker assembles one image at a time */

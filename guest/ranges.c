@@ -73,6 +73,32 @@ bool vgpu_ranges_find(struct vgpu_ranges *ranges, CUdeviceptr address, struct vg
     return found;
 }
 
+bool vgpu_ranges_overlap(struct vgpu_ranges *ranges, CUdeviceptr start, size_t bytes,
+                         struct vgpu_range *range)
+{
+    pthread_rwlock_rdlock(&ranges->lock);
+    size_t index = first_above(ranges, start);
+    if (index > 0 && holds(&ranges->table[index - 1], start))
+        index--;
+    bool found = index < ranges->count && (ranges->table[index].start <= start ||
+                                           ranges->table[index].start - start < bytes);
+    if (found)
+        *range = ranges->table[index];
+    pthread_rwlock_unlock(&ranges->lock);
+    return found;
+}
+
+bool vgpu_ranges_set_sync_memops(struct vgpu_ranges *ranges, CUdeviceptr address, bool sync)
+{
+    pthread_rwlock_wrlock(&ranges->lock);
+    size_t index = first_above(ranges, address);
+    bool found = index > 0 && holds(&ranges->table[index - 1], address);
+    if (found)
+        ranges->table[index - 1].sync_memops = sync;
+    pthread_rwlock_unlock(&ranges->lock);
+    return found;
+}
+
 bool vgpu_ranges_remove(struct vgpu_ranges *ranges, CUdeviceptr address, enum vgpu_range_kind kind,
                         struct vgpu_range *range)
 {

@@ -29,10 +29,12 @@ struct vgpu_range {
     size_t bytes;
     enum vgpu_range_kind kind;
     unsigned int flags;           /* of the function that it is from */
+    bool sync_memops;             /* as cuPointerSetAttribute says */
+    bool pieced;                  /* shared in several pieces: no copy goes across them */
     bool shared;                  /* the device reaches memory of the host at this address */
     struct vgpu_context *context; /* that it dies with; NULL: no context's */
     const void *owner;            /* the pool of memory that came from one */
-    unsigned long long id; /* never used twice */
+    unsigned long long id;        /* never used twice */
 };
 
 struct vgpu_ranges {
@@ -55,6 +57,13 @@ bool vgpu_ranges_add(struct vgpu_ranges *ranges, const struct vgpu_range *range)
 
 /** Copies out the range that `address` is in. */
 bool vgpu_ranges_find(struct vgpu_ranges *ranges, CUdeviceptr address, struct vgpu_range *range);
+
+/** Copies out the first range that has any of these bytes. */
+bool vgpu_ranges_overlap(struct vgpu_ranges *ranges, CUdeviceptr start, size_t bytes,
+                         struct vgpu_range *range);
+
+/** Sets what is said of the range that `address` is in; false if there is none. */
+bool vgpu_ranges_set_sync_memops(struct vgpu_ranges *ranges, CUdeviceptr address, bool sync);
 
 /** Takes the range out that starts at `address` and has this kind. */
 bool vgpu_ranges_remove(struct vgpu_ranges *ranges, CUdeviceptr address, enum vgpu_range_kind kind,

@@ -10,6 +10,7 @@
 
 /* Places to propose to the worker where the one it chose is taken here. */
 #define PROPOSALS 4
+#define PAGE      ((size_t)4096)
 
 static CUresult in_worker(const struct vgpu_caller *caller, const struct vgpu_window_extent *extent,
                           uintptr_t wanted, uintptr_t *address)
@@ -101,7 +102,12 @@ CUresult vgpu_share_over(const struct vgpu_caller *caller, void *address, size_t
     share->address = address;
     error = in_worker(caller, &share->extent, (uintptr_t)address, &mapped);
     if (error == CUDA_SUCCESS) {
-        memcpy(vgpu_channel_extent_memory(caller->channel, &share->extent), address, bytes);
+        char *shared = vgpu_channel_extent_memory(caller->channel, &share->extent);
+        /* The pages at both ends are shared with what else the process has there: they are copied
+         * last, to be as they are now. */
+        memcpy(shared, address, bytes);
+        memcpy(shared + bytes - PAGE, (char *)address + bytes - PAGE, PAGE);
+        memcpy(shared, address, PAGE);
         if (vgpu_channel_map_extent(caller->channel, &share->extent, address, true) == 0)
             return CUDA_SUCCESS;
         vgpu_send_vgpuHostUnmap(caller->channel, 0, share->extent.number);
