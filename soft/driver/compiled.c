@@ -10,65 +10,8 @@
 #include "image/image.h"
 #include "interop/log.h"
 #include "soft/driver/driver.h"
-
-/* More PTX than this in one module is not decoded. */
-#define MOST_PTX_BYTES ((size_t)512 << 20)
-
-/* The buffers for messages that the options name. */
-struct logs {
-    char *error;
-    size_t error_size;
-    void **error_used; /* where the option wants to know how much was written */
-    char *info;
-    size_t info_size;
-    void **info_used;
-};
-
-static CUresult read_options(unsigned int count, const CUjit_option *options, void **values,
-                             struct logs *logs)
-{
-    if (count && (!options || !values))
-        return CUDA_ERROR_INVALID_VALUE;
-    for (unsigned int i = 0; i < count; i++) {
-        switch (options[i]) {
-        case CU_JIT_ERROR_LOG_BUFFER:
-            logs->error = values[i];
-            break;
-        case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES:
-            logs->error_size = (unsigned int)(uintptr_t)values[i];
-            logs->error_used = &values[i];
-            break;
-        case CU_JIT_INFO_LOG_BUFFER:
-            logs->info = values[i];
-            break;
-        case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES:
-            logs->info_size = (unsigned int)(uintptr_t)values[i];
-            logs->info_used = &values[i];
-            break;
-        default:
-            /* The others tune a compiler that is not here. */
-            if ((unsigned int)options[i] >= CU_JIT_NUM_OPTIONS)
-                return CUDA_ERROR_INVALID_VALUE;
-        }
-    }
-    return CUDA_SUCCESS;
-}
-
-static void write_logs(const struct logs *logs, const char *message)
-{
-    size_t used = 0;
-
-    if (logs->error && logs->error_size) {
-        snprintf(logs->error, logs->error_size, "%s", message);
-        used = strlen(logs->error);
-    }
-    if (logs->error_used)
-        *logs->error_used = (void *)used;
-    if (logs->info && logs->info_size)
-        logs->info[0] = '\0';
-    if (logs->info_used)
-        *logs->info_used = NULL;
-}
+#include "soft/driver/jit_log.h"
+#include "soft/driver/texts.h"
 
 static CUresult result_of(int error)
 {
@@ -77,33 +20,39 @@ static CUresult result_of(int error)
                               : CUDA_ERROR_INVALID_PTX;
 }
 
+static bool is_ptx(const struct vgpu_texts *texts)
+{
+    /* Text, but nothing like PTX? */
+    for (uint32_t i = 0; i < texts->count; i++) {
+        if (!strstr(texts->list[i].text, ".version"))
+            return false;
+    }
+    return true;
+}
+
 static CUresult compile(const void *image, char *message, size_t message_size,
                         struct vgpu_program **program)
 {
     uint32_t capability = (uint32_t)vgpu_driver()->capability;
+    struct vgpu_texts texts = {.list = NULL};
     struct vgpu_code code;
-    size_t length;
-    char *text;
     int error = vgpu_code_find(image, VGPU_CODE_UNBOUNDED, &code);
 
     if (error == 0)
-        error = vgpu_code_best_ptx(&code, capability, MOST_PTX_BYTES, &text, &length);
+        error = vgpu_texts_add(&texts, &code, capability);
     if (error == -ENOENT && code.kind == VGPU_CODE_FATBIN) {
         vgpu_log(VGPU_LOG_DEBUG, "an image has no PTX for compute capability %u.%u",
                  capability / 10, capability % 10);
         return CUDA_SUCCESS;
     }
-    if (error)
+    if (error || !is_ptx(&texts)) {
+        vgpu_texts_drop(&texts);
         return error == -ENOENT   ? CUDA_ERROR_NO_BINARY_FOR_GPU
                : error == -ENOMEM ? CUDA_ERROR_OUT_OF_MEMORY
                                   : CUDA_ERROR_INVALID_IMAGE;
-    if (!strstr(text, ".version")) {
-        /* Text, but nothing like PTX. */
-        free(text);
-        return CUDA_ERROR_INVALID_IMAGE;
     }
-    error = vgpu_program_create(text, length, message, message_size, program);
-    free(text);
+    error = vgpu_program_link(texts.list, texts.count, message, message_size, program);
+    vgpu_texts_drop(&texts);
     /* Text may hold mistakes that its author wants to hear of; what a fatbin holds has been through
        a compiler, and of a library's thousands of kernels few are ever used. */
     if (error == 0 && code.kind == VGPU_CODE_PTX)
@@ -136,17 +85,17 @@ CUresult vgpu_compiled_create(const void *image, unsigned int option_count,
                               struct vgpu_compiled **out)
 {
     struct vgpu_program *program = NULL;
-    struct logs logs = {.error = NULL};
+    struct vgpu_jit_log log;
     char message[512] = "";
     CUresult result;
 
     if (!image)
         return CUDA_ERROR_INVALID_VALUE;
-    result = read_options(option_count, options, values, &logs);
+    result = vgpu_jit_log_read(&log, option_count, options, values);
     if (result != CUDA_SUCCESS)
         return result;
     result = compile(image, message, sizeof(message), &program);
-    write_logs(&logs, message);
+    vgpu_jit_log_write(&log, message);
     if (result != CUDA_SUCCESS) {
         vgpu_program_destroy(program);
         return result;
@@ -176,33 +125,48 @@ void vgpu_compiled_put(struct vgpu_compiled *compiled)
     free(compiled);
 }
 
-CUresult vgpu_compiled_read_file(const char *path, void **image)
+CUresult vgpu_compiled_read_bytes(const char *path, void **data, size_t *size)
 {
     CUresult result = CUDA_ERROR_FILE_NOT_FOUND;
-    char *data = NULL;
+    char *bytes = NULL;
     FILE *file;
-    long size;
+    long end;
 
     if (!path)
         return CUDA_ERROR_INVALID_VALUE;
     file = fopen(path, "rbe");
     if (!file)
         return CUDA_ERROR_FILE_NOT_FOUND;
-    if (fseek(file, 0, SEEK_END) == 0 && (size = ftell(file)) > 0 &&
-        (size_t)size < VGPU_CODE_MOST_BYTES && fseek(file, 0, SEEK_SET) == 0) {
-        data = calloc(1, (size_t)size + 1);
-        result = data ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
-        if (data && fread(data, 1, (size_t)size, file) != (size_t)size)
+    if (fseek(file, 0, SEEK_END) == 0 && (end = ftell(file)) > 0 &&
+        (size_t)end < VGPU_CODE_MOST_BYTES && fseek(file, 0, SEEK_SET) == 0) {
+        bytes = calloc(1, (size_t)end + 1);
+        result = bytes ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+        if (bytes && fread(bytes, 1, (size_t)end, file) != (size_t)end)
             result = CUDA_ERROR_INVALID_IMAGE;
-        /* The size is known here, so an image that claims to be longer is refused. */
-        struct vgpu_code code;
-        if (result == CUDA_SUCCESS && vgpu_code_find(data, (size_t)size + 1, &code) < 0)
-            result = CUDA_ERROR_INVALID_IMAGE;
+        *size = (size_t)end;
     }
     fclose(file);
     if (result != CUDA_SUCCESS)
-        free(data);
+        free(bytes);
     else
-        *image = data;
+        *data = bytes;
     return result;
+}
+
+CUresult vgpu_compiled_read_file(const char *path, void **image)
+{
+    struct vgpu_code code;
+    void *data;
+    size_t size;
+    CUresult result = vgpu_compiled_read_bytes(path, &data, &size);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    /* The size is known here, so an image that claims to be longer is refused. */
+    if (vgpu_code_find(data, size + 1, &code) < 0) {
+        free(data);
+        return CUDA_ERROR_INVALID_IMAGE;
+    }
+    *image = data;
+    return CUDA_SUCCESS;
 }

@@ -31,7 +31,11 @@ CUresult vgpu_compiled_prepare(const struct vgpu_compiled *compiled, uint32_t in
 struct vgpu_compiled *vgpu_compiled_share(struct vgpu_compiled *compiled);
 void vgpu_compiled_put(struct vgpu_compiled *compiled);
 
-/** Reads a file with a NUL after it, for free(); CUDA_ERROR_FILE_NOT_FOUND or OUT_OF_MEMORY. */
+/** Reads a file with a NUL after it that is not counted, for free(). FILE_NOT_FOUND, INVALID_VALUE,
+ * INVALID_IMAGE, OUT_OF_MEMORY. */
+CUresult vgpu_compiled_read_bytes(const char *path, void **data, size_t *size);
+
+/** The same for an image, which must not claim to be longer than the file. */
 CUresult vgpu_compiled_read_file(const char *path, void **image);
 
 #endif

@@ -30,6 +30,7 @@ enum vgpu_object_kind {
     VGPU_OBJECT_USER_OBJECT,
     VGPU_OBJECT_ARRAY,
     VGPU_OBJECT_MIPMAPPED_ARRAY,
+    VGPU_OBJECT_LINKER,
 };
 
 /** First member of every such object. */

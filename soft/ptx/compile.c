@@ -34,13 +34,22 @@ void ptx_unit_free(struct vgpu_unit *unit)
     free(unit);
 }
 
-void ptx_want_function(struct ptx_parser *p, uint32_t index)
+static void want(struct ptx_parser *p, uint32_t index)
 {
-    if (index >= p->program->module->function_count || p->wanted[index] != 0 ||
-        p->heads[index].body.at == NULL)
+    if (p->wanted[index] != 0 || p->heads[index].body.at == NULL)
         return;
     p->wanted[index] = 1;
     p->queue[p->queue_count++] = index;
+}
+
+void ptx_want_function(struct ptx_parser *p, const struct ptx_statement *s, uint32_t index)
+{
+    const struct vgpu_function *f = &p->unit->functions[index];
+
+    if (p->heads[index].body.at == NULL && f->builtin == VGPU_BUILTIN_NONE)
+        ptx_fail(p, -ENOTSUP, s->line, "the function '%.100s' is not defined", f->name);
+    else
+        want(p, index);
 }
 
 /* ---- a unit from start to end ---- */
@@ -154,7 +163,7 @@ static void read_bodies(struct ptx_parser *p)
     needed = p->queue_count;
     for (uint32_t i = 0; i < p->unit->module_functions; i++) {
         if (!p->unit->functions[i].entry)
-            ptx_want_function(p, i);
+            want(p, i);
     }
     for (at = needed; at < p->queue_count; at++) {
         uint32_t calls = p->unit->call_count, shared = p->shared_count;
@@ -175,7 +184,7 @@ static struct vgpu_unit *compile(struct ptx_parser *p, uint32_t kernel, char *lo
         return NULL;
     }
     p->unit->kernel = kernel;
-    ptx_want_function(p, kernel);
+    want(p, kernel);
     read_bodies(p);
     if (p->error == 0)
         ptx_layout(p);
@@ -245,4 +254,20 @@ int vgpu_program_check(struct vgpu_program *program, char *log, size_t log_size)
         log[0] = '\0';
     pthread_mutex_unlock(&program->lock);
     return error;
+}
+
+const char *vgpu_program_undefined(const struct vgpu_program *program)
+{
+    const struct vgpu_unit *module = program->module;
+
+    for (uint32_t i = 0; i < module->function_count; i++) {
+        if (program->parser->heads[i].body.at == NULL &&
+            module->functions[i].builtin == VGPU_BUILTIN_NONE)
+            return module->functions[i].name;
+    }
+    for (uint32_t i = 0; i < module->variable_count; i++) {
+        if (module->variables[i].external)
+            return module->variables[i].name;
+    }
+    return NULL;
 }

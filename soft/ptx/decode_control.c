@@ -157,7 +157,7 @@ static void decode_call(struct ptx_parser *p, struct ptx_statement *s)
         if (shape->entry)
             shape = NULL;
         else
-            ptx_want_function(p, (uint32_t)call.callee);
+            ptx_want_function(p, s, (uint32_t)call.callee);
     } else if (callee != NULL && callee->kind == PTX_OPERAND_REGISTER && at < end &&
                at->kind == PTX_OPERAND_SYMBOL && at->symbol != NULL &&
                at->symbol->kind == PTX_SYMBOL_PROTOTYPE) {

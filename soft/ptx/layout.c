@@ -205,7 +205,7 @@ static void measure_stack(struct ptx_parser *p, uint32_t root, uint8_t *state, s
     struct vgpu_unit *unit = p->unit;
     uint32_t depth = 0;
 
-    if (state[root] != UNSEEN)
+    if (state[root] != UNSEEN || !unit->functions[root].defined)
         return;
     stack[depth++] = (struct visit){root, 0};
     state[root] = OPEN;
@@ -226,11 +226,7 @@ static void measure_stack(struct ptx_parser *p, uint32_t root, uint8_t *state, s
         }
         inst = &unit->code[f->start + v->at];
         callee = unit->calls[inst->imm].callee;
-        if (callee >= 0 && !unit->functions[callee].defined &&
-            unit->functions[callee].builtin == VGPU_BUILTIN_NONE)
-            ptx_fail(p, -ENOTSUP, inst->line, "the function '%.100s' is not defined",
-                     unit->functions[callee].name);
-        if (callee >= 0 && state[callee] == UNSEEN) {
+        if (callee >= 0 && state[callee] == UNSEEN && unit->functions[callee].defined) {
             state[callee] = OPEN;
             stack[depth++] = (struct visit){(uint32_t)callee, 0};
             continue; /* this call is looked at again when the callee is done */
@@ -240,6 +236,38 @@ static void measure_stack(struct ptx_parser *p, uint32_t root, uint8_t *state, s
                    state[callee] == OPEN ? PTX_RECURSION_BYTES
                                          : unit->functions[callee].stack_bytes);
         v->at++;
+    }
+}
+
+static bool calls_undefined(const struct vgpu_unit *unit, const struct vgpu_function *f)
+{
+    for (uint32_t i = f->start; i < f->start + f->count; i++) {
+        int32_t callee =
+            unit->code[i].control == VGPU_CONTROL_CALL ? unit->calls[unit->code[i].imm].callee : -1;
+
+        if (callee >= 0 && !unit->functions[callee].defined &&
+            unit->functions[callee].builtin == VGPU_BUILTIN_NONE)
+            return true;
+    }
+    return false;
+}
+
+/* Functions that are only there because a pointer may mean them, and call what could not be
+   decoded, are as good as not decoded themselves. */
+static void drop_incomplete(struct vgpu_unit *unit)
+{
+    bool again = true;
+
+    while (again) {
+        again = false;
+        for (uint32_t i = 0; i < unit->function_count; i++) {
+            struct vgpu_function *f = &unit->functions[i];
+
+            if (f->defined && calls_undefined(unit, f)) {
+                f->defined = false;
+                again = true;
+            }
+        }
     }
 }
 
@@ -271,6 +299,7 @@ void ptx_layout(struct ptx_parser *p)
     for (uint32_t i = 0; i < p->unit->function_count && p->error == 0; i++)
         resolve_code(p, &p->unit->functions[i], constants);
     free(constants);
+    drop_incomplete(p->unit);
     if (p->error == 0)
         measure_stacks(p);
 }

@@ -354,8 +354,8 @@ void ptx_emit_return(struct ptx_parser *p, struct ptx_statement *s);
 void ptx_layout(struct ptx_parser *p);
 
 /* compile.c: units. */
-/** Says that the unit needs the code of a function of the module. */
-void ptx_want_function(struct ptx_parser *p, uint32_t index);
+/** Says that the unit needs the code of a function of the module; there must be some. */
+void ptx_want_function(struct ptx_parser *p, const struct ptx_statement *s, uint32_t index);
 void ptx_unit_free(struct vgpu_unit *unit);
 
 #endif

@@ -4,6 +4,33 @@
 
 static const uint8_t element_rows[4] = {VGPU_D, VGPU_B, VGPU_C, VGPU_E};
 
+/* All elements of a lane with one access, up to 16 bytes, as hardware does it: programs put a value
+   and a flag that says it is there side by side. Such an access is aligned to its size. */
+static inline void access_whole(void *to, const void *from, uint32_t bytes)
+{
+    switch (bytes) {
+    case 2:
+        __atomic_store_n((uint16_t *)to, __atomic_load_n((const uint16_t *)from, __ATOMIC_ACQUIRE),
+                         __ATOMIC_RELEASE);
+        return;
+    case 4:
+        __atomic_store_n((uint32_t *)to, __atomic_load_n((const uint32_t *)from, __ATOMIC_ACQUIRE),
+                         __ATOMIC_RELEASE);
+        return;
+    case 8:
+        __atomic_store_n((uint64_t *)to, __atomic_load_n((const uint64_t *)from, __ATOMIC_ACQUIRE),
+                         __ATOMIC_RELEASE);
+        return;
+    default:
+        /* Aligned vector accesses of 16 bytes are single ones on every processor with AVX. */
+        for (uint32_t at = 0; at < bytes; at += 16)
+            _mm_store_si128((__m128i *)((char *)to + at),
+                            _mm_load_si128((const __m128i *)((const char *)from + at)));
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        return;
+    }
+}
+
 /* Lanes go to memory one by one with single accesses, so that no other thread sees half a value. */
 #define DEFINE_LOAD(name, R, T)                                                                    \
     HANDLER(name)                                                                                  \
@@ -34,12 +61,17 @@ static const uint8_t element_rows[4] = {VGPU_D, VGPU_B, VGPU_C, VGPU_E};
             return -1;                                                                             \
         if (i->z & VGPU_ORDERED)                                                                   \
             w->budget -= 16;                                                                       \
-        for (unsigned e = 0; e < i->y; e++) {                                                      \
-            R *d = ROW(R, element_rows[e]);                                                        \
-            for (unsigned l = 0; l < VGPU_LANES; l++) {                                            \
-                if (LANE_ON(m, l))                                                                 \
-                    d[l] = (R)__atomic_load_n((const T *)at[l] + e, __ATOMIC_ACQUIRE);             \
+        for (unsigned l = 0; l < VGPU_LANES; l++) {                                                \
+            _Alignas(32) T whole[32 / sizeof(T)];                                                  \
+            if (!LANE_ON(m, l))                                                                    \
+                continue;                                                                          \
+            if (i->y == 1) {                                                                       \
+                ROW(R, VGPU_D)[l] = (R)__atomic_load_n((const T *)at[l], __ATOMIC_ACQUIRE);        \
+                continue;                                                                          \
             }                                                                                      \
+            access_whole(whole, at[l], (uint32_t)sizeof(T) * i->y);                                \
+            for (unsigned e = 0; e < i->y; e++)                                                    \
+                ROW(R, element_rows[e])[l] = (R)whole[e];                                          \
         }                                                                                          \
         return 0;                                                                                  \
     }
@@ -65,12 +97,17 @@ static const uint8_t element_rows[4] = {VGPU_D, VGPU_B, VGPU_C, VGPU_E};
         if (access_lanes(w, i, m, (uint32_t)sizeof(T) * i->y, (uint32_t)sizeof(T) * i->y, at) !=   \
             0)                                                                                     \
             return -1;                                                                             \
-        for (unsigned e = 0; e < i->y; e++) {                                                      \
-            const R *from = ROW(R, element_rows[e]);                                               \
-            for (unsigned l = 0; l < VGPU_LANES; l++) {                                            \
-                if (LANE_ON(m, l))                                                                 \
-                    __atomic_store_n((T *)at[l] + e, (T)from[l], __ATOMIC_RELEASE);                \
+        for (unsigned l = 0; l < VGPU_LANES; l++) {                                                \
+            _Alignas(32) T whole[32 / sizeof(T)];                                                  \
+            if (!LANE_ON(m, l))                                                                    \
+                continue;                                                                          \
+            if (i->y == 1) {                                                                       \
+                __atomic_store_n((T *)at[l], (T)ROW(R, VGPU_D)[l], __ATOMIC_RELEASE);              \
+                continue;                                                                          \
             }                                                                                      \
+            for (unsigned e = 0; e < i->y; e++)                                                    \
+                whole[e] = (T)ROW(R, element_rows[e])[l];                                          \
+            access_whole(at[l], whole, (uint32_t)sizeof(T) * i->y);                                \
         }                                                                                          \
         return 0;                                                                                  \
     }

@@ -44,6 +44,9 @@ void vgpu_program_destroy(struct vgpu_program *program);
  */
 int vgpu_program_check(struct vgpu_program *program, char *log, size_t log_size);
 
+/** The name of a function or variable that is declared and defined nowhere; NULL if there is none. */
+const char *vgpu_program_undefined(const struct vgpu_program *program);
+
 /** What a program says of a kernel; strings and arrays live as long as the program. */
 struct vgpu_kernel_info {
     const char *name;

@@ -336,6 +336,32 @@ static void local_memory()
         EXPECT((out[t] * 7 + t) % 64 == 7);
 }
 
+/* CUB and others keep a value and its flag in one vector access: it is never seen half done. */
+__global__ void write_and_watch(uint2 *both, int times, int *torn)
+{
+    for (int i = 0; i < times; i++) {
+        unsigned a = i, b = i;
+        if (blockIdx.x == 0)
+            asm volatile("st.relaxed.gpu.v2.u32 [%0], {%1, %2};" ::"l"(both), "r"(a), "r"(b)
+                         : "memory");
+        else
+            asm volatile("ld.relaxed.gpu.v2.u32 {%0, %1}, [%2];"
+                         : "=r"(a), "=r"(b)
+                         : "l"(both)
+                         : "memory");
+        *torn += a != b;
+    }
+}
+
+static void vectors_are_whole()
+{
+    array<uint2> both(1);
+    array<int> torn(1);
+    write_and_watch<<<2, 1>>>(both.device, 100000, torn.device);
+    torn.fetch();
+    EXPECT(torn[0] == 0);
+}
+
 static void lambdas()
 {
     array<int> out(32);
@@ -353,7 +379,7 @@ int main(int argc, char **argv)
         CASE(templates),  CASE(dynamic_shared),    CASE(symbols),           
         CASE(atomics),    CASE(recursion),         CASE(function_pointers), CASE(virtual_functions),
         CASE(warps),      CASE(halves),            CASE(math),              CASE(print),
-        CASE(assertion),  CASE(device_malloc),     CASE(local_memory),      CASE(lambdas),
+        CASE(assertion),  CASE(device_malloc),     CASE(local_memory),      CASE(lambdas), CASE(vectors_are_whole),
     };
     return run_cases(argc, argv, cases);
 }
