@@ -369,8 +369,8 @@ static CUresult f_write(CUstream stream, CUdeviceptr address, cuuint32_t value, 
 {
     if (fake.no_write_value)
         return CUDA_ERROR_NOT_SUPPORTED;
-    if (flags || fake_memory(address, 4) == NULL)
-        fake_die("a value is written where nothing is");
+    if (flags || address % 4 || fake_memory(address, 4) == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
     return fake_queue(stream, (struct fake_operation){
                                   .kind = WRITE, .to = fake_memory(address, 4), .value = value});
 }

@@ -233,7 +233,7 @@ static void launches_take_exactly_the_parameters(void **state)
     fixture_close(channel);
 }
 
-static void attributes_that_name_objects_are_refused(void **state)
+static void attributes_cross_with_the_events_that_they_name(void **state)
 {
     (void)state;
     struct vgpu_channel *channel = fixture_open_context();
@@ -248,12 +248,12 @@ static void attributes_that_name_objects_are_refused(void **state)
     } cases[] = {
         {CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, sizeof(attributes[0]), CUDA_SUCCESS},
         {CU_LAUNCH_ATTRIBUTE_COOPERATIVE, 2 * sizeof(attributes[0]), CUDA_SUCCESS},
-        {CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT, sizeof(attributes[0]), CUDA_ERROR_NOT_SUPPORTED},
+        {CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW, sizeof(attributes[0]), CUDA_SUCCESS},
+        {CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT, sizeof(attributes[0]), CUDA_ERROR_INVALID_HANDLE},
         {CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT, sizeof(attributes[0]),
-         CUDA_ERROR_NOT_SUPPORTED},
+         CUDA_ERROR_INVALID_HANDLE},
         {CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE, sizeof(attributes[0]),
          CUDA_ERROR_NOT_SUPPORTED},
-        {CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW, sizeof(attributes[0]), CUDA_ERROR_NOT_SUPPORTED},
         {12345, sizeof(attributes[0]), CUDA_ERROR_NOT_SUPPORTED},
         {CU_LAUNCH_ATTRIBUTE_PRIORITY, sizeof(attributes[0]) - 1, CUDA_ERROR_INVALID_VALUE},
         {CU_LAUNCH_ATTRIBUTE_PRIORITY, 33 * sizeof(attributes[0]), CUDA_ERROR_INVALID_VALUE},
@@ -264,8 +264,20 @@ static void attributes_that_name_objects_are_refused(void **state)
                              sizeof(parameters), attributes, cases[i].bytes);
         assert_int_equal(fixture_take_error(channel), cases[i].result);
     }
-    assert_int_equal(fake.launches, 2);
-    assert_int_equal(fake.launched.numAttrs, 2);
+    assert_int_equal(fake.launches, 3);
+    /* An event goes by its id, and arrives as the driver's. */
+    assert_int_equal(vgpu_send_cuEventCreate(channel, CONTEXT, EVENT, 0), CUDA_SUCCESS);
+    attributes[0].id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT;
+    attributes[0].value.programmaticEvent.event = (CUevent)(uintptr_t)EVENT;
+    vgpu_send_vgpuLaunch(channel, CONTEXT, FUNCTION, 1, 1, 1, 1, 1, 1, 0, 0, parameters,
+                         sizeof(parameters), attributes, sizeof(attributes[0]));
+    assert_int_equal(fixture_take_error(channel), CUDA_SUCCESS);
+    assert_int_equal(fake.launches, 4);
+    attributes[0].value.programmaticEvent.event = (CUevent)(uintptr_t)(1ull << 32 | EVENT);
+    vgpu_send_vgpuLaunch(channel, CONTEXT, FUNCTION, 1, 1, 1, 1, 1, 1, 0, 0, parameters,
+                         sizeof(parameters), attributes, sizeof(attributes[0]));
+    assert_int_equal(fixture_take_error(channel), CUDA_ERROR_INVALID_HANDLE);
+    assert_int_equal(fake.launches, 4);
     fixture_close(channel);
 }
 
@@ -300,7 +312,7 @@ int main(void)
         cmocka_unit_test(printing_is_noticed),
         cmocka_unit_test(a_function_is_described),
         cmocka_unit_test(launches_take_exactly_the_parameters),
-        cmocka_unit_test(attributes_that_name_objects_are_refused),
+        cmocka_unit_test(attributes_cross_with_the_events_that_they_name),
         cmocka_unit_test(a_device_is_described_within_the_quota),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
