@@ -9,6 +9,8 @@ CUresult vgpu_caller_begin(struct vgpu_caller *caller)
 {
     struct vgpu_process *process = vgpu_process();
     CUresult error = vgpu_process_ready(process);
+    if (process->trace)
+        __atomic_fetch_add(&process->entered, 1, __ATOMIC_RELAXED);
     if (error == CUDA_SUCCESS && vgpu_upcall_inside())
         return CUDA_ERROR_NOT_PERMITTED;
     if (error == CUDA_SUCCESS)

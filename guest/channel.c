@@ -90,8 +90,13 @@ static CUresult append(struct vgpu_channel *channel, struct push *push)
     }
     if (!pushed(channel, push))
         error = vgpu_channel_wait(channel, pushed, push, false);
-    if (!error)
+    if (!error) {
+        struct vgpu_call_count *count = &channel->trace.calls[push->header->call];
         channel->sequence++;
+        count->sent++;
+        count->waited += push->header->flags & VGPU_CALL_WANTS_REPLY;
+        vgpu_trace_carried(channel, push->header->call, push->bytes1 + push->bytes2);
+    }
     return error;
 }
 

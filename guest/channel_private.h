@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "guest/channel.h"
+#include "guest/trace.h"
 #include "guest/transport.h"
 #include "protocol/ring.h"
 
@@ -38,6 +39,7 @@ struct vgpu_channel {
     pthread_mutex_t producer; /* order of records; guards ring and sequence */
     struct vgpu_ring_producer ring;
     uint32_t sequence;
+    struct vgpu_trace trace;
 
     pthread_mutex_t slots_lock;
     pthread_cond_t slot_free;

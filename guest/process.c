@@ -9,6 +9,7 @@
 
 #include "guest/context.h"
 #include "guest/host_memory.h"
+#include "guest/trace.h"
 #include "guest/transport.h"
 #include "protocol/send.h"
 
@@ -220,6 +221,7 @@ static void read_environment(struct vgpu_process *process)
 {
     const char *blocking = getenv("CUDA_LAUNCH_BLOCKING");
     const char *loading = getenv("CUDA_MODULE_LOADING");
+    process->trace = vgpu_trace_wanted();
     process->launch_blocking = blocking && atoi(blocking) != 0;
     process->loading = loading && strcasecmp(loading, "EAGER") == 0 ? CU_MODULE_EAGER_LOADING
                                                                     : CU_MODULE_LAZY_LOADING;
@@ -299,6 +301,8 @@ __attribute__((destructor)) static void end_process(void)
         return;
     vgpu_channel_flush_console(process->channel);
     enter_phase(process, VGPU_PHASE_OVER);
+    if (process->trace)
+        vgpu_trace_print(process->channel, process->entered);
     vgpu_upcall_stop();
     if (is_only_thread())
         vgpu_channel_close(process->channel);

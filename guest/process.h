@@ -60,6 +60,8 @@ struct vgpu_process {
     pthread_mutex_t context_lock;  /* retaining, releasing, creating and destroying contexts */
 
     bool launch_blocking; /* CUDA_LAUNCH_BLOCKING */
+    bool trace;           /* VGPU_TRACE=summary */
+    uint64_t entered;     /* functions of CUDA, if they are traced; atomic */
     CUmoduleLoadingMode loading;
 };
 

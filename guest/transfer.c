@@ -9,6 +9,7 @@
 #include "guest/copy.h"
 #include "guest/process.h"
 #include "guest/stream.h"
+#include "guest/trace.h"
 #include "protocol/copy.h"
 #include "protocol/send.h"
 
@@ -131,6 +132,9 @@ static CUresult send_piece(const struct vgpu_caller *caller, struct vgpu_stream 
     if (error)
         return error;
     gather(staging.memory, piece, walk->rows.host_pitch);
+    vgpu_trace_carried(caller->channel,
+                       walk->rows.array ? VGPU_CALL_vgpuCopyBox : VGPU_CALL_vgpuCopyToDevice,
+                       (uint64_t)piece->width * piece->height);
     error = walk->rows.array
                 ? send_box(caller, stream, walk, piece, &staging, true)
                 : vgpu_send_vgpuCopyToDevice(caller->channel, caller->context, piece->device,
@@ -181,6 +185,10 @@ static CUresult ask_for(struct download *download, const struct piece *piece)
     if (error)
         return error;
     flight->piece = *piece;
+    vgpu_trace_carried(caller->channel,
+                       download->walk.rows.array ? VGPU_CALL_vgpuCopyBox
+                                                 : VGPU_CALL_vgpuCopyFromDevice,
+                       (uint64_t)piece->width * piece->height);
     error =
         download->walk.rows.array
             ? send_box(caller, download->stream, &download->walk, piece, &flight->staging, false)
