@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "interop/advice.h"
+#include "soft/driver/capture.h"
 #include "soft/driver/memory_pool.h"
 #include "soft/driver/stream.h"
 #include "soft/driver/virtual.h"
@@ -298,6 +299,9 @@ CUresult vgpu_allocation_free_when_idle(uint64_t address, unsigned int kinds, CU
     if (!vgpu_allocation_find(address, &found) || found.address != address ||
         !(kinds & 1u << found.kind))
         return not_found;
+    result = vgpu_capture_check_unsafe();
+    if (result != CUDA_SUCCESS)
+        return result;
     /* A failed context keeps its memory until it is destroyed, and says why. */
     if (found.context)
         result = vgpu_context_usable(found.context);

@@ -7,13 +7,14 @@
 #include "soft/driver/capture_state.h"
 #include "soft/driver/kernel_task.h"
 
-/* ---- what is called with the graphs' lock held ---- */
-
 void vgpu_capture_put(struct vgpu_capture *capture)
 {
-    if (capture && --capture->references == 0)
+    /* Acquire and release: the last holder sees what the others did. */
+    if (capture && atomic_fetch_sub_explicit(&capture->references, 1, memory_order_acq_rel) == 1)
         free(capture);
 }
+
+/* ---- what is called with the graphs' lock held ---- */
 
 void vgpu_capture_invalidate(struct vgpu_capture *capture)
 {
@@ -242,6 +243,13 @@ CUresult vgpu_capture_check_unsafe(void)
     return result;
 }
 
+CUresult vgpu_capture_enter_unsafe(struct vgpu_context **context)
+{
+    CUresult result = vgpu_context_enter(context);
+
+    return result == CUDA_SUCCESS ? vgpu_capture_check_unsafe() : result;
+}
+
 CUresult vgpu_capture_check_wait(struct vgpu_stream *stream)
 {
     CUresult result;
@@ -286,8 +294,7 @@ CUresult vgpu_capture_check_context(struct vgpu_context *context)
 
 /* ---- events ---- */
 
-/* Lock held. */
-static void clear(struct vgpu_captured *captured)
+void vgpu_captured_destroy(struct vgpu_captured *captured)
 {
     vgpu_links_clear(&captured->after);
     vgpu_capture_put(captured->capture);
@@ -297,7 +304,7 @@ static void clear(struct vgpu_captured *captured)
 void vgpu_captured_clear(struct vgpu_captured *captured)
 {
     vgpu_graphs_lock();
-    clear(captured);
+    vgpu_captured_destroy(captured);
     vgpu_graphs_unlock();
 }
 
@@ -342,7 +349,7 @@ CUresult vgpu_capture_record(struct vgpu_stream *stream, struct vgpu_captured *c
     } else if (!stream->member->capture->valid) {
         result = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     } else {
-        clear(captured);
+        vgpu_captured_destroy(captured);
         captured->capture = stream->member->capture;
         captured->capture->references++;
         if (!vgpu_links_merge(&captured->after, &stream->member->after))

@@ -33,15 +33,15 @@ CUresult vgpu_capture_add(struct vgpu_stream *stream,
                                           struct vgpu_node **node),
                           void *data);
 
-/** The stream's capture is invalid from now on; returns `error` if it was valid. */
-CUresult vgpu_capture_refuse(struct vgpu_stream *stream, CUresult error);
-
 /**
  * What calls begin with that a capture does not see and might be wrong about: allocating, waiting.
  * CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED if a capture forbids them to this thread; the capture is
  * invalid then.
  */
 CUresult vgpu_capture_check_unsafe(void);
+
+/** vgpu_context_enter() for such a call. */
+CUresult vgpu_capture_enter_unsafe(struct vgpu_context **context);
 
 /** The same for waiting for a stream or asking how far it is. */
 CUresult vgpu_capture_check_wait(struct vgpu_stream *stream);
@@ -64,6 +64,8 @@ bool vgpu_capture_wait(struct vgpu_stream *stream, struct vgpu_captured *capture
 
 bool vgpu_captured_is(const struct vgpu_captured *captured);
 void vgpu_captured_clear(struct vgpu_captured *captured);
+/** The same when nobody else knows it any more, with or without the graphs' lock. */
+void vgpu_captured_destroy(struct vgpu_captured *captured);
 
 /** The stream ends: a capture that began in it cannot be ended any more. */
 void vgpu_capture_forget_stream(struct vgpu_stream *stream);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/** A capture as capture.c keeps it and the calls on it see it. All with the graphs' lock held. */
+/** A capture as capture.c keeps it and the calls on it see it. All but vgpu_capture_put() with the
+ * graphs' lock held. */
 #ifndef VGPU_SOFT_DRIVER_CAPTURE_STATE_H
 #define VGPU_SOFT_DRIVER_CAPTURE_STATE_H
 
@@ -16,8 +17,8 @@ struct vgpu_capture_member {
 };
 
 struct vgpu_capture {
-    struct vgpu_capture *next; /* of all that were not ended */
-    unsigned int references;   /* until it is ended one, and one for each event recorded in it */
+    struct vgpu_capture *next;       /* of all that were not ended */
+    _Atomic unsigned int references; /* one until it is ended, and one per event recorded in it */
     uint64_t id;
     CUstreamCaptureMode mode;
     const struct vgpu_thread *thread; /* that began it; only compared */

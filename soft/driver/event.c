@@ -22,7 +22,7 @@ static void destroy_event(struct vgpu_object *object)
 {
     struct vgpu_event *event = (struct vgpu_event *)object;
 
-    vgpu_captured_clear(&event->captured);
+    vgpu_captured_destroy(&event->captured);
     vgpu_object_put(event->recorded.stream);
     free(event);
 }

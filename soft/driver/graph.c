@@ -23,9 +23,8 @@ static void destroy_node(struct vgpu_object *object)
 {
     struct vgpu_node *node = (struct vgpu_node *)object;
 
-    for (size_t i = 0; i < node->body_count; i++) {
+    for (size_t i = 0; i < node->body_count; i++)
         vgpu_graph_close(node->bodies[i]);
-    }
     free(node->bodies);
     vgpu_condition_put(node->condition);
     vgpu_task_put(node->task);
@@ -334,6 +333,15 @@ struct vgpu_graph *vgpu_graph_copy(const struct vgpu_graph *graph, bool publishe
         return NULL;
     }
     return copy;
+}
+
+CUresult vgpu_node_copy_body(struct vgpu_node *node, const struct vgpu_graph *child)
+{
+    CUresult result = vgpu_node_add_bodies(node, 1);
+
+    if (result == CUDA_SUCCESS && !copy_into(node->bodies[0], child, false))
+        result = CUDA_ERROR_OUT_OF_MEMORY;
+    return result;
 }
 
 /* ---- order ---- */

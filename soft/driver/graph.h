@@ -79,9 +79,13 @@ bool vgpu_graph_has_memory_nodes(const struct vgpu_graph *graph);
 CUresult vgpu_graph_add(struct vgpu_graph *graph, CUgraphNodeType type, struct vgpu_task *task,
                         const struct vgpu_links *dependencies, struct vgpu_node **node);
 
+/** Gives a node that was just added a copy of `child` as its body; OUT_OF_MEMORY. */
+CUresult vgpu_node_copy_body(struct vgpu_node *node, const struct vgpu_graph *child);
+
 /** Gives a node that was just added `count` bodies that are empty and published as its graph is. */
 CUresult vgpu_node_add_bodies(struct vgpu_node *node, size_t count);
 
+/** Takes a node out of its graph and ends it. */
 void vgpu_graph_remove(struct vgpu_node *node);
 
 /**

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Page-locked host memory: allocated, or the program's own and registered. */
 #include "soft/driver/allocation.h"
+#include "soft/driver/capture.h"
 
 CUresult cuMemHostAlloc(void **pp, size_t bytesize, unsigned int Flags)
 {
     const unsigned int known =
         CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED;
     struct vgpu_context *context;
-    CUresult result = vgpu_context_enter(&context);
+    CUresult result = vgpu_capture_enter_unsafe(&context);
 
     if (result != CUDA_SUCCESS)
         return result;
@@ -38,7 +39,7 @@ CUresult cuMemHostRegister_v2(void *p, size_t bytesize, unsigned int Flags)
     const unsigned int known =
         CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP | CU_MEMHOSTREGISTER_READ_ONLY;
     struct vgpu_context *context;
-    CUresult result = vgpu_context_enter(&context);
+    CUresult result = vgpu_capture_enter_unsafe(&context);
 
     if (result != CUDA_SUCCESS)
         return result;

@@ -21,6 +21,9 @@ const struct vgpu_function *vgpu_kernel_task_function(const struct vgpu_task *ta
 /** True if it may start before the kernel before it has ended. */
 bool vgpu_kernel_task_is_programmatic(const struct vgpu_task *task);
 
+/** Refuses an attribute that would change the meaning of a launch; the rest are wishes. */
+CUresult vgpu_launch_attribute_check(CUlaunchAttributeID id, const CUlaunchAttributeValue *value);
+
 /** Gives a node the launch attributes that its kernel was launched with. Graphs' lock held. */
 void vgpu_kernel_node_captured(struct vgpu_node *node, int priority);
 

@@ -345,38 +345,39 @@ CUresult cuLaunchKernel(CUfunction f, unsigned int gridDimX, unsigned int gridDi
                   hStream, NULL, 0);
 }
 
-/* Refuses what would change the meaning of the launch; the rest are wishes. */
+CUresult vgpu_launch_attribute_check(CUlaunchAttributeID id, const CUlaunchAttributeValue *value)
+{
+    bool refused = false;
+
+    switch (id) {
+    case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
+        refused = value->cooperative;
+        break;
+    case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+        refused = value->clusterDim.x > 1 || value->clusterDim.y > 1 || value->clusterDim.z > 1;
+        break;
+    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
+        return vgpu_event_check_untimed(value->programmaticEvent.event);
+    case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
+        return vgpu_event_check_untimed(value->launchCompletionEvent.event);
+    case CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE:
+        refused = true;
+        break;
+    default:
+        break;
+    }
+    return refused ? CUDA_ERROR_NOT_SUPPORTED : CUDA_SUCCESS;
+}
+
 static CUresult check_attributes(const CUlaunchConfig *config)
 {
+    CUresult result = CUDA_SUCCESS;
+
     if (config->numAttrs && !config->attrs)
         return CUDA_ERROR_INVALID_VALUE;
-    for (unsigned int i = 0; i < config->numAttrs; i++) {
-        const CUlaunchAttributeValue *value = &config->attrs[i].value;
-        CUresult result = CUDA_SUCCESS;
-        switch (config->attrs[i].id) {
-        case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
-            if (value->cooperative)
-                return CUDA_ERROR_NOT_SUPPORTED;
-            break;
-        case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
-            if (value->clusterDim.x > 1 || value->clusterDim.y > 1 || value->clusterDim.z > 1)
-                return CUDA_ERROR_NOT_SUPPORTED;
-            break;
-        case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
-            result = vgpu_event_check_untimed(value->programmaticEvent.event);
-            break;
-        case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
-            result = vgpu_event_check_untimed(value->launchCompletionEvent.event);
-            break;
-        case CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE:
-            return CUDA_ERROR_NOT_SUPPORTED;
-        default:
-            break;
-        }
-        if (result != CUDA_SUCCESS)
-            return result;
-    }
-    return CUDA_SUCCESS;
+    for (unsigned int i = 0; i < config->numAttrs && result == CUDA_SUCCESS; i++)
+        result = vgpu_launch_attribute_check(config->attrs[i].id, &config->attrs[i].value);
+    return result;
 }
 
 /* Here a kernel is done before anything that waits for its beginning may run. */

@@ -3,13 +3,14 @@
 #include "interop/managed.h"
 
 #include "soft/driver/allocation.h"
+#include "soft/driver/capture.h"
 #include "soft/driver/stream.h"
 
 CUresult cuMemAllocManaged(CUdeviceptr *dptr, size_t bytesize, unsigned int flags)
 {
     struct vgpu_context *context;
     uint64_t address;
-    CUresult result = vgpu_context_enter(&context);
+    CUresult result = vgpu_capture_enter_unsafe(&context);
 
     if (result != CUDA_SUCCESS)
         return result;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Allocating and freeing device memory. */
 #include "soft/driver/allocation.h"
+#include "soft/driver/capture.h"
 
 enum { PITCH_ALIGNMENT = 512 };
 
@@ -9,7 +10,7 @@ static CUresult allocate(CUdeviceptr *out, size_t size, enum vgpu_allocation_kin
 {
     struct vgpu_context *context;
     uint64_t address;
-    CUresult result = vgpu_context_enter(&context);
+    CUresult result = vgpu_capture_enter_unsafe(&context);
 
     if (result != CUDA_SUCCESS)
         return result;

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* cuStream* beyond creating and destroying: waiting, values in memory, properties. */
-#include <sched.h>
+/* cuStream* beyond creating and destroying: waiting, properties. */
 #include <stdlib.h>
-#include <time.h>
 
 #include "interop/per_thread.h"
-#include "soft/driver/allocation.h"
 #include "soft/driver/capture.h"
 
 /* Resolves a stream for a call that needs no more than its name. */
@@ -84,115 +81,6 @@ CUresult cuStreamQuery(CUstream hStream)
     vgpu_object_put(stream);
     return result;
 }
-
-/* ---- values in memory ---- */
-
-struct value_task {
-    struct vgpu_task task;
-    uint64_t address;
-    uint64_t value;
-    unsigned int bytes; /* 4 or 8 */
-    unsigned int flags; /* of a wait */
-};
-
-static CUresult write_run(struct vgpu_task *task, struct vgpu_context *context)
-{
-    const struct value_task *write = (const struct value_task *)task;
-    void *place = (void *)(uintptr_t)write->address;
-
-    (void)context;
-    /* Release: who reads the value with acquire sees all earlier work of the stream. */
-    if (write->bytes == 4)
-        __atomic_store_n((uint32_t *)place, (uint32_t)write->value, __ATOMIC_RELEASE);
-    else
-        __atomic_store_n((uint64_t *)place, write->value, __ATOMIC_RELEASE);
-    return CUDA_SUCCESS;
-}
-
-static bool value_satisfies(const struct value_task *wait)
-{
-    const void *place = (const void *)(uintptr_t)wait->address;
-    /* Acquire pairs with the release of whoever writes the value. */
-    uint64_t now = wait->bytes == 4 ? __atomic_load_n((const uint32_t *)place, __ATOMIC_ACQUIRE)
-                                    : __atomic_load_n((const uint64_t *)place, __ATOMIC_ACQUIRE);
-
-    switch (wait->flags & 3) {
-    case CU_STREAM_WAIT_VALUE_GEQ:
-        /* Cyclic: the difference counts, as a signed number of the value's size. */
-        return wait->bytes == 4 ? (int32_t)(uint32_t)(now - wait->value) >= 0
-                                : (int64_t)(now - wait->value) >= 0;
-    case CU_STREAM_WAIT_VALUE_EQ:
-        return now == wait->value;
-    case CU_STREAM_WAIT_VALUE_AND:
-        return (now & wait->value) != 0;
-    default: {
-        uint64_t nor = ~(now | wait->value);
-        return wait->bytes == 4 ? (uint32_t)nor != 0 : nor != 0;
-    }
-    }
-}
-
-static CUresult wait_run(struct vgpu_task *task, struct vgpu_context *context)
-{
-    const struct value_task *wait = (const struct value_task *)task;
-    const struct timespec pause = {.tv_nsec = 50000};
-
-    for (int tries = 0; !value_satisfies(wait); tries++) {
-        if (vgpu_context_cancelled(context))
-            return CUDA_ERROR_CONTEXT_IS_DESTROYED;
-        if (tries < 100)
-            sched_yield();
-        else
-            nanosleep(&pause, NULL);
-    }
-    return CUDA_SUCCESS;
-}
-
-static CUresult submit_value(CUstream stream, CUdeviceptr address, uint64_t value,
-                             unsigned int bytes, unsigned int flags, bool write)
-{
-    const unsigned int known =
-        write ? CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER : 3 | CU_STREAM_WAIT_VALUE_FLUSH;
-    struct vgpu_context *context;
-    struct value_task *task;
-    CUresult result = vgpu_context_enter(&context);
-
-    if (result != CUDA_SUCCESS)
-        return result;
-    if ((flags & ~known) || address % bytes)
-        return CUDA_ERROR_INVALID_VALUE;
-    result = vgpu_allocation_check(address, bytes, VGPU_SIDE_DEVICE);
-    if (result != CUDA_SUCCESS)
-        return result;
-    task = calloc(1, sizeof(*task));
-    if (!task)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    task->task.run = write ? write_run : wait_run;
-    task->address = address;
-    task->value = bytes == 4 ? (uint32_t)value : value;
-    task->bytes = bytes;
-    task->flags = flags;
-    return vgpu_stream_submit_to(context, stream, &task->task,
-                                 write ? VGPU_SUBMIT_INSTANT : VGPU_SUBMIT_ASYNC);
-}
-
-/* The two versions of each function differ in what a device had to support. */
-#define VALUE_FUNCTION(name, type, bytes, write)                                                   \
-    CUresult name(CUstream stream, CUdeviceptr address, type value, unsigned int flags)            \
-    {                                                                                              \
-        return submit_value(stream, address, value, bytes, flags, write);                          \
-    }                                                                                              \
-    VGPU_PTSZ(name, (CUstream stream, CUdeviceptr address, type value, unsigned int flags),        \
-              (vgpu_per_thread(stream), address, value, flags))
-
-VALUE_FUNCTION(cuStreamWriteValue32, cuuint32_t, 4, true)
-VALUE_FUNCTION(cuStreamWriteValue32_v2, cuuint32_t, 4, true)
-VALUE_FUNCTION(cuStreamWriteValue64, cuuint64_t, 8, true)
-VALUE_FUNCTION(cuStreamWriteValue64_v2, cuuint64_t, 8, true)
-VALUE_FUNCTION(cuStreamWaitValue32, cuuint32_t, 4, false)
-VALUE_FUNCTION(cuStreamWaitValue32_v2, cuuint32_t, 4, false)
-VALUE_FUNCTION(cuStreamWaitValue64, cuuint64_t, 8, false)
-VALUE_FUNCTION(cuStreamWaitValue64_v2, cuuint64_t, 8, false)
 
 /* ---- properties ---- */
 
