@@ -162,8 +162,16 @@ static CUresult open_device(struct vgpu_device *device, int ordinal, int number,
     return device->primary ? vgpu_memory_pool_open_device(device) : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
+/* The parent's threads are not here, and nothing can be done without them. */
+static void after_fork(void)
+{
+    the_driver.forked = true;
+    the_driver.status = CUDA_ERROR_NOT_INITIALIZED;
+}
+
 static CUresult start(void)
 {
+    const char *blocking = getenv("CUDA_LAUNCH_BLOCKING");
     int numbers[VGPU_SOFT_MOST_DEVICES];
     int count = visible_devices(wanted_devices(), numbers);
     size_t bytes = wanted_memory();
@@ -178,6 +186,8 @@ static CUresult start(void)
             return result;
     }
     the_driver.device_count = count;
+    the_driver.launch_blocking = blocking && atoi(blocking) != 0;
+    pthread_atfork(NULL, NULL, after_fork);
     return CUDA_SUCCESS;
 }
 
@@ -188,6 +198,8 @@ CUresult cuInit(unsigned int Flags)
 
     if (Flags)
         return CUDA_ERROR_INVALID_VALUE;
+    if (the_driver.forked)
+        return CUDA_ERROR_NOT_INITIALIZED;
     pthread_mutex_lock(&starting);
     result = the_driver.status;
     if (result == CUDA_ERROR_NOT_INITIALIZED) {

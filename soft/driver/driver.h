@@ -7,6 +7,7 @@
 #define VGPU_SOFT_DRIVER_DRIVER_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "interop/driver_api.h"
@@ -56,6 +57,8 @@ struct vgpu_driver {
      * that NVIDIA's libraries do not know, for which they take their PTX and not machine code.
      */
     int capability;
+    bool launch_blocking; /* CUDA_LAUNCH_BLOCKING */
+    bool forked;          /* this is the child of a process that had CUDA: it has none */
     int device_count;
     struct vgpu_device devices[VGPU_SOFT_MOST_DEVICES];
     /**

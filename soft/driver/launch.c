@@ -292,7 +292,9 @@ static CUresult submit(struct vgpu_context *context, CUstream handle, struct lau
         return result;
     }
     if (stream->context == task->function->module->context) {
-        result = vgpu_stream_submit(stream, &task->task, VGPU_SUBMIT_ASYNC, NULL);
+        bool waits = vgpu_driver()->launch_blocking && stream->member == NULL;
+        result = vgpu_stream_submit(stream, &task->task,
+                                    waits ? VGPU_SUBMIT_SYNC : VGPU_SUBMIT_ASYNC, NULL);
     } else {
         vgpu_task_put(&task->task);
         result = CUDA_ERROR_INVALID_HANDLE;
