@@ -20,13 +20,13 @@ struct vgpu_jit_option {
     uint64_t value;
 };
 
+/** The head of a request. */
 struct vgpu_jit_request {
     uint32_t option_count;
     uint32_t symbol_count;
     uint32_t log_room[2]; /* bytes that the program has for information and errors; 0: not asked */
     uint32_t wants_time;
     uint32_t reserved;
-    struct vgpu_jit_option option[];
 };
 
 struct vgpu_jit_answer {

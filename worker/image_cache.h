@@ -2,8 +2,9 @@
 /**
  * The host's cache of images: a folder that all workers share, a file per image, named by the
  * SHA-256 of its content. A worker believes neither the guest, whose bytes it hashes before it
- * stores them, nor the folder, whose files it hashes after it has read them. For the worker's
- * thread.
+ * stores them, nor the folder, whose files it hashes after it has read them. Who knows the hash of
+ * an image can have it loaded: only who had the image knows it. What can be learnt of another VM is
+ * that somebody has loaded an image that one has oneself. For the worker's thread.
  */
 #ifndef VGPU_WORKER_IMAGE_CACHE_H
 #define VGPU_WORKER_IMAGE_CACHE_H
