@@ -152,13 +152,7 @@ static void test_wrong(void)
 
 int main(void)
 {
-    CUlinkState state;
     check_context();
-    if (cuLinkCreate(0, NULL, NULL, &state) == CUDA_ERROR_NOT_SUPPORTED) {
-        printf("linking: this driver has no linker\n");
-        return 77;
-    }
-    CHECK(cuLinkDestroy(state));
     test_two_texts();
     test_files();
     test_words();
