@@ -103,6 +103,8 @@ void vgpu_channel_close_extent(struct vgpu_channel *channel,
 /** Where this process has it as a part of the window. */
 void *vgpu_channel_extent_memory(struct vgpu_channel *channel,
                                  const struct vgpu_window_extent *extent);
+/** The number by which /proc/self/maps names the window. */
+unsigned long vgpu_channel_window_inode(struct vgpu_channel *channel);
 /** Maps what it holds now over `address`: a copy as soon as it is written to. For forked children,
  *  before the transport's own handler. Returns 0 or a negative errno. */
 int vgpu_channel_copy_extent(struct vgpu_channel *channel, const struct vgpu_window_extent *extent,

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "guest/capture.h"
 #include "guest/context.h"
 #include "guest/host_memory.h"
 #include "guest/process.h"
@@ -31,10 +32,20 @@ static CUresult post_shared(const struct vgpu_caller *caller, struct vgpu_stream
     return error;
 }
 
-/* A copy that is waited for anyway is done sooner by way of staging, if it is small. */
-static bool goes_directly(const void *host, size_t bytes, bool now)
+/*
+ * Whether the copy needs no staging. One that is waited for anyway is done sooner by way of it, if
+ * it is small; one that is captured uses the program's memory each time that its graph runs.
+ */
+static CUresult choose_way(const struct vgpu_caller *caller, const struct vgpu_stream *stream,
+                           const void *host, size_t bytes, bool now, bool *direct)
 {
-    return (!now || bytes > VGPU_STAGING_CHUNK_BYTES) && vgpu_host_is_shared(host, bytes);
+    *direct = false;
+    if (vgpu_capture_of(stream)) {
+        *direct = true;
+        return vgpu_host_lend(caller, host, bytes);
+    }
+    *direct = (!now || bytes > VGPU_STAGING_CHUNK_BYTES) && vgpu_host_is_shared(host, bytes);
+    return CUDA_SUCCESS;
 }
 
 /* `now`: the source may change when this returns. */
@@ -43,7 +54,7 @@ static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes
 {
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
-    bool known = true;
+    bool known = true, direct;
     CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
     if (error || bytes == 0)
         return error;
@@ -52,7 +63,10 @@ static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes
     error = vgpu_copy_check(destination, bytes, &known);
     if (error)
         return error;
-    if (goes_directly(source, bytes, now)) {
+    error = choose_way(&caller, stream, source, bytes, now, &direct);
+    if (error)
+        return error;
+    if (direct) {
         error = post_shared(&caller, stream, vgpu_send_vgpuCopyFromHost, destination,
                             (uintptr_t)source, bytes);
         return finish(&caller, stream, error, known && !now);
@@ -72,7 +86,7 @@ static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CU
 {
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
-    bool known = true;
+    bool known = true, direct;
     CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
     if (error || bytes == 0)
         return error;
@@ -81,7 +95,10 @@ static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CU
     error = vgpu_copy_check(source, bytes, &known);
     if (error)
         return error;
-    if (goes_directly(destination, bytes, now)) {
+    error = choose_way(&caller, stream, destination, bytes, now, &direct);
+    if (error)
+        return error;
+    if (direct) {
         error = post_shared(&caller, stream, vgpu_send_vgpuCopyToHost, (uintptr_t)destination,
                             source, bytes);
         return finish(&caller, stream, error, known && !now);
@@ -97,8 +114,21 @@ static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CU
 
 static CUresult within_host(void *destination, const void *source, size_t bytes, CUstream handle)
 {
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error)
+        return error;
+    if (vgpu_capture_of(stream)) {
+        error = vgpu_host_lend(&caller, source, bytes);
+        if (error == CUDA_SUCCESS)
+            error = vgpu_host_lend(&caller, destination, bytes);
+        return error ? error
+                     : post_shared(&caller, stream, vgpu_send_vgpuCopyToHost,
+                                   (uintptr_t)destination, (uintptr_t)source, bytes);
+    }
     /* In the stream's order, as far as the program can tell. */
-    CUresult error = cuStreamSynchronize(handle);
+    error = vgpu_stream_wait(&caller, stream);
     if (error == CUDA_SUCCESS)
         memmove(destination, source, bytes);
     return error;

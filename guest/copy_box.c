@@ -2,10 +2,12 @@
 /* cuMemcpy2D and cuMemcpy3D: rows and planes of linear memory and of arrays. */
 #include <string.h>
 
+#include "guest/capture.h"
 #include "guest/context.h"
 #include "guest/copy.h"
 #include "guest/host_memory.h"
 #include "guest/process.h"
+#include "interop/copy.h"
 #include "interop/per_thread.h"
 #include "protocol/copy.h"
 #include "protocol/send.h"
@@ -171,30 +173,26 @@ static CUresult copy_staged(const struct vgpu_caller *caller, struct vgpu_stream
     return error;
 }
 
-static CUresult copy_box(const struct vgpu_caller *caller, struct vgpu_stream *stream,
-                         const struct place *to, const struct place *from, struct vgpu_box *box,
-                         bool now)
+/* A copy that is captured uses the program's memory each time that its graph runs. */
+static CUresult lend(const struct vgpu_caller *caller, struct side *side,
+                     const struct vgpu_box *box)
 {
-    struct side to_side, from_side;
-    bool known = true;
-    CUresult error = place_side(&from_side, from, box, &known);
-    if (error == CUDA_SUCCESS)
-        error = place_side(&to_side, to, box, &known);
-    if (error)
-        return error;
-    if (to_side.staged && from_side.staged) {
-        error = copy_here(caller, stream, &to_side, &from_side, box);
-    } else if (to_side.staged || from_side.staged) {
-        error = copy_staged(caller, stream, &to_side, &from_side, box);
-    } else {
-        box->source = from_side.box;
-        box->destination = to_side.box;
-        error = copy_directly(caller, stream, box);
-        if (now && (from_side.box.kind == VGPU_SIDE_SHARED || to_side.box.kind == VGPU_SIDE_SHARED))
-            known = false; /* the program may touch it when this returns */
-    }
-    return error || known ? error : vgpu_stream_wait(caller, stream);
+    size_t bytes; /* as check_linear has found, it does not overflow */
+    if (!side->staged)
+        return CUDA_SUCCESS;
+    vgpu_copy_span(side->box.pitch, box->width, box->height, &bytes);
+    bytes += side->plane * (box->depth - 1);
+    side->staged = false;
+    side->box.kind = VGPU_SIDE_SHARED;
+    return vgpu_host_lend(caller, host_of(side), bytes);
 }
+
+/* A copy whose sides were looked at. Nothing is copied if the box is empty. */
+struct plan {
+    struct vgpu_box box;
+    struct side to, from;
+    bool known; /* the driver has nothing left to judge */
+};
 
 static bool is_type(CUmemorytype type, const void *host, CUdeviceptr device, CUarray array)
 {
@@ -211,21 +209,12 @@ static bool is_type(CUmemorytype type, const void *host, CUdeviceptr device, CUa
     }
 }
 
-static CUresult copy_3d(const CUDA_MEMCPY3D *copy, CUstream handle, bool now)
+static CUresult make_plan(const CUDA_MEMCPY3D *copy, struct plan *plan)
 {
-    struct vgpu_caller caller;
-    struct vgpu_stream *stream;
-    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
-    if (error)
-        return error;
     if (copy == NULL || copy->srcLOD || copy->dstLOD ||
         !is_type(copy->srcMemoryType, copy->srcHost, copy->srcDevice, copy->srcArray) ||
         !is_type(copy->dstMemoryType, copy->dstHost, copy->dstDevice, copy->dstArray))
         return CUDA_ERROR_INVALID_VALUE;
-    struct vgpu_box box = {
-        .width = copy->WidthInBytes, .height = copy->Height, .depth = copy->Depth};
-    if (box.width == 0 || box.height == 0 || box.depth == 0)
-        return CUDA_SUCCESS;
     const struct place from = {.type = copy->srcMemoryType,
                                .host = copy->srcHost,
                                .device = copy->srcDevice,
@@ -244,8 +233,88 @@ static CUresult copy_3d(const CUDA_MEMCPY3D *copy, CUstream handle, bool now)
                              .z = copy->dstZ,
                              .pitch = copy->dstPitch,
                              .height = copy->dstHeight};
-    return copy_box(&caller, stream, &to, &from, &box, now);
+    *plan = (struct plan){
+        .box = {.width = copy->WidthInBytes, .height = copy->Height, .depth = copy->Depth},
+        .known = true};
+    if (copy->WidthInBytes == 0 || copy->Height == 0 || copy->Depth == 0) {
+        plan->box = (struct vgpu_box){0};
+        return CUDA_SUCCESS;
+    }
+    CUresult error = place_side(&plan->from, &from, &plan->box, &plan->known);
+    return error ? error : place_side(&plan->to, &to, &plan->box, &plan->known);
 }
+
+/* `now`: the program may use its memory when this returns. */
+static CUresult carry_out(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                          struct plan *plan, bool now)
+{
+    CUresult error = CUDA_SUCCESS;
+    bool known = plan->known;
+    if (plan->box.depth == 0)
+        return CUDA_SUCCESS;
+    if (vgpu_capture_of(stream)) {
+        error = lend(caller, &plan->from, &plan->box);
+        if (error == CUDA_SUCCESS)
+            error = lend(caller, &plan->to, &plan->box);
+    }
+    if (error)
+        return error;
+    if (plan->to.staged && plan->from.staged) {
+        error = copy_here(caller, stream, &plan->to, &plan->from, &plan->box);
+    } else if (plan->to.staged || plan->from.staged) {
+        error = copy_staged(caller, stream, &plan->to, &plan->from, &plan->box);
+    } else {
+        plan->box.source = plan->from.box;
+        plan->box.destination = plan->to.box;
+        error = copy_directly(caller, stream, &plan->box);
+        known = known && !(now && (plan->from.box.kind == VGPU_SIDE_SHARED ||
+                                   plan->to.box.kind == VGPU_SIDE_SHARED));
+    }
+    return error || known ? error : vgpu_stream_wait(caller, stream);
+}
+
+static CUresult copy_3d(const CUDA_MEMCPY3D *copy, CUstream handle, bool now)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    struct plan plan;
+    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error == CUDA_SUCCESS && now)
+        error = vgpu_capture_unsafe();
+    if (error == CUDA_SUCCESS)
+        error = make_plan(copy, &plan);
+    return error ? error : carry_out(&caller, stream, &plan, now);
+}
+
+/* ---- for interop/copy.h ---- */
+
+CUresult vgpu_copy_check_3d(const CUDA_MEMCPY3D *copy, CUstream stream)
+{
+    struct plan plan;
+    (void)stream;
+    return make_plan(copy, &plan);
+}
+
+CUresult vgpu_copy_submit_3d(const CUDA_MEMCPY3D *copy, CUstream handle, bool during_call)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    struct plan plan;
+    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error == CUDA_SUCCESS)
+        error = make_plan(copy, &plan);
+    /* In the stream's order means, too, that what is staged is read when the stream gets there. */
+    if (error == CUDA_SUCCESS && plan.from.staged && !during_call)
+        error = vgpu_stream_wait(&caller, stream);
+    return error ? error : carry_out(&caller, stream, &plan, during_call);
+}
+
+CUresult vgpu_copy_check_context(CUcontext handle)
+{
+    return vgpu_context_find(handle) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
+}
+
+/* ---- entry points ---- */
 
 static CUresult copy_2d(const CUDA_MEMCPY2D *copy, CUstream stream, bool now)
 {

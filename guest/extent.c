@@ -2,6 +2,7 @@
 /* More of the window for a channel: asked for through the mailbox. */
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "guest/channel_private.h"
 
@@ -55,6 +56,12 @@ void *vgpu_channel_extent_memory(struct vgpu_channel *channel,
                                  const struct vgpu_window_extent *extent)
 {
     return (char *)channel->transport->window + extent->offset;
+}
+
+unsigned long vgpu_channel_window_inode(struct vgpu_channel *channel)
+{
+    struct stat status;
+    return fstat(channel->transport->window_file, &status) == 0 ? status.st_ino : 0;
 }
 
 int vgpu_channel_copy_extent(struct vgpu_channel *channel, const struct vgpu_window_extent *extent,

@@ -38,39 +38,58 @@ static bool pages_around(const void *memory, size_t bytes, uintptr_t *start, uin
     return true;
 }
 
-/* ---- what may be replaced ---- */
+/* ---- what is mapped where ---- */
 
-/* A line of /proc/self/maps: private, to be read and written, of no file, and no stack. */
-static bool is_replaceable(const char *line, uintptr_t *start, uintptr_t *end)
+struct mapped {
+    uintptr_t start, end;
+    unsigned long inode;
+    bool replaceable; /* private, to be read and written, of no file, and no stack */
+};
+
+static bool read_mapped(FILE *maps, struct mapped *mapped)
 {
-    unsigned long from, to, inode;
-    char rights[5];
-    if (sscanf(line, "%lx-%lx %4s %*s %*s %lu", &from, &to, rights, &inode) != 4)
+    char line[512], rights[5];
+    unsigned long from, to;
+    if (fgets(line, sizeof(line), maps) == NULL)
         return false;
-    *start = from;
-    *end = to;
-    return strncmp(rights, "rw", 2) == 0 && rights[3] == 'p' && inode == 0 &&
-           strstr(line, "[stack") == NULL;
+    *mapped = (struct mapped){0};
+    if (sscanf(line, "%lx-%lx %4s %*s %*s %lu", &from, &to, rights, &mapped->inode) == 4) {
+        mapped->start = from;
+        mapped->end = to;
+        mapped->replaceable = strncmp(rights, "rw", 2) == 0 && rights[3] == 'p' &&
+                              mapped->inode == 0 && strstr(line, "[stack") == NULL;
+    }
+    return true;
 }
 
-static bool are_ours(uintptr_t start, uintptr_t end)
+/* True if all of it is mapped, by what may be replaced or, if `inode` is not 0, by that file. */
+static bool is_mapped(uintptr_t start, uintptr_t end, unsigned long inode)
 {
-    char line[512];
-    uintptr_t here = (uintptr_t)line;
-    FILE *maps = here >= start && here < end ? NULL : fopen("/proc/self/maps", "re");
+    struct mapped mapped;
+    FILE *maps = fopen("/proc/self/maps", "re");
     if (maps == NULL)
         return false;
-    while (start < end && fgets(line, sizeof(line), maps)) {
-        uintptr_t from = 0, to = 0;
-        bool good = is_replaceable(line, &from, &to);
-        if (to <= start)
+    while (start < end && read_mapped(maps, &mapped)) {
+        if (mapped.end <= start)
             continue;
-        if (!good || from > start)
+        if (mapped.start > start || !(inode ? mapped.inode == inode : mapped.replaceable))
             break;
-        start = to;
+        start = mapped.end;
     }
     fclose(maps);
     return start >= end;
+}
+
+static bool is_replaceable(uintptr_t start, uintptr_t end)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    return (here < start || here >= end) && is_mapped(start, end, 0);
+}
+
+/* A program may free what it has registered: then something else may be there now. */
+static bool is_still_there(struct vgpu_channel *channel, const struct vgpu_registered_piece *piece)
+{
+    return is_mapped(start_of(piece), end_of(piece), vgpu_channel_window_inode(channel));
 }
 
 /* ---- private pages instead of shared ones ---- */
@@ -140,6 +159,14 @@ static CUresult add_piece(const struct vgpu_caller *caller, struct vgpu_register
     return CUDA_SUCCESS;
 }
 
+static void remove_piece(struct vgpu_channel *channel, struct vgpu_registered_piece **link)
+{
+    struct vgpu_registered_piece *piece = *link;
+    *link = piece->next;
+    vgpu_share_abandon(channel, &piece->share);
+    free(piece);
+}
+
 /* One registration less for what lies in start..end. */
 static void leave(struct vgpu_registered *registered, struct vgpu_channel *channel, uintptr_t start,
                   uintptr_t end)
@@ -147,17 +174,14 @@ static void leave(struct vgpu_registered *registered, struct vgpu_channel *chann
     struct vgpu_registered_piece **link = first_ending_after(registered, start);
     while (*link && start_of(*link) < end) {
         struct vgpu_registered_piece *piece = *link;
-        if (--piece->users > 0 || !make_private(&piece->share)) {
+        if (--piece->users > 0 || (is_still_there(channel, piece) && !make_private(&piece->share)))
             link = &piece->next;
-            continue;
-        }
-        *link = piece->next;
-        vgpu_share_abandon(channel, &piece->share);
-        free(piece);
+        else
+            remove_piece(channel, link);
     }
 }
 
-/* One more: what is not shared yet is now. Returns how many pieces there are in *pieces. */
+/* One more: what is not shared yet is now. Counts them in *pieces. */
 static CUresult join(struct vgpu_registered *registered, const struct vgpu_caller *caller,
                      uintptr_t start, uintptr_t end, unsigned int *pieces)
 {
@@ -165,11 +189,16 @@ static CUresult join(struct vgpu_registered *registered, const struct vgpu_calle
     uintptr_t at = start;
     CUresult error = CUDA_SUCCESS;
     while (error == CUDA_SUCCESS && at < end) {
+        if (*link && start_of(*link) < end && !is_still_there(caller->channel, *link)) {
+            remove_piece(caller->channel, link);
+            continue;
+        }
         if (*link && start_of(*link) <= at) {
             (*link)->users++;
         } else {
             uintptr_t gap = *link && start_of(*link) < end ? start_of(*link) : end;
-            error = are_ours(at, gap) ? add_piece(caller, link, at, gap) : CUDA_ERROR_NOT_SUPPORTED;
+            error = is_replaceable(at, gap) ? add_piece(caller, link, at, gap)
+                                            : CUDA_ERROR_NOT_SUPPORTED;
         }
         if (error == CUDA_SUCCESS) {
             at = end_of(*link);
@@ -177,7 +206,7 @@ static CUresult join(struct vgpu_registered *registered, const struct vgpu_calle
             ++*pieces;
         }
     }
-    if (error)
+    if (error && at > start)
         leave(registered, caller->channel, start, at);
     return error;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "interop/copy.h"
 #include "soft/driver/capture.h"
 
 /* Of pageable memory up to this size a copy is made, so that the caller need not wait. */
@@ -248,4 +249,29 @@ CUresult vgpu_copy(const CUDA_MEMCPY3D *copy, CUstream handle, enum vgpu_copy_mo
     result = vgpu_copy_submit(stream, task, mode);
     vgpu_object_put(stream);
     return result;
+}
+
+/* ---- for interop/copy.h ---- */
+
+CUresult vgpu_copy_check_3d(const CUDA_MEMCPY3D *copy, CUstream stream)
+{
+    struct vgpu_task *task;
+    CUresult result = vgpu_copy_task_create(copy, &task);
+
+    (void)stream;
+    if (result == CUDA_SUCCESS)
+        vgpu_task_put(task);
+    return result;
+}
+
+CUresult vgpu_copy_submit_3d(const CUDA_MEMCPY3D *copy, CUstream stream, bool during_call)
+{
+    return vgpu_copy(copy, stream, during_call ? VGPU_COPY_WAIT : VGPU_COPY_ORDER);
+}
+
+CUresult vgpu_copy_check_context(CUcontext handle)
+{
+    struct vgpu_context *context;
+
+    return vgpu_context_named(handle, &context);
 }

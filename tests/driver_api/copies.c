@@ -269,6 +269,43 @@ static void test_host_memory(void)
     free(back);
 }
 
+/* Many copies in one call, and copies that name contexts. */
+static void test_batches_and_peers(void)
+{
+    enum { BYTES = 10000 };
+    unsigned char *source = made(BYTES), *back = calloc(1, BYTES);
+    CUdeviceptr first = check_memory(BYTES), second = check_memory(BYTES);
+    CUcontext context;
+    CUstream stream;
+    CHECK(cuCtxGetCurrent(&context));
+    CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    CUdeviceptr to[] = {first, first + 4000},
+                from[] = {(uintptr_t)source, (uintptr_t)source + 4000};
+    size_t sizes[] = {4000, BYTES - 4000}, start = 0;
+    CUmemcpyAttributes attributes = {.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM};
+    CHECK(cuMemcpyBatchAsync(to, from, sizes, 2, &attributes, &start, 1, stream));
+    CHECK(cuMemcpyPeerAsync(second, context, first, context, BYTES, stream));
+    CUDA_MEMCPY3D_BATCH_OP op = {
+        .src = {.type = CU_MEMCPY_OPERAND_TYPE_POINTER, .op.ptr = {.ptr = second}},
+        .dst = {.type = CU_MEMCPY_OPERAND_TYPE_POINTER, .op.ptr = {.ptr = (uintptr_t)back}},
+        .extent = {100, BYTES / 100, 1},
+        .srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM};
+    CHECK(cuMemcpy3DBatchAsync(1, &op, 0, stream));
+    CHECK(cuStreamSynchronize(stream));
+    EXPECT(memcmp(source, back, BYTES) == 0);
+    EXPECT(cuMemcpyBatchAsync(to, from, sizes, 0, &attributes, &start, 1, stream) ==
+           CUDA_ERROR_INVALID_VALUE);
+    CHECK(cuMemsetD8(first, 0x12, BYTES));
+    CHECK(cuMemcpyPeer(second, context, first, context, BYTES));
+    CHECK(cuMemcpyDtoH(back, second, BYTES));
+    EXPECT(all(back, 0x12, BYTES));
+    CHECK(cuStreamDestroy(stream));
+    CHECK(cuMemFree(first));
+    CHECK(cuMemFree(second));
+    free(source);
+    free(back);
+}
+
 static void test_accounting(void)
 {
     size_t before, during, after, total;
@@ -291,6 +328,7 @@ int main(void)
     test_boxes();
     test_fills();
     test_host_memory();
+    test_batches_and_peers();
     test_accounting();
     printf("copies: all right\n");
     return 0;

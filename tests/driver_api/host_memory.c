@@ -161,6 +161,92 @@ static void test_large(void)
     CHECK(cuMemFree(device));
 }
 
+/* Rows and planes of it, in the stream's order. */
+static void test_boxes(void)
+{
+    enum { WIDTH = 200, HEIGHT = 30, DEPTH = 4, PITCH = 256, BYTES = PITCH * HEIGHT * DEPTH };
+    unsigned char *a = (unsigned char *)pinned(BYTES), *b = (unsigned char *)pinned(BYTES);
+    CUdeviceptr device = check_memory(BYTES), scratch = check_memory(4);
+    CUstream stream;
+    CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    memset(b, 0x55, BYTES);
+    launch_busy(scratch, stream);
+    CHECK(cuMemsetD8Async(address_of(a), 0x21, BYTES, stream));
+    CUDA_MEMCPY3D up = {.srcMemoryType = CU_MEMORYTYPE_HOST,
+                        .srcHost = a,
+                        .srcPitch = PITCH,
+                        .srcHeight = HEIGHT,
+                        .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                        .dstDevice = device,
+                        .dstPitch = WIDTH,
+                        .dstHeight = HEIGHT,
+                        .WidthInBytes = WIDTH,
+                        .Height = HEIGHT,
+                        .Depth = DEPTH};
+    CUDA_MEMCPY3D down = {.srcMemoryType = CU_MEMORYTYPE_UNIFIED,
+                          .srcDevice = device,
+                          .srcPitch = WIDTH,
+                          .srcHeight = HEIGHT,
+                          .dstMemoryType = CU_MEMORYTYPE_UNIFIED,
+                          .dstDevice = address_of(b),
+                          .dstPitch = PITCH,
+                          .dstHeight = HEIGHT,
+                          .WidthInBytes = WIDTH,
+                          .Height = HEIGHT,
+                          .Depth = DEPTH};
+    CHECK(cuMemcpy3DAsync(&up, stream));
+    CHECK(cuMemcpy3DAsync(&down, stream));
+    CHECK(cuStreamSynchronize(stream));
+    for (int i = 0; i < BYTES; i++)
+        EXPECT(b[i] == (i % PITCH < WIDTH ? 0x21 : 0x55));
+    memset(a, 1, BYTES);
+    CHECK(cuMemcpy3D(&up));
+    memset(a, 2, BYTES); /* a synchronous copy has what was there */
+    CHECK(cuMemcpy3D(&down));
+    for (int i = 0; i < BYTES; i++)
+        EXPECT(b[i] == (i % PITCH < WIDTH ? 1 : 0x55));
+    CHECK(cuStreamDestroy(stream));
+    CHECK(cuMemFreeHost(a));
+    CHECK(cuMemFreeHost(b));
+    CHECK(cuMemFree(device));
+    CHECK(cuMemFree(scratch));
+}
+
+/* A captured copy uses the program's memory, of whichever kind, each time that the graph runs. */
+static void test_captured_copies(void)
+{
+    unsigned int *source = pinned(WORDS * 4), *plain = malloc(WORDS * 4), *back = malloc(WORDS * 4);
+    CUdeviceptr device = check_memory(WORDS * 4);
+    CUgraph graph;
+    CUgraphExec executable;
+    CUstream stream;
+    CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    memset(plain, 0, WORDS * 4);
+    memset(back, 0, WORDS * 4);
+    CHECK(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+    CHECK(cuMemcpyHtoDAsync(device, source, WORDS * 4, stream));
+    CHECK(cuMemcpyHtoDAsync(device + 4, plain, 4, stream));
+    CHECK(cuMemcpyDtoHAsync(back, device, WORDS * 4, stream));
+    CHECK(cuStreamEndCapture(stream, &graph));
+    CHECK(cuGraphInstantiate(&executable, graph, 0));
+    for (unsigned int round = 1; round < 4; round++) {
+        for (unsigned int i = 0; i < WORDS; i++)
+            source[i] = round * 1000 + i;
+        plain[0] = round;
+        CHECK(cuGraphLaunch(executable, stream));
+        CHECK(cuStreamSynchronize(stream));
+        EXPECT(back[1] == round && back[2] == round * 1000 + 2);
+        EXPECT(back[WORDS - 1] == round * 1000 + WORDS - 1);
+    }
+    CHECK(cuGraphExecDestroy(executable));
+    CHECK(cuGraphDestroy(graph));
+    CHECK(cuStreamDestroy(stream));
+    CHECK(cuMemFreeHost(source));
+    CHECK(cuMemFree(device));
+    free(plain);
+    free(back);
+}
+
 /* It belongs to the context that it was allocated in, and is reached from all. */
 static void test_contexts(CUcontext primary)
 {
@@ -196,6 +282,8 @@ int main(void)
     test_synchronous_copies();
     test_many();
     test_large();
+    test_boxes();
+    test_captured_copies();
     test_contexts(context);
     printf("host memory: all right\n");
     return 0;

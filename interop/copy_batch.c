@@ -2,78 +2,55 @@
 /* Batches of copies: all of a batch is checked before any of it is submitted. */
 #include <stdlib.h>
 
+#include "interop/copy.h"
+#include "interop/managed.h"
 #include "interop/per_thread.h"
-#include "soft/driver/copy.h"
 
 struct batch {
-    struct vgpu_stream *stream; /* with a reference */
-    struct vgpu_task **copies;
-    enum vgpu_copy_mode *modes;
+    CUstream stream;
+    struct batched {
+        CUDA_MEMCPY3D copy;
+        bool during_call; /* the source may change when the call returns */
+    } * copies;
     size_t count; /* made so far */
 };
 
-static void discard(struct batch *batch)
-{
-    for (size_t i = 0; i < batch->count; i++)
-        vgpu_task_put(batch->copies[i]);
-    free(batch->copies);
-    free(batch->modes);
-    vgpu_object_put(batch->stream);
-}
-
 static CUresult open_batch(struct batch *batch, size_t count, CUstream stream)
 {
-    struct vgpu_context *context;
-    CUresult result = vgpu_context_enter(&context);
+    CUresult result = vgpu_managed_enter();
 
-    *batch = (struct batch){.count = 0};
+    *batch = (struct batch){.stream = stream};
+    if (result == CUDA_SUCCESS && (count == 0 || !stream || stream == CU_STREAM_LEGACY))
+        result = CUDA_ERROR_INVALID_VALUE;
+    if (result == CUDA_SUCCESS)
+        result = vgpu_managed_enter_stream(stream);
     if (result != CUDA_SUCCESS)
         return result;
-    if (count == 0 || !stream || stream == CU_STREAM_LEGACY)
-        return CUDA_ERROR_INVALID_VALUE;
-    result = vgpu_stream_resolve(context, stream, &batch->stream);
-    if (result != CUDA_SUCCESS)
-        return result;
-    batch->copies = calloc(count, sizeof(struct vgpu_task *));
-    batch->modes = calloc(count, sizeof(*batch->modes));
-    if (batch->copies && batch->modes)
-        return CUDA_SUCCESS;
-    discard(batch);
-    return CUDA_ERROR_OUT_OF_MEMORY;
+    batch->copies = calloc(count, sizeof(*batch->copies));
+    return batch->copies ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 static CUresult add(struct batch *batch, const CUDA_MEMCPY3D *copy, CUmemcpySrcAccessOrder order)
 {
-    CUresult result = vgpu_copy_task_create(copy, &batch->copies[batch->count]);
+    CUresult result = vgpu_copy_check_3d(copy, batch->stream);
 
-    if (result != CUDA_SUCCESS)
-        return result;
-    switch (order) {
-    case CU_MEMCPY_SRC_ACCESS_ORDER_STREAM:
-    case CU_MEMCPY_SRC_ACCESS_ORDER_ANY:
-        batch->modes[batch->count++] = VGPU_COPY_ORDER;
-        return CUDA_SUCCESS;
-    case CU_MEMCPY_SRC_ACCESS_ORDER_DURING_API_CALL:
-        batch->modes[batch->count++] = VGPU_COPY_WAIT;
-        return CUDA_SUCCESS;
-    default:
-        vgpu_task_put(batch->copies[batch->count]);
-        return CUDA_ERROR_INVALID_VALUE;
-    }
+    if (result == CUDA_SUCCESS && order != CU_MEMCPY_SRC_ACCESS_ORDER_STREAM &&
+        order != CU_MEMCPY_SRC_ACCESS_ORDER_ANY &&
+        order != CU_MEMCPY_SRC_ACCESS_ORDER_DURING_API_CALL)
+        result = CUDA_ERROR_INVALID_VALUE;
+    if (result == CUDA_SUCCESS)
+        batch->copies[batch->count++] =
+            (struct batched){*copy, order == CU_MEMCPY_SRC_ACCESS_ORDER_DURING_API_CALL};
+    return result;
 }
 
-/* Ends the batch. */
-static CUresult submit(struct batch *batch)
+/* Ends the batch; with an error in it nothing is copied. */
+static CUresult submit(struct batch *batch, CUresult result)
 {
-    CUresult result = CUDA_SUCCESS;
-    size_t i;
-
-    for (i = 0; result == CUDA_SUCCESS && i < batch->count; i++)
-        result = vgpu_copy_submit(batch->stream, batch->copies[i], batch->modes[i]);
-    for (; i < batch->count; i++)
-        vgpu_task_put(batch->copies[i]);
-    batch->count = 0;
-    discard(batch);
+    for (size_t i = 0; result == CUDA_SUCCESS && i < batch->count; i++)
+        result = vgpu_copy_submit_3d(&batch->copies[i].copy, batch->stream,
+                                     batch->copies[i].during_call);
+    free(batch->copies);
     return result;
 }
 
@@ -120,25 +97,52 @@ static CUresult copy_rows(CUdeviceptr *to, CUdeviceptr *from, size_t *sizes, siz
         if (result != CUDA_SUCCESS)
             *failed = i;
     }
-    if (result == CUDA_SUCCESS)
-        return submit(&batch);
-    discard(&batch);
-    return result;
+    return submit(&batch, result);
 }
 
 /* ---- boxes ---- */
 
+/* Bytes of a channel; 0 where it has no such size. */
+static size_t channel_of(CUarray_format format)
+{
+    switch (format) {
+    case CU_AD_FORMAT_UNSIGNED_INT8:
+    case CU_AD_FORMAT_SIGNED_INT8:
+    case CU_AD_FORMAT_UNORM_INT8X1:
+    case CU_AD_FORMAT_UNORM_INT8X2:
+    case CU_AD_FORMAT_UNORM_INT8X4:
+    case CU_AD_FORMAT_SNORM_INT8X1:
+    case CU_AD_FORMAT_SNORM_INT8X2:
+    case CU_AD_FORMAT_SNORM_INT8X4:
+        return 1;
+    case CU_AD_FORMAT_UNSIGNED_INT16:
+    case CU_AD_FORMAT_SIGNED_INT16:
+    case CU_AD_FORMAT_HALF:
+    case CU_AD_FORMAT_UNORM_INT16X1:
+    case CU_AD_FORMAT_UNORM_INT16X2:
+    case CU_AD_FORMAT_UNORM_INT16X4:
+    case CU_AD_FORMAT_SNORM_INT16X1:
+    case CU_AD_FORMAT_SNORM_INT16X2:
+    case CU_AD_FORMAT_SNORM_INT16X4:
+        return 2;
+    case CU_AD_FORMAT_UNSIGNED_INT32:
+    case CU_AD_FORMAT_SIGNED_INT32:
+    case CU_AD_FORMAT_FLOAT:
+        return 4;
+    default:
+        return 0;
+    }
+}
+
+/* 0 for what is no array, or none that lives: the copy's check says so. */
 static size_t element_of(const CUmemcpy3DOperand *operand)
 {
-    struct vgpu_array *array;
-    size_t bytes;
+    CUDA_ARRAY3D_DESCRIPTOR array;
 
-    if (operand->type != CU_MEMCPY_OPERAND_TYPE_ARRAY)
+    if (operand->type != CU_MEMCPY_OPERAND_TYPE_ARRAY ||
+        cuArray3DGetDescriptor_v2(&array, operand->op.array.array) != CUDA_SUCCESS)
         return 0;
-    array = vgpu_object_take(operand->op.array.array, VGPU_OBJECT_ARRAY);
-    bytes = array ? array->element : 0;
-    vgpu_object_put(array);
-    return bytes;
+    return channel_of(array.Format) * array.NumChannels;
 }
 
 /* One end of a box, in bytes. */
@@ -233,10 +237,7 @@ static CUresult copy_boxes(size_t count, const CUDA_MEMCPY3D_BATCH_OP *ops, size
         if (result != CUDA_SUCCESS)
             *failed = i;
     }
-    if (result == CUDA_SUCCESS)
-        return submit(&batch);
-    discard(&batch);
-    return result;
+    return submit(&batch, result);
 }
 
 /* ---- entry points: the older ones say which copy is wrong ---- */

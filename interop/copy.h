@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/** What copy_batch.c and copy_peer.c ask the libcuda that they are a part of. Any thread may ask.
+ */
+#ifndef VGPU_INTEROP_COPY_H
+#define VGPU_INTEROP_COPY_H
+
+#include <stdbool.h>
+
+#include "interop/driver_api.h"
+
+/** What is known to be wrong with a copy, which is not made. */
+CUresult vgpu_copy_check_3d(const CUDA_MEMCPY3D *copy, CUstream stream);
+
+/** Makes it in the stream. With `during_call` the program may change the source when this returns.
+ */
+CUresult vgpu_copy_submit_3d(const CUDA_MEMCPY3D *copy, CUstream stream, bool during_call);
+
+/** CUDA_ERROR_INVALID_CONTEXT unless it lives; NULL is the current one. */
+CUresult vgpu_copy_check_context(CUcontext context);
+
+#endif
