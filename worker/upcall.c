@@ -2,6 +2,7 @@
 #include "worker/upcall.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -59,7 +60,7 @@ static void wait_until_done(const struct vgpu_upcalls *upcalls,
            !__atomic_load_n(&upcalls->ended, __ATOMIC_RELAXED)) {
         uint64_t waited = now() - start;
         if (waited < SPIN_NANOSECONDS) {
-            __builtin_ia32_pause();
+            sched_yield(); /* to the guest, where it has to have this processor */
             continue;
         }
         /* In proportion: a late look costs little of a long wait. */
