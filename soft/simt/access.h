@@ -72,9 +72,10 @@ static inline int access_lanes(struct vgpu_warp *w, const struct vgpu_inst *i, u
     uint64_t address[VGPU_LANES], low, high, either = 0, imm = (uint64_t)i->imm;
 
     if (i->z & VGPU_ADDRESS_32) {
-        const uint32_t *a = ROW(uint32_t, VGPU_A);
+        const uint32_t *a = ROW(uint32_t, VGPU_A), add = (uint32_t)imm;
 
-        LANE_LOOP address[l] = (LANE_ON(m, l) ? a[l] : a[first]) + imm;
+        /* A register may hold what is negative before the offset is added. */
+        LANE_LOOP address[l] = (uint32_t)((LANE_ON(m, l) ? a[l] : a[first]) + add);
     } else {
         const uint64_t *a = ROW(uint64_t, VGPU_A);
 
