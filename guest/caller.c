@@ -4,6 +4,7 @@
 #include "guest/capture.h"
 #include "guest/context.h"
 #include "guest/process.h"
+#include "guest/shadow.h"
 
 CUresult vgpu_caller_begin(struct vgpu_caller *caller)
 {
@@ -39,6 +40,12 @@ CUresult vgpu_caller_enter(struct vgpu_caller *caller)
     caller->current = current;
     caller->context = current->object.id;
     return CUDA_SUCCESS;
+}
+
+CUresult vgpu_caller_enter_unsafe(struct vgpu_caller *caller)
+{
+    CUresult error = vgpu_caller_enter(caller);
+    return error ? error : vgpu_capture_unsafe();
 }
 
 CUresult vgpu_caller_find_stream(struct vgpu_caller *caller, CUstream handle,
@@ -84,6 +91,7 @@ CUresult vgpu_caller_wait(const struct vgpu_caller *caller, uint32_t fence, uint
             error = vgpu_process_collect(process);
     }
     vgpu_channel_flush_console(caller->channel);
+    vgpu_shadows_collect();
     return error ? error : vgpu_process_take_deferred(process);
 }
 
@@ -95,5 +103,6 @@ CUresult vgpu_caller_finish(const struct vgpu_caller *caller, const struct vgpu_
         return vgpu_caller_wait(caller, marker->fence, value);
     CUresult error = vgpu_process_collect(process);
     vgpu_channel_flush_console(caller->channel);
+    vgpu_shadows_collect();
     return error ? error : vgpu_process_take_deferred(process);
 }

@@ -29,6 +29,10 @@ void vgpu_caller_follow(struct vgpu_caller *caller, const struct vgpu_object *ob
 /** CUDA_ERROR_NOT_INITIALIZED, INVALID_CONTEXT, CONTEXT_IS_DESTROYED, or a sticky error. */
 CUresult vgpu_caller_enter(struct vgpu_caller *caller);
 
+/** Enters for a call that may wait, or do what a capture must not be disturbed by: as
+ *  vgpu_caller_enter, or vgpu_capture_unsafe. */
+CUresult vgpu_caller_enter_unsafe(struct vgpu_caller *caller);
+
 /**
  * Enters and finds a stream: 0, CU_STREAM_LEGACY and CU_STREAM_PER_THREAD are known, the last one
  * is made when it is first used. The caller's context becomes the stream's, as in CUDA.

@@ -14,11 +14,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "guest/shadow.h"
 #include "protocol/graph.h"
 
 struct vgpu_context;
 struct vgpu_event;
 struct vgpu_graph;
+struct vgpu_graph_exec;
 struct vgpu_stream;
 struct vgpu_thread;
 
@@ -34,8 +36,9 @@ struct vgpu_capture {
     bool existing;                      /* the graph was there before */
     bool blocking; /* a stream is part of it that the legacy stream waits for */
     bool invalidated;
-    bool hosts;                /* a host function was captured */
-    CUgraphNode *dependencies; /* the last answer to who asked for them */
+    struct vgpu_shadow_set shadows; /* of what was captured */
+    bool hosts;                     /* a host function was captured */
+    CUgraphNode *dependencies;      /* the last answer to who asked for them */
     CUgraphEdgeData *dependency_data;
 };
 
@@ -78,6 +81,9 @@ CUresult vgpu_capture_join(struct vgpu_stream *stream, struct vgpu_event *event,
 
 /** A host function is captured in this stream. */
 void vgpu_capture_host(const struct vgpu_stream *stream);
+
+/** A launch of an executable graph is captured in this stream. False: no memory. */
+bool vgpu_capture_launch(const struct vgpu_stream *stream, const struct vgpu_graph_exec *exec);
 
 /** The stream ends, and a capture that began in it. */
 void vgpu_capture_forget(const struct vgpu_stream *stream);

@@ -56,6 +56,8 @@ static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes
     struct vgpu_stream *stream;
     bool known = true, direct;
     CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error == CUDA_SUCCESS && now)
+        error = vgpu_capture_unsafe();
     if (error || bytes == 0)
         return error;
     if (source == NULL || destination == 0)
@@ -88,6 +90,8 @@ static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CU
     struct vgpu_stream *stream;
     bool known = true, direct;
     CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error == CUDA_SUCCESS && now)
+        error = vgpu_capture_unsafe();
     if (error || bytes == 0)
         return error;
     if (source == 0 || destination == NULL)

@@ -272,7 +272,10 @@ CUresult cuEventQuery(CUevent handle)
         return error;
     if (view.event->in_graph)
         return query_in_graph(&caller, view.event);
-    return complete(&caller, &view) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+    if (!complete(&caller, &view))
+        return CUDA_ERROR_NOT_READY;
+    vgpu_shadows_collect();
+    return CUDA_SUCCESS;
 }
 
 CUresult cuEventSynchronize(CUevent handle)

@@ -37,6 +37,7 @@ static void end_graph(struct vgpu_object *object)
     struct vgpu_graph *graph = (struct vgpu_graph *)object;
     while (graph->nodes)
         vgpu_node_end(graph->nodes);
+    vgpu_shadow_set_clear(&graph->shadows);
 }
 
 struct vgpu_graph *vgpu_graph_take(struct vgpu_node *parent)
@@ -66,6 +67,14 @@ void vgpu_graph_end(struct vgpu_graph *graph)
         *link = graph->next;
     }
     vgpu_object_put(&vgpu_process()->objects, &graph->object);
+}
+
+void vgpu_graph_tell_parents(const struct vgpu_graph *graph)
+{
+    for (; graph->parent; graph = graph->parent->graph) {
+        graph->parent->graph->hosts |= graph->hosts;
+        vgpu_shadow_set_join(&graph->parent->graph->shadows, &graph->shadows);
+    }
 }
 
 static void end_node(struct vgpu_object *object)
@@ -153,6 +162,7 @@ CUresult cuGraphClone(CUgraph *handle, CUgraph original_handle)
         return CUDA_ERROR_OUT_OF_MEMORY;
     graph->unnamed = true;
     graph->hosts = original->hosts;
+    vgpu_shadow_set_join(&graph->shadows, &original->shadows);
     error = vgpu_process_note(
         vgpu_process(),
         vgpu_send_cuGraphClone(caller.channel, 0, graph->object.id, original->object.id));

@@ -11,6 +11,7 @@
 
 #include "guest/caller.h"
 #include "guest/objects.h"
+#include "guest/shadow.h"
 #include "protocol/graph.h"
 
 struct vgpu_graph {
@@ -20,6 +21,7 @@ struct vgpu_graph {
     struct vgpu_graph *next;  /* in the same node */
     bool unnamed;             /* the driver may have made nodes that have no handles yet */
     bool hosts;               /* it calls host functions */
+    struct vgpu_shadow_set shadows;
 };
 
 struct vgpu_node {
@@ -43,6 +45,7 @@ struct vgpu_graph_exec {
     cuuint64_t flags; /* that it was instantiated with */
     bool hosts;       /* it calls host functions */
     struct vgpu_exec_host *replaced;
+    struct vgpu_shadow_set shadows;
 };
 
 /** What is behind a handle, or NULL. */
@@ -59,6 +62,9 @@ struct vgpu_graph *vgpu_graph_take(struct vgpu_node *parent);
 void vgpu_graph_end(struct vgpu_graph *graph);
 /** A graph that stood alone lies in a node now. */
 void vgpu_graph_move(struct vgpu_graph *graph, struct vgpu_node *parent);
+
+/** What a graph has come to have (host functions, shadows) the graphs around it have, too. */
+void vgpu_graph_tell_parents(const struct vgpu_graph *graph);
 
 /** A node of a graph that is not published yet; NULL: no memory. */
 struct vgpu_node *vgpu_node_take(struct vgpu_graph *graph);
@@ -98,12 +104,13 @@ CUgraphNode vgpu_graph_node_at(const struct vgpu_caller *caller, struct vgpu_gra
 /* ---- parameters ---- */
 
 /**
- * Puts a node's parameters into wire form. Host functions are registered (vgpu_node_forget if the
+ * Puts a node's parameters into wire form. Ordinary memory of the program gets shadows in
+ * `shadows`. Host functions are registered (vgpu_node_forget if the
  * message is not sent after all), the bodies of a conditional node are not. INVALID_VALUE,
  * INVALID_HANDLE, NOT_SUPPORTED, OUT_OF_MEMORY.
  */
 CUresult vgpu_node_encode(const struct vgpu_caller *caller, const CUgraphNodeParams *parameters,
-                          struct vgpu_node_message *message);
+                          struct vgpu_shadow_set *shadows, struct vgpu_node_message *message);
 void vgpu_node_forget(const struct vgpu_node_message *message);
 
 /** Parameters of one kind of node, in the form for all kinds. */

@@ -2,6 +2,7 @@
 /* Executable graphs. */
 #include <stdlib.h>
 
+#include "guest/capture.h"
 #include "guest/graph.h"
 #include "guest/process.h"
 #include "guest/stream.h"
@@ -14,6 +15,7 @@
 static void end_exec(struct vgpu_object *object)
 {
     struct vgpu_graph_exec *exec = (struct vgpu_graph_exec *)object;
+    vgpu_shadow_set_clear(&exec->shadows);
     while (exec->replaced) {
         struct vgpu_exec_host *host = exec->replaced;
         exec->replaced = host->next;
@@ -51,6 +53,7 @@ static CUresult instantiate(CUgraphExec *handle, CUgraph graph_handle,
     exec->object.end = end_exec;
     exec->flags = parameters->flags;
     exec->hosts = graph->hosts;
+    vgpu_shadow_set_join(&exec->shadows, &graph->shadows);
     error = vgpu_process_note(
         process, vgpu_send_vgpuGraphInstantiate(caller.channel, caller.context, exec->object.id,
                                                 graph->object.id, parameters->flags,
@@ -139,20 +142,45 @@ CUresult cuGraphExecGetFlags(CUgraphExec handle, cuuint64_t *flags)
 
 /* ---- running ---- */
 
-typedef CUresult send_launch(struct vgpu_channel *channel, uint32_t current, uint32_t exec,
-                             uint32_t stream);
-
-static CUresult submit(CUgraphExec handle, CUstream stream_handle, send_launch *send)
+static CUresult find_both_ends(struct vgpu_caller *caller, CUgraphExec handle,
+                               CUstream stream_handle, struct vgpu_graph_exec **exec,
+                               struct vgpu_stream **stream)
 {
-    struct vgpu_caller caller;
-    struct vgpu_stream *stream;
-    CUresult error = vgpu_caller_enter_stream(&caller, stream_handle, &stream);
+    CUresult error = vgpu_caller_enter_stream(caller, stream_handle, stream);
     if (error)
         return error;
-    const struct vgpu_graph_exec *exec = vgpu_graph_exec_find(handle);
-    if (exec == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
-    error = send(caller.channel, caller.context, exec->object.id, stream->object.id);
+    *exec = vgpu_graph_exec_find(handle);
+    return *exec ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+/* A launch that is captured: the graph that comes of it has what this one has. */
+static CUresult launch_captured(const struct vgpu_caller *caller,
+                                const struct vgpu_graph_exec *exec,
+                                const struct vgpu_stream *stream)
+{
+    if (!vgpu_capture_launch(stream, exec))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    return vgpu_send_cuGraphLaunch(caller->channel, caller->context, exec->object.id,
+                                   stream->object.id);
+}
+
+CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_graph_exec *exec;
+    struct vgpu_stream *stream;
+    CUresult error = find_both_ends(&caller, handle, stream_handle, &exec, &stream);
+    if (error)
+        return error;
+    if (vgpu_capture_of(stream))
+        return launch_captured(&caller, exec, stream);
+    if (exec->shadows.count)
+        error = vgpu_shadows_fill(&caller, &exec->shadows);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_send_cuGraphLaunch(caller.channel, caller.context, exec->object.id,
+                                        stream->object.id);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_shadows_launched(&caller, stream, &exec->shadows);
     if (error)
         return error;
     vgpu_stream_submitted(stream);
@@ -161,14 +189,19 @@ static CUresult submit(CUgraphExec handle, CUstream stream_handle, send_launch *
     return vgpu_process()->launch_blocking ? vgpu_stream_wait(&caller, stream) : CUDA_SUCCESS;
 }
 
-CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream)
+CUresult cuGraphUpload(CUgraphExec handle, CUstream stream_handle)
 {
-    return submit(exec, stream, vgpu_send_cuGraphLaunch);
-}
-
-CUresult cuGraphUpload(CUgraphExec exec, CUstream stream)
-{
-    return submit(exec, stream, vgpu_send_cuGraphUpload);
+    struct vgpu_caller caller;
+    struct vgpu_graph_exec *exec;
+    struct vgpu_stream *stream;
+    CUresult error = find_both_ends(&caller, handle, stream_handle, &exec, &stream);
+    if (error)
+        return error;
+    error =
+        vgpu_send_cuGraphUpload(caller.channel, caller.context, exec->object.id, stream->object.id);
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(stream);
+    return error;
 }
 
 VGPU_PTSZ(cuGraphLaunch, (CUgraphExec exec, CUstream stream), (exec, vgpu_per_thread(stream)))
@@ -196,8 +229,10 @@ CUresult cuGraphExecUpdate_v2(CUgraphExec handle, CUgraph graph_handle,
     info->result = (CUgraphExecUpdateResult)outcome.result;
     info->errorNode = node_at(&caller, graph, error, outcome.error_node);
     info->errorFromNode = node_at(&caller, graph, error, outcome.error_from);
-    if (error == CUDA_SUCCESS)
+    if (error == CUDA_SUCCESS) {
         exec->hosts |= graph->hosts;
+        vgpu_shadow_set_join(&exec->shadows, &graph->shadows);
+    }
     return error;
 }
 
@@ -293,7 +328,7 @@ CUresult cuGraphExecNodeSetParams(CUgraphExec exec_handle, CUgraphNode node_hand
         return error;
     if (parameters == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    error = vgpu_node_encode(&caller, parameters, &message);
+    error = vgpu_node_encode(&caller, parameters, &exec->shadows, &message);
     if (error == CUDA_SUCCESS && parameters->type == CU_GRAPH_NODE_TYPE_HOST)
         error = keep_host(exec, parameters, &message);
     if (error)

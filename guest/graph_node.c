@@ -68,12 +68,11 @@ static void settle_node(struct vgpu_node *node, CUgraphNodeParams *parameters, u
     if (parameters->type == CU_GRAPH_NODE_TYPE_GRAPH) {
         struct vgpu_graph *child = vgpu_graph_find(parameters->graph.graph);
         node->graph->hosts |= child->hosts;
+        vgpu_shadow_set_join(&node->graph->shadows, &child->shadows);
         if (parameters->graph.ownership == CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE)
             vgpu_graph_move(child, node);
     }
-    for (struct vgpu_graph *graph = node->graph; graph->parent && node->graph->hosts;
-         graph = graph->parent->graph)
-        graph->parent->graph->hosts = true;
+    vgpu_graph_tell_parents(node->graph);
     vgpu_object_publish(&node->object, VGPU_KIND_NODE);
 }
 
@@ -95,7 +94,7 @@ static CUresult add(CUgraphNode *handle, CUgraph graph_handle, const CUgraphNode
     if (error == CUDA_SUCCESS && node == NULL)
         error = CUDA_ERROR_OUT_OF_MEMORY;
     if (error == CUDA_SUCCESS)
-        error = vgpu_node_encode(&caller, parameters, &message);
+        error = vgpu_node_encode(&caller, parameters, &graph->shadows, &message);
     if (error == CUDA_SUCCESS && parameters->type == CU_GRAPH_NODE_TYPE_CONDITIONAL)
         error = take_bodies(node, &parameters->conditional, &message);
     if (error == CUDA_SUCCESS) {
@@ -249,7 +248,7 @@ CUresult cuGraphNodeSetParams(CUgraphNode handle, CUgraphNodeParams *parameters)
     struct vgpu_node *node = vgpu_node_find(handle);
     if (node == NULL || parameters == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    error = vgpu_node_encode(&caller, parameters, &message);
+    error = vgpu_node_encode(&caller, parameters, &node->graph->shadows, &message);
     if (error)
         return error;
     error = vgpu_send_vgpuGraphNodeSet(caller.channel, caller.context, node->object.id, &message,

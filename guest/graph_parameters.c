@@ -108,6 +108,7 @@ struct side {
     CUmemorytype type;
     CUdeviceptr device;
     const void *host;
+    CUarray array;
     struct vgpu_wire_place place;
 };
 
@@ -131,8 +132,35 @@ static bool reach(const struct side *side, const CUDA_MEMCPY3D *copy, size_t *by
            !__builtin_mul_overflow(last, slice, &last) && !__builtin_add_overflow(row, last, bytes);
 }
 
+/* Ordinary memory: the graph gets a shadow of it, in which rows and planes are packed. */
+static CUresult place_shadow(const struct vgpu_caller *caller, struct side *side, bool out,
+                             const CUDA_MEMCPY3D *copy, struct vgpu_shadow_set *shadows)
+{
+    struct vgpu_wire_place *place = &side->place;
+    size_t plane = place->pitch * place->height; /* the caller knows that none of this overflows */
+    const struct vgpu_shadow_shape shape = {.host = (char *)(uintptr_t)side->host +
+                                                    place->z * plane + place->y * place->pitch +
+                                                    place->x,
+                                            .width = copy->WidthInBytes,
+                                            .height = copy->Height,
+                                            .depth = copy->Depth,
+                                            .pitch = place->pitch,
+                                            .plane = plane,
+                                            .out = out};
+    void *memory;
+    CUresult error = vgpu_shadow_make(caller, &shape, shadows, &memory);
+    if (error)
+        return error;
+    *place = (struct vgpu_wire_place){.address = (uintptr_t)memory,
+                                      .pitch = copy->WidthInBytes,
+                                      .height = copy->Height,
+                                      .type = CU_MEMORYTYPE_HOST};
+    return CUDA_SUCCESS;
+}
+
 /* Memory of the host must be shared: the graph reads and writes it whenever it runs. */
-static CUresult place_side(struct side *side, const CUDA_MEMCPY3D *copy)
+static CUresult place_side(const struct vgpu_caller *caller, struct side *side, bool out,
+                           const CUDA_MEMCPY3D *copy, struct vgpu_shadow_set *shadows)
 {
     size_t bytes;
     if (side->type == CU_MEMORYTYPE_UNIFIED) {
@@ -144,22 +172,30 @@ static CUresult place_side(struct side *side, const CUDA_MEMCPY3D *copy)
         side->place.address = side->device;
         return CUDA_SUCCESS;
     }
+    if (side->type == CU_MEMORYTYPE_ARRAY) {
+        const struct vgpu_object *array =
+            vgpu_object_find(&vgpu_process()->objects, side->array, VGPU_KIND_ARRAY);
+        side->place.array = array ? array->id : 0;
+        return array ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+    }
     if (side->type != CU_MEMORYTYPE_HOST)
-        return CUDA_ERROR_NOT_SUPPORTED;
+        return CUDA_ERROR_INVALID_VALUE;
     side->place.address = (uintptr_t)side->host;
     if (!reach(side, copy, &bytes))
         return CUDA_ERROR_INVALID_VALUE;
-    return vgpu_host_is_shared(side->host, bytes) ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
+    return vgpu_host_is_shared(side->host, bytes) ? CUDA_SUCCESS
+                                                  : place_shadow(caller, side, out, copy, shadows);
 }
 
 static CUresult encode_copy(const struct vgpu_caller *caller, const CUDA_MEMCPY_NODE_PARAMS *node,
-                            struct vgpu_node_message *message)
+                            struct vgpu_shadow_set *shadows, struct vgpu_node_message *message)
 {
     const CUDA_MEMCPY3D *copy = &node->copyParams;
     struct vgpu_wire_copy *wire = &message->node.copy;
     struct side from = {.type = copy->srcMemoryType,
                         .device = copy->srcDevice,
                         .host = copy->srcHost,
+                        .array = copy->srcArray,
                         .place = {.x = copy->srcXInBytes,
                                   .y = copy->srcY,
                                   .z = copy->srcZ,
@@ -169,15 +205,16 @@ static CUresult encode_copy(const struct vgpu_caller *caller, const CUDA_MEMCPY_
     struct side to = {.type = copy->dstMemoryType,
                       .device = copy->dstDevice,
                       .host = copy->dstHost,
+                      .array = copy->dstArray,
                       .place = {.x = copy->dstXInBytes,
                                 .y = copy->dstY,
                                 .z = copy->dstZ,
                                 .lod = copy->dstLOD,
                                 .pitch = copy->dstPitch,
                                 .height = copy->dstHeight}};
-    CUresult error = place_side(&from, copy);
+    CUresult error = place_side(caller, &from, false, copy, shadows);
     if (error == CUDA_SUCCESS)
-        error = place_side(&to, copy);
+        error = place_side(caller, &to, true, copy, shadows);
     if (error)
         return error;
     wire->source = from.place;
@@ -279,7 +316,7 @@ static CUresult encode_conditional(const struct vgpu_caller *caller,
 }
 
 CUresult vgpu_node_encode(const struct vgpu_caller *caller, const CUgraphNodeParams *parameters,
-                          struct vgpu_node_message *message)
+                          struct vgpu_shadow_set *shadows, struct vgpu_node_message *message)
 {
     memset(&message->node, 0, sizeof(message->node));
     message->node.type = parameters->type;
@@ -287,7 +324,7 @@ CUresult vgpu_node_encode(const struct vgpu_caller *caller, const CUgraphNodePar
     case CU_GRAPH_NODE_TYPE_KERNEL:
         return encode_kernel(caller, &parameters->kernel, message);
     case CU_GRAPH_NODE_TYPE_MEMCPY:
-        return encode_copy(caller, &parameters->memcpy, message);
+        return encode_copy(caller, &parameters->memcpy, shadows, message);
     case CU_GRAPH_NODE_TYPE_MEMSET:
         return encode_memset(caller, &parameters->memset, message);
     case CU_GRAPH_NODE_TYPE_HOST:

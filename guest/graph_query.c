@@ -149,12 +149,27 @@ CUresult cuGraphMemcpyNodeGetParams(CUgraphNode handle, CUDA_MEMCPY3D *out)
                            .WidthInBytes = message.node.copy.width,
                            .Height = message.node.copy.height,
                            .Depth = message.node.copy.depth};
-    if (from->type == CU_MEMORYTYPE_HOST)
+    struct vgpu_shadow_shape shape;
+    if (from->type == CU_MEMORYTYPE_HOST) {
         out->srcHost = (const void *)(uintptr_t)from->address;
+        if (vgpu_shadow_look_up(&node->graph->shadows, from->address, &shape)) {
+            out->srcHost = shape.host;
+            out->srcPitch = shape.pitch;
+            out->srcHeight = shape.pitch ? shape.plane / shape.pitch : 0;
+        }
+    } else if (from->type == CU_MEMORYTYPE_ARRAY)
+        out->srcArray = handle_of(from->array, VGPU_KIND_ARRAY);
     else
         out->srcDevice = from->address;
-    if (to->type == CU_MEMORYTYPE_HOST)
+    if (to->type == CU_MEMORYTYPE_HOST) {
         out->dstHost = (void *)(uintptr_t)to->address;
+        if (vgpu_shadow_look_up(&node->graph->shadows, to->address, &shape)) {
+            out->dstHost = shape.host;
+            out->dstPitch = shape.pitch;
+            out->dstHeight = shape.pitch ? shape.plane / shape.pitch : 0;
+        }
+    } else if (to->type == CU_MEMORYTYPE_ARRAY)
+        out->dstArray = handle_of(to->array, VGPU_KIND_ARRAY);
     else
         out->dstDevice = to->address;
     return CUDA_SUCCESS;

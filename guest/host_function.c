@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Functions of the program in the order of a stream. */
+#include "guest/capture.h"
 #include "guest/process.h"
 #include "guest/stream.h"
 #include "guest/upcall.h"
@@ -33,9 +34,14 @@ CUresult cuLaunchHostFunc(CUstream handle, CUhostFn function, void *data)
         return error;
     if (function == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    return submit(&caller, stream,
-                  &(struct vgpu_upcall){.host = function, .data = data, .use = VGPU_UPCALL_SOON},
-                  vgpu_send_vgpuHostFunction);
+    /* A captured function runs whenever the graph does. */
+    bool captured = vgpu_capture_of(stream) != 0;
+    struct vgpu_upcall upcall = {
+        .host = function, .data = data, .use = captured ? VGPU_UPCALL_OFTEN : VGPU_UPCALL_SOON};
+    error = submit(&caller, stream, &upcall, vgpu_send_vgpuHostFunction);
+    if (error == CUDA_SUCCESS && captured)
+        vgpu_capture_host(stream);
+    return error;
 }
 
 CUresult cuStreamAddCallback(CUstream handle, CUstreamCallback callback, void *data,
@@ -48,6 +54,8 @@ CUresult cuStreamAddCallback(CUstream handle, CUstreamCallback callback, void *d
         return error;
     if (callback == NULL || flags != 0)
         return CUDA_ERROR_INVALID_VALUE;
+    if (vgpu_capture_of(stream))
+        return vgpu_capture_wait_stream(stream);
     return submit(
         &caller, stream,
         &(struct vgpu_upcall){

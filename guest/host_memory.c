@@ -87,7 +87,7 @@ static CUresult take(const struct vgpu_caller *caller, struct vgpu_range *range)
 CUresult cuMemHostAlloc(void **memory, size_t bytes, unsigned int flags)
 {
     struct vgpu_caller caller;
-    CUresult error = vgpu_caller_enter(&caller);
+    CUresult error = vgpu_caller_enter_unsafe(&caller);
     if (error)
         return error;
     if (memory == NULL || flags & ~(unsigned int)ALLOC_FLAGS)
@@ -128,7 +128,7 @@ CUresult cuMemFreeHost(void *memory)
     struct vgpu_process *process = vgpu_process();
     struct vgpu_caller caller;
     struct vgpu_range range;
-    CUresult error = vgpu_caller_enter(&caller);
+    CUresult error = vgpu_caller_enter_unsafe(&caller);
     if (error || memory == NULL)
         return error;
     if (!vgpu_ranges_remove(&process->ranges, (uintptr_t)memory, VGPU_RANGE_HOST, &range))
@@ -242,7 +242,7 @@ CUresult cuMemHostRegister_v2(void *memory, size_t bytes, unsigned int flags)
     struct vgpu_process *process = vgpu_process();
     struct vgpu_caller caller;
     struct vgpu_range range;
-    CUresult error = vgpu_caller_enter(&caller);
+    CUresult error = vgpu_caller_enter_unsafe(&caller);
     if (error)
         return error;
     if (memory == NULL || bytes == 0 || flags & ~(unsigned int)REGISTER_FLAGS ||
@@ -271,7 +271,7 @@ CUresult cuMemHostUnregister(void *memory)
     struct vgpu_process *process = vgpu_process();
     struct vgpu_caller caller;
     struct vgpu_range range;
-    CUresult error = vgpu_caller_enter(&caller);
+    CUresult error = vgpu_caller_enter_unsafe(&caller);
     if (error)
         return error;
     if (memory == NULL)

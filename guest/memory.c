@@ -24,7 +24,7 @@ CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes)
 {
     struct vgpu_caller caller;
     uint64_t start = 0;
-    CUresult error = vgpu_caller_enter(&caller);
+    CUresult error = vgpu_caller_enter_unsafe(&caller);
     if (error)
         return error;
     if (address == NULL || bytes == 0)
@@ -44,7 +44,7 @@ CUresult cuMemAllocPitch_v2(CUdeviceptr *address, size_t *pitch, size_t width, s
     struct vgpu_caller caller;
     uint64_t start = 0, row = 0;
     size_t bytes;
-    CUresult error = vgpu_caller_enter(&caller);
+    CUresult error = vgpu_caller_enter_unsafe(&caller);
     if (error)
         return error;
     if (address == NULL || pitch == NULL || width == 0 || height == 0 ||
@@ -69,7 +69,7 @@ CUresult cuMemFree_v2(CUdeviceptr address)
     struct vgpu_process *process = vgpu_process();
     struct vgpu_caller caller;
     struct vgpu_range range;
-    CUresult error = vgpu_caller_enter(&caller);
+    CUresult error = vgpu_caller_enter_unsafe(&caller);
     if (error || address == 0)
         return error;
     if (vgpu_ranges_remove(&process->ranges, address, VGPU_RANGE_MANAGED, &range))

@@ -26,6 +26,7 @@ static struct vgpu_process the_process = {
     .pools.lock = PTHREAD_MUTEX_INITIALIZER,
     .reservations.lock = PTHREAD_RWLOCK_INITIALIZER,
     .captures.lock = PTHREAD_MUTEX_INITIALIZER,
+    .shadow_runs.lock = PTHREAD_MUTEX_INITIALIZER,
     .upcalls.lock = PTHREAD_MUTEX_INITIALIZER,
     .upcalls.changed = PTHREAD_COND_INITIALIZER,
     .ranges = {.lock = PTHREAD_RWLOCK_INITIALIZER, .release = vgpu_host_release},

@@ -51,6 +51,7 @@ struct vgpu_process {
     struct vgpu_arenas arenas;
     struct vgpu_captures captures;
     struct vgpu_registered registered;
+    struct vgpu_shadow_runs shadow_runs;
     unsigned long long last_id; /* of contexts, streams and allocations: unique; atomic */
 
     pthread_mutex_t image_lock;    /* the worker assembles one image at a time */

@@ -151,7 +151,10 @@ CUresult cuStreamQuery(CUstream handle)
     if (error)
         return error;
     struct vgpu_marked what = marked(stream);
-    return vgpu_marker_query(&what, &caller);
+    error = vgpu_marker_query(&what, &caller);
+    if (error == CUDA_SUCCESS)
+        vgpu_shadows_collect();
+    return error;
 }
 
 CUresult cuStreamSynchronize(CUstream handle)

@@ -6,8 +6,10 @@
  */
 #include <string.h>
 
+#include "guest/capture.h"
 #include "guest/copy.h"
 #include "guest/process.h"
+#include "guest/shadow.h"
 #include "guest/stream.h"
 #include "guest/trace.h"
 #include "protocol/copy.h"
@@ -154,6 +156,8 @@ CUresult vgpu_copy_upload(const struct vgpu_caller *caller, struct vgpu_stream *
     struct walk walk;
     struct piece piece;
     CUresult error = CUDA_SUCCESS;
+    if (vgpu_capture_of(stream))
+        return vgpu_shadow_capture(caller, stream, rows, true);
     begin(&walk, rows);
     while (error == CUDA_SUCCESS && next_piece(&walk, &piece)) {
         if (rows->array == NULL && piece.height == 1 && piece.width <= INLINE_BYTES)
@@ -231,6 +235,8 @@ CUresult vgpu_copy_download(const struct vgpu_caller *caller, struct vgpu_stream
     struct download download = {.caller = caller, .stream = stream, .most = 1};
     struct piece piece;
     CUresult error = CUDA_SUCCESS;
+    if (vgpu_capture_of(stream))
+        return vgpu_shadow_capture(caller, stream, rows, false);
     /* Who waits for a chunk while holding another could wait for ever for one who does the same: so
      * only one thread does. */
     bool alone = pthread_mutex_trylock(&process->download_lock) == 0;

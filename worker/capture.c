@@ -92,7 +92,7 @@ CUresult vgpu_replay_vgpuEndCapture(struct vgpu_worker *worker,
     return error;
 }
 
-static CUresult ask(struct vgpu_worker *worker, CUstream stream, CUgraph *graph,
+static CUresult ask(const struct vgpu_worker *worker, CUstream stream, CUgraph *graph,
                     struct vgpu_node_list *list)
 {
     CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
@@ -114,6 +114,12 @@ static CUresult ask(struct vgpu_worker *worker, CUstream stream, CUgraph *graph,
             list->data[i] = data[i];
     }
     return error;
+}
+
+CUresult vgpu_capture_graph(const struct vgpu_worker *worker, CUstream stream, CUgraph *graph)
+{
+    *graph = NULL;
+    return vgpu_capture_holds(worker, stream) ? ask(worker, stream, graph, NULL) : CUDA_SUCCESS;
 }
 
 CUresult vgpu_replay_vgpuCaptureGraph(struct vgpu_worker *worker,

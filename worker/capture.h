@@ -15,4 +15,7 @@ struct vgpu_worker;
  *  because another does. Costs nothing while there is no capture. */
 bool vgpu_capture_holds(const struct vgpu_worker *worker, CUstream stream);
 
+/** The graph that the stream captures into; NULL if it does not capture. */
+CUresult vgpu_capture_graph(const struct vgpu_worker *worker, CUstream stream, CUgraph *graph);
+
 #endif

@@ -53,9 +53,41 @@ static CUresult decode_kernel(struct vgpu_worker *worker, struct vgpu_node_messa
     return error;
 }
 
-static bool is_place(const struct vgpu_wire_place *place)
+/* How far from its start a place is touched. False if that overflows. */
+static bool reach(const struct vgpu_wire_place *place, const struct vgpu_wire_copy *copy,
+                  uint64_t *bytes)
 {
-    return place->type == CU_MEMORYTYPE_DEVICE;
+    uint64_t plane, rows, planes;
+    return copy->height && copy->depth &&
+           !__builtin_add_overflow(place->y, copy->height - 1, &rows) &&
+           !__builtin_mul_overflow(rows, place->pitch, &rows) &&
+           !__builtin_mul_overflow(place->height, place->pitch, &plane) &&
+           !__builtin_add_overflow(place->z, copy->depth - 1, &planes) &&
+           !__builtin_mul_overflow(planes, plane, &planes) &&
+           !__builtin_add_overflow(rows, planes, bytes) &&
+           !__builtin_add_overflow(*bytes, place->x, bytes) &&
+           !__builtin_add_overflow(*bytes, copy->width, bytes);
+}
+
+/* Memory of the host must be the guest's. The array is NULL where there is none. */
+static CUresult check_place(struct vgpu_worker *worker, const struct vgpu_wire_place *place,
+                            const struct vgpu_wire_copy *copy, CUarray *array)
+{
+    uint64_t bytes;
+    *array = NULL;
+    switch (place->type) {
+    case CU_MEMORYTYPE_DEVICE:
+        return CUDA_SUCCESS;
+    case CU_MEMORYTYPE_ARRAY:
+        return vgpu_handles_find(worker, VGPU_KIND_ARRAY, place->array, (void **)array);
+    case CU_MEMORYTYPE_HOST:
+        if (!reach(place, copy, &bytes) || !vgpu_mappings_hold(worker, place->address, bytes))
+            return CUDA_ERROR_INVALID_VALUE;
+        worker->mappings.in_graphs = true;
+        return CUDA_SUCCESS;
+    default:
+        return CUDA_ERROR_INVALID_VALUE;
+    }
 }
 
 static CUresult decode_copy(struct vgpu_worker *worker, const struct vgpu_node_message *message,
@@ -64,15 +96,21 @@ static CUresult decode_copy(struct vgpu_worker *worker, const struct vgpu_node_m
     const struct vgpu_wire_copy *wire = &message->node.copy;
     const struct vgpu_wire_place *from = &wire->source, *to = &wire->destination;
     CUDA_MEMCPY_NODE_PARAMS *copy = &out->parameters.memcpy;
-    if (!is_place(from) || !is_place(to))
-        return CUDA_ERROR_NOT_SUPPORTED;
+    CUarray from_array, to_array;
+    CUresult error = check_place(worker, from, wire, &from_array);
+    if (error == CUDA_SUCCESS)
+        error = check_place(worker, to, wire, &to_array);
+    if (error)
+        return error;
     copy->copyParams = (CUDA_MEMCPY3D){
         .srcXInBytes = from->x,
         .srcY = from->y,
         .srcZ = from->z,
         .srcLOD = from->lod,
         .srcMemoryType = (CUmemorytype)from->type,
+        .srcHost = (const void *)(uintptr_t)from->address,
         .srcDevice = from->address,
+        .srcArray = from_array,
         .srcPitch = from->pitch,
         .srcHeight = from->height,
         .dstXInBytes = to->x,
@@ -80,7 +118,9 @@ static CUresult decode_copy(struct vgpu_worker *worker, const struct vgpu_node_m
         .dstZ = to->z,
         .dstLOD = to->lod,
         .dstMemoryType = (CUmemorytype)to->type,
+        .dstHost = (void *)(uintptr_t)to->address,
         .dstDevice = to->address,
+        .dstArray = to_array,
         .dstPitch = to->pitch,
         .dstHeight = to->height,
         .WidthInBytes = wire->width,

@@ -94,6 +94,11 @@ static CUresult encode_kernel(struct vgpu_worker *worker, CUgraphNode node,
     return CUDA_SUCCESS;
 }
 
+static uint32_t array_id(const struct vgpu_worker *worker, CUmemorytype type, CUarray array)
+{
+    return type == CU_MEMORYTYPE_ARRAY ? vgpu_handles_id(worker, VGPU_KIND_ARRAY, array) : 0;
+}
+
 static CUresult encode_copy(struct vgpu_worker *worker, CUgraphNode node,
                             struct vgpu_node_message *out)
 {
@@ -110,7 +115,8 @@ static CUresult encode_copy(struct vgpu_worker *worker, CUgraphNode node,
                    .lod = copy.srcLOD,
                    .pitch = copy.srcPitch,
                    .height = copy.srcHeight,
-                   .type = copy.srcMemoryType},
+                   .type = copy.srcMemoryType,
+                   .array = array_id(worker, copy.srcMemoryType, copy.srcArray)},
         .destination = {.address = copy.dstMemoryType == CU_MEMORYTYPE_HOST
                                        ? (uintptr_t)copy.dstHost
                                        : copy.dstDevice,
@@ -120,7 +126,8 @@ static CUresult encode_copy(struct vgpu_worker *worker, CUgraphNode node,
                         .lod = copy.dstLOD,
                         .pitch = copy.dstPitch,
                         .height = copy.dstHeight,
-                        .type = copy.dstMemoryType},
+                        .type = copy.dstMemoryType,
+                        .array = array_id(worker, copy.dstMemoryType, copy.dstArray)},
         .width = copy.WidthInBytes,
         .height = copy.Height,
         .depth = copy.Depth,

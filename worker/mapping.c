@@ -174,6 +174,15 @@ CUresult vgpu_replay_vgpuHostMap(struct vgpu_worker *worker, struct vgpu_call_vg
     return error;
 }
 
+/* Addresses that a graph may have in it must never be those of memory of our own. */
+static void give_up(const struct vgpu_mappings *mappings, const struct vgpu_mapping *mapping)
+{
+    if (!mappings->in_graphs ||
+        mmap(mapping->address, mapping->bytes, PROT_NONE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+        munmap(mapping->address, mapping->bytes);
+}
+
 CUresult vgpu_replay_vgpuHostUnmap(struct vgpu_worker *worker, struct vgpu_call_vgpuHostUnmap *call)
 {
     struct vgpu_mappings *mappings = &worker->mappings;
@@ -183,7 +192,7 @@ CUresult vgpu_replay_vgpuHostUnmap(struct vgpu_worker *worker, struct vgpu_call_
     if (i == mappings->count)
         return CUDA_ERROR_INVALID_VALUE;
     delist(worker, &mappings->table[i]);
-    munmap(mappings->table[i].address, mappings->table[i].bytes);
+    give_up(mappings, &mappings->table[i]);
     mappings->count--;
     memmove(&mappings->table[i], &mappings->table[i + 1],
             (mappings->count - i) * sizeof(mappings->table[0]));

@@ -22,6 +22,7 @@ struct vgpu_mapping {
 struct vgpu_mappings {
     struct vgpu_mapping *table; /* by address */
     uint32_t count, room;
+    bool in_graphs; /* a graph may use what is mapped long after that has gone */
 };
 
 /** Registers what has no owner in a context that is current and new. */

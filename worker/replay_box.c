@@ -37,6 +37,7 @@ static CUresult look_up(struct vgpu_worker *worker, const struct vgpu_box *box,
     case VGPU_SIDE_SHARED:
         side->type = CU_MEMORYTYPE_HOST;
         side->host = (void *)(uintptr_t)from->address;
+        worker->mappings.in_graphs |= worker->captures > 0;
         return span(box, from, &bytes) && vgpu_mappings_hold(worker, from->address, bytes)
                    ? CUDA_SUCCESS
                    : CUDA_ERROR_INVALID_VALUE;

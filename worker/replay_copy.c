@@ -88,6 +88,7 @@ CUresult vgpu_replay_vgpuCopyToHost(struct vgpu_worker *worker,
 {
     if (!vgpu_mappings_hold(worker, call->destination, call->bytes))
         return CUDA_ERROR_INVALID_VALUE;
+    worker->mappings.in_graphs |= worker->captures > 0;
     count(&worker->page->bytes_from_device, call->bytes);
     return worker->driver->cuMemcpyDtoHAsync((void *)(uintptr_t)call->destination, call->source,
                                              call->bytes, call->stream);
@@ -98,6 +99,7 @@ CUresult vgpu_replay_vgpuCopyFromHost(struct vgpu_worker *worker,
 {
     if (!vgpu_mappings_hold(worker, call->source, call->bytes))
         return CUDA_ERROR_INVALID_VALUE;
+    worker->mappings.in_graphs |= worker->captures > 0;
     count(&worker->page->bytes_to_device, call->bytes);
     return worker->driver->cuMemcpyHtoDAsync(
         call->destination, (const void *)(uintptr_t)call->source, call->bytes, call->stream);

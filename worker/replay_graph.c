@@ -29,23 +29,6 @@ static CUresult read_node(struct vgpu_worker *worker, const uint8_t *bytes, uint
     return vgpu_node_decode(worker, message, length, out);
 }
 
-/* The guest hears that it may forget a host function when all graphs that call it are gone. */
-static CUresult retain_host(struct vgpu_worker *worker, CUgraph graph, void *data)
-{
-    const struct vgpu_driver *driver = worker->driver;
-    CUuserObject object;
-    if (driver->cuUserObjectCreate == NULL)
-        return CUDA_ERROR_NOT_SUPPORTED;
-    CUresult error = driver->cuUserObjectCreate(&object, data, vgpu_upcall_gone, 1,
-                                                CU_USER_OBJECT_NO_DESTRUCTOR_SYNC);
-    if (error)
-        return error;
-    error = driver->cuGraphRetainUserObject(graph, object, 1, CU_GRAPH_USER_OBJECT_MOVE);
-    if (error)
-        driver->cuUserObjectRelease(object, 1);
-    return error;
-}
-
 /* The ids that the bodies of a conditional node shall have. */
 static CUresult check_bodies(struct vgpu_worker *worker, const struct vgpu_node_message *message,
                              uint32_t node_id, uint32_t *ids, uint32_t *count)
@@ -102,7 +85,7 @@ CUresult vgpu_replay_vgpuGraphAddNode(struct vgpu_worker *worker,
     if (error == CUDA_SUCCESS)
         error = vgpu_node_list_read(worker, call->dependencies, call->dependencies_bytes, &list);
     if (error == CUDA_SUCCESS && node.parameters.type == CU_GRAPH_NODE_TYPE_HOST)
-        error = retain_host(worker, call->graph, node.parameters.host.userData);
+        error = vgpu_upcall_bind(worker, call->graph, node.parameters.host.userData);
     if (error == CUDA_SUCCESS)
         error = worker->driver->cuGraphAddNode(
             &call->node, call->graph, list.count ? list.from : NULL, list.count ? list.data : NULL,
@@ -124,7 +107,7 @@ CUresult vgpu_replay_vgpuGraphNodeSet(struct vgpu_worker *worker,
     if (error == CUDA_SUCCESS && node.parameters.type == CU_GRAPH_NODE_TYPE_HOST) {
         error = vgpu_handles_find(worker, VGPU_KIND_GRAPH, owner, (void **)&graph);
         if (error == CUDA_SUCCESS)
-            error = retain_host(worker, graph, node.parameters.host.userData);
+            error = vgpu_upcall_bind(worker, graph, node.parameters.host.userData);
     }
     return error ? error : worker->driver->cuGraphNodeSetParams(call->node, &node.parameters);
 }

@@ -2,15 +2,21 @@
 /* What brings functions of the guest's program to the driver. */
 #include <limits.h>
 
+#include "worker/capture.h"
 #include "worker/upcall.h"
 #include "worker/worker.h"
 
 CUresult vgpu_replay_vgpuHostFunction(struct vgpu_worker *worker,
                                       struct vgpu_call_vgpuHostFunction *call)
 {
+    CUgraph graph = NULL;
     void *data = vgpu_upcall_data(worker, call->upcall);
-    return data ? worker->driver->cuLaunchHostFunc(call->stream, vgpu_upcall_run, data)
-                : CUDA_ERROR_INVALID_VALUE;
+    if (data == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult error = vgpu_capture_graph(worker, call->stream, &graph);
+    if (error == CUDA_SUCCESS && graph)
+        error = vgpu_upcall_bind(worker, graph, data);
+    return error ? error : worker->driver->cuLaunchHostFunc(call->stream, vgpu_upcall_run, data);
 }
 
 CUresult vgpu_replay_vgpuStreamCallback(struct vgpu_worker *worker,

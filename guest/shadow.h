@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Ordinary memory of the program in graphs. The device cannot reach it, and a graph uses it
+ * whenever it runs: so the graph copies from or to a shadow in shared memory. What the graph reads
+ * is copied into the shadow before each launch; what it writes is copied out of it by the first
+ * synchronisation that finds the launch done. Any thread may call these.
+ */
+#ifndef VGPU_GUEST_SHADOW_H
+#define VGPU_GUEST_SHADOW_H
+
+#include "interop/driver_api.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct vgpu_caller;
+struct vgpu_rows;
+struct vgpu_stream;
+
+/** Rows and planes of the program's memory; in the shadow they are packed. */
+struct vgpu_shadow_shape {
+    char *host;
+    size_t width, height, depth;
+    size_t pitch, plane; /* of `host`: bytes from row to row, from plane to plane */
+    bool out;            /* the graph writes it */
+};
+
+struct vgpu_shadow;
+
+/** The shadows of a graph, a capture or an executable graph; zero to begin with. */
+struct vgpu_shadow_set {
+    struct vgpu_shadow **list;
+    uint32_t count, room;
+};
+
+/** Of a process: launches that have not been seen done; zero and its lock initialised. */
+struct vgpu_shadow_runs {
+    pthread_mutex_t lock;
+    struct vgpu_shadow_run *first;
+    uint32_t count; /* atomic */
+};
+
+/** Adds a shadow to a set; *memory is where it is. CUDA_ERROR_OUT_OF_MEMORY, or as vgpu_arena_take.
+ */
+CUresult vgpu_shadow_make(const struct vgpu_caller *caller, const struct vgpu_shadow_shape *shape,
+                          struct vgpu_shadow_set *set, void **memory);
+
+/** What a shadow at this address stands for. False: there is none in the set. */
+bool vgpu_shadow_look_up(const struct vgpu_shadow_set *set, uint64_t address,
+                         struct vgpu_shadow_shape *shape);
+
+/** Adds the shadows of another set, which keeps them. False: no memory. */
+bool vgpu_shadow_set_join(struct vgpu_shadow_set *to, const struct vgpu_shadow_set *from);
+/** Lets go of them all: what no other set or launch has is freed. */
+void vgpu_shadow_set_clear(struct vgpu_shadow_set *set);
+
+/** Records a copy between `rows` and the device in a capture that `stream` is part of. */
+CUresult vgpu_shadow_capture(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                             const struct vgpu_rows *rows, bool upload);
+
+/** Before a launch: copies in. After it was posted to `stream`: sees to it that it is known when it
+ *  is done. Nothing if the set is empty. */
+CUresult vgpu_shadows_fill(const struct vgpu_caller *caller, const struct vgpu_shadow_set *set);
+CUresult vgpu_shadows_launched(const struct vgpu_caller *caller, const struct vgpu_stream *stream,
+                               const struct vgpu_shadow_set *set);
+
+/** After a synchronisation: copies out what has been done. One load from memory if there is
+ *  nothing. */
+void vgpu_shadows_collect(void);
+
+#endif
