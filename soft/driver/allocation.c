@@ -85,7 +85,7 @@ static struct vgpu_allocation describe(struct vgpu_context *context, enum vgpu_a
 static bool in_arena(enum vgpu_allocation_kind kind)
 {
     return kind == VGPU_ALLOCATION_DEVICE || kind == VGPU_ALLOCATION_MANAGED ||
-           kind == VGPU_ALLOCATION_POOL;
+           kind == VGPU_ALLOCATION_POOL || kind == VGPU_ALLOCATION_GRAPH;
 }
 
 /* Gives `allocation` memory of its device's arena and makes it known. */

@@ -19,6 +19,7 @@ enum vgpu_allocation_kind {
     VGPU_ALLOCATION_HOST,       /* cuMemHostAlloc */
     VGPU_ALLOCATION_REGISTERED, /* the program's own memory */
     VGPU_ALLOCATION_VIRTUAL,    /* cuMemMap */
+    VGPU_ALLOCATION_GRAPH,      /* of an allocation node or a condition, which free it */
     VGPU_ALLOCATION_VARIABLE,   /* of a module, which frees it */
 };
 

@@ -4,7 +4,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "soft/driver/allocation.h"
 #include "soft/driver/graph.h"
 
 struct vgpu_condition *vgpu_condition_share(struct vgpu_condition *condition)
@@ -20,7 +19,7 @@ void vgpu_condition_put(struct vgpu_condition *condition)
     if (!condition ||
         atomic_fetch_sub_explicit(&condition->references, 1, memory_order_acq_rel) != 1)
         return;
-    vgpu_allocation_free(condition->address, 1u << VGPU_ALLOCATION_DEVICE);
+    vgpu_graph_block_free(&condition->word);
     free(condition);
 }
 
@@ -36,10 +35,9 @@ void vgpu_conditions_put(struct vgpu_condition **list)
 /* The word, or NULL if its context has taken it along. */
 static unsigned int *word(const struct vgpu_condition *condition)
 {
-    if (vgpu_allocation_check(condition->address, sizeof(unsigned int), VGPU_SIDE_DEVICE) !=
-        CUDA_SUCCESS)
+    if (!vgpu_graph_block_is_there(&condition->word))
         return NULL;
-    return (unsigned int *)(uintptr_t)condition->address;
+    return (unsigned int *)(uintptr_t)condition->word.address;
 }
 
 void vgpu_condition_begin(const struct vgpu_condition *condition)
@@ -66,20 +64,19 @@ static CUresult create(CUgraphConditionalHandle *handle, struct vgpu_graph *grap
 
     if (!condition)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    result = vgpu_allocation_create(context, VGPU_ALLOCATION_DEVICE, sizeof(unsigned int), 0,
-                                    &condition->address);
+    result = vgpu_graph_block_create(context, sizeof(unsigned int), &condition->word);
     if (result != CUDA_SUCCESS) {
         free(condition);
         return result;
     }
-    *(unsigned int *)(uintptr_t)condition->address = 0;
+    *(unsigned int *)(uintptr_t)condition->word.address = 0;
     condition->references = 1;
     condition->context = context;
     condition->initial = initial;
     condition->flags = flags;
     condition->next = graph->conditions;
     graph->conditions = condition;
-    *handle = condition->address;
+    *handle = condition->word.address;
     return CUDA_SUCCESS;
 }
 

@@ -7,13 +7,13 @@
 #ifndef VGPU_SOFT_DRIVER_CONDITION_H
 #define VGPU_SOFT_DRIVER_CONDITION_H
 
-#include "soft/driver/context.h"
+#include "soft/driver/graph_memory.h"
 
 struct vgpu_condition {
     _Atomic unsigned int references;
     struct vgpu_condition *next; /* of the graph it was made for, which has a reference */
     struct vgpu_context *context;
-    uint64_t address;
+    struct vgpu_graph_block word; /* its address is the handle */
     unsigned int initial;
     unsigned int flags;
     bool used; /* a node has it; guarded by the graphs' lock */

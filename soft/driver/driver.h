@@ -44,6 +44,9 @@ struct vgpu_device {
     struct vgpu_context *primary;
     struct vgpu_pool_slot pinned_pools;
     struct vgpu_pool_slot managed_pools;
+    /* Highest bytes of graphs' memory, allocated and in all; guarded by the graphs' lock. */
+    uint64_t graph_used_high;
+    uint64_t graph_reserved_high;
     /* The addresses that device memory has had so far; what lies between is never host memory. */
     _Atomic uint64_t lowest;
     _Atomic uint64_t highest;

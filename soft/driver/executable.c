@@ -8,6 +8,7 @@
 #include "soft/driver/capture.h"
 #include "soft/driver/capture_state.h"
 #include "soft/driver/condition.h"
+#include "soft/driver/graph_memory.h"
 
 struct vgpu_executable *vgpu_executable_find(CUgraphExec handle)
 {
@@ -261,29 +262,42 @@ static CUresult add_child(struct vgpu_graph *graph, const struct vgpu_links *dep
     return result;
 }
 
-/* Takes over the reference of `plan`. The executable may be gone by now, but for its last mark. */
+/* Lock held. Takes over the reference of `task`; the stream of the launch before goes to `*old`. */
+static CUresult submit(struct vgpu_stream *stream, struct vgpu_executable *executable,
+                       const struct vgpu_graph *plan, struct vgpu_task *task,
+                       struct vgpu_stream **old)
+{
+    bool auto_free = executable->flags & CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
+    struct vgpu_mark mark;
+    CUresult result = vgpu_capture_is_implicit(stream, true)
+                          ? CUDA_ERROR_STREAM_CAPTURE_IMPLICIT
+                          : vgpu_graph_memory_launch(plan, auto_free);
+
+    if (result != CUDA_SUCCESS) {
+        vgpu_task_put(task);
+        return result;
+    }
+    result =
+        vgpu_stream_submit_after(stream, task, VGPU_SUBMIT_ASYNC, &executable->launched, &mark);
+    if (result != CUDA_SUCCESS)
+        return result;
+    *old = executable->launched.stream;
+    executable->launched = (struct vgpu_mark){vgpu_object_share(stream), mark.sequence};
+    return CUDA_SUCCESS;
+}
+
+/* Takes over the reference of `plan`. The executable's handle may have ended by now. */
 static CUresult run_in(struct vgpu_stream *stream, struct vgpu_executable *executable,
                        struct vgpu_graph *plan)
 {
     struct vgpu_task *task = vgpu_plan_task_create(plan, stream->context);
     struct vgpu_stream *old = NULL;
-    struct vgpu_mark mark;
     CUresult result;
 
     if (!task)
         return CUDA_ERROR_OUT_OF_MEMORY;
     vgpu_graphs_lock();
-    if (vgpu_capture_is_implicit(stream, true)) {
-        vgpu_task_put(task);
-        result = CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
-    } else {
-        result =
-            vgpu_stream_submit_after(stream, task, VGPU_SUBMIT_ASYNC, &executable->launched, &mark);
-    }
-    if (result == CUDA_SUCCESS) {
-        old = executable->launched.stream;
-        executable->launched = (struct vgpu_mark){vgpu_object_share(stream), mark.sequence};
-    }
+    result = submit(stream, executable, plan, task, &old);
     vgpu_graphs_unlock();
     vgpu_object_put(old);
     return result;

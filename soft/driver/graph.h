@@ -47,7 +47,6 @@ struct vgpu_graph {
     unsigned int executables;           /* how many there are of it */
     struct vgpu_held_object *held;      /* user objects */
     struct vgpu_condition *conditions;  /* made for it */
-    struct vgpu_graph_memory *memories; /* of its allocation nodes */
 };
 
 /** Any thread may call these two. */

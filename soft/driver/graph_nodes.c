@@ -88,7 +88,7 @@ static struct vgpu_condition *find_condition(const struct vgpu_graph *graph,
 {
     for (;;) {
         struct vgpu_condition *condition = graph->conditions;
-        while (condition && condition->address != handle)
+        while (condition && condition->word.address != handle)
             condition = condition->next;
         if (condition || !graph->parent)
             return condition;
@@ -115,6 +115,19 @@ static CUresult fill_conditional(struct vgpu_node *node, CUgraphNodeParams *para
     return CUDA_SUCCESS;
 }
 
+/* The versions of the parameters are alike. */
+static CUresult add_alloc(const struct position *position, CUDA_MEM_ALLOC_NODE_PARAMS_v2 *alloc)
+{
+    CUDA_MEM_ALLOC_NODE_PARAMS params = {alloc->poolProps, alloc->accessDescs,
+                                         alloc->accessDescCount, alloc->bytesize, 0};
+    CUresult result = vgpu_graph_memory_add_alloc(position->out, position->graph, position->nodes,
+                                                  position->data, position->count, &params);
+
+    if (result == CUDA_SUCCESS)
+        alloc->dptr = params.dptr;
+    return result;
+}
+
 static CUresult add_from_params(const struct position *position, CUgraphNodeParams *params)
 {
     CUresult result = vgpu_driver_ready();
@@ -128,6 +141,11 @@ static CUresult add_from_params(const struct position *position, CUgraphNodePara
         return add(position, params->type, NULL, fill_child, params);
     if (params->type == CU_GRAPH_NODE_TYPE_CONDITIONAL)
         return add(position, params->type, NULL, fill_conditional, params);
+    if (params->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC)
+        return add_alloc(position, &params->alloc);
+    if (params->type == CU_GRAPH_NODE_TYPE_MEM_FREE)
+        return vgpu_graph_memory_add_free(position->out, position->graph, position->nodes,
+                                          position->data, position->count, params->free.dptr);
     result = vgpu_node_task_create(params, &task);
     return result == CUDA_SUCCESS ? add(position, params->type, task, NULL, NULL) : result;
 }
@@ -185,6 +203,28 @@ ADD_FUNCTION(cuGraphAddChildGraphNode, (POSITION, CUgraph child), child,
              ((CUgraphNodeParams){.type = CU_GRAPH_NODE_TYPE_GRAPH, .graph = {.graph = child}}))
 ADD_FUNCTION(cuGraphAddEmptyNode, (POSITION), true,
              ((CUgraphNodeParams){.type = CU_GRAPH_NODE_TYPE_EMPTY}))
+
+CUresult cuGraphAddMemAllocNode(CUgraphNode *phGraphNode, CUgraph hGraph,
+                                const CUgraphNode *dependencies, size_t numDependencies,
+                                CUDA_MEM_ALLOC_NODE_PARAMS *nodeParams)
+{
+    if (!nodeParams)
+        return CUDA_ERROR_INVALID_VALUE;
+    return vgpu_graph_memory_add_alloc(phGraphNode, hGraph, dependencies, NULL, numDependencies,
+                                       nodeParams);
+}
+
+CUresult cuGraphAddMemFreeNode(CUgraphNode *phGraphNode, CUgraph hGraph,
+                               const CUgraphNode *dependencies, size_t numDependencies,
+                               CUdeviceptr dptr)
+{
+    CUresult result = vgpu_driver_ready();
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    return vgpu_graph_memory_add_free(phGraphNode, hGraph, dependencies, NULL, numDependencies,
+                                      dptr);
+}
 
 /* ---- reading and changing ---- */
 
@@ -273,6 +313,11 @@ GET_FUNCTION(cuGraphEventRecordNodeGetEvent, CU_GRAPH_NODE_TYPE_EVENT_RECORD, CU
              params.eventRecord.event)
 GET_FUNCTION(cuGraphEventWaitNodeGetEvent, CU_GRAPH_NODE_TYPE_WAIT_EVENT, CUevent,
              params.eventWait.event)
+
+GET_FUNCTION(cuGraphMemAllocNodeGetParams, CU_GRAPH_NODE_TYPE_MEM_ALLOC, CUDA_MEM_ALLOC_NODE_PARAMS,
+             BEGINNING_OF(alloc, CUDA_MEM_ALLOC_NODE_PARAMS))
+GET_FUNCTION(cuGraphMemFreeNodeGetParams, CU_GRAPH_NODE_TYPE_MEM_FREE, CUdeviceptr,
+             params.free.dptr)
 
 SET_FUNCTION(cuGraphKernelNodeSetParams, const CUDA_KERNEL_NODE_PARAMS_v1 *,
              vgpu_kernel_node_params_v1(in))

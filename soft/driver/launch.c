@@ -245,6 +245,10 @@ void vgpu_kernel_task_params(const struct vgpu_task *task, CUDA_KERNEL_NODE_PARA
     const struct launch_task *launch = (const struct launch_task *)task;
 
     *params = launch->params;
+    /* A kernel that was taken for a function is told, too: by it programs know what they launched.
+     */
+    if (params->func && params->func != (CUfunction)launch->function)
+        params->kern = (CUkernel)params->func;
     params->func = (CUfunction)launch->function;
 }
 

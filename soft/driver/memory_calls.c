@@ -2,6 +2,7 @@
 /* Allocating and freeing device memory. */
 #include "soft/driver/allocation.h"
 #include "soft/driver/capture.h"
+#include "soft/driver/graph_memory.h"
 
 enum { PITCH_ALIGNMENT = 512 };
 
@@ -47,10 +48,27 @@ CUresult cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *pPitch, size_t WidthInByt
     return result;
 }
 
+/* What a launch of a graph has left allocated. */
+static CUresult free_of_graph(const struct vgpu_allocation *found)
+{
+    CUresult result = vgpu_capture_check_unsafe();
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    vgpu_device_drain(found->device);
+    return vgpu_graph_memory_free(found->address);
+}
+
 CUresult cuMemFree_v2(CUdeviceptr dptr)
 {
-    if (dptr == 0)
-        return vgpu_driver_ready();
+    struct vgpu_allocation found;
+    CUresult result = vgpu_driver_ready();
+
+    if (dptr == 0 || result != CUDA_SUCCESS)
+        return result;
+    if (vgpu_allocation_find(dptr, &found) && found.address == dptr &&
+        found.kind == VGPU_ALLOCATION_GRAPH)
+        return free_of_graph(&found);
     return vgpu_allocation_free_when_idle(
         dptr,
         1u << VGPU_ALLOCATION_DEVICE | 1u << VGPU_ALLOCATION_MANAGED | 1u << VGPU_ALLOCATION_POOL,

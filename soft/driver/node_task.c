@@ -4,6 +4,7 @@
 #include "soft/driver/batch_task.h"
 #include "soft/driver/copy.h"
 #include "soft/driver/event.h"
+#include "soft/driver/graph_memory.h"
 #include "soft/driver/host_function.h"
 #include "soft/driver/kernel_task.h"
 
@@ -130,6 +131,7 @@ void vgpu_node_task_params(CUgraphNodeType type, const struct vgpu_task *task,
     CUDA_MEMSET_NODE_PARAMS fill;
     CUDA_HOST_NODE_PARAMS host;
     CUDA_BATCH_MEM_OP_NODE_PARAMS batch;
+    CUDA_MEM_ALLOC_NODE_PARAMS alloc;
 
     *params = (CUgraphNodeParams){.type = type};
     switch (type) {
@@ -157,6 +159,15 @@ void vgpu_node_task_params(CUgraphNodeType type, const struct vgpu_task *task,
     case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP:
         vgpu_batch_task_params(task, &batch);
         *params = vgpu_batch_node_params(&batch);
+        break;
+    case CU_GRAPH_NODE_TYPE_MEM_ALLOC:
+        vgpu_graph_memory_params(task, &alloc);
+        params->alloc = (CUDA_MEM_ALLOC_NODE_PARAMS_v2){
+            alloc.poolProps, alloc.accessDescs, alloc.accessDescCount, alloc.bytesize, alloc.dptr};
+        break;
+    case CU_GRAPH_NODE_TYPE_MEM_FREE:
+        vgpu_graph_memory_params(task, &alloc);
+        params->free.dptr = alloc.dptr;
         break;
     default:
         break;

@@ -4,8 +4,9 @@
 
 #include "interop/per_thread.h"
 #include "soft/driver/allocation.h"
+#include "soft/driver/capture.h"
+#include "soft/driver/graph_memory.h"
 #include "soft/driver/memory_pool.h"
-#include "soft/driver/stream.h"
 
 /* Frees that the stream has not come to yet make room, too. */
 static void wait_for_stream(struct vgpu_stream *stream)
@@ -37,7 +38,10 @@ static CUresult allocate(CUdeviceptr *out, size_t size, CUmemoryPool handle, CUs
         result = vgpu_memory_pool_take(handle, &pool);
     else
         pool = vgpu_memory_pool_current(stream->context->device);
-    if (result == CUDA_SUCCESS) {
+    if (result == CUDA_SUCCESS && vgpu_capture_has(stream)) {
+        result = vgpu_graph_memory_capture_alloc(stream, pool->device, size, &address);
+        vgpu_object_put(pool);
+    } else if (result == CUDA_SUCCESS) {
         result = vgpu_memory_pool_allocate(pool, size, &address);
         if (result == CUDA_ERROR_OUT_OF_MEMORY) {
             wait_for_stream(stream);
@@ -78,11 +82,27 @@ static CUresult free_run(struct vgpu_task *task, struct vgpu_context *context)
     return vgpu_allocation_free(((struct free_task *)task)->address, FREED_KINDS);
 }
 
+static CUresult free_in(struct vgpu_stream *stream, const struct vgpu_allocation *found)
+{
+    struct free_task *task;
+
+    if (vgpu_capture_has(stream))
+        return vgpu_graph_memory_capture_free(stream, found->address);
+    if (found->kind == VGPU_ALLOCATION_GRAPH)
+        return vgpu_graph_memory_free_in(stream, found->address);
+    task = calloc(1, sizeof(*task));
+    if (!task)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    task->task.run = free_run;
+    task->address = found->address;
+    return vgpu_stream_submit(stream, &task->task, VGPU_SUBMIT_INSTANT, NULL);
+}
+
 CUresult cuMemFreeAsync(CUdeviceptr dptr, CUstream hStream)
 {
     struct vgpu_allocation found;
     struct vgpu_context *context;
-    struct free_task *task;
+    struct vgpu_stream *stream;
     CUresult result = vgpu_context_enter(&context);
 
     if (result != CUDA_SUCCESS)
@@ -90,14 +110,14 @@ CUresult cuMemFreeAsync(CUdeviceptr dptr, CUstream hStream)
     if (dptr == 0)
         return CUDA_SUCCESS;
     if (!vgpu_allocation_find(dptr, &found) || found.address != dptr ||
-        !(FREED_KINDS & 1u << found.kind))
+        !((FREED_KINDS | 1u << VGPU_ALLOCATION_GRAPH) & 1u << found.kind))
         return CUDA_ERROR_INVALID_VALUE;
-    task = calloc(1, sizeof(*task));
-    if (!task)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    task->task.run = free_run;
-    task->address = dptr;
-    return vgpu_stream_submit_to(context, hStream, &task->task, VGPU_SUBMIT_INSTANT);
+    result = vgpu_stream_resolve(context, hStream, &stream);
+    if (result != CUDA_SUCCESS)
+        return result;
+    result = free_in(stream, &found);
+    vgpu_object_put(stream);
+    return result;
 }
 
 VGPU_PTSZ(cuMemAllocAsync, (CUdeviceptr * address, size_t size, CUstream stream),

@@ -236,10 +236,12 @@ CUresult cuGraphReleaseUserObject(CUgraph graph, CUuserObject object, unsigned i
     holder = vgpu_graph_find(graph);
     if (holder)
         entry = held(&holder->held, found, false);
-    if (!entry || entry->count < count)
+    if (entry && entry->count >= count) {
+        entry->count -= count;
+        result = release(found, count);
+    } else {
         result = CUDA_ERROR_INVALID_VALUE;
-    else if ((entry->count -= count, release(found, count)) != CUDA_SUCCESS)
-        result = CUDA_ERROR_INVALID_VALUE;
+    }
     if (entry && entry->count == 0) {
         struct vgpu_held_object **link = &holder->held;
         while (*link != entry)

@@ -482,6 +482,36 @@ static void a_launch_in_a_capture_is_a_child_graph(void **state)
     assert_int_equal(word(3), 6);
 }
 
+static void allocations_in_order_are_nodes(void **state)
+{
+    CUdeviceptr memory = 0, other_memory;
+    CUgraphNode nodes[4];
+    size_t count = 4;
+    CUgraphNodeType type;
+    CUgraph graph;
+
+    (void)state;
+    assert_cuda(cuMemAllocAsync(&other_memory, 64, other));
+    assert_cuda(cuStreamSynchronize(other));
+    assert_cuda(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    assert_cuda(cuMemAllocAsync(&memory, 64, stream));
+    assert_cuda(cuMemsetD32Async(memory, 5, 1, stream));
+    assert_cuda(cuMemcpyDtoDAsync(words, memory, 4, stream));
+    assert_cuda_error(cuMemFreeAsync(other_memory, stream), CUDA_ERROR_INVALID_VALUE);
+    assert_cuda(cuMemFreeAsync(memory, stream));
+    assert_cuda(cuStreamEndCapture(stream, &graph));
+    assert_cuda(cuGraphGetNodes(graph, nodes, &count));
+    assert_int_equal(count, 4);
+    assert_cuda(cuGraphNodeGetType(nodes[0], &type));
+    assert_int_equal(type, CU_GRAPH_NODE_TYPE_MEM_ALLOC);
+    assert_cuda(cuGraphNodeGetType(nodes[3], &type));
+    assert_int_equal(type, CU_GRAPH_NODE_TYPE_MEM_FREE);
+    launch(graph);
+    launch(graph);
+    assert_int_equal(word(0), 5);
+    assert_cuda(cuMemFreeAsync(other_memory, other));
+}
+
 static void a_stream_that_ends_ends_its_capture(void **state)
 {
     (void)state;
@@ -514,6 +544,7 @@ int main(void)
         with_streams(a_capture_tells_of_itself_and_lets_itself_be_changed),
         with_streams(a_capture_may_go_on_in_a_graph),
         with_streams(a_launch_in_a_capture_is_a_child_graph),
+        with_streams(allocations_in_order_are_nodes),
         with_streams(a_stream_that_ends_ends_its_capture),
     };
     setenv("VGPU_SOFT_MEMORY", "64M", 1);

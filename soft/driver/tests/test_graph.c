@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdatomic.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "driver_test.h"
 
-static CUfunction poke, vector_add;
+static CUfunction poke;
 static CUdeviceptr words; /* 16 words of device memory, 0 at first */
 static CUcontext context;
 static CUstream stream;
@@ -20,7 +19,6 @@ static int opens(void **state)
     assert_cuda(cuCtxGetCurrent(&context));
     assert_cuda(cuModuleLoadData(&module, test_ptx));
     assert_cuda(cuModuleGetFunction(&poke, module, "poke"));
-    assert_cuda(cuModuleGetFunction(&vector_add, module, "vector_add"));
     assert_cuda(cuMemAlloc(&words, 64));
     assert_cuda(cuMemsetD32(words, 0, 16));
     assert_cuda(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
@@ -571,6 +569,138 @@ static void kernel_nodes_have_attributes(void **state)
                       CUDA_ERROR_INVALID_VALUE);
 }
 
+static CUgraphNode add_alloc(CUdeviceptr *address)
+{
+    CUDA_MEM_ALLOC_NODE_PARAMS params = {
+        .poolProps = {.allocType = CU_MEM_ALLOCATION_TYPE_PINNED,
+                      .location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = 0}},
+        .bytesize = 4096};
+    CUgraphNode node;
+
+    assert_cuda(cuGraphAddMemAllocNode(&node, graph, NULL, 0, &params));
+    *address = params.dptr;
+    return node;
+}
+
+static cuuint64_t used_by_graphs(void)
+{
+    cuuint64_t bytes;
+
+    assert_cuda(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT, &bytes));
+    return bytes;
+}
+
+static void memory_is_allocated_and_freed_within_a_graph(void **state)
+{
+    CUgraphNode allocated, filled, copied, freed, again;
+    CUDA_MEMSET_NODE_PARAMS fill = {.value = 21, .elementSize = 4, .width = 1, .height = 1};
+    CUDA_MEMCPY3D copy = copy_words(0, 0);
+    CUDA_MEM_ALLOC_NODE_PARAMS params;
+    CUdeviceptr address, found;
+    CUgraphExec executable, second;
+    CUgraph clone;
+
+    (void)state;
+    allocated = add_alloc(&address);
+    fill.dst = copy.srcDevice = address;
+    assert_cuda(cuGraphAddMemsetNode(&filled, graph, &allocated, 1, &fill, context));
+    assert_cuda(cuGraphAddMemcpyNode(&copied, graph, &filled, 1, &copy, context));
+    assert_cuda(cuGraphAddMemFreeNode(&freed, graph, &copied, 1, address));
+    assert_cuda_error(cuGraphAddMemFreeNode(&again, graph, &copied, 1, address),
+                      CUDA_ERROR_INVALID_VALUE);
+    assert_cuda_error(cuGraphAddMemFreeNode(&again, graph, NULL, 0, words),
+                      CUDA_ERROR_INVALID_VALUE);
+    assert_cuda(cuGraphMemAllocNodeGetParams(allocated, &params));
+    assert_true(params.dptr == address && params.bytesize == 4096);
+    assert_cuda(cuGraphMemFreeNodeGetParams(freed, &found));
+    assert_true(found == address);
+    assert_cuda_error(cuGraphClone(&clone, graph), CUDA_ERROR_NOT_SUPPORTED);
+    assert_cuda_error(cuGraphDestroyNode(copied), CUDA_ERROR_INVALID_VALUE);
+    executable = instantiate(graph);
+    assert_cuda_error(cuGraphInstantiate(&second, graph, 0), CUDA_ERROR_INVALID_VALUE);
+    for (int i = 0; i < 2; i++) {
+        run(executable);
+        assert_int_equal(word(0), 21);
+        assert_int_equal(used_by_graphs(), 0);
+    }
+    assert_cuda_error(cuMemFree(address), CUDA_ERROR_INVALID_VALUE);
+    assert_cuda(cuGraphExecDestroy(executable));
+    assert_cuda(cuGraphInstantiate(&second, graph, 0));
+}
+
+static void memory_may_outlive_its_graph(void **state)
+{
+    CUgraphExec executable;
+    CUdeviceptr address;
+    cuuint64_t high, zero = 0;
+
+    (void)state;
+    add_alloc(&address);
+    executable = instantiate(graph);
+    assert_cuda_error(cuMemFree(address), CUDA_ERROR_INVALID_VALUE);
+    run(executable);
+    assert_int_equal(used_by_graphs(), 4096);
+    assert_cuda_error(cuGraphLaunch(executable, stream), CUDA_ERROR_INVALID_VALUE);
+    assert_cuda(cuMemFreeAsync(address, stream));
+    assert_int_equal(used_by_graphs(), 0);
+    assert_cuda_error(cuMemFreeAsync(address, stream), CUDA_ERROR_INVALID_VALUE);
+    run(executable);
+    assert_cuda(cuGraphExecDestroy(executable));
+    assert_cuda(cuGraphDestroy(graph));
+    assert_cuda(cuMemsetD32(address, 1, 1024));
+    assert_cuda(cuMemFree(address));
+    assert_cuda_error(cuMemsetD32(address, 1, 1024), CUDA_ERROR_INVALID_VALUE);
+    assert_cuda(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_HIGH, &high));
+    assert_int_equal(high, 4096);
+    assert_cuda(cuDeviceSetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_HIGH, &zero));
+    assert_cuda(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_HIGH, &high));
+    assert_int_equal(high, 0);
+    assert_cuda(cuDeviceGraphMemTrim(0));
+}
+
+static void a_graph_may_free_before_it_allocates_again(void **state)
+{
+    CUgraphExec executable;
+    CUdeviceptr address;
+
+    (void)state;
+    add_alloc(&address);
+    assert_cuda(
+        cuGraphInstantiate(&executable, graph, CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH));
+    run(executable);
+    run(executable);
+    assert_int_equal(used_by_graphs(), 4096);
+    assert_cuda(cuMemFree(address));
+    assert_int_equal(used_by_graphs(), 0);
+}
+
+static void a_graph_is_printed_for_graphviz(void **state)
+{
+    char path[] = "graph-XXXXXX", text[4096];
+    int descriptor = mkstemp(path);
+    CUgraphNode node;
+    FILE *file;
+
+    (void)state;
+    assert_true(descriptor >= 0);
+    close(descriptor);
+    node = add_poke(graph, NULL, 0, 0, 1);
+    assert_cuda(cuGraphAddEmptyNode(&node, graph, &node, 1));
+    assert_cuda(cuGraphDebugDotPrint(graph, path, CU_GRAPH_DEBUG_DOT_FLAGS_VERBOSE));
+    file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = 0;
+    fclose(file);
+    unlink(path);
+    assert_int_equal(strncmp(text, "digraph", 7), 0);
+    assert_non_null(strstr(text, "poke"));
+    assert_non_null(strstr(text, "EMPTY"));
+    assert_non_null(strstr(text, "->"));
+    assert_cuda_error(cuGraphDebugDotPrint(graph, "no/such/folder/x", 0),
+                      CUDA_ERROR_OPERATING_SYSTEM);
+    assert_cuda_error(cuGraphDebugDotPrint(graph, NULL, 0), CUDA_ERROR_INVALID_VALUE);
+}
+
 /* Adds a conditional node on a new handle. */
 static CUgraph *add_conditional(CUgraphConditionalNodeType type, unsigned int size,
                                 unsigned int value)
@@ -697,6 +827,10 @@ int main(void)
         with_graph(a_whole_graph_is_updated_or_nothing_is),
         with_graph(a_launch_under_way_keeps_what_it_was_launched_with),
         with_graph(kernel_nodes_have_attributes),
+        with_graph(memory_is_allocated_and_freed_within_a_graph),
+        with_graph(memory_may_outlive_its_graph),
+        with_graph(a_graph_may_free_before_it_allocates_again),
+        with_graph(a_graph_is_printed_for_graphviz),
         with_graph(conditions_choose_what_runs),
         with_graph(a_handle_without_a_node_is_an_error),
         with_graph(launches_of_one_graph_follow_each_other),
