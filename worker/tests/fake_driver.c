@@ -167,9 +167,7 @@ static CUresult f_to_device(CUdeviceptr to, const void *from, size_t bytes, CUst
 {
     CUresult error = CUDA_SUCCESS;
     /* Pageable memory is taken when the call is made, as CUDA does with small copies. */
-    bool pageable =
-        machine.registered == NULL || (const uint8_t *)from < (uint8_t *)machine.registered ||
-        (const uint8_t *)from >= (uint8_t *)machine.registered + machine.registered_bytes;
+    bool pageable = fake_registration((uintptr_t)from) == NULL;
     uint8_t *memory = fake_memory(to, bytes);
     if (memory == NULL)
         error = CUDA_ERROR_INVALID_VALUE;
@@ -379,23 +377,29 @@ static CUresult f_register(void *memory, size_t bytes, unsigned int flags)
     CUresult error = fake_check();
     if (error || fake.no_registration)
         return error ? error : CUDA_ERROR_NOT_SUPPORTED;
-    if (machine.registered || !(flags & CU_MEMHOSTREGISTER_PORTABLE))
-        fake_die("machine.registered twice, or not for all contexts");
-    machine.registered = memory;
-    machine.registered_bytes = bytes;
-    return CUDA_SUCCESS;
+    if (fake_registration((uintptr_t)memory) || !(flags & CU_MEMHOSTREGISTER_PORTABLE))
+        fake_die("registered twice, or not for all contexts");
+    for (size_t i = 0; i < FAKE_REGISTRATIONS; i++) {
+        if (machine.registered[i].memory == NULL) {
+            machine.registered[i] = (struct fake_registration){memory, bytes};
+            return CUDA_SUCCESS;
+        }
+    }
+    return CUDA_ERROR_OUT_OF_MEMORY;
 }
 static CUresult f_unregister(void *memory)
 {
-    if (memory != machine.registered)
-        fake_die("not what was machine.registered");
-    machine.registered = NULL;
+    struct fake_registration *registration = fake_registration((uintptr_t)memory);
+    if (registration == NULL || memory != registration->memory)
+        fake_die("not what was registered");
+    else
+        registration->memory = NULL;
     return CUDA_SUCCESS;
 }
 static CUresult f_device_pointer(CUdeviceptr *address, void *memory, unsigned int flags)
 {
     (void)flags;
-    if (machine.registered == NULL || memory != machine.registered)
+    if (fake_registration((uintptr_t)memory) == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     *address = (CUdeviceptr)(uintptr_t)memory;
     return CUDA_SUCCESS;
@@ -477,6 +481,11 @@ const struct vgpu_driver *fake_driver(void)
     VGPU_DRIVER_REQUIRED(FILL_IN)
     VGPU_DRIVER_REFUSABLE(FILL_IN)
     return &table;
+}
+
+bool fake_is_registered(uint64_t address)
+{
+    return fake_registration(address) != NULL;
 }
 
 struct vgpu_driver *fake_driver_table(void)

@@ -47,6 +47,9 @@ extern struct fake_state fake;
 const struct vgpu_driver *fake_driver(void);
 struct vgpu_driver *fake_driver_table(void);
 
+/** Whether memory of the host is registered there. */
+bool fake_is_registered(uint64_t address);
+
 /** Runs at most `operations` of a stream (NULL: legacy). Returns how many ran. */
 unsigned int fake_run(CUstream stream, unsigned int operations);
 

@@ -128,12 +128,26 @@ CUresult fake_fail_once(void)
 }
 
 /* The host memory behind a device address, or NULL if it is nobody's. */
+struct fake_registration *fake_registration(CUdeviceptr address)
+{
+    for (size_t i = 0; i < FAKE_REGISTRATIONS; i++) {
+        struct fake_registration *registration = &machine.registered[i];
+        uint64_t start = (uint64_t)(uintptr_t)registration->memory;
+        if (registration->memory && address - start < registration->bytes)
+            return registration;
+    }
+    return NULL;
+}
+
 uint8_t *fake_memory(CUdeviceptr address, size_t bytes)
 {
-    uint64_t start = (uint64_t)(uintptr_t)machine.registered;
-    if (machine.registered && address >= start && address - start <= machine.registered_bytes &&
-        bytes <= machine.registered_bytes - (address - start))
-        return (uint8_t *)machine.registered + (address - start);
+    const struct fake_registration *registration = fake_registration(address);
+    uint64_t start;
+    if (registration) {
+        start = (uint64_t)(uintptr_t)registration->memory;
+        if (bytes <= registration->bytes - (address - start))
+            return registration->memory + (address - start);
+    }
     for (struct fake_object *object = machine.objects; object; object = object->next) {
         if (object->kind != MEMORY && object->kind != MAPPING)
             continue;

@@ -21,6 +21,8 @@ enum fake_kind {
     MAPPING, /* of its owner */
 };
 
+#define FAKE_REGISTRATIONS 64u
+
 enum fake_operation_kind { RECORD, WRITE, COPY, FILL, WAIT, LAUNCH };
 
 struct fake_object {
@@ -56,8 +58,10 @@ struct fake_machine {
     unsigned int primary_references;
     struct fake_object legacy; /* one for all contexts: tests with two of them need no more */
     uint64_t clock;            /* nanoseconds of the GPU's time */
-    uint8_t *registered;
-    size_t registered_bytes;
+    struct fake_registration {
+        uint8_t *memory; /* NULL: free */
+        size_t bytes;
+    } registered[FAKE_REGISTRATIONS];
     bool print_waits;
 };
 
@@ -81,6 +85,8 @@ CUresult fake_fail_once(void);
 
 /** The host memory behind a device address, or NULL if it is nobody's. */
 uint8_t *fake_memory(CUdeviceptr address, size_t bytes);
+/** The registered memory of the host that holds `address`, or NULL. */
+struct fake_registration *fake_registration(CUdeviceptr address);
 
 CUresult fake_queue(CUstream stream, struct fake_operation operation);
 void fake_synchronise(void);

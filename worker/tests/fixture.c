@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct vgpu_channel *fixture_open(void)
 {
@@ -27,10 +29,28 @@ struct vgpu_channel *fixture_open_context(void)
 void fixture_close(struct vgpu_channel *channel)
 {
     fake.sticky = CUDA_SUCCESS;
+    int window = channel->worker.window;
     vgpu_worker_destroy(&channel->worker);
+    if (window >= 0)
+        close(window);
     fake_driver(); /* frees what is left */
     free(channel->worker.extent);
     free(channel);
+}
+
+uint8_t *fixture_window(struct vgpu_channel *channel, uint32_t count)
+{
+    uint64_t bytes = (uint64_t)count * WINDOW_EXTENT_BYTES;
+    channel->worker.window = memfd_create("window", MFD_CLOEXEC);
+    assert_int_equal(ftruncate(channel->worker.window, (off_t)bytes), 0);
+    for (uint32_t i = 0; i < count; i++)
+        channel->page.extents[i] =
+            (struct vgpu_worker_extent){.offset = (uint64_t)i * WINDOW_EXTENT_BYTES,
+                                        .bytes = WINDOW_EXTENT_BYTES,
+                                        .state = VGPU_EXTENT_OPEN};
+    void *window = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, channel->worker.window, 0);
+    assert_true(window != MAP_FAILED);
+    return window;
 }
 
 static int replay(struct vgpu_channel *channel, struct vgpu_call_header *header, const void *part1,

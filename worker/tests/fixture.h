@@ -38,6 +38,11 @@ struct vgpu_channel *fixture_open(void);
 struct vgpu_channel *fixture_open_context(void);
 void fixture_close(struct vgpu_channel *channel);
 
+/** Gives the worker a window of its own with `count` open extents of WINDOW_EXTENT_BYTES; returns
+ *  it mapped for the test, which unmaps it. */
+#define WINDOW_EXTENT_BYTES 65536u
+uint8_t *fixture_window(struct vgpu_channel *channel, uint32_t count);
+
 uint32_t fixture_fence(const struct vgpu_channel *channel, uint32_t fence);
 uint8_t *fixture_staging(const struct vgpu_channel *channel);
 

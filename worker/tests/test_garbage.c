@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "protocol/calls.h"
 #include "worker/tests/fixture.h"
@@ -113,6 +114,8 @@ static void a_million_random_records_do_no_harm(void **state)
             channel = fixture_open_context();
             vgpu_send_cuMemAlloc(channel, CONTEXT, &address, 65536);
             fixture_load(channel, ".version vprintf");
+            munmap(fixture_window(channel, 40), 40 * WINDOW_EXTENT_BYTES);
+            vgpu_send_vgpuHostMap(channel, CONTEXT, &address, 0, 20);
             channel->worker.prints = i % 4000 == 0;
             fake.queued = i % 6000 == 0;
         }
