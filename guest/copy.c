@@ -8,6 +8,7 @@
 #include "guest/context.h"
 #include "guest/host_memory.h"
 #include "guest/process.h"
+#include "guest/shadow.h"
 #include "interop/per_thread.h"
 #include "protocol/send.h"
 
@@ -32,20 +33,13 @@ static CUresult post_shared(const struct vgpu_caller *caller, struct vgpu_stream
     return error;
 }
 
-/*
- * Whether the copy needs no staging. One that is waited for anyway is done sooner by way of it, if
- * it is small; one that is captured uses the program's memory each time that its graph runs.
- */
-static CUresult choose_way(const struct vgpu_caller *caller, const struct vgpu_stream *stream,
-                           const void *host, size_t bytes, bool now, bool *direct)
+/* Whether the copy needs no staging. One that is waited for anyway is done sooner by way of it, if
+ * it is small. */
+static bool goes_directly(const struct vgpu_stream *stream, const void *host, size_t bytes,
+                          bool now)
 {
-    *direct = false;
-    if (vgpu_capture_of(stream)) {
-        *direct = true;
-        return vgpu_host_lend(caller, host, bytes);
-    }
-    *direct = (!now || bytes > VGPU_STAGING_CHUNK_BYTES) && vgpu_host_is_shared(host, bytes);
-    return CUDA_SUCCESS;
+    return (!now || bytes > VGPU_STAGING_CHUNK_BYTES || vgpu_capture_of(stream)) &&
+           vgpu_host_is_shared(host, bytes);
 }
 
 /* `now`: the source may change when this returns. */
@@ -54,7 +48,7 @@ static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes
 {
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
-    bool known = true, direct;
+    bool known = true;
     CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
     if (error == CUDA_SUCCESS && now)
         error = vgpu_capture_unsafe();
@@ -65,10 +59,7 @@ static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes
     error = vgpu_copy_check(destination, bytes, &known);
     if (error)
         return error;
-    error = choose_way(&caller, stream, source, bytes, now, &direct);
-    if (error)
-        return error;
-    if (direct) {
+    if (goes_directly(stream, source, bytes, now)) {
         error = post_shared(&caller, stream, vgpu_send_vgpuCopyFromHost, destination,
                             (uintptr_t)source, bytes);
         return finish(&caller, stream, error, known && !now);
@@ -88,7 +79,7 @@ static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CU
 {
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
-    bool known = true, direct;
+    bool known = true;
     CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
     if (error == CUDA_SUCCESS && now)
         error = vgpu_capture_unsafe();
@@ -99,10 +90,7 @@ static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CU
     error = vgpu_copy_check(source, bytes, &known);
     if (error)
         return error;
-    error = choose_way(&caller, stream, destination, bytes, now, &direct);
-    if (error)
-        return error;
-    if (direct) {
+    if (goes_directly(stream, destination, bytes, now)) {
         error = post_shared(&caller, stream, vgpu_send_vgpuCopyToHost, (uintptr_t)destination,
                             source, bytes);
         return finish(&caller, stream, error, known && !now);
@@ -124,12 +112,11 @@ static CUresult within_host(void *destination, const void *source, size_t bytes,
     if (error)
         return error;
     if (vgpu_capture_of(stream)) {
-        error = vgpu_host_lend(&caller, source, bytes);
-        if (error == CUDA_SUCCESS)
-            error = vgpu_host_lend(&caller, destination, bytes);
-        return error ? error
-                     : post_shared(&caller, stream, vgpu_send_vgpuCopyToHost,
-                                   (uintptr_t)destination, (uintptr_t)source, bytes);
+        const struct vgpu_shadow_shape from = {
+            .host = (char *)source, .width = bytes, .height = 1, .depth = 1};
+        const struct vgpu_shadow_shape to = {
+            .host = destination, .width = bytes, .height = 1, .depth = 1, .out = true};
+        return vgpu_shadow_capture_here(&caller, stream, &to, &from);
     }
     /* In the stream's order, as far as the program can tell. */
     error = vgpu_stream_wait(&caller, stream);

@@ -7,6 +7,7 @@
 #include "guest/copy.h"
 #include "guest/host_memory.h"
 #include "guest/process.h"
+#include "guest/shadow.h"
 #include "interop/copy.h"
 #include "interop/per_thread.h"
 #include "protocol/copy.h"
@@ -133,12 +134,29 @@ static CUresult copy_directly(const struct vgpu_caller *caller, struct vgpu_stre
     return error;
 }
 
+static struct vgpu_shadow_shape shape_of(const struct side *side, const struct vgpu_box *box,
+                                         bool out)
+{
+    return (struct vgpu_shadow_shape){.host = host_of(side),
+                                      .width = box->width,
+                                      .height = box->height,
+                                      .depth = box->depth,
+                                      .pitch = side->box.pitch,
+                                      .plane = side->plane,
+                                      .out = out};
+}
+
 /* Between memory of this process that no device reaches: in the stream's order, as far as the
  * program can tell. */
 static CUresult copy_here(const struct vgpu_caller *caller, struct vgpu_stream *stream,
                           const struct side *to, const struct side *from,
                           const struct vgpu_box *box)
 {
+    if (vgpu_capture_of(stream)) {
+        const struct vgpu_shadow_shape source = shape_of(from, box, false);
+        const struct vgpu_shadow_shape target = shape_of(to, box, true);
+        return vgpu_shadow_capture_here(caller, stream, &target, &source);
+    }
     CUresult error = vgpu_stream_wait(caller, stream);
     if (error)
         return error;
@@ -171,20 +189,6 @@ static CUresult copy_staged(const struct vgpu_caller *caller, struct vgpu_stream
         rows.host += host->plane;
     }
     return error;
-}
-
-/* A copy that is captured uses the program's memory each time that its graph runs. */
-static CUresult lend(const struct vgpu_caller *caller, struct side *side,
-                     const struct vgpu_box *box)
-{
-    size_t bytes; /* as check_linear has found, it does not overflow */
-    if (!side->staged)
-        return CUDA_SUCCESS;
-    vgpu_copy_span(side->box.pitch, box->width, box->height, &bytes);
-    bytes += side->plane * (box->depth - 1);
-    side->staged = false;
-    side->box.kind = VGPU_SIDE_SHARED;
-    return vgpu_host_lend(caller, host_of(side), bytes);
 }
 
 /* A copy whose sides were looked at. Nothing is copied if the box is empty. */
@@ -252,13 +256,6 @@ static CUresult carry_out(const struct vgpu_caller *caller, struct vgpu_stream *
     bool known = plan->known;
     if (plan->box.depth == 0)
         return CUDA_SUCCESS;
-    if (vgpu_capture_of(stream)) {
-        error = lend(caller, &plan->from, &plan->box);
-        if (error == CUDA_SUCCESS)
-            error = lend(caller, &plan->to, &plan->box);
-    }
-    if (error)
-        return error;
     if (plan->to.staged && plan->from.staged) {
         error = copy_here(caller, stream, &plan->to, &plan->from, &plan->box);
     } else if (plan->to.staged || plan->from.staged) {

@@ -28,16 +28,6 @@ bool vgpu_host_is_shared(const void *memory, size_t bytes)
            !range.pieced && bytes <= range.bytes - (address - range.start);
 }
 
-CUresult vgpu_host_lend(const struct vgpu_caller *caller, const void *memory, size_t bytes)
-{
-    bool pieced = false;
-    if (vgpu_host_is_shared(memory, bytes))
-        return CUDA_SUCCESS;
-    CUresult error =
-        vgpu_registered_share(&vgpu_process()->registered, caller, memory, bytes, &pieced);
-    return error == CUDA_SUCCESS && pieced ? CUDA_ERROR_NOT_SUPPORTED : error;
-}
-
 void vgpu_host_release(const struct vgpu_range *range)
 {
     struct vgpu_process *process = vgpu_process();

@@ -12,10 +12,6 @@ void vgpu_host_release(const struct vgpu_range *range);
 /** The same once nobody works with it: as synchronising calls, returns errors of earlier work. */
 CUresult vgpu_host_free(const struct vgpu_caller *caller, const struct vgpu_range *range);
 
-/** For copies that are recorded and done again: shares the program's memory for as long as there is
- *  memory there, if it is not shared yet. CUDA_ERROR_NOT_SUPPORTED if that cannot be. */
-CUresult vgpu_host_lend(const struct vgpu_caller *caller, const void *memory, size_t bytes);
-
 /** True if all of the range is memory that the device reaches at the same address: copies from and
  *  to it need no staging, and may be recorded and done again. */
 bool vgpu_host_is_shared(const void *memory, size_t bytes);

@@ -296,3 +296,24 @@ CUresult vgpu_shadow_capture(const struct vgpu_caller *caller, struct vgpu_strea
     pthread_mutex_unlock(&captures->lock);
     return error;
 }
+
+CUresult vgpu_shadow_capture_here(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                                  const struct vgpu_shadow_shape *to,
+                                  const struct vgpu_shadow_shape *from)
+{
+    struct vgpu_captures *captures = &vgpu_process()->captures;
+    CUresult error = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED; /* it has just ended */
+    void *source, *target;
+    pthread_mutex_lock(&captures->lock);
+    struct vgpu_capture *capture = vgpu_capture_find(stream);
+    if (capture)
+        error = vgpu_shadow_make(caller, from, &capture->shadows, &source);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_shadow_make(caller, to, &capture->shadows, &target);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_send_vgpuCopyFromHost(
+            caller->channel, caller->context, (uintptr_t)target, (uintptr_t)source,
+            from->width * from->height * from->depth, stream->object.id);
+    pthread_mutex_unlock(&captures->lock);
+    return error;
+}

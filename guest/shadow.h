@@ -60,6 +60,11 @@ void vgpu_shadow_set_clear(struct vgpu_shadow_set *set);
 CUresult vgpu_shadow_capture(const struct vgpu_caller *caller, struct vgpu_stream *stream,
                              const struct vgpu_rows *rows, bool upload);
 
+/** Records a copy between two places of the program's memory. */
+CUresult vgpu_shadow_capture_here(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                                  const struct vgpu_shadow_shape *to,
+                                  const struct vgpu_shadow_shape *from);
+
 /** Before a launch: copies in. After it was posted to `stream`: sees to it that it is known when it
  *  is done. Nothing if the set is empty. */
 CUresult vgpu_shadows_fill(const struct vgpu_caller *caller, const struct vgpu_shadow_set *set);
