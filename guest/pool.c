@@ -2,6 +2,7 @@
 /* Memory pools. They are the driver's; which is current, and who reaches them, is known here. */
 #include "guest/pool.h"
 
+#include "guest/capture.h"
 #include "guest/process.h"
 #include "guest/stream.h"
 #include "interop/per_thread.h"
@@ -418,8 +419,9 @@ CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle)
     if (error)
         return error;
     vgpu_stream_submitted(stream);
-    /* What only the driver can judge is waited for, so that its judgement is this call's. */
-    return known ? CUDA_SUCCESS : vgpu_stream_wait(&caller, stream);
+    /* What only the driver can judge is waited for, so that its judgement is this call's; of a
+     * capture, its end tells. */
+    return known || vgpu_capture_of(stream) ? CUDA_SUCCESS : vgpu_stream_wait(&caller, stream);
 }
 
 VGPU_PTSZ(cuMemAllocAsync, (CUdeviceptr * address, size_t bytes, CUstream stream),

@@ -46,6 +46,8 @@ struct vgpu_process {
     struct vgpu_ranges ranges;
     struct vgpu_ranges reservations; /* of addresses; what is mapped in them is in `ranges` */
     struct vgpu_device_pools pools;
+    struct vgpu_ranges textures; /* by the driver's values, each a range of one; and surfaces: */
+    struct vgpu_ranges surfaces; /* `owner` is the object */
     struct vgpu_upcalls upcalls;
     struct vgpu_user_object *gone_user_objects; /* list of destroyed ones; atomic */
     struct vgpu_arenas arenas;
@@ -57,6 +59,7 @@ struct vgpu_process {
     pthread_mutex_t image_lock;    /* the worker assembles one image at a time */
     pthread_mutex_t download_lock; /* one thread at a time holds several staging chunks */
     pthread_mutex_t code_lock;     /* lists of functions, kernels and modules */
+    pthread_mutex_t array_lock;    /* parts of arrays */
     pthread_mutex_t physical_lock; /* memory that is mapped, and where */
     pthread_mutex_t context_lock;  /* retaining, releasing, creating and destroying contexts */
 

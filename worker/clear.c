@@ -4,18 +4,27 @@
 #include "worker/context.h"
 #include "worker/worker.h"
 
+CUresult vgpu_clear_stream(struct vgpu_worker *worker, CUstream *stream)
+{
+    struct vgpu_context *context = worker->current;
+    CUresult error = CUDA_SUCCESS;
+    *stream = NULL; /* of a context that is borrowed, and in which nothing else happens */
+    if (context == NULL)
+        return CUDA_SUCCESS;
+    if (context->scrub == NULL)
+        error =
+            worker->driver->cuStreamCreateWithPriority(&context->scrub, CU_STREAM_NON_BLOCKING, 0);
+    *stream = context->scrub;
+    return error;
+}
+
 CUresult vgpu_clear(struct vgpu_worker *worker, CUdeviceptr address, uint64_t bytes)
 {
     const struct vgpu_driver *driver = worker->driver;
-    struct vgpu_context *context = worker->current;
-    CUstream stream = NULL; /* of a context that is borrowed, and in which nothing else happens */
-    CUresult error = CUDA_SUCCESS;
+    CUstream stream;
     if (driver->is_software)
         return CUDA_SUCCESS;
-    if (context && context->scrub == NULL)
-        error = driver->cuStreamCreateWithPriority(&context->scrub, CU_STREAM_NON_BLOCKING, 0);
-    if (context)
-        stream = context->scrub;
+    CUresult error = vgpu_clear_stream(worker, &stream);
     if (error == CUDA_SUCCESS)
         error = driver->cuMemsetD8Async(address, 0, bytes, stream);
     if (error == CUDA_SUCCESS)

@@ -8,6 +8,9 @@
 
 struct vgpu_worker;
 
+/** The stream on which memory is cleared: our own of the current context. */
+CUresult vgpu_clear_stream(struct vgpu_worker *worker, CUstream *stream);
+
 /**
  * Clears memory that the current context can write, on a stream of our own, and returns when that
  * is done: about 0.3 ms a GiB on a data centre GPU, and the wait for kernels that occupy it. The

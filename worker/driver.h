@@ -93,6 +93,18 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuEventRecord)                                                                               \
     X(cuEventRecordWithFlags)                                                                      \
     X(cuEventElapsedTime)                                                                          \
+    X(cuArray3DCreate)                                                                             \
+    X(cuArray3DGetDescriptor)                                                                      \
+    X(cuArrayDestroy)                                                                              \
+    X(cuArrayGetPlane)                                                                             \
+    X(cuMipmappedArrayCreate)                                                                      \
+    X(cuMipmappedArrayDestroy)                                                                     \
+    X(cuMipmappedArrayGetLevel)                                                                    \
+    X(cuTexObjectCreate)                                                                           \
+    X(cuTexObjectDestroy)                                                                          \
+    X(cuSurfObjectCreate)                                                                          \
+    X(cuSurfObjectDestroy)                                                                         \
+    X(cuDeviceGetTexture1DLinearMaxWidth)                                                          \
     X(cuMemPoolCreate)                                                                             \
     X(cuMemPoolDestroy)                                                                            \
     X(cuMemPoolTrimTo)                                                                             \
@@ -188,8 +200,37 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuGraphNodeGetEnabled)                                                                       \
     X(cuDeviceGraphMemTrim)                                                                        \
     X(cuDeviceGetGraphMemAttribute)                                                                \
-    X(cuDeviceSetGraphMemAttribute)
+    X(cuDeviceSetGraphMemAttribute)                                                                \
+    X(cuTexRefCreate)                                                                              \
+    X(cuTexRefDestroy)                                                                             \
+    X(cuModuleGetTexRef)                                                                           \
+    X(cuModuleGetSurfRef)                                                                          \
+    X(cuTexRefSetArray)                                                                            \
+    X(cuTexRefSetMipmappedArray)                                                                   \
+    X(cuTexRefSetAddress)                                                                          \
+    X(cuTexRefSetAddress2D)                                                                        \
+    X(cuTexRefSetFormat)                                                                           \
+    X(cuTexRefSetAddressMode)                                                                      \
+    X(cuTexRefSetFilterMode)                                                                       \
+    X(cuTexRefSetMipmapFilterMode)                                                                 \
+    X(cuTexRefSetMipmapLevelBias)                                                                  \
+    X(cuTexRefSetMipmapLevelClamp)                                                                 \
+    X(cuTexRefSetMaxAnisotropy)                                                                    \
+    X(cuTexRefSetBorderColor)                                                                      \
+    X(cuTexRefSetFlags)                                                                            \
+    X(cuSurfRefSetArray)                                                                           \
+    X(cuTexRefGetAddressMode)                                                                      \
+    X(cuTexRefGetFilterMode)                                                                       \
+    X(cuTexRefGetFormat)                                                                           \
+    X(cuTexRefGetMipmapFilterMode)                                                                 \
+    X(cuTexRefGetMipmapLevelBias)                                                                  \
+    X(cuTexRefGetMipmapLevelClamp)                                                                 \
+    X(cuTexRefGetMaxAnisotropy)                                                                    \
+    X(cuTexRefGetBorderColor)                                                                      \
+    X(cuTexRefGetFlags)
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* of texture references */
 #define VGPU_DRIVER_FIELD(name) __typeof__(name) *name;
 struct vgpu_driver {
     VGPU_DRIVER_REQUIRED(VGPU_DRIVER_FIELD)
@@ -198,6 +239,7 @@ struct vgpu_driver {
     bool is_software; /* its memory is zeroed when it is allocated */
 };
 #undef VGPU_DRIVER_FIELD
+#pragma GCC diagnostic pop
 
 /**
  * Loads the driver at `path` (or soname) for the rest of the process's life. Returns 0, or -ENOENT

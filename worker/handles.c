@@ -34,7 +34,8 @@ static bool is_graph(uint32_t kind)
 
 static bool can_own(uint32_t kind)
 {
-    return kind == VGPU_KIND_MODULE || kind == VGPU_KIND_LIBRARY || kind == VGPU_KIND_KERNEL;
+    return kind == VGPU_KIND_MODULE || kind == VGPU_KIND_LIBRARY || kind == VGPU_KIND_KERNEL ||
+           kind == VGPU_KIND_ARRAY || kind == VGPU_KIND_MIPMAP;
 }
 
 CUresult vgpu_handles_find(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t id,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * What the guest's handle ids stand for. Every handle has an owner and goes with it: functions with
- * their module, a library's modules and kernels with the library, nodes with their graph and the
- * graphs inside nodes with those, the rest with its context. All
- * functions are for the worker's one thread.
+ * their module, a library's modules and kernels with the library, parts of arrays with
+ * the array, nodes with their graph and the graphs inside nodes with those, the rest with its
+ * context. All functions are for the worker's one thread.
  */
 #ifndef VGPU_WORKER_HANDLES_H
 #define VGPU_WORKER_HANDLES_H

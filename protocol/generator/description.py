@@ -23,11 +23,13 @@ KINDS = {  # kind: Driver API C type; `launchable` is a function or a kernel
     "array": "CUarray", "linker": "struct vgpu_linker *",
     "mempool": "struct vgpu_pool *", "physical": "struct vgpu_physical *",
     "graph": "CUgraph", "node": "CUgraphNode", "exec": "CUgraphExec",
+    "mipmap": "CUmipmappedArray", "texture": "void *", "surface": "void *",
+    "texref": "CUtexref", "surfref": "CUsurfref",
 }
 ENTRIES = ("entry", "entry-stream", "entry-variable")
 WORDS = ("no-context", "direct", "v2", "v1-v2") + ENTRIES
 HASHED_HEADERS = ["registers.h", "mailbox.h", "device_status.h", "window.h", "channel.h", "info.h",
-                  "copy.h", "jit.h", "tensor_map.h"]
+                  "copy.h", "jit.h", "tensor_map.h", "texture.h"]
 ARGUMENT_BYTES = 64
 BANNER = "/* Made by protocol/generate.py from protocol/calls. */\n"
 
@@ -69,8 +71,10 @@ class Argument:
             fail(f"'{text}': unknown type")
         if self.extent and not (self.role == "in" and self.type == "dptr"):
             fail(f"'{text}': only a dptr that is passed in has an extent")
-        if (self.limit or self.c_type) and not (self.role == "in" and self.scalar):
-            fail(f"'{text}': only a number that is passed in has a limit or a C type")
+        if self.limit and not (self.role == "in" and self.scalar):
+            fail(f"'{text}': only a number that is passed in has a limit")
+        if self.c_type and not self.scalar:
+            fail(f"'{text}': only a number has a C type")
 
     scalar = property(lambda self: self.type in SCALARS)
     handle = property(lambda self: self.type in KINDS)

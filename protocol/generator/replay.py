@@ -3,7 +3,8 @@
 from generator.description import BANNER
 
 # A replay also needs the id of these.
-IDENTIFIED = ("context", "launchable", "user_object", "graph", "node", "exec")
+IDENTIFIED = ("context", "launchable", "user_object", "graph", "node", "exec", "array",
+              "texref", "texture", "surface")
 
 
 def call_struct(call):

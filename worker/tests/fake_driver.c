@@ -200,6 +200,15 @@ static CUresult f_copy_2d(const CUDA_MEMCPY2D *what, CUstream stream)
     }
     return error;
 }
+static uint8_t *in_array(CUarray handle, size_t x, size_t row, size_t plane, size_t width)
+{
+    const struct fake_object *array = fake_need(handle, ARRAY);
+    size_t offset = (plane * array->reserved + row) * array->used + x;
+    if (x > array->used || width > array->used - x || row >= array->reserved ||
+        plane >= array->bytes / (array->reserved * array->used))
+        return NULL;
+    return array->memory + offset;
+}
 static uint8_t *side_3d(CUmemorytype type, void *host, CUdeviceptr device, size_t pitch,
                         size_t height, size_t row, size_t plane, size_t width)
 {
@@ -212,11 +221,19 @@ static CUresult f_copy_3d(const CUDA_MEMCPY3D *what, CUstream stream)
     CUresult error = fake_check();
     for (size_t i = 0; i < what->Height * what->Depth && error == CUDA_SUCCESS; i++) {
         size_t row = i % what->Height, plane = i / what->Height;
-        error = copy(side_3d(what->dstMemoryType, what->dstHost, what->dstDevice, what->dstPitch,
-                             what->dstHeight, row, plane, what->WidthInBytes),
-                     side_3d(what->srcMemoryType, (void *)what->srcHost, what->srcDevice,
-                             what->srcPitch, what->srcHeight, row, plane, what->WidthInBytes),
-                     what->WidthInBytes, stream);
+        uint8_t *to =
+            what->dstMemoryType == CU_MEMORYTYPE_ARRAY
+                ? in_array(what->dstArray, what->dstXInBytes, what->dstY + row, what->dstZ + plane,
+                           what->WidthInBytes)
+                : side_3d(what->dstMemoryType, what->dstHost, what->dstDevice, what->dstPitch,
+                          what->dstHeight, row, plane, what->WidthInBytes);
+        uint8_t *from =
+            what->srcMemoryType == CU_MEMORYTYPE_ARRAY
+                ? in_array(what->srcArray, what->srcXInBytes, what->srcY + row, what->srcZ + plane,
+                           what->WidthInBytes)
+                : side_3d(what->srcMemoryType, (void *)what->srcHost, what->srcDevice,
+                          what->srcPitch, what->srcHeight, row, plane, what->WidthInBytes);
+        error = copy(to, from, what->WidthInBytes, stream);
     }
     return error;
 }
@@ -478,6 +495,7 @@ const struct vgpu_driver *fake_driver(void)
     table = functions;
     fake_code_add(&table);
     fake_memory_add(&table);
+    fake_array_add(&table);
     VGPU_DRIVER_REQUIRED(FILL_IN)
     VGPU_DRIVER_REFUSABLE(FILL_IN)
     return &table;

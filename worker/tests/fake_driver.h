@@ -31,6 +31,8 @@ struct fake_state {
     uint8_t image[4];          /* the last image's first bytes */
     char *link_log;            /* of the last link, with room for 5000 bytes */
     const char **link_symbols;
+    CUDA_TEXTURE_DESC texture; /* the last one */
+    bool texture_view;         /* it had a view */
     uint32_t launches;
     uint32_t loads;
     CUlaunchConfig launched; /* the last launch */

@@ -19,6 +19,10 @@ enum fake_kind {
     RESERVATION,
     PHYSICAL,
     MAPPING, /* of its owner */
+    ARRAY,
+    MIPMAP,
+    TEXTURE,
+    SURFACE,
 };
 
 #define FAKE_REGISTRATIONS 64u
@@ -37,7 +41,8 @@ struct fake_object {
     uint8_t *memory;
     CUdeviceptr address;      /* of memory, a reservation or a mapping */
     struct fake_object *pool; /* that memory came from */
-    size_t used, reserved;    /* bytes of a pool */
+    size_t used, reserved;    /* bytes of a pool; of an array, bytes of a row and rows */
+    CUDA_ARRAY3D_DESCRIPTOR array;
 };
 
 struct fake_operation {
@@ -95,5 +100,7 @@ void fake_synchronise(void);
 void fake_code_add(struct vgpu_driver *table);
 /** And what is in fake_memory.c. */
 void fake_memory_add(struct vgpu_driver *table);
+/** And what is in fake_array.c. */
+void fake_array_add(struct vgpu_driver *table);
 
 #endif
