@@ -43,7 +43,7 @@ static bool pages_around(const void *memory, size_t bytes, uintptr_t *start, uin
 struct mapped {
     uintptr_t start, end;
     unsigned long inode;
-    bool replaceable; /* private, to be read and written, of no file, and no stack */
+    bool replaceable; /* private, to be read and written, and no stack */
 };
 
 static bool read_mapped(FILE *maps, struct mapped *mapped)
@@ -56,8 +56,8 @@ static bool read_mapped(FILE *maps, struct mapped *mapped)
     if (sscanf(line, "%lx-%lx %4s %*s %*s %lu", &from, &to, rights, &mapped->inode) == 4) {
         mapped->start = from;
         mapped->end = to;
-        mapped->replaceable = strncmp(rights, "rw", 2) == 0 && rights[3] == 'p' &&
-                              mapped->inode == 0 && strstr(line, "[stack") == NULL;
+        mapped->replaceable =
+            strncmp(rights, "rw", 2) == 0 && rights[3] == 'p' && strstr(line, "[stack") == NULL;
     }
     return true;
 }
