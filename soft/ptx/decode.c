@@ -208,23 +208,21 @@ ptx_decoder ptx_decoder_in(const struct ptx_opcode *table, size_t count, struct 
 static bool is_of_the_language(struct ptx_slice opcode)
 {
     static const char *const names[] = {
-        "alloca",   "applypriority", "bmsk",         "clusterlaunchcontrol",
-        "cp",       "createpolicy",  "discard",      "elect",
-        "fns",      "getctarank",    "istypep",      "ldmatrix",
-        "ldu",      "mad24",         "mapa",         "mbarrier",
-        "mma",      "movmatrix",     "mul24",        "multimem",
-        "pmevent",  "prefetch",      "prefetchu",    "red",
-        "sad",      "setmaxnreg",    "stackrestore", "stacksave",
-        "stmatrix", "sured",         "suld",         "suq",
-        "sust",     "szext",         "tcgen05",      "tensormap",
-        "testp",    "tex",           "tld4",         "txq",
-        "vabsdiff", "vabsdiff2",     "vabsdiff4",    "vadd",
-        "vadd2",    "vadd4",         "vavrg2",       "vavrg4",
-        "vmad",     "vmax",          "vmax2",        "vmax4",
-        "vmin",     "vmin2",         "vmin4",        "vset",
-        "vset2",    "vset4",         "vshl",         "vshr",
-        "vsub",     "vsub2",         "vsub4",        "wgmma",
-        "wmma",
+        "alloca",    "applypriority", "bmsk",       "clusterlaunchcontrol",
+        "cp",        "createpolicy",  "discard",    "elect",
+        "fns",       "getctarank",    "istypep",    "ldu",
+        "mad24",     "mapa",          "mbarrier",   "mul24",
+        "multimem",  "pmevent",       "prefetch",   "prefetchu",
+        "red",       "sad",           "setmaxnreg", "stackrestore",
+        "stacksave", "sured",         "suld",       "suq",
+        "sust",      "szext",         "tcgen05",    "tensormap",
+        "testp",     "tex",           "tld4",       "txq",
+        "vabsdiff",  "vabsdiff2",     "vabsdiff4",  "vadd",
+        "vadd2",     "vadd4",         "vavrg2",     "vavrg4",
+        "vmad",      "vmax",          "vmax2",      "vmax4",
+        "vmin",      "vmin2",         "vmin4",      "vset",
+        "vset2",     "vset4",         "vshl",       "vshr",
+        "vsub",      "vsub2",         "vsub4",      "wgmma",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -245,6 +243,7 @@ void ptx_decode(struct ptx_parser *p, struct ptx_statement *s)
     decode = decode != NULL ? decode : ptx_decode_select(s->opcode);
     decode = decode != NULL ? decode : ptx_decode_convert(s->opcode);
     decode = decode != NULL ? decode : ptx_decode_warp(s->opcode);
+    decode = decode != NULL ? decode : ptx_decode_matrix(s->opcode);
     if (decode != NULL)
         decode(p, s);
     else if (is_of_the_language(s->opcode))

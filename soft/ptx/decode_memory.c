@@ -115,8 +115,8 @@ struct ptx_place ptx_address(struct ptx_parser *p, struct ptx_statement *s,
     return place;
 }
 
-static void set_place(struct ptx_build *b, const struct ptx_place *place, enum vgpu_space space,
-                      uint8_t ordering)
+void ptx_set_place(struct ptx_build *b, const struct ptx_place *place, enum vgpu_space space,
+                   uint8_t ordering)
 {
     ptx_use(b, VGPU_A, place->ref);
     b->inst.imm = place->offset;
@@ -134,7 +134,7 @@ void ptx_emit_slot(struct ptx_parser *p, struct ptx_statement *s, bool store, ui
 
     snprintf(key, sizeof(key), "%s_%s%u_%u", store ? "st" : "ld", store ? "b" : "u", bits, wide);
     b = ptx_begin(p, s, key);
-    set_place(&b, &place, VGPU_SPACE_LOCAL, 0);
+    ptx_set_place(&b, &place, VGPU_SPACE_LOCAL, 0);
     b.inst.y = 1;
     if (store)
         ptx_use(&b, VGPU_D, ref);
@@ -249,7 +249,7 @@ static void decode_ld(struct ptx_parser *p, struct ptx_statement *s)
              type->kind == PTX_SIGNED && ptx_type_bits(type) < wide ? 's' : 'u',
              ptx_type_bits(type), wide);
     b = ptx_begin(p, s, key);
-    set_place(&b, &place, space, ordering);
+    ptx_set_place(&b, &place, space, ordering);
     b.inst.y = (uint8_t)count;
     for (uint32_t i = 0; i < count && p->error == 0; i++)
         ptx_define(&b, element_rows[i],
@@ -290,7 +290,7 @@ static void decode_st(struct ptx_parser *p, struct ptx_statement *s)
         rows[i] = ptx_source(p, s, from[i], stored);
     snprintf(key, sizeof(key), "st_b%u_%u", ptx_type_bits(type), wide);
     b = ptx_begin(p, s, key);
-    set_place(&b, &place, space, ordering);
+    ptx_set_place(&b, &place, space, ordering);
     b.inst.y = (uint8_t)count;
     for (uint32_t i = 0; i < count; i++)
         ptx_use(&b, element_rows[i], rows[i]);
@@ -343,7 +343,7 @@ static void decode_atom(struct ptx_parser *p, struct ptx_statement *s)
     if (op >= 8)
         snprintf(key, sizeof(key), "atom_%s_b%u", names[op], ptx_type_bits(type));
     b = ptx_begin(p, s, key);
-    set_place(&b, &place, space, 0);
+    ptx_set_place(&b, &place, space, 0);
     ptx_use(&b, VGPU_B, b_ref);
     if (op == 9)
         ptx_use(&b, VGPU_C, c_ref);
@@ -441,7 +441,7 @@ static void decode_copy(struct ptx_parser *p, struct ptx_statement *s)
     read = s->operand_count == 4 ? ptx_source(p, s, &s->operands[3], NAMED("u32"))
                                  : ptx_constant(p, VGPU_ROW_32, bytes, -1);
     b = ptx_begin(p, s, "cp_async");
-    set_place(&b, &to, VGPU_SPACE_SHARED, 0);
+    ptx_set_place(&b, &to, VGPU_SPACE_SHARED, 0);
     b.inst.y = (uint8_t)bytes;
     ptx_use(&b, VGPU_B, from.ref);
     ptx_use(&b, VGPU_C, ptx_constant(p, VGPU_ROW_64, (uint64_t)from.offset, -1));

@@ -133,7 +133,7 @@ void ptx_push(struct ptx_parser *p, const struct ptx_build *b)
         !ptx_grow(p, &p->info, PTX_INFO, unit->code_count, sizeof(*p->info)))
         return;
     unit->code[unit->code_count] = b->inst;
-    p->info[unit->code_count] = (struct ptx_info){b->rows, b->defs};
+    p->info[unit->code_count] = (struct ptx_info){b->rows, b->defs, b->fragments};
     unit->code_count++;
 }
 

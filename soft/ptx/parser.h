@@ -113,12 +113,14 @@ struct ptx_statement {
 /** An instruction that is being built. */
 struct ptx_build {
     struct vgpu_inst inst;
-    uint8_t rows; /* bit per operand that is a row */
-    uint8_t defs; /* those written */
+    uint8_t rows;   /* bit per operand that is a row */
+    uint8_t defs;   /* those written */
+    bool fragments; /* operand E is an index in unit.fragments, whose rows are refs until layout */
 };
 
 struct ptx_info {
     uint8_t rows, defs;
+    bool fragments;
 };
 
 struct ptx_fixup {
@@ -194,7 +196,7 @@ struct ptx_parser {
     uint32_t fixup_count;
     uint32_t *constant_map; /* hash of unit.constants */
     uint32_t constant_map_size;
-    uint32_t capacity[11]; /* of the growing arrays, by enum ptx_array */
+    uint32_t capacity[12]; /* of the growing arrays, by enum ptx_array */
 
     uint32_t function; /* being read, or UINT32_MAX */
     uint32_t rows[VGPU_ROW_CLASSES];
@@ -217,6 +219,7 @@ enum ptx_array {
     PTX_INFO,
     PTX_SHARED,
     PTX_HEADS,
+    PTX_FRAGMENTS,
 };
 
 /** That `function` uses the .shared `variable`: where, and the constant that stands for it. */
@@ -330,6 +333,9 @@ struct ptx_place {
 };
 struct ptx_place ptx_address(struct ptx_parser *p, struct ptx_statement *s,
                              const struct ptx_operand *o, enum vgpu_space space);
+/** Makes a place the address of an operation: row A, imm, x and z. */
+void ptx_set_place(struct ptx_build *b, const struct ptx_place *place, enum vgpu_space space,
+                   uint8_t ordering);
 /** Loads a register from, or stores one to, a place in the local frame. */
 void ptx_emit_slot(struct ptx_parser *p, struct ptx_statement *s, bool store, uint32_t ref,
                    const struct ptx_type *type, uint32_t offset);
@@ -345,6 +351,7 @@ ptx_decoder ptx_decode_memory(struct ptx_slice opcode);
 ptx_decoder ptx_decode_control(struct ptx_slice opcode);
 ptx_decoder ptx_decode_convert(struct ptx_slice opcode);
 ptx_decoder ptx_decode_warp(struct ptx_slice opcode);
+ptx_decoder ptx_decode_matrix(struct ptx_slice opcode);
 ptx_decoder ptx_decode_select(struct ptx_slice opcode);
 ptx_decoder ptx_decoder_in(const struct ptx_opcode *table, size_t count, struct ptx_slice opcode);
 void ptx_emit_call_prologue(struct ptx_parser *p);

@@ -132,6 +132,11 @@ static void gemm_tf32()
 
 static void gemm_int8()
 {
+    gemm_ex<signed char, int>(CUDA_R_8I, CUDA_R_32I, CUBLAS_COMPUTE_32I, 256);
+}
+
+static void gemm_int8_small()
+{
     gemm_ex<signed char, int>(CUDA_R_8I, CUDA_R_32I, CUBLAS_COMPUTE_32I, 64);
 }
 
@@ -318,7 +323,7 @@ int main(int argc, char **argv)
         CASE(hgemm),           CASE(gemm_half_float), CASE(gemm_half_half),  CASE(gemm_bfloat),
         CASE(gemm_tf32),       CASE(gemm_int8),      CASE(strided_batches),  CASE(batches_by_pointers),
         CASE(vectors),         CASE(matrix_vector),  CASE(triangular_solve), CASE(complex_gemm),
-        CASE(lt_epilogue),
+        CASE(lt_epilogue), CASE(gemm_int8_small),
     };
     return run_cases(argc, argv, cases);
 }
