@@ -147,7 +147,8 @@ static bool is_same(const struct vgpu_shadow *shadow)
     const char *to = shadow->memory;
     for (size_t plane = 0; plane < shape->depth; plane++) {
         for (size_t row = 0; row < shape->height; row++, to += shape->width) {
-            if (memcmp(to, shape->host + plane * shape->plane + row * shape->pitch, shape->width))
+            if (memcmp(to, shape->host + plane * shape->plane + row * shape->pitch, shape->width) !=
+                0)
                 return false;
         }
     }

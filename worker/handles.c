@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "worker/context.h"
+#include "worker/graph_memory.h"
 #include "worker/usage.h"
 #include "worker/worker.h"
 
@@ -152,6 +153,8 @@ void vgpu_handles_remove(struct vgpu_worker *worker, uint32_t id)
         vgpu_context_drop_stream(table[id].context, table[id].object);
     if (is_graph(table[id].kind))
         vgpu_graph_names_remove(&worker->graph_names, table[id].object);
+    if (table[id].kind == VGPU_KIND_EXEC)
+        vgpu_graph_memory_return(worker, table[id].charged);
     unlink_child(table, id);
     table[id] = (struct vgpu_handle){.kind = VGPU_KIND_NONE};
     if (worker->current_id == id)

@@ -30,6 +30,7 @@ struct vgpu_handle {
     union {
         uint32_t parameter_bytes; /* of a function's or kernel's packed parameters */
         uint32_t references;      /* to a user object, that the guest holds */
+        uint32_t charged;         /* units of graph memory (replay_graph_exec.c), of an exec */
     };
 };
 

@@ -22,6 +22,7 @@ CUresult vgpu_replay_cuGraphDestroy(struct vgpu_worker *worker,
 static CUresult read_node(struct vgpu_worker *worker, const uint8_t *bytes, uint32_t length,
                           struct vgpu_node_message *message, struct vgpu_node_parameters *out)
 {
+    *out = (struct vgpu_node_parameters){0};
     if (length > sizeof(*message))
         return vgpu_worker_blame(worker, "a node that is too long");
     memset(&message->node, 0, sizeof(message->node));

@@ -4,6 +4,7 @@
 
 #include "protocol/graph.h"
 #include "worker/graph_list.h"
+#include "worker/graph_memory.h"
 #include "worker/worker.h"
 
 /* The place of a node among those of its graph: the guest may have no name for it. */
@@ -29,8 +30,17 @@ CUresult vgpu_replay_vgpuGraphInstantiate(struct vgpu_worker *worker,
 {
     CUDA_GRAPH_INSTANTIATE_PARAMS parameters = {.flags = call->flags,
                                                 .hUploadStream = call->upload};
-    CUresult error =
-        worker->driver->cuGraphInstantiateWithParams(&call->exec, call->graph, &parameters);
+    uint32_t units = 0;
+    CUresult error = vgpu_graph_memory_charge(worker, call->graph, &units);
+    if (error == CUDA_SUCCESS) {
+        error = worker->driver->cuGraphInstantiateWithParams(&call->exec, call->graph, &parameters);
+        if (error)
+            vgpu_graph_memory_return(worker, units);
+        else
+            worker->handles.table[call->exec_id].charged = units;
+    } else {
+        parameters.result_out = CUDA_GRAPH_INSTANTIATE_ERROR;
+    }
     struct vgpu_graph_outcome outcome = {
         .result = parameters.result_out,
         .error_node = error ? place_of(worker, call->graph, parameters.hErrNode_out) : VGPU_NO_NODE,

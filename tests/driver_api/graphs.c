@@ -438,8 +438,10 @@ static void memory_operations_and_attributes(const struct setup *setup)
                                                      .flags = CU_STREAM_WRITE_VALUE_DEFAULT}};
     CUDA_BATCH_MEM_OP_NODE_PARAMS operations = {
         .ctx = setup->context, .count = 1, .paramArray = &write};
-    CUkernelNodeAttrValue priority = {.priority = 0}, got = {.priority = 99};
+    CUkernelNodeAttrValue priority, got;
     unsigned int value = 0;
+    memset(&priority, 0, sizeof(priority));
+    memset(&got, 0x55, sizeof(got));
     CHECK(cuGraphAddBatchMemOpNode(&nodes[0], graph, NULL, 0, &operations));
     CHECK(cuGraphAddKernelNode(&nodes[1], graph, nodes, 1,
                                fill_with(setup, &kernel, setup->first, 1)));
