@@ -117,46 +117,51 @@ static bool charge_growth(struct vgpu_worker *worker, struct vgpu_pool *pool, ui
 /**
  * Memory that comes to the process may be another VM's that was freed: it is cleared in the stream,
  * before anything that the guest does with it. What this pool hands out again is left as it is.
- * Memory of a graph that is captured belongs to the graph.
  */
 static CUresult clear(struct vgpu_worker *worker, struct vgpu_pool *pool, CUdeviceptr address,
                       uint64_t bytes, CUstream stream)
 {
-    CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
     const struct vgpu_driver *driver = worker->driver;
     if (driver->is_software || vgpu_spans_hold(&pool->clean, address, address + bytes))
         return CUDA_SUCCESS;
-    CUresult error = driver->cuStreamIsCapturing(stream, &capturing);
-    if (error || capturing != CU_STREAM_CAPTURE_STATUS_NONE)
-        return error;
-    error = driver->cuMemsetD8Async(address, 0, bytes, stream);
+    CUresult error = driver->cuMemsetD8Async(address, 0, bytes, stream);
     if (error == CUDA_SUCCESS)
         vgpu_spans_add(&pool->clean, address, address + bytes); /* else it is cleared again */
+    return error;
+}
+
+static CUresult allocate_now(struct vgpu_worker *worker, struct vgpu_pool *pool, uint64_t bytes,
+                             CUstream stream, CUdeviceptr *address)
+{
+    const struct vgpu_driver *driver = worker->driver;
+    if (!charge_growth(worker, pool, bytes)) {
+        settle(worker, pool);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    CUresult error = driver->cuMemAllocFromPoolAsync(address, bytes, pool->object, stream);
+    bool affordable = settle(worker, pool);
+    if (error)
+        return error;
+    error = affordable ? clear(worker, pool, *address, bytes, stream) : CUDA_ERROR_OUT_OF_MEMORY;
+    if (error) {
+        driver->cuMemFreeAsync(*address, stream);
+        driver->cuStreamSynchronize(stream); /* so that the driver knows that it is free */
+        vgpu_pool_trim(worker, pool, 0);
+    }
     return error;
 }
 
 CUresult vgpu_pool_allocate(struct vgpu_worker *worker, struct vgpu_pool *pool, uint64_t bytes,
                             CUstream stream, CUdeviceptr *address)
 {
-    const struct vgpu_driver *driver = worker->driver;
-    CUdeviceptr made = 0;
-    if (!charge_growth(worker, pool, bytes)) {
-        settle(worker, pool);
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    CUresult error = driver->cuMemAllocFromPoolAsync(&made, bytes, pool->object, stream);
-    bool affordable = settle(worker, pool);
+    CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
+    CUresult error = worker->driver->cuStreamIsCapturing(stream, &capturing);
     if (error)
         return error;
-    error = affordable ? clear(worker, pool, made, bytes, stream) : CUDA_ERROR_OUT_OF_MEMORY;
-    if (error) {
-        driver->cuMemFreeAsync(made, stream);
-        driver->cuStreamSynchronize(stream); /* so that the driver knows that it is free */
-        vgpu_pool_trim(worker, pool, 0);
-        return error;
-    }
-    *address = made;
-    return CUDA_SUCCESS;
+    if (capturing == CU_STREAM_CAPTURE_STATUS_NONE)
+        return allocate_now(worker, pool, bytes, stream, address);
+    /* It becomes a node, and the memory is the graph's. */
+    return worker->driver->cuMemAllocFromPoolAsync(address, bytes, pool->object, stream);
 }
 
 void vgpu_pools_destroy(struct vgpu_pools *pools)
