@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "soft/driver/capture.h"
 #include "soft/driver/stream.h"
 
 /* ---- formats ---- */
@@ -228,6 +229,8 @@ CUresult cuArray3DCreate_v2(CUarray *pHandle, const CUDA_ARRAY3D_DESCRIPTOR *pAl
         result = CUDA_ERROR_INVALID_VALUE;
     if (result == CUDA_SUCCESS)
         result = check_descriptor(pAllocateArray);
+    if (result == CUDA_SUCCESS)
+        result = vgpu_capture_check_unsafe();
     if (result != CUDA_SUCCESS)
         return result;
     array = create_array(context, pAllocateArray);
@@ -399,6 +402,8 @@ CUresult cuMipmappedArrayCreate(CUmipmappedArray *pHandle,
         result = CUDA_ERROR_INVALID_VALUE;
     if (result == CUDA_SUCCESS)
         result = check_descriptor(pMipmappedArrayDesc);
+    if (result == CUDA_SUCCESS)
+        result = vgpu_capture_check_unsafe();
     if (result != CUDA_SUCCESS)
         return result;
     whole =

@@ -18,7 +18,9 @@ CUresult cuMemHostAlloc(void **pp, size_t bytesize, unsigned int Flags)
         *pp = NULL;
         return CUDA_SUCCESS;
     }
-    return vgpu_allocation_create_host(context, bytesize, Flags, pp);
+    result = vgpu_capture_check_unsafe();
+    return result == CUDA_SUCCESS ? vgpu_allocation_create_host(context, bytesize, Flags, pp)
+                                  : result;
 }
 
 CUresult cuMemAllocHost_v2(void **pp, size_t bytesize)
@@ -47,7 +49,8 @@ CUresult cuMemHostRegister_v2(void *p, size_t bytesize, unsigned int Flags)
         return CUDA_ERROR_NOT_SUPPORTED;
     if (Flags & ~known)
         return CUDA_ERROR_INVALID_VALUE;
-    return vgpu_allocation_register(context, p, bytesize, Flags);
+    result = vgpu_capture_check_unsafe();
+    return result == CUDA_SUCCESS ? vgpu_allocation_register(context, p, bytesize, Flags) : result;
 }
 
 CUresult cuMemHostRegister(void *p, size_t bytesize, unsigned int Flags)

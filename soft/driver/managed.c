@@ -16,6 +16,9 @@ CUresult cuMemAllocManaged(CUdeviceptr *dptr, size_t bytesize, unsigned int flag
         return result;
     if (!dptr || (flags != CU_MEM_ATTACH_GLOBAL && flags != CU_MEM_ATTACH_HOST))
         return CUDA_ERROR_INVALID_VALUE;
+    result = vgpu_capture_check_unsafe();
+    if (result != CUDA_SUCCESS)
+        return result;
     result = vgpu_allocation_create(context, VGPU_ALLOCATION_MANAGED, bytesize, flags, &address);
     if (result == CUDA_SUCCESS)
         *dptr = address;

@@ -17,6 +17,9 @@ static CUresult allocate(CUdeviceptr *out, size_t size, enum vgpu_allocation_kin
         return result;
     if (!out)
         return CUDA_ERROR_INVALID_VALUE;
+    result = vgpu_capture_check_unsafe();
+    if (result != CUDA_SUCCESS)
+        return result;
     result = vgpu_allocation_create(context, kind, size, flags, &address);
     if (result == CUDA_SUCCESS)
         *out = address;

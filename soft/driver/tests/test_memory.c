@@ -262,6 +262,28 @@ static void pool_memory_is_freed_in_order_with_its_stream(void **state)
     assert_int_equal(used, 4096);
 }
 
+static void allocating_is_refused_while_a_stream_captures(void **state)
+{
+    CUdeviceptr memory, before;
+    CUstream stream;
+    CUgraph graph;
+    void *host;
+
+    (void)state;
+    assert_cuda(cuMemAlloc(&before, 64));
+    assert_cuda(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    assert_cuda(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_RELAXED));
+    assert_cuda(cuMemAlloc(&memory, 64));
+    assert_cuda(cuMemFree(memory));
+    assert_cuda(cuStreamEndCapture(stream, &graph));
+    assert_cuda(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    assert_cuda_error(cuMemAlloc(&memory, 64), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    assert_cuda_error(cuMemHostAlloc(&host, 64, 0), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    assert_cuda_error(cuMemFree(before), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    assert_cuda_error(cuStreamEndCapture(stream, &graph), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+    assert_cuda(cuMemFree(before));
+}
+
 #define in_context(test) cmocka_unit_test_setup_teardown(test, context_opens, context_closes)
 
 int main(void)
@@ -276,6 +298,7 @@ int main(void)
         in_context(host_memory_is_known_by_its_address),
         in_context(pointers_have_attributes),
         in_context(pool_memory_is_freed_in_order_with_its_stream),
+        in_context(allocating_is_refused_while_a_stream_captures),
     };
     setenv("VGPU_SOFT_MEMORY", "256M", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
