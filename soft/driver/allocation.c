@@ -305,8 +305,6 @@ CUresult vgpu_allocation_free_when_idle(uint64_t address, unsigned int kinds, CU
     /* A failed context keeps its memory until it is destroyed, and says why. */
     if (found.context)
         result = vgpu_context_usable(found.context);
-    if (result == CUDA_SUCCESS)
-        result = vgpu_capture_check_unsafe();
     if (result != CUDA_SUCCESS)
         return result;
     if (found.context)

@@ -191,13 +191,6 @@ static CUresult start(void)
     return CUDA_SUCCESS;
 }
 
-/* A forked child has none of the threads and cannot go on, nor begin anew. */
-static void leave_child(void)
-{
-    the_driver.forked = true;
-    __atomic_store_n(&the_driver.status, CUDA_ERROR_NOT_INITIALIZED, __ATOMIC_RELEASE);
-}
-
 CUresult cuInit(unsigned int Flags)
 {
     static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
@@ -210,7 +203,7 @@ CUresult cuInit(unsigned int Flags)
     pthread_mutex_lock(&starting);
     result = the_driver.status;
     if (result == CUDA_ERROR_NOT_INITIALIZED) {
-        result = pthread_atfork(NULL, NULL, leave_child) == 0 ? start() : CUDA_ERROR_OUT_OF_MEMORY;
+        result = start();
         /* A failure is for good: half of the devices may be there. */
         __atomic_store_n(&the_driver.status, result, __ATOMIC_RELEASE);
     }

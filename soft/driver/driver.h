@@ -54,7 +54,6 @@ struct vgpu_device {
 
 struct vgpu_driver {
     CUresult status; /* CUDA_ERROR_NOT_INITIALIZED until cuInit has succeeded */
-    bool forked;     /* in a child of the process that has called cuInit */
     int processors;
     /**
      * 10 * major + minor of the compute capability. 13.0 unless the environment says otherwise: one

@@ -31,6 +31,8 @@ enum vgpu_object_kind {
     VGPU_OBJECT_ARRAY,
     VGPU_OBJECT_MIPMAPPED_ARRAY,
     VGPU_OBJECT_LINKER,
+    VGPU_OBJECT_TEXTURE,
+    VGPU_OBJECT_TEXTURE_REFERENCE,
 };
 
 /** First member of every such object. */

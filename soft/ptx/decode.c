@@ -214,19 +214,27 @@ static bool is_of_the_language(struct ptx_slice opcode)
         "mad24",     "mapa",          "mbarrier",   "mul24",
         "multimem",  "pmevent",       "prefetch",   "prefetchu",
         "red",       "sad",           "setmaxnreg", "stackrestore",
-        "stacksave", "sured",         "suld",       "suq",
-        "sust",      "szext",         "tcgen05",    "tensormap",
-        "testp",     "tex",           "tld4",       "txq",
-        "vabsdiff",  "vabsdiff2",     "vabsdiff4",  "vadd",
-        "vadd2",     "vadd4",         "vavrg2",     "vavrg4",
-        "vmad",      "vmax",          "vmax2",      "vmax4",
-        "vmin",      "vmin2",         "vmin4",      "vset",
-        "vset2",     "vset4",         "vshl",       "vshr",
-        "vsub",      "vsub2",         "vsub4",      "wgmma",
+        "stacksave", "sured",         "szext",      "tcgen05",
+        "tensormap", "testp",         "vabsdiff",   "vabsdiff2",
+        "vabsdiff4", "vadd",          "vadd2",      "vadd4",
+        "vavrg2",    "vavrg4",        "vmad",       "vmax",
+        "vmax2",     "vmax4",         "vmin",       "vmin2",
+        "vmin4",     "vset",          "vset2",      "vset4",
+        "vshl",      "vshr",          "vsub",       "vsub2",
+        "vsub4",     "wgmma",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (ptx_slice_is(opcode, names[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool has_coordinates(const struct ptx_statement *s)
+{
+    for (uint32_t i = 0; i < s->operand_count; i++) {
+        if (s->operands[i].kind == PTX_OPERAND_ADDRESS && s->operands[i].count > 0)
             return true;
     }
     return false;
@@ -244,6 +252,12 @@ void ptx_decode(struct ptx_parser *p, struct ptx_statement *s)
     decode = decode != NULL ? decode : ptx_decode_convert(s->opcode);
     decode = decode != NULL ? decode : ptx_decode_warp(s->opcode);
     decode = decode != NULL ? decode : ptx_decode_matrix(s->opcode);
+    if (decode == NULL) {
+        decode = ptx_decode_texture(s->opcode);
+    } else if (has_coordinates(s)) {
+        ptx_unsupported(p, s, "an address with coordinates");
+        return;
+    }
     if (decode != NULL)
         decode(p, s);
     else if (is_of_the_language(s->opcode))

@@ -83,9 +83,6 @@ static void read_address(struct ptx_parser *p, struct ptx_operand *o)
     } else {
         o->bits = ptx_expect_integer(p, UINT64_MAX) + read_offset(p);
     }
-    if (ptx_is(p, ','))
-        ptx_fail(p, -ENOTSUP, p->token.line, "an address with coordinates");
-    ptx_expect(p, ']');
 }
 
 static void read_one(struct ptx_parser *p, struct ptx_statement *s, struct ptx_operand *o,
@@ -114,6 +111,27 @@ static void read_group(struct ptx_parser *p, struct ptx_statement *s, struct ptx
         ptx_fail(p, -ENOTSUP, s->line, "a vector of %u elements", o->count);
 }
 
+/* "[texture, {x, y}]": the coordinates are elements of the address. */
+static void read_coordinates(struct ptx_parser *p, struct ptx_statement *s, struct ptx_operand *o)
+{
+    struct ptx_operand group = {0};
+
+    if (ptx_accept(p, '{')) {
+        read_group(p, s, &group, '}');
+        o->first = group.first;
+        o->count = group.count;
+    } else {
+        o->first = s->element_count;
+        o->count = 1;
+        if (s->element_count == sizeof(s->elements) / sizeof(s->elements[0])) {
+            ptx_fail(p, -ENOTSUP, s->line, "too many elements in the operands");
+            return;
+        }
+        s->element_count++;
+        read_one(p, s, &s->elements[o->first], true);
+    }
+}
+
 static void read_one(struct ptx_parser *p, struct ptx_statement *s, struct ptx_operand *o,
                      bool nested)
 {
@@ -129,6 +147,9 @@ static void read_one(struct ptx_parser *p, struct ptx_statement *s, struct ptx_o
         read_group(p, s, o, ')');
     } else if (!nested && ptx_accept(p, '[')) {
         read_address(p, o);
+        if (ptx_accept(p, ','))
+            read_coordinates(p, s, o);
+        ptx_expect(p, ']');
     } else if (ptx_accept(p, '-')) {
         read_number(p, o, true);
     } else if (p->token.kind != PTX_WORD) {

@@ -93,7 +93,8 @@ struct ptx_operand {
     const struct ptx_symbol *symbol; /* of SYMBOL and ADDRESS, or NULL */
     uint64_t bits;                   /* value, or offset of an address */
     bool has_register;               /* of ADDRESS: ref and type are valid */
-    uint32_t first, count;           /* elements of a vector or list, in ptx_statement.elements */
+    /* Elements of a vector or list, or coordinates of an address, in ptx_statement.elements. */
+    uint32_t first, count;
 };
 
 struct ptx_statement {
@@ -138,6 +139,7 @@ struct ptx_declaration {
     const struct ptx_type *type;
     uint32_t align;
     bool managed;
+    enum vgpu_opaque opaque;
     uint32_t element; /* bytes of one, vector and all */
     uint64_t size;    /* 0 for name[] */
     uint32_t dimensions;
@@ -348,6 +350,7 @@ struct ptx_opcode {
 ptx_decoder ptx_decode_arithmetic(struct ptx_slice opcode);
 ptx_decoder ptx_decode_bits(struct ptx_slice opcode);
 ptx_decoder ptx_decode_memory(struct ptx_slice opcode);
+ptx_decoder ptx_decode_texture(struct ptx_slice opcode);
 ptx_decoder ptx_decode_control(struct ptx_slice opcode);
 ptx_decoder ptx_decode_convert(struct ptx_slice opcode);
 ptx_decoder ptx_decode_warp(struct ptx_slice opcode);

@@ -78,6 +78,35 @@ struct vgpu_inst {
     uint8_t x, y, z; /* meaning is the handler's: rounding, flags, space, count */
 };
 
+/* Operands of texture and surface instructions that are handed over by instructions before. */
+enum vgpu_texture_argument {
+    VGPU_ARGUMENT_LAYER,
+    VGPU_ARGUMENT_X, /* to Z */
+    VGPU_ARGUMENT_LEVEL = VGPU_ARGUMENT_X + 3,
+    VGPU_ARGUMENT_DX,                            /* three */
+    VGPU_ARGUMENT_DY = VGPU_ARGUMENT_DX + 3,     /* three */
+    VGPU_ARGUMENT_OFFSET = VGPU_ARGUMENT_DY + 3, /* three */
+    VGPU_ARGUMENTS = VGPU_ARGUMENT_OFFSET + 3,
+};
+
+/* y of texture handlers: which arguments there are, and what coordinates are. */
+#define VGPU_TEXTURE_INTEGERS 1u
+#define VGPU_TEXTURE_OFFSETS  2u
+
+/* What a query asks for. */
+enum vgpu_texture_query {
+    VGPU_QUERY_WIDTH,
+    VGPU_QUERY_HEIGHT,
+    VGPU_QUERY_DEPTH,
+    VGPU_QUERY_LAYERS,
+    VGPU_QUERY_LEVELS,
+    VGPU_QUERY_SAMPLES,
+    VGPU_QUERY_NORMALIZED,
+};
+
+/* z of surface handlers: what an access beyond the surface does. */
+enum vgpu_surface_bounds { VGPU_BOUNDS_TRAP, VGPU_BOUNDS_CLAMP, VGPU_BOUNDS_ZERO };
+
 /* x of floating-point handlers: rounding. y: flags. */
 enum vgpu_rounding { VGPU_RN, VGPU_RZ, VGPU_RM, VGPU_RP };
 #define VGPU_FTZ  1u
@@ -107,12 +136,16 @@ enum vgpu_space {
 #define VGPU_FUNCTION_STRIDE 16u
 
 /** A variable of module scope, or a .shared one of a function. */
+/* Variables of opaque types hold a handle, and what belongs to the driver. */
+enum vgpu_opaque { VGPU_OPAQUE_NOT, VGPU_OPAQUE_TEXTURE, VGPU_OPAQUE_SURFACE, VGPU_OPAQUE_SAMPLER };
+
 struct vgpu_variable {
     char *name;
     uint8_t space;    /* VGPU_SPACE_GLOBAL, _SHARED or _CONST */
     bool dynamic;     /* .extern .shared: after the static shared variables of a launch */
     bool external;    /* declared here, defined nowhere */
     bool managed;     /* .attribute(.managed): the host uses it, too */
+    uint8_t opaque;   /* enum vgpu_opaque */
     bool in_function; /* .shared and used by a .func: same offset in every kernel */
     bool placed;      /* has an offset */
     bool weak;        /* gives way to another definition */

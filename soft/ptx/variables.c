@@ -68,6 +68,21 @@ static void read_dimensions(struct ptx_parser *p, struct ptx_declaration *d)
     d->size = d->stride[0];
 }
 
+/* An opaque type, which is two words of 64 bits here. */
+static bool read_opaque(struct ptx_parser *p, struct ptx_declaration *d)
+{
+    if (ptx_accept_word(p, ".texref"))
+        d->opaque = VGPU_OPAQUE_TEXTURE;
+    else if (ptx_accept_word(p, ".surfref"))
+        d->opaque = VGPU_OPAQUE_SURFACE;
+    else if (ptx_accept_word(p, ".samplerref"))
+        d->opaque = VGPU_OPAQUE_SAMPLER;
+    else
+        return false;
+    d->type = ptx_type_of(PTX_UNTYPED, 64);
+    return true;
+}
+
 /* What stands before the name: alignment, vector, type. */
 static void read_type(struct ptx_parser *p, struct ptx_declaration *d)
 {
@@ -85,6 +100,8 @@ static void read_type(struct ptx_parser *p, struct ptx_declaration *d)
             vector = 4;
         } else if (ptx_accept_word(p, ".ptr")) {
             skip_pointer_attributes(p);
+        } else if (d->type == NULL && read_opaque(p, d)) {
+            vector = 2;
         } else if (d->type == NULL) {
             struct ptx_slice word = p->token.text;
 
@@ -321,6 +338,7 @@ static uint32_t add_variable(struct ptx_parser *p, enum vgpu_space space, bool e
     v->space = (uint8_t)space;
     v->align = d->align;
     v->size = d->size;
+    v->opaque = (uint8_t)d->opaque;
     v->managed = d->managed && space == VGPU_SPACE_GLOBAL;
     v->dynamic = external && space == VGPU_SPACE_SHARED;
     v->external = external && space != VGPU_SPACE_SHARED;

@@ -275,3 +275,18 @@ int vgpu_image_managed(const struct vgpu_image *image, uint32_t index, const cha
     }
     return -ENOENT;
 }
+
+int vgpu_image_opaque(const struct vgpu_image *image, const char *name, bool surface,
+                      uint64_t *address)
+{
+    for (uint32_t i = 0; i < image->program->module->variable_count; i++) {
+        const struct vgpu_variable *v = &image->program->module->variables[i];
+
+        if (v->opaque != (surface ? VGPU_OPAQUE_SURFACE : VGPU_OPAQUE_TEXTURE) ||
+            image->addresses[i] == 0 || strcmp(v->name, name) != 0)
+            continue;
+        *address = image->addresses[i];
+        return 0;
+    }
+    return -ENOENT;
+}

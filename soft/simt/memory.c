@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "soft/simt/memory_pages.h"
+#include "soft/simt/texture.h"
 
 #define PAGE_SIZE  ((size_t)1 << VGPU_PAGE_BITS)
 #define MAP_SIZE   ((size_t)1 << (VGPU_ADDRESS_BITS - VGPU_PAGE_BITS))
@@ -35,6 +36,7 @@ struct vgpu_memory {
     struct range *first, *first_free;
     struct range **used; /* sorted by address */
     size_t used_count, used_capacity;
+    struct vgpu_texture_table *textures;
     struct host_range *hosts; /* sorted by address */
     size_t host_count, host_capacity;
 };
@@ -85,7 +87,8 @@ int vgpu_memory_create(size_t size, struct vgpu_memory **out)
     m->arena = reserve(size);
     m->pages = reserve(MAP_SIZE);
     m->first = calloc(1, sizeof(*m->first));
-    if (m->arena == NULL || m->pages == NULL || m->first == NULL) {
+    if (m->arena == NULL || m->pages == NULL || m->first == NULL ||
+        vgpu_texture_table_create(&m->textures) < 0) {
         vgpu_memory_destroy(m);
         return -ENOMEM;
     }
@@ -110,6 +113,7 @@ void vgpu_memory_destroy(struct vgpu_memory *m)
         free(m->first);
         m->first = next;
     }
+    vgpu_texture_table_destroy(m->textures);
     free(m->used);
     free(m->hosts);
     pthread_mutex_destroy(&m->lock);
@@ -119,6 +123,11 @@ void vgpu_memory_destroy(struct vgpu_memory *m)
 const uint8_t *vgpu_memory_pages(const struct vgpu_memory *m)
 {
     return m->pages;
+}
+
+struct vgpu_texture_table *vgpu_memory_textures(const struct vgpu_memory *m)
+{
+    return m->textures;
 }
 
 /* ---- validity of pages ---- */

@@ -14,4 +14,9 @@
  */
 const uint8_t *vgpu_memory_pages(const struct vgpu_memory *memory);
 
+struct vgpu_texture_table;
+
+/** The textures of a device are kept with its memory. */
+struct vgpu_texture_table *vgpu_memory_textures(const struct vgpu_memory *memory);
+
 #endif

@@ -8,7 +8,8 @@
 #include "soft/simt/lanes.h"
 
 #define FAMILIES(X)                                                                                \
-    X(integer) X(bits) X(select) X(float) X(half) X(convert) X(memory) X(atomic) X(warp) X(matrix)
+    X(integer)                                                                                     \
+    X(bits) X(select) X(float) X(half) X(convert) X(memory) X(atomic) X(warp) X(matrix) X(texture)
 
 #define DECLARE(family)                                                                            \
     extern const struct vgpu_op vgpu_ops_##family##_baseline[];                                    \

@@ -44,7 +44,8 @@ void vgpu_program_destroy(struct vgpu_program *program);
  */
 int vgpu_program_check(struct vgpu_program *program, char *log, size_t log_size);
 
-/** The name of a function or variable that is declared and defined nowhere; NULL if there is none. */
+/** The name of a function or variable that is declared and defined nowhere; NULL if there is none.
+ */
 const char *vgpu_program_undefined(const struct vgpu_program *program);
 
 /** What a program says of a kernel; strings and arrays live as long as the program. */
@@ -93,6 +94,10 @@ void vgpu_image_destroy(struct vgpu_image *image);
 /** Address and size in bytes of the module-scope variable `name`, or -ENOENT. */
 int vgpu_image_global(const struct vgpu_image *image, const char *name, uint64_t *address,
                       size_t *size);
+
+/** Address of the variable `name` of an opaque type, two words, or -ENOENT. */
+int vgpu_image_opaque(const struct vgpu_image *image, const char *name, bool surface,
+                      uint64_t *address);
 
 /** Address and size in bytes of the `index`th managed variable, or -ENOENT. */
 int vgpu_image_managed(const struct vgpu_image *image, uint32_t index, const char **name,

@@ -77,6 +77,8 @@ struct vgpu_warp {
     uint32_t fault_bytes;
     char fault_text[96];
     uint32_t tid[3][VGPU_LANES];
+    /* What the next texture instruction takes beside its own rows: no branch is in between. */
+    uint32_t arguments[VGPU_ARGUMENTS][VGPU_LANES];
 };
 
 struct vgpu_barrier {

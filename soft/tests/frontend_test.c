@@ -44,7 +44,8 @@ static void unsupported_is_said(void **state)
     refused("wgmma.fence.sync.aligned;", -ENOTSUP, "line 11", "wgmma.fence.sync.aligned");
     refused("mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%r0}, {%r1}, {%r2}, {%r3};",
             -ENOTSUP, "line 11", "mma.sync");
-    refused("tex.1d.v4.f32.s32 {%f0,%f1,%f2,%f3}, [s, {%r0}];", -ENOTSUP, "line 11", "coordinates");
+    refused("ld.global.u32 %r0, [%q1, {%r0}];", -ENOTSUP, "line 11", "coordinates");
+    refused("suld.p.1d.b32.trap {%r0}, [%q1, {%r1}];", -ENOTSUP, "line 11", "formatted");
     refused("add.s32.frob %r0, %r1, %r2;", -ENOTSUP, "line 11", ".frob");
     refused("atom.global.add.noftz.f16x4 %r0, [%q0], %r1;", -ENOTSUP, "line 11", "atom");
     refused("shfl.down.b32 %r0, %r1, 1, 31;", -ENOTSUP, "line 11", ".sync");
@@ -56,6 +57,7 @@ static void mistakes_are_said(void **state)
 {
     (void)state;
     refused("add.s32 %r0, %r1, %q2;", -EINVAL, "line 11", "'%q2'");
+    refused("tex.1d.v4.f32.s32 {%f0,%f1,%f2,%f3}, [s, {%r0}];", -EINVAL, "line 11", "no texture");
     refused("add.s64 %q0, %q1, %r2;", -EINVAL, "line 11", "width");
     refused("add.s32 %r0, %r1, %r9;", -EINVAL, "line 11", "%r9");
     refused("frobnicate %r0;", -EINVAL, "line 11", "frobnicate");
