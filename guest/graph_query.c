@@ -123,6 +123,27 @@ CUresult cuGraphKernelNodeGetParams(CUgraphNode handle, CUDA_KERNEL_NODE_PARAMS_
 
 /* ---- memory ---- */
 
+/* The program's own memory in the place of its shadow, whatever the driver calls that. */
+static void name_originals(const struct vgpu_graph *graph, const struct vgpu_wire_place *from,
+                           const struct vgpu_wire_place *to, CUDA_MEMCPY3D *out)
+{
+    struct vgpu_shadow_shape shape;
+    if (from->type != CU_MEMORYTYPE_ARRAY &&
+        vgpu_shadow_look_up(&graph->shadows, from->address, &shape)) {
+        out->srcMemoryType = CU_MEMORYTYPE_HOST;
+        out->srcHost = shape.host;
+        out->srcPitch = shape.pitch;
+        out->srcHeight = shape.pitch ? shape.plane / shape.pitch : 0;
+    }
+    if (to->type != CU_MEMORYTYPE_ARRAY &&
+        vgpu_shadow_look_up(&graph->shadows, to->address, &shape)) {
+        out->dstMemoryType = CU_MEMORYTYPE_HOST;
+        out->dstHost = shape.host;
+        out->dstPitch = shape.pitch;
+        out->dstHeight = shape.pitch ? shape.plane / shape.pitch : 0;
+    }
+}
+
 CUresult cuGraphMemcpyNodeGetParams(CUgraphNode handle, CUDA_MEMCPY3D *out)
 {
     struct vgpu_node_message message;
@@ -149,29 +170,19 @@ CUresult cuGraphMemcpyNodeGetParams(CUgraphNode handle, CUDA_MEMCPY3D *out)
                            .WidthInBytes = message.node.copy.width,
                            .Height = message.node.copy.height,
                            .Depth = message.node.copy.depth};
-    struct vgpu_shadow_shape shape;
-    if (from->type == CU_MEMORYTYPE_HOST) {
+    if (from->type == CU_MEMORYTYPE_HOST)
         out->srcHost = (const void *)(uintptr_t)from->address;
-        if (vgpu_shadow_look_up(&node->graph->shadows, from->address, &shape)) {
-            out->srcHost = shape.host;
-            out->srcPitch = shape.pitch;
-            out->srcHeight = shape.pitch ? shape.plane / shape.pitch : 0;
-        }
-    } else if (from->type == CU_MEMORYTYPE_ARRAY)
+    else if (from->type == CU_MEMORYTYPE_ARRAY)
         out->srcArray = handle_of(from->array, VGPU_KIND_ARRAY);
     else
         out->srcDevice = from->address;
-    if (to->type == CU_MEMORYTYPE_HOST) {
+    if (to->type == CU_MEMORYTYPE_HOST)
         out->dstHost = (void *)(uintptr_t)to->address;
-        if (vgpu_shadow_look_up(&node->graph->shadows, to->address, &shape)) {
-            out->dstHost = shape.host;
-            out->dstPitch = shape.pitch;
-            out->dstHeight = shape.pitch ? shape.plane / shape.pitch : 0;
-        }
-    } else if (to->type == CU_MEMORYTYPE_ARRAY)
+    else if (to->type == CU_MEMORYTYPE_ARRAY)
         out->dstArray = handle_of(to->array, VGPU_KIND_ARRAY);
     else
         out->dstDevice = to->address;
+    name_originals(node->graph, from, to, out);
     return CUDA_SUCCESS;
 }
 

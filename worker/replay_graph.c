@@ -23,9 +23,9 @@ static CUresult read_node(struct vgpu_worker *worker, const uint8_t *bytes, uint
                           struct vgpu_node_message *message, struct vgpu_node_parameters *out)
 {
     *out = (struct vgpu_node_parameters){0};
+    memset(&message->node, 0, sizeof(message->node));
     if (length > sizeof(*message))
         return vgpu_worker_blame(worker, "a node that is too long");
-    memset(&message->node, 0, sizeof(message->node));
     memcpy(message, bytes, length);
     return vgpu_node_decode(worker, message, length, out);
 }
