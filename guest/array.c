@@ -68,7 +68,8 @@ CUresult cuArray3DCreate_v2(CUarray *handle, const CUDA_ARRAY3D_DESCRIPTOR *want
         return CUDA_ERROR_OUT_OF_MEMORY;
     error = vgpu_send_cuArray3DCreate(caller.channel, caller.context, array->object.id,
                                       wanted->Width, wanted->Height, wanted->Depth, wanted->Format,
-                                      wanted->NumChannels, wanted->Flags);
+                                      wanted->NumChannels, wanted->Flags, &array->block_side,
+                                      &array->block_bytes);
     error = finish(&array->object, VGPU_KIND_ARRAY, error);
     if (error == CUDA_SUCCESS)
         *handle = vgpu_object_handle(array);
@@ -168,9 +169,10 @@ CUresult cuMipmappedArrayCreate(CUmipmappedArray *handle, const CUDA_ARRAY3D_DES
     if (mipmap == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     mipmap->is = *wanted;
-    error = vgpu_send_cuMipmappedArrayCreate(
-        caller.channel, caller.context, mipmap->object.id, wanted->Width, wanted->Height,
-        wanted->Depth, wanted->Format, wanted->NumChannels, wanted->Flags, levels);
+    error = vgpu_send_cuMipmappedArrayCreate(caller.channel, caller.context, mipmap->object.id,
+                                             wanted->Width, wanted->Height, wanted->Depth,
+                                             wanted->Format, wanted->NumChannels, wanted->Flags,
+                                             levels, &mipmap->block_side, &mipmap->block_bytes);
     error = finish(&mipmap->object, VGPU_KIND_MIPMAP, error);
     if (error == CUDA_SUCCESS)
         *handle = vgpu_object_handle(mipmap);
@@ -206,6 +208,8 @@ static CUresult add_level(const struct vgpu_caller *caller, struct vgpu_mipmap *
     struct vgpu_array *level = take_array(caller, &is, true);
     if (level == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
+    level->block_side = mipmap->block_side;
+    level->block_bytes = mipmap->block_bytes;
     CUresult error = vgpu_send_cuMipmappedArrayGetLevel(caller->channel, caller->context,
                                                         level->object.id, mipmap->object.id, index);
     error = finish(&level->object, VGPU_KIND_ARRAY, error);
@@ -234,6 +238,22 @@ CUresult cuMipmappedArrayGetLevel(CUarray *handle, CUmipmappedArray whole, unsig
 }
 
 /* ---- what they are ---- */
+
+static bool holds(size_t whole, size_t start, size_t count)
+{
+    return start <= whole && count <= whole - start;
+}
+
+bool vgpu_array_holds(const struct vgpu_array *array, const struct vgpu_array_box *box)
+{
+    size_t side = array->block_side, bytes = array->block_bytes;
+    if (bytes == 0 || side == 0 || box->x % bytes || box->width % bytes)
+        return false;
+    size_t rows = array->is.Height ? (array->is.Height + side - 1) / side : 1;
+    return holds((array->is.Width + side - 1) / side * bytes, box->x, box->width) &&
+           holds(rows, box->y, box->height) &&
+           holds(array->is.Depth ? array->is.Depth : 1, box->z, box->depth);
+}
 
 CUresult cuArray3DGetDescriptor_v2(CUDA_ARRAY3D_DESCRIPTOR *is, CUarray handle)
 {

@@ -17,7 +17,9 @@ enum {
 struct vgpu_array {
     struct vgpu_object object;
     CUDA_ARRAY3D_DESCRIPTOR is;
-    bool part; /* a plane or a level, which goes with the whole */
+    uint32_t block_side;  /* elements: it is made of blocks of that many times that many */
+    uint32_t block_bytes; /* 0: not known here */
+    bool part;            /* a plane or a level, which goes with the whole */
     struct vgpu_array *planes[VGPU_ARRAY_PLANES]; /* those that were asked for */
 };
 
@@ -25,7 +27,16 @@ struct vgpu_array {
 struct vgpu_mipmap {
     struct vgpu_object object;
     CUDA_ARRAY3D_DESCRIPTOR is;
+    uint32_t block_side, block_bytes;             /* as in an array */
     struct vgpu_array *levels[VGPU_ARRAY_LEVELS]; /* those that were asked for */
 };
+
+/** A box in an array: bytes, rows of blocks and planes. */
+struct vgpu_array_box {
+    size_t x, y, z, width, height, depth;
+};
+
+/** True if the box is known to be in the array. */
+bool vgpu_array_holds(const struct vgpu_array *array, const struct vgpu_array_box *box);
 
 #endif

@@ -2,6 +2,7 @@
 /* cuMemcpy2D and cuMemcpy3D: rows and planes of linear memory and of arrays. */
 #include <string.h>
 
+#include "guest/array.h"
 #include "guest/capture.h"
 #include "guest/context.h"
 #include "guest/copy.h"
@@ -62,19 +63,22 @@ static CUresult place_linear(struct side *side, const struct place *place,
     return CUDA_SUCCESS;
 }
 
-/* The driver judges what only it knows: how large the array is. */
-static CUresult place_array(struct side *side, const struct place *place, bool *known)
+static CUresult place_array(struct side *side, const struct place *place,
+                            const struct vgpu_box *box, bool *known)
 {
-    const struct vgpu_object *array =
+    const struct vgpu_array *array =
         vgpu_object_find(&vgpu_process()->objects, place->array, VGPU_KIND_ARRAY);
     if (array == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
     side->box.kind = VGPU_SIDE_ARRAY;
-    side->box.array = array->id;
+    side->box.array = array->object.id;
     side->box.x = place->x;
     side->box.y = place->y;
     side->box.z = place->z;
-    *known = false;
+    const struct vgpu_array_box in = {place->x,   place->y,    place->z,
+                                      box->width, box->height, box->depth};
+    if (!vgpu_array_holds(array, &in))
+        *known = false; /* the driver judges */
     return CUDA_SUCCESS;
 }
 
@@ -115,7 +119,7 @@ static CUresult place_side(struct side *side, const struct place *place, const s
         error = place_linear(side, place, box, place->device);
         break;
     case CU_MEMORYTYPE_ARRAY:
-        return place_array(side, place, known);
+        return place_array(side, place, box, known);
     default:
         return CUDA_ERROR_INVALID_VALUE;
     }

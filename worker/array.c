@@ -4,8 +4,9 @@
 #include "worker/clear.h"
 #include "worker/worker.h"
 
-#define ZEROS_MOST (4u << 20) /* bytes of zeros that are copied at a time, if a row is no longer   \
-                               */
+#define ZEROS_MOST                                                                                 \
+    (4u << 20) /* bytes of zeros that are copied at a time, if a row is no longer                  \
+                */
 
 /* What an array is made of: blocks of so many elements in both directions. */
 struct layout {
@@ -119,6 +120,13 @@ bool vgpu_array_bytes(const CUDA_ARRAY3D_DESCRIPTOR *array, uint32_t levels, uin
             return false;
     }
     return true;
+}
+
+void vgpu_array_blocks(const CUDA_ARRAY3D_DESCRIPTOR *array, uint32_t *side, uint32_t *bytes)
+{
+    struct layout layout = layout_of(array->Format, array->NumChannels);
+    *side = layout.side;
+    *bytes = layout.planes ? 0 : layout.bytes;
 }
 
 /* A source of zeros, and where they go. */

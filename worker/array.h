@@ -13,6 +13,10 @@ struct vgpu_worker;
  *  is not 0) those of all levels. False: no such format, or more bytes than there can be. */
 bool vgpu_array_bytes(const CUDA_ARRAY3D_DESCRIPTOR *array, uint32_t levels, uint64_t *bytes);
 
+/** What an array is made of: blocks of `side` times `side` elements. 0 bytes if it lies in several
+ *  planes, which are arrays by themselves. */
+void vgpu_array_blocks(const CUDA_ARRAY3D_DESCRIPTOR *array, uint32_t *side, uint32_t *bytes);
+
 /** Clears an array of the current context, which may have been another VM's memory, and returns
  *  when that is done. The software GPU clears by itself. */
 CUresult vgpu_array_clear(struct vgpu_worker *worker, CUarray array);

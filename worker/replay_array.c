@@ -57,6 +57,7 @@ CUresult vgpu_replay_cuArray3DCreate(struct vgpu_worker *worker,
         driver->cuArrayDestroy(call->array);
         vgpu_ledger_return(&worker->ledger, bytes);
     }
+    vgpu_array_blocks(&wanted, &call->block_side, &call->block_bytes);
     return error;
 }
 
@@ -140,6 +141,7 @@ CUresult vgpu_replay_cuMipmappedArrayCreate(struct vgpu_worker *worker,
         driver->cuMipmappedArrayDestroy(call->mipmap);
         vgpu_ledger_return(&worker->ledger, bytes);
     }
+    vgpu_array_blocks(&wanted, &call->block_side, &call->block_bytes);
     return error;
 }
 

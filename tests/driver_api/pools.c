@@ -175,6 +175,36 @@ static void test_access(void)
     CHECK(cuMemPoolDestroy(pool));
 }
 
+/* In a capture both become nodes, and the memory is the graph's. */
+static void test_capture(CUfunction function)
+{
+    const int count = 5000;
+    CUdeviceptr result = check_memory((size_t)count * 4), inner;
+    CUstream stream;
+    CUgraph graph;
+    CUgraphExec exec;
+    size_t nodes = 0;
+    CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    CHECK(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+    CHECK(cuMemAllocAsync(&inner, (size_t)count * 4, stream));
+    fill(function, inner, 31, count, stream);
+    CHECK(cuMemcpyDtoDAsync(result, inner, (size_t)count * 4, stream));
+    CHECK(cuMemFreeAsync(inner, stream));
+    CHECK(cuStreamEndCapture(stream, &graph));
+    CHECK(cuGraphGetNodes(graph, NULL, &nodes));
+    EXPECT(nodes == 4);
+    CHECK(cuGraphInstantiate(&exec, graph, 0));
+    for (int i = 0; i < 3; i++) {
+        CHECK(cuMemsetD8Async(result, 0, (size_t)count * 4, stream));
+        CHECK(cuGraphLaunch(exec, stream));
+        expect_filled(result, 31, count, stream);
+    }
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+    CHECK(cuStreamDestroy(stream));
+    CHECK(cuMemFree(result));
+}
+
 static void test_refusals(void)
 {
     CUmemPoolProps properties = of_device();
@@ -206,6 +236,7 @@ int main(void)
     test_attributes();
     test_current_pool();
     test_access();
+    test_capture(function);
     test_refusals();
     printf("pools: all is well\n");
     return 0;

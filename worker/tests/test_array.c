@@ -12,8 +12,9 @@ enum { ARRAY = OTHER + 1, ARRAY2, MIPMAP, TEXTURE, SURFACE };
 static CUresult create(struct vgpu_channel *channel, uint64_t width, uint64_t height,
                        uint64_t depth, uint32_t format, uint32_t flags)
 {
+    uint32_t side, bytes;
     return vgpu_send_cuArray3DCreate(channel, CONTEXT, ARRAY, width, height, depth, format, 1,
-                                     flags);
+                                     flags, &side, &bytes);
 }
 
 static void expect_zeros(struct vgpu_channel *channel, uint32_t array, uint64_t width,
@@ -86,9 +87,11 @@ static void planes_are_cleared_and_go_with_their_array(void **state)
 static void destroying_a_part_is_garbage(void **state)
 {
     (void)state;
+    uint32_t side = 0, bytes = 0;
     struct vgpu_channel *channel = fixture_open_context();
     assert_int_equal(vgpu_send_cuMipmappedArrayCreate(channel, CONTEXT, MIPMAP, 64, 64, 0,
-                                                      CU_AD_FORMAT_UNSIGNED_INT8, 1, 0, 3),
+                                                      CU_AD_FORMAT_UNSIGNED_INT8, 1, 0, 3, &side,
+                                                      &bytes),
                      0);
     assert_int_equal(vgpu_send_cuMipmappedArrayGetLevel(channel, CONTEXT, ARRAY, MIPMAP, 1), 0);
     vgpu_send_cuArrayDestroy(channel, CONTEXT, ARRAY);
@@ -99,10 +102,14 @@ static void destroying_a_part_is_garbage(void **state)
 static void levels_are_charged_cleared_and_go_together(void **state)
 {
     (void)state;
+    uint32_t side = 0, bytes = 0;
     struct vgpu_channel *channel = fixture_open_context();
     assert_int_equal(vgpu_send_cuMipmappedArrayCreate(channel, CONTEXT, MIPMAP, 64, 64, 0,
-                                                      CU_AD_FORMAT_UNSIGNED_INT8, 1, 0, 3),
+                                                      CU_AD_FORMAT_UNSIGNED_INT8, 1, 0, 3, &side,
+                                                      &bytes),
                      0);
+    assert_int_equal(side, 1);
+    assert_int_equal(bytes, 1);
     assert_int_equal(channel->ledger.used, 64 * 64 + 32 * 32 + 16 * 16);
     assert_int_equal(vgpu_send_cuMipmappedArrayGetLevel(channel, CONTEXT, ARRAY, MIPMAP, 2), 0);
     assert_int_equal(vgpu_send_cuMipmappedArrayGetLevel(channel, CONTEXT, ARRAY2, MIPMAP, 3),
