@@ -9,180 +9,6 @@
 
 #include "soft/driver/stream.h"
 
-static const size_t granularity = 2 << 20;
-
-static bool is_whole(uint64_t number, uint64_t unit)
-{
-    return number % unit == 0;
-}
-
-/* ---- reserved addresses ---- */
-
-struct reservation {
-    uint64_t start;
-    size_t size;
-};
-
-/* Sorted by address. */
-static struct {
-    pthread_rwlock_t lock;
-    struct reservation *list;
-    size_t count;
-    size_t room;
-} reserved = {.lock = PTHREAD_RWLOCK_INITIALIZER};
-
-/* The number of reservations that begin below `address`. Lock held. */
-static size_t count_below(uint64_t address)
-{
-    size_t low = 0, high = reserved.count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (reserved.list[middle].start < address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static bool remember(uint64_t start, size_t size)
-{
-    bool done = true;
-    size_t at;
-
-    pthread_rwlock_wrlock(&reserved.lock);
-    if (reserved.count == reserved.room) {
-        size_t room = reserved.room ? 2 * reserved.room : 16;
-        struct reservation *list = reallocarray(reserved.list, room, sizeof(*list));
-        done = list;
-        if (list) {
-            reserved.list = list;
-            reserved.room = room;
-        }
-    }
-    if (done) {
-        at = count_below(start);
-        memmove(&reserved.list[at + 1], &reserved.list[at],
-                (reserved.count - at) * sizeof(*reserved.list));
-        reserved.list[at] = (struct reservation){start, size};
-        reserved.count++;
-    }
-    pthread_rwlock_unlock(&reserved.lock);
-    return done;
-}
-
-static bool forget(uint64_t start, size_t size)
-{
-    bool found;
-    size_t at;
-
-    pthread_rwlock_wrlock(&reserved.lock);
-    at = count_below(start);
-    found =
-        at < reserved.count && reserved.list[at].start == start && reserved.list[at].size == size;
-    if (found) {
-        reserved.count--;
-        memmove(&reserved.list[at], &reserved.list[at + 1],
-                (reserved.count - at) * sizeof(*reserved.list));
-    }
-    pthread_rwlock_unlock(&reserved.lock);
-    return found;
-}
-
-bool vgpu_reserved(uint64_t address, size_t size)
-{
-    bool is;
-    size_t at;
-
-    pthread_rwlock_rdlock(&reserved.lock);
-    at = count_below(address + size);
-    is = at > 0 && reserved.list[at - 1].start + reserved.list[at - 1].size > address;
-    pthread_rwlock_unlock(&reserved.lock);
-    return is;
-}
-
-bool vgpu_reservation_find(uint64_t address, uint64_t *start, size_t *size)
-{
-    bool is;
-    size_t at;
-
-    pthread_rwlock_rdlock(&reserved.lock);
-    at = count_below(address + 1);
-    is = at > 0 && address - reserved.list[at - 1].start < reserved.list[at - 1].size;
-    if (is) {
-        *start = reserved.list[at - 1].start;
-        *size = reserved.list[at - 1].size;
-    }
-    pthread_rwlock_unlock(&reserved.lock);
-    return is;
-}
-
-/* Addresses that begin at a multiple of `alignment`, at `hint` if that is free; MAP_FAILED. */
-static void *reserve(uint64_t hint, size_t size, size_t alignment)
-{
-    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    uint64_t got, start;
-    size_t bytes;
-
-    if (hint && is_whole(hint, alignment)) {
-        void *there = mmap((void *)(uintptr_t)hint, size, PROT_READ | PROT_WRITE,
-                           flags | MAP_FIXED_NOREPLACE, -1, 0);
-        if (there != MAP_FAILED)
-            return there;
-    }
-    if (__builtin_add_overflow(size, alignment, &bytes))
-        return MAP_FAILED;
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-    if (memory == MAP_FAILED)
-        return memory;
-    got = (uintptr_t)memory;
-    start = (got + alignment - 1) / alignment * alignment;
-    if (start > got)
-        munmap(memory, start - got);
-    if (start + size < got + bytes)
-        munmap((void *)(uintptr_t)(start + size), got + bytes - start - size);
-    return (void *)(uintptr_t)start;
-}
-
-CUresult cuMemAddressReserve(CUdeviceptr *ptr, size_t size, size_t alignment, CUdeviceptr addr,
-                             unsigned long long flags)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    CUresult result = vgpu_driver_ready();
-    void *memory;
-
-    if (result != CUDA_SUCCESS)
-        return result;
-    if (!ptr || size == 0 || !is_whole(size, page) || !is_whole(addr, page) || flags ||
-        (alignment & (alignment - 1)))
-        return CUDA_ERROR_INVALID_VALUE;
-    memory = reserve(addr, size, alignment > granularity ? alignment : granularity);
-    if (memory == MAP_FAILED)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    if (!remember((uintptr_t)memory, size)) {
-        munmap(memory, size);
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    madvise(memory, size, MADV_DONTDUMP);
-    *ptr = (uintptr_t)memory;
-    return CUDA_SUCCESS;
-}
-
-CUresult cuMemAddressFree(CUdeviceptr ptr, size_t size)
-{
-    struct vgpu_allocation mapped;
-    CUresult result = vgpu_driver_ready();
-
-    if (result != CUDA_SUCCESS)
-        return result;
-    if (size == 0 || (vgpu_allocation_next(ptr, &mapped) && mapped.address - ptr < size) ||
-        !forget(ptr, size))
-        return CUDA_ERROR_INVALID_VALUE;
-    munmap((void *)(uintptr_t)ptr, size);
-    return CUDA_SUCCESS;
-}
-
 /* ---- physical memory ---- */
 
 struct vgpu_physical {
@@ -281,7 +107,8 @@ CUresult cuMemCreate(CUmemGenericAllocationHandle *handle, size_t size,
 
     if (result == CUDA_SUCCESS)
         result = check_properties(prop);
-    if (result == CUDA_SUCCESS && (!handle || size == 0 || !is_whole(size, granularity) || flags))
+    if (result == CUDA_SUCCESS &&
+        (!handle || size == 0 || !vgpu_is_whole(size, VGPU_GRANULARITY) || flags))
         result = CUDA_ERROR_INVALID_VALUE;
     if (result == CUDA_SUCCESS && !is_supported(prop))
         result = CUDA_ERROR_NOT_SUPPORTED;
@@ -364,7 +191,7 @@ CUresult cuMemGetAllocationGranularity(size_t *out, const CUmemAllocationProp *p
                                             option != CU_MEM_ALLOC_GRANULARITY_RECOMMENDED)))
         result = CUDA_ERROR_INVALID_VALUE;
     if (result == CUDA_SUCCESS)
-        *out = granularity;
+        *out = VGPU_GRANULARITY;
     return result;
 }
 
@@ -427,7 +254,7 @@ CUresult cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *handle, vo
         return CUDA_ERROR_NOT_SUPPORTED;
     file = dup((int)(intptr_t)osHandle);
     size = file < 0 ? -1 : lseek(file, 0, SEEK_END);
-    if (size <= 0 || !is_whole((uint64_t)size, granularity)) {
+    if (size <= 0 || !vgpu_is_whole((uint64_t)size, VGPU_GRANULARITY)) {
         if (file >= 0)
             close(file);
         return CUDA_ERROR_INVALID_VALUE;
@@ -508,7 +335,7 @@ CUresult cuMemMap(CUdeviceptr ptr, size_t size, size_t offset, CUmemGenericAlloc
 
     if (result != CUDA_SUCCESS)
         return result;
-    if (flags || size == 0 || !is_whole(ptr | size | offset, granularity) ||
+    if (flags || size == 0 || !vgpu_is_whole(ptr | size | offset, VGPU_GRANULARITY) ||
         offset > physical->size || size > physical->size - offset || !is_in_reservation(ptr, size))
         result = CUDA_ERROR_INVALID_VALUE;
     else

@@ -11,6 +11,14 @@
 
 #include "soft/driver/allocation.h"
 
+/** What sizes and addresses of mappings are multiples of, in bytes. */
+enum { VGPU_GRANULARITY = 2 << 20 };
+
+static inline bool vgpu_is_whole(uint64_t number, uint64_t unit)
+{
+    return number % unit == 0;
+}
+
 /** Whether any of these addresses is reserved. */
 bool vgpu_reserved(uint64_t address, size_t size);
 
