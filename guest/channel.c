@@ -95,7 +95,7 @@ static CUresult append(struct vgpu_channel *channel, struct push *push)
         channel->sequence++;
         count->sent++;
         count->waited += push->header->flags & VGPU_CALL_WANTS_REPLY;
-        vgpu_trace_carried(channel, push->header->call, push->bytes1 + push->bytes2);
+        count->payload += push->bytes1 + push->bytes2;
     }
     return error;
 }
@@ -109,8 +109,10 @@ static CUresult submit(struct vgpu_channel *channel, struct push *push)
     pthread_mutex_lock(&channel->producer);
     error = append(channel, push);
     pthread_mutex_unlock(&channel->producer);
-    if (!error && push->wake)
+    if (!error && push->wake) {
+        __atomic_fetch_add(&channel->trace.doorbells, 1, __ATOMIC_RELAXED);
         channel->transport->operations->ring_doorbell(channel->transport, channel->number);
+    }
     return error;
 }
 

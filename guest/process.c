@@ -16,7 +16,7 @@
 /** The newest cuda.h whose functions this library has. */
 #define NEWEST_VERSION 13000
 
-static struct vgpu_process the_process = {
+struct vgpu_process vgpu_the_process = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .image_lock = PTHREAD_MUTEX_INITIALIZER,
     .download_lock = PTHREAD_MUTEX_INITIALIZER,
@@ -37,11 +37,6 @@ static struct vgpu_process the_process = {
     .registered.lock = PTHREAD_MUTEX_INITIALIZER,
 };
 
-struct vgpu_process *vgpu_process(void)
-{
-    return &the_process;
-}
-
 static enum vgpu_phase phase_of(const struct vgpu_process *process)
 {
     /* acquire: pairs with enter_phase, after all that the phase promises was set up */
@@ -53,10 +48,10 @@ static void enter_phase(struct vgpu_process *process, enum vgpu_phase phase)
     __atomic_store_n(&process->phase, phase, __ATOMIC_RELEASE);
 }
 
-CUresult vgpu_process_ready(const struct vgpu_process *process)
+CUresult vgpu_process_unready(const struct vgpu_process *process)
 {
     switch (phase_of(process)) {
-    case VGPU_PHASE_READY:
+    case VGPU_PHASE_READY: /* since just now */
         return CUDA_SUCCESS;
     case VGPU_PHASE_OVER:
         return CUDA_ERROR_DEINITIALIZED;
@@ -131,18 +126,13 @@ unsigned long long vgpu_process_new_id(struct vgpu_process *process)
     return __atomic_add_fetch(&process->last_id, 1, __ATOMIC_RELAXED);
 }
 
-int vgpu_process_attribute(const struct vgpu_process *process, CUdevice_attribute attribute)
-{
-    return process->info.attribute[attribute];
-}
-
 /* ---- the beginning ---- */
 
 /* The parent's channel is not ours: a process that was initialised leaves a child without CUDA, one
  * that only asked for the version leaves a child that can begin anew. */
 static void after_fork(void)
 {
-    struct vgpu_process *process = &the_process;
+    struct vgpu_process *process = &vgpu_the_process;
     enum vgpu_phase phase = phase_of(process);
     if (phase == VGPU_PHASE_READY)
         vgpu_registered_forked(&process->registered, process->channel);
@@ -249,7 +239,7 @@ static CUresult initialise(struct vgpu_process *process)
 
 CUresult cuInit(unsigned int flags)
 {
-    struct vgpu_process *process = &the_process;
+    struct vgpu_process *process = &vgpu_the_process;
     CUresult error = vgpu_process_ready(process);
     if (flags != 0)
         return CUDA_ERROR_INVALID_VALUE;
@@ -267,7 +257,7 @@ CUresult cuInit(unsigned int flags)
  */
 CUresult cuDriverGetVersion(int *version)
 {
-    struct vgpu_process *process = &the_process;
+    struct vgpu_process *process = &vgpu_the_process;
     if (version == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     if (phase_of(process) == VGPU_PHASE_NEW) {
@@ -299,7 +289,7 @@ static bool is_only_thread(void)
  * channel stays open, and the host closes it when the process is gone. */
 __attribute__((destructor)) static void end_process(void)
 {
-    struct vgpu_process *process = &the_process;
+    struct vgpu_process *process = &vgpu_the_process;
     enum vgpu_phase phase = phase_of(process);
     if (phase != VGPU_PHASE_OPEN && phase != VGPU_PHASE_READY)
         return;

@@ -69,10 +69,24 @@ struct vgpu_process {
     CUmoduleLoadingMode loading;
 };
 
-struct vgpu_process *vgpu_process(void);
+extern struct vgpu_process vgpu_the_process; /* for vgpu_process alone */
+
+static inline struct vgpu_process *vgpu_process(void)
+{
+    return &vgpu_the_process;
+}
+
+/** The error of a process that is not in VGPU_PHASE_READY. */
+CUresult vgpu_process_unready(const struct vgpu_process *process);
 
 /** CUDA_SUCCESS after cuInit, else NOT_INITIALIZED or DEINITIALIZED. */
-CUresult vgpu_process_ready(const struct vgpu_process *process);
+static inline CUresult vgpu_process_ready(const struct vgpu_process *process)
+{
+    /* acquire: pairs with the store of the phase, after all that the phase promises was set up */
+    return __atomic_load_n(&process->phase, __ATOMIC_ACQUIRE) == VGPU_PHASE_READY
+               ? CUDA_SUCCESS
+               : vgpu_process_unready(process);
+}
 
 /**
  * Collects asynchronous errors from the channel. Returns the sticky error if there is one, or the
@@ -90,6 +104,10 @@ CUresult vgpu_process_note(struct vgpu_process *process, CUresult error);
 unsigned long long vgpu_process_new_id(struct vgpu_process *process);
 
 /** An attribute of device 0; 0 if the driver does not know it. */
-int vgpu_process_attribute(const struct vgpu_process *process, CUdevice_attribute attribute);
+static inline int vgpu_process_attribute(const struct vgpu_process *process,
+                                         CUdevice_attribute attribute)
+{
+    return process->info.attribute[attribute];
+}
 
 #endif

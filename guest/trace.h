@@ -12,13 +12,15 @@ struct vgpu_channel;
 
 struct vgpu_call_count {
     uint64_t sent;
-    uint64_t waited; /* for the reply */
-    uint64_t bytes;  /* that went with it, in the record or in staging memory; atomic */
+    uint64_t waited;  /* for the reply */
+    uint64_t payload; /* bytes that went with it in its record */
+    uint64_t carried; /* bytes that went with it in staging memory; atomic */
 };
 
 struct vgpu_trace {
-    struct vgpu_call_count calls[VGPU_CALL_MAX + 1]; /* with the channel's producer lock */
+    struct vgpu_call_count calls[VGPU_CALL_MAX + 1]; /* but for `carried` with the producer lock */
     uint64_t fences;                                 /* that a thread had to wait for; atomic */
+    uint64_t doorbells;                              /* that were rung; atomic */
 };
 
 /** True if the environment asks for a summary. */

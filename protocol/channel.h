@@ -42,14 +42,15 @@ struct vgpu_ring_indices {
     uint8_t tail_padding[56];
     uint64_t head; /* bytes consumed; worker */
     uint8_t head_padding[56];
-    uint32_t consumer_sleeps; /* worker: 1 = ring the doorbell after the next push */
+    uint32_t consumer_sleeps; /* worker: 1 = ring the doorbell after the next push; guest: 0 */
     uint8_t sleep_padding[60];
 };
 
 #define VGPU_LATENCY_BUCKETS 128u /* protocol/latency.h */
 
-#define VGPU_UPCALLS_MAX 65536u /* ids of functions of the program that the host may know at once  \
-                                 */
+#define VGPU_UPCALLS_MAX                                                                           \
+    65536u /* ids of functions of the program that the host may know at once                       \
+            */
 
 enum vgpu_upcall_kind {
     VGPU_UPCALL_RUN = 1,  /* the program's function is due */

@@ -38,6 +38,19 @@ static uint64_t copy_in(struct vgpu_ring_producer *ring, uint64_t position, cons
     return position + bytes;
 }
 
+/* All of a record, to where the ring does not end. Most records are only a header and a few bytes.
+ */
+static void copy_in_whole(uint8_t *to, const struct vgpu_call_header *header, const void *part1,
+                          size_t bytes1, const void *part2, size_t bytes2)
+{
+    memcpy(to, header, sizeof(*header));
+    to += sizeof(*header);
+    if (bytes1)
+        memcpy(to, part1, bytes1);
+    if (bytes2)
+        memcpy(to + bytes1, part2, bytes2);
+}
+
 static void copy_out(const struct vgpu_ring_consumer *ring, uint64_t position, void *data,
                      size_t bytes)
 {
@@ -58,13 +71,20 @@ bool vgpu_ring_push(struct vgpu_ring_producer *ring, const struct vgpu_call_head
         if (ring->tail + bytes - ring->head_cached > VGPU_RING_BYTES)
             return false;
     }
-    uint64_t position = copy_in(ring, ring->tail, header, sizeof(*header));
-    position = copy_in(ring, position, part1, bytes1);
-    copy_in(ring, position, part2, bytes2);
+    size_t start = ring->tail % VGPU_RING_BYTES;
+    if (start + bytes <= VGPU_RING_BYTES) {
+        copy_in_whole(ring->bytes + start, header, part1, bytes1, part2, bytes2);
+    } else {
+        uint64_t position = copy_in(ring, ring->tail, header, sizeof(*header));
+        position = copy_in(ring, position, part1, bytes1);
+        copy_in(ring, position, part2, bytes2);
+    }
     ring->tail += bytes;
     /* seq_cst on both sides of the sleep handshake, see vgpu_ring_sleep() */
     __atomic_store_n(&ring->indices->tail, ring->tail, __ATOMIC_SEQ_CST);
-    *wake = __atomic_load_n(&ring->indices->consumer_sleeps, __ATOMIC_SEQ_CST) != 0;
+    if (__atomic_load_n(&ring->indices->consumer_sleeps, __ATOMIC_SEQ_CST) != 0)
+        /* relaxed: the doorbell orders; the flag is taken so that it is rung once for each sleep */
+        *wake = __atomic_exchange_n(&ring->indices->consumer_sleeps, 0, __ATOMIC_RELAXED) != 0;
     return true;
 }
 

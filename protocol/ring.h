@@ -7,7 +7,9 @@
  * Ordering: the producer's release store of `tail` pairs with the consumer's acquire load; the
  * consumer's release store of `head` pairs with the producer's acquire load. Sleeping: the consumer
  * stores consumer_sleeps = 1 and re-reads `tail`, the producer stores `tail` and then reads
- * consumer_sleeps, both with sequential consistency, so that one of the two sees the other.
+ * consumer_sleeps, both with sequential consistency, so that one of the two sees the other. The
+ * producer that sees it sets it to 0: it rings once, however much it pushes before the consumer
+ * runs.
  */
 #ifndef VGPU_PROTOCOL_RING_H
 #define VGPU_PROTOCOL_RING_H
