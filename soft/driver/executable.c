@@ -2,6 +2,7 @@
 /* cuGraphInstantiate*, cuGraphLaunch, cuGraphUpload: executable graphs as a whole. */
 #include "soft/driver/executable.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "interop/per_thread.h"
@@ -24,7 +25,7 @@ struct vgpu_graph *vgpu_executable_change(struct vgpu_executable *executable)
     struct vgpu_graph *copy;
 
     /* Acquire pairs with the release of a launch that puts its reference back. */
-    if (__atomic_load_n(&plan->object.references, __ATOMIC_ACQUIRE) == 1)
+    if (atomic_load_explicit(&plan->object.references, memory_order_acquire) == 1)
         return plan;
     copy = vgpu_graph_copy(plan, false, true);
     if (copy) {

@@ -235,12 +235,12 @@ CUresult vgpu_node_add_bodies(struct vgpu_node *node, size_t count)
     node->bodies = calloc(count, sizeof(struct vgpu_graph *));
     if (!node->bodies)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    while (node->body_count < count) {
+    for (node->body_count = 0; node->body_count < count; node->body_count++) {
         struct vgpu_graph *body = vgpu_graph_create(node->graph->published);
         if (!body)
             return CUDA_ERROR_OUT_OF_MEMORY;
         body->parent = node;
-        node->bodies[node->body_count++] = body;
+        node->bodies[node->body_count] = body;
     }
     return CUDA_SUCCESS;
 }
@@ -339,9 +339,9 @@ CUresult vgpu_node_copy_body(struct vgpu_node *node, const struct vgpu_graph *ch
 {
     CUresult result = vgpu_node_add_bodies(node, 1);
 
-    if (result == CUDA_SUCCESS && !copy_into(node->bodies[0], child, false))
-        result = CUDA_ERROR_OUT_OF_MEMORY;
-    return result;
+    if (result != CUDA_SUCCESS)
+        return result;
+    return copy_into(node->bodies[0], child, false) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 /* ---- order ---- */

@@ -41,12 +41,12 @@ struct vgpu_graph {
     struct vgpu_node **nodes; /* as they were added; topological order in an executable graph */
     size_t count;
     size_t room;
-    struct vgpu_node *parent;           /* whose body this graph is, or NULL */
-    bool published;                     /* it and its nodes are handles */
-    unsigned int capturing;             /* captures that add to it */
-    unsigned int executables;           /* how many there are of it */
-    struct vgpu_held_object *held;      /* user objects */
-    struct vgpu_condition *conditions;  /* made for it */
+    struct vgpu_node *parent;          /* whose body this graph is, or NULL */
+    bool published;                    /* it and its nodes are handles */
+    unsigned int capturing;            /* captures that add to it */
+    unsigned int executables;          /* how many there are of it */
+    struct vgpu_held_object *held;     /* user objects */
+    struct vgpu_condition *conditions; /* made for it */
 };
 
 /** Any thread may call these two. */

@@ -179,7 +179,7 @@ static CUresult create(const CUDA_MEM_ALLOC_NODE_PARAMS *params, struct vgpu_gra
     size_t bytes = params->accessDescCount * sizeof(*params->accessDescs);
     struct vgpu_graph_memory *memory;
     struct vgpu_context *context;
-    struct vgpu_device *device;
+    struct vgpu_device *device = NULL;
     CUresult result = vgpu_context_enter(&context);
 
     if (result == CUDA_SUCCESS)

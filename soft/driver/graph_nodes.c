@@ -200,7 +200,7 @@ ADD_FUNCTION(cuGraphAddEventRecordNode, (POSITION, CUevent event), event,
 ADD_FUNCTION(cuGraphAddEventWaitNode, (POSITION, CUevent event), event,
              vgpu_wait_node_params(event))
 ADD_FUNCTION(cuGraphAddChildGraphNode, (POSITION, CUgraph child), child,
-             ((CUgraphNodeParams){.type = CU_GRAPH_NODE_TYPE_GRAPH, .graph = {.graph = child}}))
+             vgpu_child_node_params(child))
 ADD_FUNCTION(cuGraphAddEmptyNode, (POSITION), true,
              ((CUgraphNodeParams){.type = CU_GRAPH_NODE_TYPE_EMPTY}))
 

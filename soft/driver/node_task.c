@@ -217,6 +217,13 @@ CUgraphNodeParams vgpu_batch_node_params(const CUDA_BATCH_MEM_OP_NODE_PARAMS_v1 
         .memOp = {batch->ctx, batch->count, batch->paramArray, batch->flags}};
 }
 
+CUgraphNodeParams vgpu_child_node_params(CUgraph child)
+{
+    return (CUgraphNodeParams){
+        .type = CU_GRAPH_NODE_TYPE_GRAPH,
+        .graph = {.graph = child, .ownership = CU_GRAPH_CHILD_GRAPH_OWNERSHIP_CLONE}};
+}
+
 CUgraphNodeParams vgpu_record_node_params(CUevent event)
 {
     return (CUgraphNodeParams){.type = CU_GRAPH_NODE_TYPE_EVENT_RECORD, .eventRecord = {event}};

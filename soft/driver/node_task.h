@@ -25,6 +25,7 @@ CUgraphNodeParams vgpu_copy_node_params(const CUDA_MEMCPY3D *copy, CUcontext con
 CUgraphNodeParams vgpu_fill_node_params(const CUDA_MEMSET_NODE_PARAMS_v1 *fill, CUcontext context);
 CUgraphNodeParams vgpu_host_node_params(const CUDA_HOST_NODE_PARAMS_v1 *host);
 CUgraphNodeParams vgpu_batch_node_params(const CUDA_BATCH_MEM_OP_NODE_PARAMS_v1 *batch);
+CUgraphNodeParams vgpu_child_node_params(CUgraph child);
 CUgraphNodeParams vgpu_record_node_params(CUevent event);
 CUgraphNodeParams vgpu_wait_node_params(CUevent event);
 

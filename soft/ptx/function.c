@@ -77,11 +77,12 @@ static void drop_formals(struct vgpu_function *f)
 
 static uint8_t builtin_named(struct ptx_slice name)
 {
-    return ptx_slice_is(name, "vprintf")        ? VGPU_BUILTIN_PRINTF
-           : ptx_slice_is(name, "__assertfail") ? VGPU_BUILTIN_ASSERT
-           : ptx_slice_is(name, "malloc")       ? VGPU_BUILTIN_MALLOC
-           : ptx_slice_is(name, "free")         ? VGPU_BUILTIN_FREE
-                                                : VGPU_BUILTIN_NONE;
+    return ptx_slice_is(name, "vprintf")                   ? VGPU_BUILTIN_PRINTF
+           : ptx_slice_is(name, "__assertfail")            ? VGPU_BUILTIN_ASSERT
+           : ptx_slice_is(name, "malloc")                  ? VGPU_BUILTIN_MALLOC
+           : ptx_slice_is(name, "free")                    ? VGPU_BUILTIN_FREE
+           : ptx_slice_is(name, "cudaGraphSetConditional") ? VGPU_BUILTIN_SET_CONDITION
+                                                           : VGPU_BUILTIN_NONE;
 }
 
 /* What the run-time reads and writes of a built-in's arguments. */
@@ -90,7 +91,8 @@ static bool builtin_fits(const struct vgpu_function *f)
     uint32_t n = f->return_count + f->formal_count;
 
     for (uint32_t i = f->return_count; i < n && f->builtin != VGPU_BUILTIN_NONE; i++) {
-        if (f->builtin != VGPU_BUILTIN_ASSERT && f->formals[i].size != 8)
+        if (f->builtin != VGPU_BUILTIN_ASSERT && f->builtin != VGPU_BUILTIN_SET_CONDITION &&
+            f->formals[i].size != 8)
             return false;
     }
     switch (f->builtin) {
@@ -103,6 +105,9 @@ static bool builtin_fits(const struct vgpu_function *f)
         return f->formal_count == 1 && f->return_count == 1 && f->formals[0].size == 8;
     case VGPU_BUILTIN_FREE:
         return f->formal_count == 1 && f->return_count == 0;
+    case VGPU_BUILTIN_SET_CONDITION:
+        return f->formal_count == 2 && f->return_count == 0 && f->formals[0].size == 8 &&
+               f->formals[1].size == 4;
     default:
         return true;
     }

@@ -186,6 +186,7 @@ enum vgpu_builtin {
     VGPU_BUILTIN_ASSERT,
     VGPU_BUILTIN_MALLOC,
     VGPU_BUILTIN_FREE,
+    VGPU_BUILTIN_SET_CONDITION,
 };
 
 struct vgpu_function {

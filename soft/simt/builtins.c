@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Functions that device code calls and nobody defines: vprintf, __assertfail, malloc, free. */
+/* Functions that device code calls and nobody defines: vprintf, __assertfail, malloc, free,
+ * cudaGraphSetConditional. */
 #include <stdio.h>
 #include <string.h>
 
@@ -278,6 +279,20 @@ static void allocate(struct vgpu_warp *w, const struct vgpu_call *call, unsigned
     put_result(w, call, lane, address);
 }
 
+/* cudaGraphSetConditional(handle, value): the handle is the address of the condition's word. */
+static int set_condition(struct vgpu_warp *w, const struct vgpu_call *call, unsigned lane)
+{
+    uint64_t address = argument(w, call, 0, lane);
+    uint32_t *word =
+        address % sizeof(*word) ? NULL : vgpu_warp_generic(w, lane, address, sizeof(*word));
+
+    if (word == NULL)
+        return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_ADDRESS, lane, address, sizeof(*word));
+    /* Relaxed: it is read after the kernel. */
+    __atomic_store_n(word, (uint32_t)argument(w, call, 1, lane), __ATOMIC_RELAXED);
+    return 0;
+}
+
 int vgpu_builtin_call(struct vgpu_warp *w, const struct vgpu_function *function,
                       const struct vgpu_call *call, uint32_t mask)
 {
@@ -294,6 +309,9 @@ int vgpu_builtin_call(struct vgpu_warp *w, const struct vgpu_function *function,
             break;
         case VGPU_BUILTIN_MALLOC:
             allocate(w, call, lane);
+            break;
+        case VGPU_BUILTIN_SET_CONDITION:
+            error = set_condition(w, call, lane);
             break;
         default:
             vgpu_memory_free(w->block->memory, argument(w, call, 0, lane));

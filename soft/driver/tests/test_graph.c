@@ -701,7 +701,9 @@ static void a_graph_is_printed_for_graphviz(void **state)
     assert_cuda_error(cuGraphDebugDotPrint(graph, NULL, 0), CUDA_ERROR_INVALID_VALUE);
 }
 
-/* Adds a conditional node on a new handle. */
+/* Adds a conditional node on a new handle, which is the last one made. */
+static CUgraphConditionalHandle last_handle;
+
 static CUgraph *add_conditional(CUgraphConditionalNodeType type, unsigned int size,
                                 unsigned int value)
 {
@@ -714,6 +716,7 @@ static CUgraph *add_conditional(CUgraphConditionalNodeType type, unsigned int si
     assert_cuda(cuGraphConditionalHandleCreate(&params.conditional.handle, graph, context, value,
                                                CU_GRAPH_COND_ASSIGN_DEFAULT));
     assert_cuda(cuGraphAddNode(&node, graph, NULL, NULL, 0, &params));
+    last_handle = params.conditional.handle;
     return params.conditional.phGraph_out;
 }
 
@@ -746,6 +749,59 @@ static void conditions_choose_what_runs(void **state)
     assert_int_equal(word(5), 0);
     assert_int_equal(word(6), 1);
     assert_cuda_error(cuGraphInstantiate(&executable, graph, 0), CUDA_ERROR_INVALID_VALUE);
+}
+
+/* step(handle, counter): counts down, and the condition is what is left. */
+static const char step_ptx[] = ".version 8.0\n"
+                               ".target sm_80\n"
+                               ".address_size 64\n"
+                               ".extern .func cudaGraphSetConditional(.param .b64 handle,\n"
+                               "                                      .param .b32 value);\n"
+                               ".visible .entry step(.param .u64 p_handle, .param .u64 p_counter)\n"
+                               "{\n"
+                               "    .reg .b32 %r<2>;\n"
+                               "    .reg .b64 %rd<3>;\n"
+                               "    ld.param.u64 %rd1, [p_handle];\n"
+                               "    ld.param.u64 %rd2, [p_counter];\n"
+                               "    ld.global.u32 %r1, [%rd2];\n"
+                               "    sub.u32 %r1, %r1, 1;\n"
+                               "    st.global.u32 [%rd2], %r1;\n"
+                               "    {\n"
+                               "    .param .b64 a;\n"
+                               "    st.param.b64 [a], %rd1;\n"
+                               "    .param .b32 b;\n"
+                               "    st.param.b32 [b], %r1;\n"
+                               "    call.uni cudaGraphSetConditional, (a, b);\n"
+                               "    }\n"
+                               "    ret;\n"
+                               "}\n";
+
+static void kernels_decide_how_long_a_loop_runs(void **state)
+{
+    CUDA_KERNEL_NODE_PARAMS params = poke_params(NULL, NULL, (void *[2]){0});
+    CUDA_MEMSET_NODE_PARAMS fill = {
+        .dst = words, .value = 5, .elementSize = 4, .width = 1, .height = 1};
+    CUgraphNode node, filled, loop;
+    CUgraphExec executable;
+    CUgraph *body;
+    CUmodule module;
+    size_t count = 1;
+
+    (void)state;
+    assert_cuda(cuModuleLoadData(&module, step_ptx));
+    assert_cuda(cuModuleGetFunction(&params.func, module, "step"));
+    body = add_conditional(CU_GRAPH_COND_TYPE_WHILE, 1, 1);
+    params.kernelParams = (void *[]){&last_handle, &words};
+    assert_cuda(cuGraphAddKernelNode(&node, body[0], NULL, 0, &params));
+    assert_cuda(cuGraphGetNodes(graph, &loop, &count));
+    assert_cuda(cuGraphAddMemsetNode(&filled, graph, NULL, 0, &fill, context));
+    assert_cuda(cuGraphAddDependencies(graph, &filled, &loop, NULL, 1));
+    executable = instantiate(graph);
+    for (int i = 0; i < 2; i++) {
+        assert_cuda(cuMemsetD32(words, 99, 1));
+        run(executable);
+        assert_int_equal(word(0), 0);
+    }
 }
 
 static void a_handle_without_a_node_is_an_error(void **state)
@@ -832,6 +888,7 @@ int main(void)
         with_graph(a_graph_may_free_before_it_allocates_again),
         with_graph(a_graph_is_printed_for_graphviz),
         with_graph(conditions_choose_what_runs),
+        with_graph(kernels_decide_how_long_a_loop_runs),
         with_graph(a_handle_without_a_node_is_an_error),
         with_graph(launches_of_one_graph_follow_each_other),
         with_graph(a_fault_in_a_graph_is_a_fault_of_the_context),
