@@ -10,7 +10,7 @@
 /* Under what the ledger knows an array: no address is that high. */
 static CUdeviceptr key_of(const void *array)
 {
-    return (CUdeviceptr)(uintptr_t)array | (CUdeviceptr)1 << 63;
+    return (CUdeviceptr)(uintptr_t)array | 1ull << 63;
 }
 
 /* Charges what is to be made. */

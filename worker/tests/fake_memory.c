@@ -231,8 +231,10 @@ static CUresult f_unmap(CUdeviceptr address, size_t bytes)
 {
     while (bytes) {
         struct fake_object *mapping = find_address(MAPPING, address);
-        if (mapping == NULL || mapping->bytes > bytes)
+        if (mapping == NULL || mapping->bytes > bytes) {
             fake_die("what is unmapped is no whole mapping");
+            return CUDA_ERROR_UNKNOWN;
+        }
         address += mapping->bytes;
         bytes -= mapping->bytes;
         fake_forget(mapping);
