@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Numba: kernels, shared memory, atomics, streams, pinned and mapped arrays."""
 import numpy
+
+if not hasattr(numpy, "row_stack"):  # Numba 0.68 asks for it, NumPy 2.5 has it no more
+    numpy.row_stack = numpy.vstack
 from numba import cuda, float32
 
 import conformance
