@@ -270,13 +270,11 @@ CUresult vgpu_capture_check_wait(struct vgpu_stream *stream)
     return result;
 }
 
-CUresult vgpu_capture_check_context(struct vgpu_context *context)
+/* Lock held. */
+static CUresult refuse_context(const struct vgpu_context *context)
 {
     CUresult result = CUDA_SUCCESS;
 
-    if (none_captures())
-        return CUDA_SUCCESS;
-    vgpu_graphs_lock();
     for (struct vgpu_capture *capture = vgpu_driver()->captures; capture; capture = capture->next) {
         for (const struct vgpu_capture_member *member = capture->members; member;
              member = member->next) {
@@ -286,6 +284,29 @@ CUresult vgpu_capture_check_context(struct vgpu_context *context)
             result = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
         }
     }
+    return result;
+}
+
+CUresult vgpu_capture_refuse_context(const struct vgpu_context *context)
+{
+    CUresult result;
+
+    if (none_captures())
+        return CUDA_SUCCESS;
+    vgpu_graphs_lock();
+    result = refuse_context(context);
+    vgpu_graphs_unlock();
+    return result;
+}
+
+CUresult vgpu_capture_check_context(const struct vgpu_context *context)
+{
+    CUresult result;
+
+    if (none_captures())
+        return CUDA_SUCCESS;
+    vgpu_graphs_lock();
+    result = refuse_context(context);
     if (result == CUDA_SUCCESS)
         result = check_unsafe();
     vgpu_graphs_unlock();
@@ -322,6 +343,19 @@ bool vgpu_captured_is(const struct vgpu_captured *captured)
 static bool is_over(const struct vgpu_capture *capture)
 {
     return !capture->graph;
+}
+
+CUresult vgpu_capture_refuse_event(struct vgpu_captured *captured)
+{
+    CUresult result = CUDA_SUCCESS;
+
+    vgpu_graphs_lock();
+    if (captured->capture && !is_over(captured->capture)) {
+        vgpu_capture_invalidate(captured->capture);
+        result = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    }
+    vgpu_graphs_unlock();
+    return result;
 }
 
 CUresult vgpu_capture_check_event(struct vgpu_captured *captured)

@@ -47,7 +47,12 @@ CUresult vgpu_capture_enter_unsafe(struct vgpu_context **context);
 CUresult vgpu_capture_check_wait(struct vgpu_stream *stream);
 
 /** The same for all streams of a context. */
-CUresult vgpu_capture_check_context(struct vgpu_context *context);
+CUresult vgpu_capture_check_context(const struct vgpu_context *context);
+
+/** For a call that concerns all streams of a context, in any mode: none of them may capture. */
+CUresult vgpu_capture_refuse_context(const struct vgpu_context *context);
+/** Nor may an event be of a capture that has not ended. */
+CUresult vgpu_capture_refuse_event(struct vgpu_captured *captured);
 
 /** The same for an event: CUDA_ERROR_CAPTURED_EVENT if a capture is where it was recorded last. */
 CUresult vgpu_capture_check_event(struct vgpu_captured *captured);

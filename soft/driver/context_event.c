@@ -2,7 +2,8 @@
 /* Events of whole contexts: the legacy stream stands for all streams. */
 #include <stdlib.h>
 
-#include "soft/driver/stream.h"
+#include "soft/driver/capture.h"
+#include "soft/driver/event.h"
 
 struct handles {
     CUstream *stream;
@@ -74,6 +75,8 @@ static CUresult in_context(CUcontext handle, CUevent event,
     if (result != CUDA_SUCCESS)
         return result;
     result = vgpu_context_enter(&context);
+    if (result == CUDA_SUCCESS)
+        result = vgpu_capture_refuse_context(context);
     if (result == CUDA_SUCCESS) {
         result = list_streams(context, &handles);
         if (result == CUDA_SUCCESS)
@@ -91,5 +94,7 @@ CUresult cuCtxRecordEvent(CUcontext context, CUevent event)
 
 CUresult cuCtxWaitEvent(CUcontext context, CUevent event)
 {
-    return in_context(context, event, wait_for);
+    CUresult result = vgpu_event_refuse_captured(event);
+
+    return result == CUDA_SUCCESS ? in_context(context, event, wait_for) : result;
 }

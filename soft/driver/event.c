@@ -55,6 +55,18 @@ CUresult vgpu_event_check_untimed(CUevent handle)
     return result;
 }
 
+CUresult vgpu_event_refuse_captured(CUevent handle)
+{
+    struct vgpu_event *event;
+    CUresult result = vgpu_event_take(handle, &event);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    result = vgpu_capture_refuse_event(&event->captured);
+    vgpu_object_put(event);
+    return result;
+}
+
 CUresult cuEventCreate(CUevent *phEvent, unsigned int Flags)
 {
     const unsigned int known =

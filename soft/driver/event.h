@@ -13,6 +13,10 @@ CUresult vgpu_event_check_untimed(CUevent handle);
 /** The event of a handle with a reference, if its context is whole. */
 CUresult vgpu_event_take(CUevent handle, struct vgpu_event **event);
 
+/** STREAM_CAPTURE_UNSUPPORTED, and the end of the capture, if the event is of a capture under way.
+ */
+CUresult vgpu_event_refuse_captured(CUevent handle);
+
 /** The event's last record, with a reference to its stream if there is one. */
 struct vgpu_mark vgpu_event_mark(struct vgpu_event *event);
 

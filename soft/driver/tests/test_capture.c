@@ -175,6 +175,23 @@ static void waiting_for_a_capture_is_an_error_that_ends_it(void **state)
     ends_invalid(stream);
 }
 
+static void events_of_contexts_and_captures_exclude_each_other(void **state)
+{
+    CUcontext context;
+
+    (void)state;
+    assert_cuda(cuCtxGetCurrent(&context));
+    assert_cuda(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_RELAXED));
+    assert_cuda_error(cuCtxRecordEvent(context, event), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    ends_invalid(stream);
+    assert_cuda(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_RELAXED));
+    assert_cuda(cuEventRecord(event, stream));
+    assert_cuda_error(cuCtxWaitEvent(context, event), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    ends_invalid(stream);
+    assert_cuda(cuCtxRecordEvent(context, event));
+    assert_cuda(cuCtxWaitEvent(context, event));
+}
+
 static void hear(CUstream where, CUresult status, void *data)
 {
     (void)where, (void)status, (void)data;
@@ -532,6 +549,7 @@ int main(void)
         with_streams(what_a_stream_is_told_becomes_a_graph_that_repeats_it),
         with_streams(an_event_takes_another_stream_along_and_back),
         with_streams(waiting_for_a_capture_is_an_error_that_ends_it),
+        with_streams(events_of_contexts_and_captures_exclude_each_other),
         with_streams(callbacks_cannot_be_captured),
         with_streams(unsafe_calls_are_refused_as_the_modes_say),
         with_streams(other_threads_are_told_by_global_captures_only),
