@@ -470,6 +470,61 @@ static void updates_are_for_later_launches(void **state)
     assert_int_equal(word(5), 2);
 }
 
+static void other_nodes_are_updated_one_by_one(void **state)
+{
+    CUstreamBatchMemOpParams write = {0};
+    CUDA_BATCH_MEM_OP_NODE_PARAMS batch = {.count = 1, .paramArray = &write};
+    _Atomic int first = 0, second = 0;
+    CUDA_HOST_NODE_PARAMS host = {count_up, &first};
+    CUgraphNode hosted, recorded, written, nested;
+    CUgraph child, other_child;
+    CUgraphNodeParams params = {.type = CU_GRAPH_NODE_TYPE_EVENT_RECORD};
+    CUevent events[2];
+    CUgraphExec executable;
+    float milliseconds;
+
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        assert_cuda(cuEventCreate(&events[i], 0));
+    assert_cuda(cuGraphCreate(&child, 0));
+    add_poke(child, NULL, 0, 0, 1);
+    batch.ctx = context;
+    write.writeValue.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
+    write.writeValue.address = words + 4;
+    write.writeValue.value = 1;
+    assert_cuda(cuGraphAddHostNode(&hosted, graph, NULL, 0, &host));
+    assert_cuda(cuGraphAddEventRecordNode(&recorded, graph, NULL, 0, events[0]));
+    assert_cuda(cuGraphAddBatchMemOpNode(&written, graph, NULL, 0, &batch));
+    assert_cuda(cuGraphAddChildGraphNode(&nested, graph, NULL, 0, child));
+    executable = instantiate(graph);
+    host.userData = &second;
+    assert_cuda(cuGraphExecHostNodeSetParams(executable, hosted, &host));
+    params.eventRecord.event = events[1];
+    assert_cuda(cuGraphExecNodeSetParams(executable, recorded, &params));
+    write.writeValue.value = 2;
+    assert_cuda(cuGraphExecBatchMemOpNodeSetParams(executable, written, &batch));
+    assert_cuda(cuGraphCreate(&other_child, 0));
+    add_poke(other_child, NULL, 0, 2, 3);
+    assert_cuda(cuGraphExecChildGraphNodeSetParams(executable, nested, other_child));
+    run(executable);
+    assert_int_equal(atomic_load(&first), 0);
+    assert_int_equal(atomic_load(&second), 1);
+    assert_int_equal(word(0), 0);
+    assert_int_equal(word(1), 2);
+    assert_int_equal(word(2), 3);
+    /* Only the second was recorded. */
+    assert_cuda(cuEventElapsedTime(&milliseconds, events[1], events[1]));
+    assert_cuda_error(cuEventElapsedTime(&milliseconds, events[0], events[0]),
+                      CUDA_ERROR_INVALID_HANDLE);
+    batch.count = 0;
+    assert_cuda_error(cuGraphExecBatchMemOpNodeSetParams(executable, written, &batch),
+                      CUDA_ERROR_INVALID_VALUE);
+    assert_cuda_error(cuGraphNodeSetEnabled(executable, hosted, 0), CUDA_ERROR_INVALID_VALUE);
+    add_poke(other_child, NULL, 0, 2, 3);
+    assert_cuda_error(cuGraphExecChildGraphNodeSetParams(executable, nested, other_child),
+                      CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE);
+}
+
 static CUgraph graph_of_pokes(int first, int second)
 {
     CUgraph made;
@@ -880,6 +935,7 @@ int main(void)
         with_graph(events_are_recorded_and_waited_for_by_each_launch),
         with_graph(a_record_is_reached_while_the_graph_goes_on),
         with_graph(updates_are_for_later_launches),
+        with_graph(other_nodes_are_updated_one_by_one),
         with_graph(a_whole_graph_is_updated_or_nothing_is),
         with_graph(a_launch_under_way_keeps_what_it_was_launched_with),
         with_graph(kernel_nodes_have_attributes),
