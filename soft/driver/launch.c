@@ -12,6 +12,7 @@ struct launch_task {
     struct vgpu_task task;
     struct vgpu_function *function; /* with a reference */
     CUDA_KERNEL_NODE_PARAMS params; /* as given, but with the arguments below */
+    bool cooperative;
     unsigned int attribute_count;
     CUlaunchAttribute *attributes;
     size_t parameter_bytes;
@@ -55,6 +56,7 @@ static CUresult launch_run(struct vgpu_task *task, struct vgpu_context *context)
         .grid = {work->params.gridDimX, work->params.gridDimY, work->params.gridDimZ},
         .block = {work->params.blockDimX, work->params.blockDimY, work->params.blockDimZ},
         .dynamic_shared_bytes = work->params.sharedMemBytes,
+        .cooperative = work->cooperative,
         .parameters = work->parameters,
         .print = print,
         .cancel = &context->cancel,
@@ -307,6 +309,32 @@ static CUresult submit(struct vgpu_context *context, CUstream handle, struct lau
     return result;
 }
 
+/* Blocks that may wait for each other must all be there at once. */
+static CUresult check_cooperative(struct launch_task *task)
+{
+    const CUDA_KERNEL_NODE_PARAMS *params = &task->params;
+    uint64_t blocks = (uint64_t)params->gridDimX * params->gridDimY * params->gridDimZ;
+    struct vgpu_kernel_needs needs;
+    CUresult result;
+    int room;
+
+    for (unsigned int i = 0; i < task->attribute_count; i++) {
+        if (task->attributes[i].id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE)
+            task->cooperative = task->attributes[i].value.cooperative;
+    }
+    if (!task->cooperative)
+        return CUDA_SUCCESS;
+    result = vgpu_function_prepare(task->function, &needs);
+    if (result != CUDA_SUCCESS)
+        return result;
+    room = vgpu_function_blocks(task->function, &needs,
+                                (int)(params->blockDimX * params->blockDimY * params->blockDimZ),
+                                params->sharedMemBytes);
+    return blocks > (uint64_t)room * (uint64_t)vgpu_driver()->processors
+               ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
+               : CUDA_SUCCESS;
+}
+
 static CUresult launch(const CUDA_KERNEL_NODE_PARAMS *params, CUstream stream,
                        const CUlaunchAttribute *attributes, unsigned int attribute_count)
 {
@@ -329,6 +357,11 @@ static CUresult launch(const CUDA_KERNEL_NODE_PARAMS *params, CUstream stream,
         }
         memcpy(task->attributes, attributes, attribute_count * sizeof(*attributes));
         task->attribute_count = attribute_count;
+        result = check_cooperative(task);
+    }
+    if (result != CUDA_SUCCESS) {
+        vgpu_task_put(&task->task);
+        return result;
     }
     return submit(context, stream, task);
 }
@@ -351,14 +384,32 @@ CUresult cuLaunchKernel(CUfunction f, unsigned int gridDimX, unsigned int gridDi
                   hStream, NULL, 0);
 }
 
+CUresult cuLaunchCooperativeKernel(CUfunction f, unsigned int gridDimX, unsigned int gridDimY,
+                                   unsigned int gridDimZ, unsigned int blockDimX,
+                                   unsigned int blockDimY, unsigned int blockDimZ,
+                                   unsigned int sharedMemBytes, CUstream hStream,
+                                   void **kernelParams)
+{
+    const CUlaunchAttribute together = {.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE,
+                                        .value.cooperative = 1};
+
+    return launch(&(CUDA_KERNEL_NODE_PARAMS){.func = f,
+                                             .gridDimX = gridDimX,
+                                             .gridDimY = gridDimY,
+                                             .gridDimZ = gridDimZ,
+                                             .blockDimX = blockDimX,
+                                             .blockDimY = blockDimY,
+                                             .blockDimZ = blockDimZ,
+                                             .sharedMemBytes = sharedMemBytes,
+                                             .kernelParams = kernelParams},
+                  hStream, &together, 1);
+}
+
 CUresult vgpu_launch_attribute_check(CUlaunchAttributeID id, const CUlaunchAttributeValue *value)
 {
     bool refused = false;
 
     switch (id) {
-    case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
-        refused = value->cooperative;
-        break;
     case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
         refused = value->clusterDim.x > 1 || value->clusterDim.y > 1 || value->clusterDim.z > 1;
         break;
@@ -439,3 +490,9 @@ VGPU_PTSZ(cuLaunchKernel,
            unsigned int by, unsigned int bz, unsigned int shared, CUstream stream,
            void **parameters, void **extra),
           (f, gx, gy, gz, bx, by, bz, shared, vgpu_per_thread(stream), parameters, extra))
+
+VGPU_PTSZ(cuLaunchCooperativeKernel,
+          (CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz, unsigned int bx,
+           unsigned int by, unsigned int bz, unsigned int shared, CUstream stream,
+           void **parameters),
+          (f, gx, gy, gz, bx, by, bz, shared, vgpu_per_thread(stream), parameters))

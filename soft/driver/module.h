@@ -66,6 +66,10 @@ CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_needs *needs,
                                    struct vgpu_kernel_settings *settings,
                                    CUfunction_attribute attribute, int value);
 
+/** How many blocks of a kernel are on a multiprocessor at once. */
+int vgpu_function_blocks(const struct vgpu_function *function,
+                         const struct vgpu_kernel_needs *needs, int threads, size_t dynamic_shared);
+
 /** Dynamic shared memory that a launch may ask for, in bytes. */
 uint32_t vgpu_kernel_dynamic_limit(const struct vgpu_kernel_needs *needs,
                                    const struct vgpu_kernel_settings *settings);

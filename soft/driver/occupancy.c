@@ -2,9 +2,8 @@
 /* How many blocks a multiprocessor has room for, by threads, blocks and shared memory. */
 #include "soft/driver/module.h"
 
-static int blocks_that_fit(const struct vgpu_function *function,
-                           const struct vgpu_kernel_needs *needs, int threads,
-                           size_t dynamic_shared)
+int vgpu_function_blocks(const struct vgpu_function *function,
+                         const struct vgpu_kernel_needs *needs, int threads, size_t dynamic_shared)
 {
     size_t shared = needs->static_shared_bytes + VGPU_SOFT_BLOCK_SHARED_RESERVED;
     int warps = (threads + VGPU_SOFT_WARP - 1) / VGPU_SOFT_WARP;
@@ -51,7 +50,7 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *numBlocks, CU
         (flags & ~(unsigned int)CU_OCCUPANCY_DISABLE_CACHING_OVERRIDE))
         result = CUDA_ERROR_INVALID_VALUE;
     else
-        *numBlocks = blocks_that_fit(function, &needs, blockSize, dynamicSMemSize);
+        *numBlocks = vgpu_function_blocks(function, &needs, blockSize, dynamicSMemSize);
     vgpu_object_put(function);
     return result;
 }
@@ -74,7 +73,7 @@ CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *dynamicSmemSize, CUfunc
     if (result != CUDA_SUCCESS)
         return result;
     if (!dynamicSmemSize || numBlocks <= 0 || blockSize <= 0 ||
-        blocks_that_fit(function, &needs, blockSize, 0) < numBlocks) {
+        vgpu_function_blocks(function, &needs, blockSize, 0) < numBlocks) {
         vgpu_object_put(function);
         return CUDA_ERROR_INVALID_VALUE;
     }
@@ -112,7 +111,7 @@ CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(int *minGridSize, int *blockS
          threads -= threads % VGPU_SOFT_WARP ? threads % VGPU_SOFT_WARP : VGPU_SOFT_WARP) {
         size_t shared =
             blockSizeToDynamicSMemSize ? blockSizeToDynamicSMemSize(threads) : dynamicSMemSize;
-        int blocks = blocks_that_fit(function, &needs, threads, shared);
+        int blocks = vgpu_function_blocks(function, &needs, threads, shared);
         if (blocks * threads > best_blocks * best_threads) {
             best_blocks = blocks;
             best_threads = threads;

@@ -148,6 +148,7 @@ static void multiply(struct ptx_parser *p, struct ptx_statement *s, struct vgpu_
     struct ptx_build b;
 
     f->saturate = ptx_part(s, "satfinite");
+    ptx_part(s, "rn");
     if (!types_fit(f)) {
         ptx_unsupported(p, s, "these types");
         return;

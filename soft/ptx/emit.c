@@ -352,6 +352,8 @@ static const struct {
     {"%lanemask_lt", "sreg_lanemask_lt"},
     {"%lanemask_ge", "sreg_lanemask_ge"},
     {"%lanemask_gt", "sreg_lanemask_gt"},
+    {"%envreg1", "sreg_envreg1"},
+    {"%envreg2", "sreg_envreg2"},
     {"%clock", "sreg_clock"},
     {"%clock_hi", "sreg_clock_hi"},
     {"%clock64", "sreg_clock64"},

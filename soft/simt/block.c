@@ -2,6 +2,7 @@
 #include "soft/simt/block.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,7 @@ int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
     b->memory = launch->image->memory;
     b->kernel = grid->kernel;
     b->grid_id = grid->id;
+    b->workspace = grid->workspace;
     b->pages = vgpu_memory_pages(launch->image->memory);
     b->threads = threads;
     b->warp_count = (threads + VGPU_LANES - 1) / VGPU_LANES;
@@ -267,6 +269,9 @@ static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
 
     while (left > 0 && progress) {
         progress = false;
+        /* What this block waits for may be another block's turn. */
+        if (b->launch->cooperative)
+            sched_yield();
         for (uint32_t n = 0; n < b->warp_count; n++) {
             struct vgpu_warp *w = &b->warps[n];
             enum vgpu_turn turn;

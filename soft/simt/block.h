@@ -14,6 +14,7 @@ struct vgpu_grid {
     const struct vgpu_function *kernel;
     uint64_t blocks;
     uint64_t id;
+    uint64_t workspace;    /* of a cooperative grid, in device memory; see %envreg1 */
     _Atomic uint64_t next; /* block to hand out; relaxed: only the number matters */
     _Atomic int stop;      /* set with the fault; relaxed: a hint to stop early */
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Launches: a pool of host threads, one per processor, that take blocks of the oldest launch in
- * ascending order. The thread that launches takes blocks too, and waits for those under way.
+ * ascending order. The thread that launches takes blocks too, and waits for those under way. A
+ * cooperative launch has a thread for each of its blocks.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -11,6 +12,8 @@
 #include <unistd.h>
 
 #include "soft/simt/block.h"
+
+enum { MOST_TOGETHER = 1 << 16 };
 
 struct job {
     struct vgpu_grid grid;
@@ -146,6 +149,8 @@ static int check(const struct vgpu_launch *launch, uint64_t *blocks)
         threads *= launch->block[n];
         *blocks *= launch->grid[n];
     }
+    if (launch->cooperative && *blocks > MOST_TOGETHER)
+        return -EINVAL;
     if (threads > VGPU_MAX_WARPS * VGPU_LANES || launch->dynamic_shared_bytes > (1u << 20))
         return -EINVAL;
     if (launch->parameters == NULL &&
@@ -176,17 +181,30 @@ static void put_runner(struct vgpu_runner *runner)
     vgpu_runner_destroy(runner);
 }
 
-static void publish(struct job *job)
+/* With the lock held. */
+static void number_locked(struct job *job)
 {
-    struct job **end = &pool.first;
-
-    pthread_mutex_lock(&pool.lock);
     if (pool.processors == 0) {
         long n = sysconf(_SC_NPROCESSORS_ONLN);
 
         pool.processors = n < 1 ? 1 : n > 1024 ? 1024 : (uint32_t)n;
     }
     job->grid.id = ++pool.launches;
+}
+
+static void number(struct job *job)
+{
+    pthread_mutex_lock(&pool.lock);
+    number_locked(job);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static void publish(struct job *job)
+{
+    struct job **end = &pool.first;
+
+    pthread_mutex_lock(&pool.lock);
+    number_locked(job);
     /* The launching thread is one of them; a single block needs no other. */
     job->wanted = pool.processors - 1;
     if (job->grid.blocks - 1 < job->wanted)
@@ -214,10 +232,88 @@ static void withdraw(struct job *job)
     pthread_mutex_unlock(&pool.lock);
 }
 
+/* ---- cooperative launches ---- */
+
+/* What its threads wait for: that all of them are there. */
+struct crew {
+    struct job *job;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int go; /* 1: run, -1: not all could be started */
+};
+
+static void *join_crew(void *argument)
+{
+    struct crew *crew = argument;
+    struct vgpu_runner *runner;
+    int go;
+
+    pthread_mutex_lock(&crew->lock);
+    while (crew->go == 0)
+        pthread_cond_wait(&crew->changed, &crew->lock);
+    go = crew->go;
+    pthread_mutex_unlock(&crew->lock);
+    if (go < 0)
+        return NULL;
+    runner = vgpu_runner_create(0, pool.processors);
+    if (runner != NULL)
+        run_blocks(crew->job, runner);
+    else
+        note_failure(crew->job, -ENOMEM, NULL);
+    vgpu_runner_destroy(runner);
+    return NULL;
+}
+
+/* Two words in device memory: a size, and where blocks meet. The library of device code knows. */
+static int create_workspace(struct job *job)
+{
+    return vgpu_memory_allocate(job->grid.launch->image->memory, 512, &job->grid.workspace);
+}
+
+/* A thread for each block: they may wait for one another for as long as they like. */
+static void run_together(struct job *job)
+{
+    struct crew crew = {
+        .job = job, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    uint32_t wanted = (uint32_t)job->grid.blocks, started = 0;
+    pthread_t *threads = calloc(wanted, sizeof(*threads));
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    while (threads != NULL && started < wanted &&
+           pthread_create(&threads[started], NULL, join_crew, &crew) == 0)
+        started++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_mutex_lock(&crew.lock);
+    crew.go = started == wanted ? 1 : -1;
+    pthread_cond_broadcast(&crew.changed);
+    pthread_mutex_unlock(&crew.lock);
+    if (started != wanted)
+        note_failure(job, -ENOMEM, NULL);
+    for (uint32_t i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+    free(threads);
+}
+
+static void run_apart(struct job *job)
+{
+    struct vgpu_runner *runner;
+
+    publish(job);
+    runner = take_runner();
+    if (runner != NULL)
+        run_blocks(job, runner);
+    else
+        note_failure(job, -ENOMEM, NULL);
+    withdraw(job);
+    if (runner != NULL)
+        put_runner(runner);
+}
+
 int vgpu_simt_run(const struct vgpu_launch *launch, struct vgpu_fault *fault)
 {
     struct job job = {.grid = {.launch = launch}};
-    struct vgpu_runner *runner;
     int error = check(launch, &job.grid.blocks);
 
     *fault = (struct vgpu_fault){0};
@@ -226,15 +322,16 @@ int vgpu_simt_run(const struct vgpu_launch *launch, struct vgpu_fault *fault)
     if (error != 0)
         return error;
     job.grid.kernel = &job.grid.placed->unit->functions[job.grid.placed->unit->kernel];
-    publish(&job);
-    runner = take_runner();
-    if (runner != NULL)
-        run_blocks(&job, runner);
-    else
-        note_failure(&job, -ENOMEM, NULL);
-    withdraw(&job);
-    if (runner != NULL)
-        put_runner(runner);
+    if (launch->cooperative) {
+        error = create_workspace(&job);
+        if (error != 0)
+            return error;
+        number(&job);
+        run_together(&job);
+        vgpu_memory_free(launch->image->memory, job.grid.workspace);
+    } else {
+        run_apart(&job);
+    }
     *fault = job.fault;
     return job.error;
 }

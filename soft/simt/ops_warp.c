@@ -197,6 +197,8 @@ static inline uint64_t nanoseconds(void)
     X(sreg_smid, uint32_t, w->block->worker)                                                       \
     X(sreg_nsmid, uint32_t, w->block->worker_count)                                                \
     X(sreg_gridid, uint64_t, w->block->grid_id)                                                    \
+    X(sreg_envreg1, uint32_t, w->block->workspace >> 32)                                           \
+    X(sreg_envreg2, uint32_t, w->block->workspace)                                                 \
     X(sreg_clock, uint32_t, __rdtsc())                                                             \
     X(sreg_clock_hi, uint32_t, __rdtsc() >> 32)                                                    \
     X(sreg_clock64, uint64_t, __rdtsc())                                                           \

@@ -6,6 +6,7 @@
 #ifndef VGPU_SOFT_SIMT_H
 #define VGPU_SOFT_SIMT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -109,6 +110,8 @@ struct vgpu_launch {
     uint32_t grid[3];
     uint32_t block[3];
     uint32_t dynamic_shared_bytes;
+    /** All blocks run at once, each on a thread of its own, and may wait for each other. */
+    bool cooperative;
     const void *parameters; /* packed block of parameter_bytes bytes */
     /** printf of device code goes here, `text` without NUL; called from the engine's threads. */
     void (*print)(void *context, const char *text, size_t length);

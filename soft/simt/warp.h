@@ -104,6 +104,7 @@ struct vgpu_block {
     uint32_t worker; /* number of the host thread: %smid */
     uint32_t worker_count;
     uint64_t grid_id;
+    uint64_t workspace;    /* see %envreg1 */
     uint64_t frame_memory; /* bytes of call frames in use */
     struct vgpu_barrier barriers[VGPU_MAX_BARRIERS];
     struct vgpu_warp warps[VGPU_MAX_WARPS];

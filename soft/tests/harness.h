@@ -23,6 +23,7 @@ struct rig {
     char output[65536]; /* what the device printed */
     size_t output_used;
     volatile int cancel;
+    bool cooperative; /* so are launches */
 };
 
 /** Loads PTX text; fails the test with the log if that does not work. */

@@ -139,8 +139,10 @@ static void a_kernel_of_a_library_is_launched_like_a_function(void **state)
     assert_cuda(cuMemcpyDtoH(&back, out, 4));
     assert_int_equal(back, 99);
     attribute.value.cooperative = 1;
+    assert_cuda(cuLaunchKernelEx(&config, (CUfunction)kernel, parameters, NULL));
+    config.gridDimX = 1 << 20;
     assert_cuda_error(cuLaunchKernelEx(&config, (CUfunction)kernel, parameters, NULL),
-                      CUDA_ERROR_NOT_SUPPORTED);
+                      CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE);
     assert_cuda(cuLibraryUnload(library));
 }
 
