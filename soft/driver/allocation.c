@@ -88,6 +88,32 @@ static bool in_arena(enum vgpu_allocation_kind kind)
            kind == VGPU_ALLOCATION_POOL || kind == VGPU_ALLOCATION_GRAPH;
 }
 
+static void unmap_everywhere(uint64_t address, const struct vgpu_device *except)
+{
+    for (int i = 0; i < vgpu_driver()->device_count; i++) {
+        struct vgpu_device *device = &vgpu_driver()->devices[i];
+        if (device != except)
+            vgpu_memory_unmap_host(device->memory, address);
+    }
+}
+
+/* Every device reaches host memory, as with unified addressing, and managed memory, which is of the
+ * arena of one of them: `except`. */
+static CUresult map_everywhere(uint64_t address, size_t size, const struct vgpu_device *except)
+{
+    for (int i = 0; i < vgpu_driver()->device_count; i++) {
+        struct vgpu_device *device = &vgpu_driver()->devices[i];
+        if (device == except || vgpu_memory_map_host(device->memory, address, size) == 0)
+            continue;
+        while (i-- > 0) {
+            if (&vgpu_driver()->devices[i] != except)
+                vgpu_memory_unmap_host(vgpu_driver()->devices[i].memory, address);
+        }
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    return CUDA_SUCCESS;
+}
+
 /* Gives `allocation` memory of its device's arena and makes it known. */
 static CUresult insert_in_arena(struct vgpu_allocation *allocation)
 {
@@ -103,7 +129,13 @@ static CUresult insert_in_arena(struct vgpu_allocation *allocation)
     if (vgpu_memory_allocate(device->memory, bytes, &allocation->address) < 0)
         return CUDA_ERROR_OUT_OF_MEMORY;
     vgpu_device_note_range(device, allocation->address, bytes);
-    result = insert(allocation);
+    result =
+        allocation->managed ? map_everywhere(allocation->address, bytes, device) : CUDA_SUCCESS;
+    if (result == CUDA_SUCCESS) {
+        result = insert(allocation);
+        if (result != CUDA_SUCCESS && allocation->managed)
+            unmap_everywhere(allocation->address, device);
+    }
     if (result != CUDA_SUCCESS)
         vgpu_memory_free(device->memory, allocation->address);
     return result;
@@ -145,10 +177,16 @@ CUresult vgpu_allocation_add_variable(struct vgpu_context *context, uint64_t add
 {
     struct vgpu_allocation allocation =
         describe(context, VGPU_ALLOCATION_VARIABLE, address, size, CU_MEM_ATTACH_GLOBAL);
+    CUresult result = map_everywhere(address, size, context->device);
 
+    if (result != CUDA_SUCCESS)
+        return result;
     allocation.managed = true;
     vgpu_device_note_range(context->device, address, size);
-    return insert(&allocation);
+    result = insert(&allocation);
+    if (result != CUDA_SUCCESS)
+        unmap_everywhere(address, context->device);
+    return result;
 }
 
 CUresult vgpu_allocation_add_mapping(struct vgpu_device *device, uint64_t address, size_t size,
@@ -174,26 +212,6 @@ static size_t whole_pages(size_t size)
     return size > SIZE_MAX - page ? 0 : (size + page - 1) / page * page;
 }
 
-/* Every device reaches host memory, as with unified addressing. */
-static int map_everywhere(uint64_t address, size_t size)
-{
-    for (int i = 0; i < vgpu_driver()->device_count; i++) {
-        int error = vgpu_memory_map_host(vgpu_driver()->devices[i].memory, address, size);
-        if (error < 0) {
-            while (i-- > 0)
-                vgpu_memory_unmap_host(vgpu_driver()->devices[i].memory, address);
-            return error;
-        }
-    }
-    return 0;
-}
-
-static void unmap_everywhere(uint64_t address)
-{
-    for (int i = 0; i < vgpu_driver()->device_count; i++)
-        vgpu_memory_unmap_host(vgpu_driver()->devices[i].memory, address);
-}
-
 CUresult vgpu_allocation_create_host(struct vgpu_context *context, size_t size, unsigned int flags,
                                      void **address)
 {
@@ -209,13 +227,14 @@ CUresult vgpu_allocation_create_host(struct vgpu_context *context, size_t size, 
     if (memory == MAP_FAILED)
         return CUDA_ERROR_OUT_OF_MEMORY;
     allocation = describe(context, VGPU_ALLOCATION_HOST, (uintptr_t)memory, size, flags);
-    if (map_everywhere(allocation.address, bytes) == 0) {
+    result = map_everywhere(allocation.address, bytes, NULL);
+    if (result == CUDA_SUCCESS) {
         result = insert(&allocation);
         if (result == CUDA_SUCCESS) {
             *address = memory;
             return CUDA_SUCCESS;
         }
-        unmap_everywhere(allocation.address);
+        unmap_everywhere(allocation.address, NULL);
     }
     munmap(memory, bytes);
     return result;
@@ -234,7 +253,7 @@ CUresult vgpu_allocation_register(struct vgpu_context *context, void *address, s
     result = insert(&allocation);
     if (result != CUDA_SUCCESS)
         return result;
-    if (map_everywhere(allocation.address, size) == 0)
+    if (map_everywhere(allocation.address, size, NULL) == CUDA_SUCCESS)
         return CUDA_SUCCESS;
     vgpu_allocation_free(allocation.address, 1u << VGPU_ALLOCATION_REGISTERED);
     return CUDA_ERROR_OUT_OF_MEMORY;
@@ -243,8 +262,10 @@ CUresult vgpu_allocation_register(struct vgpu_context *context, void *address, s
 /* Gives the memory back of what is no longer in the list. */
 static void release(const struct vgpu_allocation *allocation)
 {
-    if (allocation->managed)
+    if (allocation->managed) {
         vgpu_advice_forget(allocation->address, allocation->size);
+        unmap_everywhere(allocation->address, allocation->device);
+    }
     if (in_arena(allocation->kind)) {
         vgpu_memory_free(allocation->device->memory, allocation->address);
         if (allocation->pool)
@@ -253,7 +274,7 @@ static void release(const struct vgpu_allocation *allocation)
     } else if (allocation->kind == VGPU_ALLOCATION_VIRTUAL) {
         vgpu_mapping_release(allocation);
     } else if (allocation->kind != VGPU_ALLOCATION_VARIABLE) {
-        unmap_everywhere(allocation->address);
+        unmap_everywhere(allocation->address, NULL);
         if (allocation->kind == VGPU_ALLOCATION_HOST)
             munmap((void *)(uintptr_t)allocation->address, whole_pages(allocation->size));
     }

@@ -225,7 +225,8 @@ HANDLER(sust_p)
     for (unsigned l = 0; l < VGPU_LANES; l++) {
         const struct vgpu_texture *t;
         uint32_t channels[4] = {0};
-        uint8_t element[16], *at;
+        uint8_t element[16] = {0}, *at;
+        uint32_t bytes;
 
         if (!LANE_ON(m, l))
             continue;
@@ -234,8 +235,9 @@ HANDLER(sust_p)
             return -1;
         for (unsigned c = 0; c < i->y; c++)
             channels[c] = ROW(uint32_t, element_rows[c])[l];
+        bytes = vgpu_texture_encode(t, channels, element);
         if (at != NULL)
-            memcpy(at, element, vgpu_texture_encode(t, channels, element));
+            memcpy(at, element, bytes);
     }
     return 0;
 }

@@ -137,6 +137,36 @@ static void prefetches_are_remembered(void **state)
                       CUDA_ERROR_INVALID_VALUE);
 }
 
+static void every_device_reaches_managed_memory(void **state)
+{
+    CUcontext own, other;
+    CUdeviceptr memory;
+    int value = 31;
+    void *arguments[] = {&memory, &value};
+    CUfunction function;
+    CUmodule module;
+
+    (void)state;
+    assert_cuda(cuMemAllocManaged(&memory, 4, CU_MEM_ATTACH_GLOBAL));
+    assert_cuda(cuCtxGetCurrent(&own));
+    assert_cuda(cuDevicePrimaryCtxRetain(&other, 1));
+    assert_cuda(cuCtxSetCurrent(other));
+    assert_cuda(cuModuleLoadData(&module, test_ptx));
+    assert_cuda(cuModuleGetFunction(&function, module, "poke"));
+    assert_cuda(cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, NULL, arguments, NULL));
+    assert_cuda(cuCtxSynchronize());
+    assert_int_equal(*(int *)(uintptr_t)memory, 31);
+    /* What is not managed is the other's own. */
+    assert_cuda(cuCtxSetCurrent(own));
+    assert_cuda(cuMemFree(memory));
+    assert_cuda(cuMemAlloc(&memory, 4));
+    assert_cuda(cuCtxSetCurrent(other));
+    assert_cuda(cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, NULL, arguments, NULL));
+    assert_cuda_error(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS);
+    assert_cuda(cuDevicePrimaryCtxReset(1));
+    assert_cuda(cuCtxSetCurrent(own));
+}
+
 #define in_context(test) cmocka_unit_test_setup_teardown(test, context_opens, context_closes)
 
 int main(void)
@@ -145,7 +175,9 @@ int main(void)
         in_context(variables_are_used_by_host_and_kernels),
         in_context(advice_is_kept_by_page),
         in_context(prefetches_are_remembered),
+        in_context(every_device_reaches_managed_memory),
     };
     setenv("VGPU_SOFT_MEMORY", "256M", 1);
+    setenv("VGPU_SOFT_DEVICES", "2", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
