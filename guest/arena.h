@@ -6,7 +6,8 @@
 #ifndef VGPU_GUEST_ARENA_H
 #define VGPU_GUEST_ARENA_H
 
-#include <cuda.h>
+#include "interop/driver_api.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -73,6 +73,8 @@ CUresult vgpu_caller_enter_stream(struct vgpu_caller *caller, CUstream handle,
     CUresult error = vgpu_caller_find_stream(caller, handle, stream);
     if (error == CUDA_SUCCESS)
         error = vgpu_capture_admit(*stream);
+    if (error == CUDA_SUCCESS)
+        vgpu_mirrors_push(&vgpu_process()->mirrors, caller->channel);
     if (error == CUDA_SUCCESS && (*stream)->flags & CU_STREAM_NON_BLOCKING)
         error = vgpu_context_settle(caller);
     return error;
@@ -92,6 +94,7 @@ CUresult vgpu_caller_wait(const struct vgpu_caller *caller, uint32_t fence, uint
     }
     vgpu_channel_flush_console(caller->channel);
     vgpu_shadows_collect();
+    vgpu_mirrors_pull(&process->mirrors, caller->channel);
     return error ? error : vgpu_process_take_deferred(process);
 }
 
@@ -104,5 +107,6 @@ CUresult vgpu_caller_finish(const struct vgpu_caller *caller, const struct vgpu_
     CUresult error = vgpu_process_collect(process);
     vgpu_channel_flush_console(caller->channel);
     vgpu_shadows_collect();
+    vgpu_mirrors_pull(&process->mirrors, caller->channel);
     return error ? error : vgpu_process_take_deferred(process);
 }

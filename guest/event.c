@@ -275,6 +275,7 @@ CUresult cuEventQuery(CUevent handle)
     if (!complete(&caller, &view))
         return CUDA_ERROR_NOT_READY;
     vgpu_shadows_collect();
+    vgpu_mirrors_pull(&vgpu_process()->mirrors, caller.channel);
     return CUDA_SUCCESS;
 }
 

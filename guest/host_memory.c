@@ -44,10 +44,14 @@ void vgpu_host_release(const struct vgpu_range *range)
         if (range->shared)
             vgpu_registered_unshare(&process->registered, process->channel, memory, range->bytes);
         break;
+    case VGPU_RANGE_VARIABLE:
+        if (range->mirrored)
+            vgpu_mirror_end(&process->mirrors, range->start);
+        break;
     default:
         break;
     }
-    if (range->kind == VGPU_RANGE_MANAGED)
+    if (range->kind == VGPU_RANGE_MANAGED || range->mirrored)
         vgpu_advice_forget(range->start, range->bytes);
 }
 
@@ -202,7 +206,7 @@ bool vgpu_managed_find(uint64_t address, struct vgpu_managed *found)
 {
     struct vgpu_range range;
     if (!vgpu_ranges_find(&vgpu_process()->ranges, address, &range) ||
-        range.kind != VGPU_RANGE_MANAGED)
+        (range.kind != VGPU_RANGE_MANAGED && !range.mirrored))
         return false;
     *found = (struct vgpu_managed){range.start, range.bytes};
     return true;

@@ -57,9 +57,9 @@ static CUresult answer(void *data, CUpointer_attribute attribute, CUdeviceptr ad
     case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
         return answer_address(data, address, !host || range->shared);
     case CU_POINTER_ATTRIBUTE_HOST_POINTER:
-        return answer_address(data, address, host);
+        return answer_address(data, address, host || range->mirrored);
     case CU_POINTER_ATTRIBUTE_IS_MANAGED:
-        *(unsigned int *)data = range->kind == VGPU_RANGE_MANAGED;
+        *(unsigned int *)data = range->kind == VGPU_RANGE_MANAGED || range->mirrored;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
         *(unsigned int *)data = range->sync_memops;

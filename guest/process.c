@@ -35,6 +35,7 @@ struct vgpu_process vgpu_the_process = {
     .ranges = {.lock = PTHREAD_RWLOCK_INITIALIZER, .release = vgpu_host_release},
     .arenas.lock = PTHREAD_MUTEX_INITIALIZER,
     .registered.lock = PTHREAD_MUTEX_INITIALIZER,
+    .mirrors.lock = PTHREAD_MUTEX_INITIALIZER,
 };
 
 static enum vgpu_phase phase_of(const struct vgpu_process *process)

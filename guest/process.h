@@ -14,6 +14,7 @@
 #include "guest/arena.h"
 #include "guest/capture.h"
 #include "guest/channel.h"
+#include "guest/mirror.h"
 #include "guest/objects.h"
 #include "guest/pool.h"
 #include "guest/ranges.h"
@@ -53,6 +54,7 @@ struct vgpu_process {
     struct vgpu_arenas arenas;
     struct vgpu_captures captures;
     struct vgpu_registered registered;
+    struct vgpu_mirrors mirrors;
     struct vgpu_shadow_runs shadow_runs;
     unsigned long long last_id; /* of contexts, streams and allocations: unique; atomic */
 

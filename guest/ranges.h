@@ -31,6 +31,7 @@ struct vgpu_range {
     unsigned int flags;           /* of the function that it is from */
     bool sync_memops;             /* as cuPointerSetAttribute says */
     bool pieced;                  /* shared in several pieces: no copy goes across them */
+    bool mirrored;                /* a managed variable */
     bool shared;                  /* the device reaches memory of the host at this address */
     struct vgpu_context *context; /* that it dies with; NULL: no context's */
     const void *owner;            /* the pool of memory that came from one */

@@ -6,7 +6,8 @@
 #ifndef VGPU_GUEST_REGISTERED_H
 #define VGPU_GUEST_REGISTERED_H
 
-#include <cuda.h>
+#include "interop/driver_api.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -152,9 +152,11 @@ CUresult cuStreamQuery(CUstream handle)
         return error;
     struct vgpu_marked what = marked(stream);
     error = vgpu_marker_query(&what, &caller);
-    if (error == CUDA_SUCCESS)
-        vgpu_shadows_collect();
-    return error;
+    if (error)
+        return error;
+    vgpu_shadows_collect();
+    vgpu_mirrors_pull(&vgpu_process()->mirrors, caller.channel);
+    return CUDA_SUCCESS;
 }
 
 CUresult cuStreamSynchronize(CUstream handle)

@@ -147,6 +147,7 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuMemHostRegister)                                                                           \
     X(cuMemHostUnregister)                                                                         \
     X(cuMemHostGetDevicePointer)                                                                   \
+    X(cuPointerGetAttribute)                                                                       \
     X(cuDeviceGetHostAtomicCapabilities)                                                           \
     X(cuTensorMapEncodeIm2colWide)
 
