@@ -249,34 +249,3 @@ CUresult cuTexRefGetBorderColor(float *color, CUtexref handle)
                                                               &color[0], &color[1], &color[2],
                                                               &color[3], texture->object.id));
 }
-
-/* ---- the functions from before addresses and sizes had 64 bits ---- */
-
-CUresult cuTexRefSetAddress(unsigned int *offset, CUtexref handle, CUdeviceptr_v1 address,
-                            unsigned int bytes)
-{
-    size_t wide = 0;
-    CUresult error = cuTexRefSetAddress_v2(&wide, handle, address, bytes);
-    if (error == CUDA_SUCCESS && offset)
-        *offset = (unsigned int)wide;
-    return error;
-}
-
-CUresult cuTexRefSetAddress2D(CUtexref handle, const CUDA_ARRAY_DESCRIPTOR_v1 *is,
-                              CUdeviceptr_v1 address, unsigned int pitch)
-{
-    if (is == NULL)
-        return cuTexRefSetAddress2D_v3(handle, NULL, address, pitch);
-    const CUDA_ARRAY_DESCRIPTOR wide = {is->Width, is->Height, is->Format, is->NumChannels};
-    return cuTexRefSetAddress2D_v3(handle, &wide, address, pitch);
-}
-
-/* No address of the device has 32 bits. */
-CUresult cuTexRefGetAddress(CUdeviceptr_v1 *address, CUtexref handle)
-{
-    CUdeviceptr wide;
-    CUresult error = cuTexRefGetAddress_v2(address ? &wide : NULL, handle);
-    if (error == CUDA_SUCCESS)
-        *address = (CUdeviceptr_v1)wide;
-    return error;
-}

@@ -385,3 +385,42 @@ CUresult cuArray3DGetDescriptor(CUDA_ARRAY3D_DESCRIPTOR_v1 *pArrayDescriptor, CU
         };
     return result;
 }
+
+/* ---- texture references ---- */
+
+CUresult cuTexRefSetAddress(unsigned int *ByteOffset, CUtexref hTexRef, CUdeviceptr_v1 dptr,
+                            unsigned int bytes)
+{
+    size_t wide = 0;
+    CUresult result = cuTexRefSetAddress_v2(ByteOffset ? &wide : NULL, hTexRef, dptr, bytes);
+
+    if (result == CUDA_SUCCESS && ByteOffset)
+        *ByteOffset = (unsigned int)wide; /* less than the alignment of textures */
+    return result;
+}
+
+CUresult cuTexRefSetAddress2D(CUtexref hTexRef, const CUDA_ARRAY_DESCRIPTOR_v1 *desc,
+                              CUdeviceptr_v1 dptr, unsigned int Pitch)
+{
+    CUDA_ARRAY_DESCRIPTOR wide;
+
+    if (!desc)
+        return cuTexRefSetAddress2D_v3(hTexRef, NULL, dptr, Pitch);
+    wide = (CUDA_ARRAY_DESCRIPTOR){
+        .Width = desc->Width,
+        .Height = desc->Height,
+        .Format = desc->Format,
+        .NumChannels = desc->NumChannels,
+    };
+    return cuTexRefSetAddress2D_v3(hTexRef, &wide, dptr, Pitch);
+}
+
+CUresult cuTexRefGetAddress(CUdeviceptr_v1 *pdptr, CUtexref hTexRef)
+{
+    CUdeviceptr wide;
+    CUresult result = cuTexRefGetAddress_v2(pdptr ? &wide : NULL, hTexRef);
+
+    if (result == CUDA_SUCCESS && !narrow(pdptr, wide))
+        result = CUDA_ERROR_INVALID_VALUE;
+    return result;
+}
