@@ -103,6 +103,7 @@ static void work_is_done_by_launches_only(const struct setup *setup)
     CHECK(cuGraphDestroy(graph));
     for (int i = 0; i < 3; i++) {
         CHECK(cuMemsetD32(setup->first, 0, COUNT));
+        CHECK(cuStreamSynchronize(NULL)); /* streams that do not block do not wait for it */
         CHECK(cuGraphLaunch(exec, setup->stream));
         CHECK(cuStreamSynchronize(setup->stream));
         expect(setup->first, 400, 4);
@@ -199,6 +200,7 @@ static void a_launch_is_captured(const struct setup *setup)
     add(setup, setup->first, setup->first, setup->stream);
     CHECK(cuStreamEndCapture(setup->stream, &outer));
     CHECK(cuMemsetD32(setup->first, 0, COUNT));
+    CHECK(cuStreamSynchronize(NULL)); /* streams that do not block do not wait for it */
     run(outer, setup->stream);
     expect(setup->first, 12, 4);
     CHECK(cuGraphExecDestroy(exec));

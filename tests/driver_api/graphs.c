@@ -262,6 +262,7 @@ static void clones_and_children(const struct setup *setup)
     EXPECT(count == 3 && inner[0] != NULL && inner[2] != NULL);
     EXPECT(cuGraphDestroy(inside) != CUDA_SUCCESS);
     CHECK(cuMemsetD32(setup->first, 0, COUNT));
+    CHECK(cuStreamSynchronize(NULL)); /* streams that do not block do not wait for it */
     run(setup, outer);
     expect(setup->first, 1015, 1);
     CHECK(cuGraphDestroy(outer));
