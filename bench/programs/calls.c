@@ -3,8 +3,8 @@
  * What does a call cost the thread that makes it? Bursts that are shorter than the queues of the
  * driver and of vgpu are long, each behind a synchronisation.
  *
- * calls WHAT COUNT makes one burst only and prints nothing: bench/counts looks at it from outside,
- * at what runs below the function `measured`.
+ * calls WHAT,... COUNT makes one burst of each and prints nothing: bench/counts looks at them from
+ * outside, at what runs below the function `measured`.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,19 +178,26 @@ static __attribute__((noinline)) void measured(void (*call)(void), unsigned int 
         call();
 }
 
-static int once(const char *name, const char *count)
+static const struct what *find(const char *name)
 {
     for (size_t i = 0; i < sizeof(whats) / sizeof(*whats); i++) {
-        if (strcmp(whats[i].name, name) != 0)
-            continue;
-        whats[i].call();
-        BENCH(cuStreamSynchronize(state.stream));
-        measured(whats[i].call, (unsigned int)strtoul(count, NULL, 10));
-        BENCH(cuStreamSynchronize(state.stream));
-        return 0;
+        if (strcmp(whats[i].name, name) == 0)
+            return &whats[i];
     }
     fprintf(stderr, "calls: there is no %s\n", name);
-    return 2;
+    exit(2);
+}
+
+static void once(char *names, const char *count)
+{
+    char *rest = NULL;
+    for (char *name = strtok_r(names, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+        const struct what *what = find(name);
+        what->call();
+        BENCH(cuStreamSynchronize(state.stream));
+        measured(what->call, (unsigned int)strtoul(count, NULL, 10));
+        BENCH(cuStreamSynchronize(state.stream));
+    }
 }
 
 int main(int argc, char **argv)
@@ -198,8 +205,10 @@ int main(int argc, char **argv)
     static struct bench_samples samples;
     bench_begin(&state.bench, argc, argv);
     prepare();
-    if (argc == 3)
-        return once(argv[1], argv[2]);
+    if (argc == 3) {
+        once(argv[1], argv[2]);
+        return 0;
+    }
     for (size_t i = 0; i < sizeof(whats) / sizeof(*whats); i++) {
         for (unsigned int turn = 0; turn <= bench_times(&state.bench, 50, 5); turn++) {
             BENCH(cuStreamSynchronize(state.stream));

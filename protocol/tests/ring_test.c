@@ -238,6 +238,8 @@ static void who_sleeps_is_woken(void **state)
     assert_true(vgpu_ring_sleep(&f->consumer));
     assert_true(vgpu_ring_push(&f->producer, &header, NULL, 0, NULL, 0, &wake));
     assert_true(wake);
+    assert_true(vgpu_ring_push(&f->producer, &header, NULL, 0, NULL, 0, &wake));
+    assert_false(wake); /* it was rung for already, though the consumer has not run yet */
     vgpu_ring_awake(&f->consumer);
     assert_true(vgpu_ring_push(&f->producer, &header, NULL, 0, NULL, 0, &wake));
     assert_false(wake);
