@@ -31,7 +31,7 @@ void ptx_unit_free(struct vgpu_unit *unit)
     free(unit->constants);
     free(unit->calls);
     free(unit->targets);
-    free(unit->fragments);
+    free(unit->lists);
     free(unit);
 }
 
@@ -104,7 +104,7 @@ static bool begin(struct ptx_parser *p, char *log, size_t log_size)
     p->capacity[PTX_FUNCTIONS] = unit->function_count + 1;
     p->capacity[PTX_VARIABLES] = unit->variable_count + 1;
     p->capacity[PTX_CODE] = p->capacity[PTX_CONSTANTS] = p->capacity[PTX_CALLS] = 0;
-    p->capacity[PTX_TARGETS] = p->capacity[PTX_RELOCATIONS] = p->capacity[PTX_FRAGMENTS] = 0;
+    p->capacity[PTX_TARGETS] = p->capacity[PTX_RELOCATIONS] = p->capacity[PTX_LISTS] = 0;
     p->fixup_count = p->shared_count = 0;
     if (p->constant_map != NULL)
         memset(p->constant_map, 0, p->constant_map_size * sizeof(*p->constant_map));

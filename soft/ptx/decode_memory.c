@@ -10,7 +10,7 @@
 
 #define NAMED(text) ptx_type_named((struct ptx_slice){text, sizeof(text) - 1})
 
-static enum vgpu_space take_space(struct ptx_statement *s)
+enum vgpu_space ptx_part_space(struct ptx_statement *s)
 {
     if (ptx_part(s, "global") || ptx_part(s, "const"))
         return VGPU_SPACE_GLOBAL;
@@ -217,7 +217,7 @@ static uint32_t elements_of(struct ptx_parser *p, struct ptx_statement *s,
 
 static void decode_ld(struct ptx_parser *p, struct ptx_statement *s)
 {
-    enum vgpu_space space = take_space(s);
+    enum vgpu_space space = ptx_part_space(s);
     uint8_t ordering = take_ordering(s);
     uint32_t count = take_vector(s), wide;
     const struct ptx_type *type = ptx_part_type(s);
@@ -259,7 +259,7 @@ static void decode_ld(struct ptx_parser *p, struct ptx_statement *s)
 
 static void decode_st(struct ptx_parser *p, struct ptx_statement *s)
 {
-    enum vgpu_space space = take_space(s);
+    enum vgpu_space space = ptx_part_space(s);
     uint8_t ordering = take_ordering(s);
     uint32_t count = take_vector(s), wide;
     const struct ptx_type *type = ptx_part_type(s), *stored;
@@ -304,7 +304,7 @@ static void decode_atom(struct ptx_parser *p, struct ptx_statement *s)
     static const char *const names[] = {"add", "min", "max", "inc",  "dec",
                                         "and", "or",  "xor", "exch", "cas"};
     bool result = ptx_slice_is(s->opcode, "atom");
-    enum vgpu_space space = take_space(s);
+    enum vgpu_space space = ptx_part_space(s);
     const struct ptx_type *type;
     const struct ptx_operand *o = s->operands;
     uint32_t at = result ? 1 : 0, b_ref, c_ref = 0;
@@ -366,7 +366,7 @@ static uint64_t window_of(enum vgpu_space space)
 static void decode_cvta(struct ptx_parser *p, struct ptx_statement *s)
 {
     bool to = ptx_part(s, "to");
-    enum vgpu_space space = take_space(s);
+    enum vgpu_space space = ptx_part_space(s);
     const struct ptx_type *type = ptx_part_type(s);
     uint64_t window = window_of(space);
     struct ptx_build b;
@@ -393,7 +393,7 @@ static void decode_cvta(struct ptx_parser *p, struct ptx_statement *s)
 static void decode_isspacep(struct ptx_parser *p, struct ptx_statement *s)
 {
     bool constant = ptx_part(s, "const");
-    enum vgpu_space space = constant ? VGPU_SPACE_CONST : take_space(s);
+    enum vgpu_space space = constant ? VGPU_SPACE_CONST : ptx_part_space(s);
     const struct ptx_type *types[2] = {NAMED("pred"), NAMED("u64")};
     struct ptx_build b;
 

@@ -125,6 +125,17 @@ void ptx_define(struct ptx_build *b, enum vgpu_operand operand, uint32_t ref)
     b->defs |= (uint8_t)(1u << operand);
 }
 
+void ptx_list(struct ptx_parser *p, struct ptx_build *b, uint32_t ref)
+{
+    struct vgpu_unit *unit = p->unit;
+
+    if (!ptx_grow(p, &unit->lists, PTX_LISTS, unit->list_count, sizeof(*unit->lists)))
+        return;
+    if (b->list++ == 0)
+        b->inst.row[VGPU_LIST] = unit->list_count;
+    unit->lists[unit->list_count++] = ref;
+}
+
 void ptx_push(struct ptx_parser *p, const struct ptx_build *b)
 {
     struct vgpu_unit *unit = p->unit;
@@ -133,7 +144,7 @@ void ptx_push(struct ptx_parser *p, const struct ptx_build *b)
         !ptx_grow(p, &p->info, PTX_INFO, unit->code_count, sizeof(*p->info)))
         return;
     unit->code[unit->code_count] = b->inst;
-    p->info[unit->code_count] = (struct ptx_info){b->rows, b->defs, b->fragments};
+    p->info[unit->code_count] = (struct ptx_info){b->rows, b->defs, b->list};
     unit->code_count++;
 }
 

@@ -165,15 +165,6 @@ static uint32_t own_stack(const struct vgpu_unit *unit, const struct vgpu_functi
     return (f->local_bytes + unit->stack_align - 1) & ~(unit->stack_align - 1);
 }
 
-static void resolve_fragments(struct vgpu_fragments *fragments, const struct vgpu_function *f,
-                              const uint32_t *constants)
-{
-    for (unsigned int role = 0; role < VGPU_MATRICES; role++) {
-        for (unsigned int r = 0; r < fragments->counts[role]; r++)
-            fragments->rows[role][r] = resolve(f, constants, fragments->rows[role][r]);
-    }
-}
-
 static void resolve_code(struct ptx_parser *p, const struct vgpu_function *f,
                          const uint32_t *constants)
 {
@@ -184,8 +175,11 @@ static void resolve_code(struct ptx_parser *p, const struct vgpu_function *f,
             if ((p->info[i].rows >> o & 1) != 0)
                 inst->row[o] = resolve(f, constants, inst->row[o]);
         }
-        if (p->info[i].fragments)
-            resolve_fragments(&p->unit->fragments[inst->row[VGPU_E]], f, constants);
+        for (uint32_t n = 0; n < p->info[i].list; n++) {
+            uint32_t *row = &p->unit->lists[inst->row[VGPU_LIST] + n];
+
+            *row = resolve(f, constants, *row);
+        }
         if (inst->control == VGPU_CONTROL_CALL)
             p->unit->calls[inst->imm].caller_bytes = own_stack(p->unit, f);
         if (inst->guard != 0)

@@ -114,14 +114,13 @@ struct ptx_statement {
 /** An instruction that is being built. */
 struct ptx_build {
     struct vgpu_inst inst;
-    uint8_t rows;   /* bit per operand that is a row */
-    uint8_t defs;   /* those written */
-    bool fragments; /* operand E is an index in unit.fragments, whose rows are refs until layout */
+    uint8_t rows; /* bit per operand that is a row */
+    uint8_t defs; /* those written */
+    uint8_t list; /* rows in unit.lists */
 };
 
 struct ptx_info {
-    uint8_t rows, defs;
-    bool fragments;
+    uint8_t rows, defs, list;
 };
 
 struct ptx_fixup {
@@ -221,7 +220,7 @@ enum ptx_array {
     PTX_INFO,
     PTX_SHARED,
     PTX_HEADS,
-    PTX_FRAGMENTS,
+    PTX_LISTS,
 };
 
 /** That `function` uses the .shared `variable`: where, and the constant that stands for it. */
@@ -289,6 +288,8 @@ struct ptx_build ptx_begin(struct ptx_parser *p, const struct ptx_statement *s, 
 struct ptx_build ptx_begin_control(const struct ptx_statement *s, enum vgpu_control control);
 void ptx_define(struct ptx_build *b, enum vgpu_operand operand, uint32_t ref);
 void ptx_use(struct ptx_build *b, enum vgpu_operand operand, uint32_t ref);
+/** One more row of the instruction's list; only one instruction has a list under way. */
+void ptx_list(struct ptx_parser *p, struct ptx_build *b, uint32_t ref);
 void ptx_push(struct ptx_parser *p, const struct ptx_build *b);
 /** The row of a source operand, as `type`; immediates become constant rows. */
 uint32_t ptx_source(struct ptx_parser *p, struct ptx_statement *s, const struct ptx_operand *o,
@@ -335,9 +336,11 @@ struct ptx_place {
 };
 struct ptx_place ptx_address(struct ptx_parser *p, struct ptx_statement *s,
                              const struct ptx_operand *o, enum vgpu_space space);
-/** Makes a place the address of an operation: row A, imm, x and z. */
+/** Row A, imm, x and z of a memory instruction. */
 void ptx_set_place(struct ptx_build *b, const struct ptx_place *place, enum vgpu_space space,
                    uint8_t ordering);
+/** Takes the state space of the opcode; generic if it has none. */
+enum vgpu_space ptx_part_space(struct ptx_statement *s);
 /** Loads a register from, or stores one to, a place in the local frame. */
 void ptx_emit_slot(struct ptx_parser *p, struct ptx_statement *s, bool store, uint32_t ref,
                    const struct ptx_type *type, uint32_t offset);

@@ -68,6 +68,9 @@ enum vgpu_barrier_kind {
     VGPU_BARRIER_OR,
 };
 
+/* An instruction with many operands has their rows in unit.lists, from row[VGPU_LIST] on. */
+#define VGPU_LIST VGPU_E
+
 struct vgpu_inst {
     vgpu_handler run;
     uint32_t guard; /* predicate row, bit 0: negated; 0: no guard */
@@ -222,36 +225,6 @@ struct vgpu_call {
     struct vgpu_argument *arguments; /* return values first */
 };
 
-/** What elements of a matrix are, in registers and in memory. */
-enum vgpu_element {
-    VGPU_ELEMENT_NONE,
-    VGPU_ELEMENT_F16,
-    VGPU_ELEMENT_BF16,
-    VGPU_ELEMENT_TF32,
-    VGPU_ELEMENT_F32,
-    VGPU_ELEMENT_F64,
-    VGPU_ELEMENT_S8,
-    VGPU_ELEMENT_U8,
-    VGPU_ELEMENT_S32,
-    VGPU_ELEMENT_E4M3,
-    VGPU_ELEMENT_E5M2,
-};
-
-enum vgpu_role { VGPU_MATRIX_D, VGPU_MATRIX_A, VGPU_MATRIX_B, VGPU_MATRIX_C, VGPU_MATRICES };
-
-#define VGPU_MOST_FRAGMENT_ROWS 8
-
-/** Matrices whose elements the lanes of a warp hold between them: d (m x n) = a (m x k) * b + c. */
-struct vgpu_fragments {
-    uint32_t rows[VGPU_MATRICES][VGPU_MOST_FRAGMENT_ROWS];
-    uint8_t counts[VGPU_MATRICES]; /* of rows */
-    uint8_t types[VGPU_MATRICES];  /* enum vgpu_element */
-    uint8_t m, n, k;
-    bool opaque;     /* which lane has what is not the program's business (wmma) */
-    bool saturate;   /* of whole numbers */
-    bool by_columns; /* in memory */
-};
-
 /**
  * One kernel and what it calls. Its functions and variables start with those of the module, under
  * the same indices: an address of a function is the same in every unit of a program.
@@ -263,10 +236,10 @@ struct vgpu_unit {
     struct vgpu_relocation *relocations; /* in its own variables' initial values */
     struct vgpu_constant *constants;
     struct vgpu_call *calls;
-    uint32_t *targets;                /* of branch tables */
-    struct vgpu_fragments *fragments; /* of matrix instructions: row E is the index */
+    uint32_t *targets; /* of branch tables */
+    uint32_t *lists;   /* rows of instructions that have more than fit in them */
     uint32_t code_count, function_count, variable_count, relocation_count;
-    uint32_t constant_count, call_count, target_count, fragment_count;
+    uint32_t constant_count, call_count, target_count, list_count;
     uint32_t module_functions, module_variables; /* how many belong to the module */
     uint32_t constant_rows[VGPU_ROW_CLASSES];
     uint32_t call_frame_bytes; /* of every frame deeper than a kernel's */

@@ -1,285 +1,640 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Matrices that lanes hold between them. Elements are computed in double precision, which holds the
- * products and the sums of all narrower formats; the result is rounded once. (Tensor cores round
- * otherwise from generation to generation.)
+ * mma, wmma, ldmatrix, stmatrix, movmatrix: matrices that are spread over the lanes of a warp.
+ *
+ * Products of the short floating-point formats are exact in f64; they are added up in f64, the
+ * accumulator first, and rounded once at the end. PTX asks for at least single precision and leaves
+ * order and rounding open. f64 is a chain of fused multiply-adds in ascending order of k.
  */
-#include "soft/simt/half.h"
-#include "soft/simt/lanes.h"
+#include <math.h>
 
-enum { MOST = 32 }; /* of m, n and k */
+#include "soft/simt/access.h"
+#include "soft/simt/fp8.h"
+#include "soft/simt/matrix.h"
 
-struct matrix {
-    double at[MOST][MOST];
-};
+#define MOST_K 256
+#define MOST_M 32
+#define MOST_N 32
 
-static const uint8_t element_bytes[] = {
-    [VGPU_ELEMENT_F16] = 2,  [VGPU_ELEMENT_BF16] = 2, [VGPU_ELEMENT_TF32] = 4,
-    [VGPU_ELEMENT_F32] = 4,  [VGPU_ELEMENT_F64] = 8,  [VGPU_ELEMENT_S8] = 1,
-    [VGPU_ELEMENT_U8] = 1,   [VGPU_ELEMENT_S32] = 4,  [VGPU_ELEMENT_E4M3] = 1,
-    [VGPU_ELEMENT_E5M2] = 1,
-};
-
-static double e4m3_value(uint8_t v)
+static inline const uint32_t *list_of(const struct vgpu_warp *w, const struct vgpu_inst *i)
 {
-    int exponent = v >> 3 & 15, mantissa = v & 7;
-    double a = (v & 0x7f) == 0x7f ? (double)NAN
-               : exponent == 0    ? ldexp(mantissa, -9)
-                                  : ldexp(8 + mantissa, exponent - 10);
-
-    return v & 0x80 ? -a : a;
+    return w->block->unit->lists + i->row[VGPU_LIST];
 }
 
-static double element_value(uint8_t element, const void *from)
-{
-    uint32_t word;
-    uint16_t half;
-    double wide;
+/* ---- fragments to matrices ---- */
 
-    switch (element) {
-    case VGPU_ELEMENT_F16:
-    case VGPU_ELEMENT_BF16:
-        memcpy(&half, from, sizeof(half));
-        return (double)(element == VGPU_ELEMENT_F16 ? vgpu_f16_value(half) : vgpu_bf16_value(half));
-    case VGPU_ELEMENT_TF32:
-    case VGPU_ELEMENT_F32:
-        memcpy(&word, from, sizeof(word));
-        return (double)vgpu_float_of(element == VGPU_ELEMENT_TF32 ? word & 0xffffe000u : word);
-    case VGPU_ELEMENT_F64:
-        memcpy(&wide, from, sizeof(wide));
-        return wide;
-    case VGPU_ELEMENT_S32:
-        memcpy(&word, from, sizeof(word));
-        return (double)(int32_t)word;
+static inline int32_t integer_of(enum vgpu_element type, uint32_t bits)
+{
+    switch (type) {
     case VGPU_ELEMENT_S8:
-        return (double)*(const int8_t *)from;
+        return (int8_t)bits;
     case VGPU_ELEMENT_U8:
-        return (double)*(const uint8_t *)from;
-    case VGPU_ELEMENT_E4M3:
-        return e4m3_value(*(const uint8_t *)from);
-    default: /* e5m2 is the upper half of f16 */
-        return (double)vgpu_f16_value((uint16_t)(*(const uint8_t *)from << 8));
+        return (uint8_t)bits;
+    case VGPU_ELEMENT_S4:
+        return (int32_t)(bits << 28) >> 28;
+    case VGPU_ELEMENT_U4:
+        return (int32_t)(bits & 15);
+    default:
+        return (int32_t)(bits & 1);
     }
 }
 
-static void store_element(uint8_t element, void *to, double value, bool saturate)
+/* The elements of a register of all lanes, in order. */
+static inline void unpack_floats(enum vgpu_element type, const uint32_t *row, float *out)
 {
-    uint32_t word;
-    uint16_t half;
+    const uint8_t *bytes = (const uint8_t *)row;
 
-    switch (element) {
+    switch (type) {
     case VGPU_ELEMENT_F16:
-        half = vgpu_to_f16_one(value, VGPU_RN);
-        memcpy(to, &half, sizeof(half));
+        vgpu_from_f16((const uint16_t *)row, out, 2 * VGPU_LANES);
         return;
-    case VGPU_ELEMENT_F64:
-        memcpy(to, &value, sizeof(value));
+    case VGPU_ELEMENT_BF16:
+        vgpu_from_bf16((const uint16_t *)row, out, 2 * VGPU_LANES);
         return;
-    case VGPU_ELEMENT_S32:
-        if (saturate)
-            value = value > INT32_MAX ? INT32_MAX : value < INT32_MIN ? INT32_MIN : value;
-        word = (uint32_t)(int64_t)value;
-        memcpy(to, &word, sizeof(word));
+    case VGPU_ELEMENT_TF32: /* the low 13 bits are not looked at */
+        LANE_LOOP out[l] = vgpu_float_of(row[l] & 0xffffe000u);
+        return;
+    case VGPU_ELEMENT_E4M3:
+        for (unsigned n = 0; n < 4 * VGPU_LANES; n++)
+            out[n] = vgpu_e4m3_value(bytes[n]);
         return;
     default:
-        word = vgpu_bits_of((float)value);
-        memcpy(to, &word, sizeof(word));
+        for (unsigned n = 0; n < 4 * VGPU_LANES; n++)
+            out[n] = vgpu_e5m2_value(bytes[n]);
         return;
     }
 }
 
-/* ---- which lane holds what ---- */
-
-struct position {
-    uint32_t row, column;
-};
-
-static inline struct position position_of(const struct vgpu_fragments *f, enum vgpu_role role,
-                                          uint32_t lane, uint32_t r, uint32_t in_row, uint32_t j)
+static inline void unpack_integers(enum vgpu_element type, const uint32_t *row, int32_t *out)
 {
-    uint32_t columns = role == VGPU_MATRIX_A ? f->k : f->n, n = r * in_row + j;
-    uint32_t group = lane / 4, member = lane % 4;
+    unsigned bits = vgpu_element_bits(type), parts = 32 / bits;
 
-    if (f->opaque) {
-        uint32_t slot = lane * f->counts[role] * in_row + n;
-
-        slot %= role == VGPU_MATRIX_A   ? (uint32_t)f->m * f->k
-                : role == VGPU_MATRIX_B ? (uint32_t)f->k * f->n
-                                        : (uint32_t)f->m * f->n;
-        return (struct position){slot / columns, slot % columns};
-    }
-    switch (role) {
-    case VGPU_MATRIX_A:
-        if (f->m == 8)
-            return (struct position){group, (r * 4 + member) * in_row + j};
-        return (struct position){group + 8 * (r & 1), ((r >> 1) * 4 + member) * in_row + j};
-    case VGPU_MATRIX_B:
-        return (struct position){(r * 4 + member) * in_row + j, group};
-    default:
-        return (struct position){group + 8 * (n >> 1), 2 * member + (n & 1)};
-    }
+    for (unsigned n = 0; n < VGPU_LANES * parts; n++)
+        out[n] = integer_of(type, row[n / parts] >> n % parts * bits);
 }
 
-/* Each element of a fragment: its place in the lanes' registers as `cell`, and `at` in the matrix.
- */
-#define EACH_ELEMENT(w, f, role, ...)                                                              \
-    do {                                                                                           \
-        uint32_t bytes = element_bytes[(f)->types[role]], in_row = bytes < 4 ? 4 / bytes : 1;      \
-        for (uint32_t r = 0; r < (f)->counts[role]; r++) {                                         \
-            uint8_t *row = row_of(w, (f)->rows[role][r]);                                          \
-            for (uint32_t lane = 0; lane < VGPU_LANES; lane++) {                                   \
-                for (uint32_t j = 0; j < in_row; j++) {                                            \
-                    uint8_t *cell = row + (lane * in_row + j) * bytes;                             \
-                    struct position at = position_of(f, role, lane, r, in_row, j);                 \
-                    __VA_ARGS__                                                                    \
-                }                                                                                  \
+static inline void unpack_doubles(enum vgpu_element type, const double *row, double *out)
+{
+    (void)type;
+    memcpy(out, row, VGPU_LANES * sizeof(*out));
+}
+
+/* A as rows of `columns` elements; B as rows of n elements. */
+#define DEFINE_GATHER(name, T, R, unpack)                                                          \
+    static void name##_a(struct vgpu_warp *w, const struct vgpu_matrix *f, const uint32_t *rows,   \
+                         T *a)                                                                     \
+    {                                                                                              \
+        unsigned parts = VGPU_MATRIX_PARTS_A(f), columns = vgpu_matrix_stored(f), high = f->m / 8; \
+        T v[32 * VGPU_LANES];                                                                      \
+        for (unsigned r = 0; r < vgpu_matrix_a(f); r++) {                                          \
+            unpack((enum vgpu_element)f->a, (const R *)row_of(w, rows[r]), v);                     \
+            for (unsigned l = 0; l < VGPU_LANES; l++)                                              \
+                memcpy(a + (r % high * 8 + VGPU_LANE_GROUP(l)) * columns +                         \
+                           (r / high * 4 + VGPU_LANE_OF(l)) * parts,                               \
+                       v + l * parts, parts * sizeof(T));                                          \
+        }                                                                                          \
+    }                                                                                              \
+    static void name##_b(struct vgpu_warp *w, const struct vgpu_matrix *f, const uint32_t *rows,   \
+                         T *b)                                                                     \
+    {                                                                                              \
+        unsigned parts = VGPU_MATRIX_PARTS_B(f), high = f->k / (4 * parts);                        \
+        T v[32 * VGPU_LANES];                                                                      \
+        for (unsigned r = 0; r < vgpu_matrix_b(f); r++) {                                          \
+            unpack((enum vgpu_element)f->b, (const R *)row_of(w, rows[r]), v);                     \
+            for (unsigned l = 0; l < VGPU_LANES; l++) {                                            \
+                unsigned row = (r % high * 4 + VGPU_LANE_OF(l)) * parts;                           \
+                for (unsigned e = 0; e < parts; e++)                                               \
+                    b[(row + e) * f->n + r / high * 8 + VGPU_LANE_GROUP(l)] = v[l * parts + e];    \
             }                                                                                      \
         }                                                                                          \
-    } while (0)
+    }
 
-static void read_fragment(const struct vgpu_warp *w, const struct vgpu_fragments *f,
-                          enum vgpu_role role, struct matrix *matrix)
+DEFINE_GATHER(floats, float, uint32_t, unpack_floats)
+DEFINE_GATHER(integers, int32_t, uint32_t, unpack_integers)
+DEFINE_GATHER(doubles, double, double, unpack_doubles)
+
+/* ---- sparse A ---- */
+
+/* How many units (what one two-bit index is about) an element of A is, as a shift: an f32 is two of
+   16 bits, a pair of 4-bit elements is one of 8 bits. */
+static inline unsigned sparse_units(const struct vgpu_matrix *f)
 {
-    EACH_ELEMENT(w, f, role, matrix->at[at.row][at.column] = element_value(f->types[role], cell););
+    return vgpu_element_bits((enum vgpu_element)f->a) == 4    ? f->k / 2u
+           : vgpu_element_bits((enum vgpu_element)f->a) == 32 ? f->k * 2u
+                                                              : f->k;
 }
 
-static const struct vgpu_fragments *fragments_of(const struct vgpu_warp *w,
-                                                 const struct vgpu_inst *i)
+/* The index of the n-th stored unit of a row: which of its four places it has. */
+static inline unsigned sparse_place(const struct vgpu_matrix *f, const uint32_t *index,
+                                    unsigned row, unsigned unit)
 {
-    return &w->block->unit->fragments[i->row[VGPU_E]];
+    bool bytes = vgpu_element_bits((enum vgpu_element)f->a) <= 8;
+    unsigned selector = f->flags / VGPU_MATRIX_SELECTOR & 3, units = sparse_units(f), lane, shift;
+
+    /* Two indices for four units: as many bits as units. */
+    if (bytes) {
+        lane = unit * 2 / 32 * 2 + row / 8;
+        shift = unit * 2 % 32;
+    } else {
+        lane = unit * 2 / 16;
+        shift = unit * 2 % 16 + row / 8 * 16;
+    }
+    lane += units == 16 ? selector : units == 32 ? selector % 2 * 2 : 0;
+    return index[row % 8 * 4 + lane % 4] >> shift & 3;
 }
 
-HANDLER(mma)
+/* The column of the stored element `column` of a row, where it is in all of A. */
+static inline unsigned sparse_column(const struct vgpu_matrix *f, const uint32_t *index,
+                                     unsigned row, unsigned column)
 {
-    const struct vgpu_fragments *f = fragments_of(w, i);
-    struct matrix a, b, d;
+    switch (vgpu_element_bits((enum vgpu_element)f->a)) {
+    case 4: /* pairs */
+        return (column / 4 * 4 + sparse_place(f, index, row, column / 2)) * 2 + column % 2;
+    case 32: /* halves: the first of an element tells */
+        return column * 2 + sparse_place(f, index, row, column * 2) / 2;
+    default:
+        return column / 2 * 4 + sparse_place(f, index, row, column);
+    }
+}
 
-    read_fragment(w, f, VGPU_MATRIX_A, &a);
-    read_fragment(w, f, VGPU_MATRIX_B, &b);
-    read_fragment(w, f, VGPU_MATRIX_C, &d);
-    for (uint32_t r = 0; r < f->m; r++) {
-        for (uint32_t k = 0; k < f->k; k++) {
-            double x = a.at[r][k];
+#define DEFINE_SPREAD(name, T)                                                                     \
+    static void name(struct vgpu_warp *w, const struct vgpu_matrix *f, uint32_t index_row, T *a)   \
+    {                                                                                              \
+        const uint32_t *index = row_of(w, index_row);                                              \
+        unsigned stored = vgpu_matrix_stored(f);                                                   \
+        T packed[16 * MOST_K / 2];                                                                 \
+        memcpy(packed, a, sizeof(T) * f->m * stored);                                              \
+        memset(a, 0, sizeof(T) * f->m * f->k);                                                     \
+        for (unsigned row = 0; row < f->m; row++) {                                                \
+            for (unsigned c = 0; c < stored; c++)                                                  \
+                a[row * f->k + sparse_column(f, index, row, c)] = packed[row * stored + c];        \
+        }                                                                                          \
+    }
 
-            for (uint32_t c = 0; c < f->n; c++)
-                d.at[r][c] = fma(x, b.at[k][c], d.at[r][c]);
+DEFINE_SPREAD(spread_floats, float)
+DEFINE_SPREAD(spread_integers, int32_t)
+
+/* ---- accumulators ---- */
+
+static inline unsigned accumulator_row(const struct vgpu_matrix *f, unsigned l, unsigned n)
+{
+    return n / 2 % (f->m / 8u) * 8 + VGPU_LANE_GROUP(l);
+}
+
+static inline unsigned accumulator_column(const struct vgpu_matrix *f, unsigned l, unsigned n)
+{
+    return n / 2 / (f->m / 8u) * 8 + VGPU_LANE_OF(l) * 2 + n % 2;
+}
+
+#define EACH_ACCUMULATOR(f, n, l)                                                                  \
+    for (unsigned n = 0; n < (f)->m * (f)->n / 32u; n++)                                           \
+        for (unsigned l = 0; l < VGPU_LANES; l++)
+
+static void load_floats(struct vgpu_warp *w, const struct vgpu_matrix *f, const uint32_t *rows,
+                        double *c)
+{
+    bool half = f->cd >> 4 == VGPU_ELEMENT_F16;
+
+    EACH_ACCUMULATOR(f, n, l)
+    {
+        double *to = &c[accumulator_row(f, l, n) * f->n + accumulator_column(f, l, n)];
+
+        if (half)
+            *to = (double)vgpu_f16_value(((const uint16_t *)row_of(w, rows[n / 2]))[l * 2 + n % 2]);
+        else
+            *to = (double)((const float *)row_of(w, rows[n]))[l];
+    }
+}
+
+static inline float rounded(double v)
+{
+    return v != v ? vgpu_float_of(VGPU_NAN_F32) : (float)v;
+}
+
+static void store_floats(struct vgpu_warp *w, const struct vgpu_matrix *f, const uint32_t *rows,
+                         const double *d, uint32_t m)
+{
+    bool half = (f->cd & 15) == VGPU_ELEMENT_F16;
+
+    EACH_ACCUMULATOR(f, n, l)
+    {
+        double v = d[accumulator_row(f, l, n) * f->n + accumulator_column(f, l, n)];
+
+        if (!LANE_ON(m, l))
+            continue;
+        if (half)
+            ((uint16_t *)row_of(w, rows[n / 2]))[l * 2 + n % 2] = vgpu_to_f16_one(v, VGPU_RN);
+        else
+            ((float *)row_of(w, rows[n]))[l] = rounded(v);
+    }
+}
+
+/* ---- the products ---- */
+
+/* The number of columns is a constant where this is called: rows of C stay in registers. */
+static inline __attribute__((always_inline)) void
+multiply(const float *a, const float *b, double *c, unsigned m, unsigned n, unsigned k)
+{
+    for (unsigned row = 0; row < m; row++) {
+        double sum[MOST_N];
+
+        memcpy(sum, c + row * n, n * sizeof(*sum));
+        for (unsigned at = 0; at < k; at++) {
+            double v = (double)a[row * k + at];
+
+            for (unsigned column = 0; column < n; column++)
+                sum[column] += v * (double)b[at * n + column];
+        }
+        memcpy(c + row * n, sum, n * sizeof(*sum));
+    }
+}
+
+HANDLER(mma_float)
+{
+    struct vgpu_matrix f = vgpu_matrix_of(i->imm);
+    const uint32_t *d_rows = list_of(w, i);
+    const uint32_t *c_rows = d_rows + vgpu_matrix_accumulators(&f, (enum vgpu_element)(f.cd & 15));
+    const uint32_t *a_rows = c_rows + vgpu_matrix_accumulators(&f, (enum vgpu_element)(f.cd >> 4));
+    const uint32_t *b_rows = a_rows + vgpu_matrix_a(&f);
+    float a[MOST_M * 64], b[64 * MOST_N];
+    double c[MOST_M * MOST_N];
+
+    floats_a(w, &f, a_rows, a);
+    floats_b(w, &f, b_rows, b);
+    load_floats(w, &f, c_rows, c);
+    if (f.flags & VGPU_MATRIX_SPARSE)
+        spread_floats(w, &f, b_rows[vgpu_matrix_b(&f)], a);
+    if (f.n == 8)
+        multiply(a, b, c, f.m, 8, f.k);
+    else if (f.n == 16)
+        multiply(a, b, c, f.m, 16, f.k);
+    else
+        multiply(a, b, c, f.m, 32, f.k);
+    store_floats(w, &f, d_rows, c, m);
+    return 0;
+}
+
+HANDLER(mma_integer)
+{
+    struct vgpu_matrix f = vgpu_matrix_of(i->imm);
+    unsigned accumulators = vgpu_matrix_accumulators(&f, VGPU_ELEMENT_S32);
+    const uint32_t *d_rows = list_of(w, i), *c_rows = d_rows + accumulators;
+    const uint32_t *a_rows = c_rows + accumulators, *b_rows = a_rows + vgpu_matrix_a(&f);
+    int32_t a[16 * MOST_K], b[MOST_K * MOST_N];
+    int64_t sums[MOST_M * MOST_N];
+
+    integers_a(w, &f, a_rows, a);
+    integers_b(w, &f, b_rows, b);
+    if (f.flags & VGPU_MATRIX_SPARSE)
+        spread_integers(w, &f, b_rows[vgpu_matrix_b(&f)], a);
+    for (unsigned row = 0; row < f.m; row++) {
+        int32_t sum[MOST_N] = {0};
+
+        for (unsigned at = 0; at < f.k; at++) {
+            int32_t v = a[row * f.k + at];
+
+            for (unsigned column = 0; column < f.n; column++) {
+                int32_t u = b[at * f.n + column];
+
+                sum[column] += f.a != VGPU_ELEMENT_B1      ? v * u
+                               : f.flags & VGPU_MATRIX_AND ? v & u
+                                                           : v ^ u;
+            }
+        }
+        for (unsigned column = 0; column < f.n; column++)
+            sums[row * f.n + column] = sum[column];
+    }
+    EACH_ACCUMULATOR(&f, n, l)
+    sums[accumulator_row(&f, l, n) * f.n + accumulator_column(&f, l, n)] +=
+        ((const int32_t *)row_of(w, c_rows[n]))[l];
+    EACH_ACCUMULATOR(&f, n, l)
+    {
+        int64_t v = sums[accumulator_row(&f, l, n) * f.n + accumulator_column(&f, l, n)];
+
+        if (f.flags & VGPU_MATRIX_FINITE)
+            v = v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : v;
+        if (LANE_ON(m, l))
+            ((uint32_t *)row_of(w, d_rows[n]))[l] = (uint32_t)v;
+    }
+    return 0;
+}
+
+HANDLER(mma_double)
+{
+    struct vgpu_matrix f = vgpu_matrix_of(i->imm);
+    unsigned accumulators = vgpu_matrix_accumulators(&f, VGPU_ELEMENT_F64);
+    const uint32_t *d_rows = list_of(w, i), *c_rows = d_rows + accumulators;
+    const uint32_t *a_rows = c_rows + accumulators, *b_rows = a_rows + vgpu_matrix_a(&f);
+    double a[16 * 16], b[16 * 8], result[4][VGPU_LANES];
+
+    doubles_a(w, &f, a_rows, a);
+    doubles_b(w, &f, b_rows, b);
+    EACH_ACCUMULATOR(&f, n, l)
+    {
+        unsigned row = accumulator_row(&f, l, n), column = accumulator_column(&f, l, n);
+        double sum = ((const double *)row_of(w, c_rows[n]))[l];
+
+        for (unsigned at = 0; at < f.k; at++)
+            sum = fma(a[row * f.k + at], b[at * f.n + column], sum);
+        result[n][l] = sum;
+    }
+    for (unsigned n = 0; n < accumulators; n++) {
+        double *d = row_of(w, d_rows[n]);
+
+        STORE_LANES(d, m, result[n][l]);
+    }
+    return 0;
+}
+
+/* ---- m8n8k4 of f16: four products, each of two groups of four lanes ---- */
+
+static inline unsigned pair_row(bool wide, unsigned l, unsigned n)
+{
+    return (wide ? (l & 1) + (n & 2) : l & 3) + (l < 16 ? 0 : 4);
+}
+
+static inline unsigned pair_column(bool wide, unsigned l, unsigned n)
+{
+    return wide ? (n & 4) + (l & 2) + (n & 1) : n;
+}
+
+/* Element n of a fragment with eight of them. */
+static inline double pair_element(struct vgpu_warp *w, const uint32_t *rows, bool wide, unsigned l,
+                                  unsigned n)
+{
+    if (wide)
+        return (double)((const float *)row_of(w, rows[n]))[l];
+    return (double)vgpu_f16_value(((const uint16_t *)row_of(w, rows[n / 2]))[l * 2 + n % 2]);
+}
+
+HANDLER(mma_pairs)
+{
+    struct vgpu_matrix f = vgpu_matrix_of(i->imm);
+    bool wide_c = f.cd >> 4 == VGPU_ELEMENT_F32, wide_d = (f.cd & 15) == VGPU_ELEMENT_F32;
+    const uint32_t *d_rows = list_of(w, i), *c_rows = d_rows + (wide_d ? 8 : 4);
+    const uint32_t *a_rows = c_rows + (wide_c ? 8 : 4), *b_rows = a_rows + 2;
+    double a[4][8][4], b[4][4][8], c[4][8][8];
+
+    for (unsigned l = 0; l < VGPU_LANES; l++) {
+        unsigned q = l / 4 % 4, high = l < 16 ? 0 : 4;
+
+        for (unsigned n = 0; n < 4; n++) {
+            double v = pair_element(w, a_rows, false, l, n);
+            double u = pair_element(w, b_rows, false, l, n);
+
+            if (f.flags & VGPU_MATRIX_A_COLUMN)
+                a[q][n + high][l & 3] = v;
+            else
+                a[q][(l & 3) + high][n] = v;
+            if (f.flags & VGPU_MATRIX_B_COLUMN)
+                b[q][n][(l & 3) + high] = u;
+            else
+                b[q][l & 3][n + high] = u;
+        }
+        for (unsigned n = 0; n < 8; n++)
+            c[q][pair_row(wide_c, l, n)][pair_column(wide_c, l, n)] =
+                pair_element(w, c_rows, wide_c, l, n);
+    }
+    for (unsigned at = 0; at < 4 * 8 * 8; at++) {
+        unsigned q = at / 64, row = at / 8 % 8, column = at % 8;
+
+        for (unsigned k = 0; k < 4; k++)
+            c[q][row][column] += a[q][row][k] * b[q][k][column];
+    }
+    for (unsigned l = 0; l < VGPU_LANES; l++) {
+        for (unsigned n = 0; n < 8 && LANE_ON(m, l); n++) {
+            double v = c[l / 4 % 4][pair_row(wide_d, l, n)][pair_column(wide_d, l, n)];
+
+            if (wide_d)
+                ((float *)row_of(w, d_rows[n]))[l] = rounded(v);
+            else
+                ((uint16_t *)row_of(w, d_rows[n / 2]))[l * 2 + n % 2] = vgpu_to_f16_one(v, VGPU_RN);
         }
     }
-    EACH_ELEMENT(w, f, VGPU_MATRIX_D, {
-        if (LANE_ON(m, lane))
-            store_element(f->types[VGPU_MATRIX_D], cell, d.at[at.row][at.column], f->saturate);
-    });
     return 0;
 }
 
-/* ---- to and from memory ---- */
+/* ---- wmma.load and wmma.store ---- */
 
-/* The address of lane l, as a generic one. */
-static inline uint64_t lane_address(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t l)
+/*
+ * One matrix in memory: `lines` of `length` elements, a stride apart. The address is in A (of all
+ * lanes the same), the stride in elements in B; imm is the offset. x: space; y: element; z: flags
+ * of the address. C: a constant that says the rest, see vgpu_fragment.
+ */
+struct fragment {
+    unsigned rows, columns; /* of the matrix */
+    unsigned registers;     /* in the list, copies included */
+    bool by_column;
+    char which; /* 'a', 'b' or 'c' */
+};
+
+static inline struct fragment fragment_of(const struct vgpu_warp *w, const struct vgpu_inst *i)
 {
-    uint64_t address = (uint64_t)i->imm;
+    uint64_t v = *(const uint64_t *)row_of(w, i->row[VGPU_C]);
 
-    if (i->z & VGPU_ADDRESS_32)
-        address = (uint32_t)(address + ROW(uint32_t, VGPU_A)[l]);
-    else
-        address += ROW(uint64_t, VGPU_A)[l];
-    return i->x == VGPU_SPACE_SHARED ? VGPU_WINDOW_SHARED + (uint32_t)address : address;
+    return (struct fragment){.rows = v & 0xff,
+                             .columns = v >> 8 & 0xffff,
+                             .registers = v >> 24 & 0xff,
+                             .by_column = v >> 32 & 1,
+                             .which = (char)(v >> 40)};
 }
 
-static uint8_t *checked(struct vgpu_warp *w, uint32_t lane, uint64_t address, uint32_t bytes)
+/* The host addresses of the lines; the first lane's pointer is that of the warp. */
+static int find_lines(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m,
+                      const struct fragment *f, uint8_t **lines)
 {
-    uint8_t *to = address % bytes == 0 ? vgpu_warp_generic(w, lane, address, bytes) : NULL;
+    unsigned first = (unsigned)__builtin_ctz(m), bits = vgpu_element_bits((enum vgpu_element)i->y);
+    unsigned count = f->by_column ? f->columns : f->rows;
+    uint32_t bytes = (f->by_column ? f->rows : f->columns) * bits / 8;
+    uint64_t stride = (uint64_t)ROW(uint32_t, VGPU_B)[first] * bits / 8;
+    struct vgpu_inst line = *i;
 
-    if (to == NULL)
-        vgpu_warp_fault(
-            w, address % bytes == 0 ? VGPU_FAULT_ILLEGAL_ADDRESS : VGPU_FAULT_MISALIGNED_ADDRESS,
-            lane, address, bytes);
-    return to;
-}
+    for (unsigned n = 0; n < count; n++) {
+        uint8_t *at[VGPU_LANES];
 
-static int move_fragment(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m, bool store)
-{
-    const struct vgpu_fragments *f = fragments_of(w, i);
-    enum vgpu_role role = (enum vgpu_role)i->y;
-    uint32_t first = (uint32_t)__builtin_ctz(m), columns = role == VGPU_MATRIX_A ? f->k : f->n;
-    uint32_t rows = role == VGPU_MATRIX_B ? f->k : f->m;
-    uint64_t base = lane_address(w, i, first), stride = f->by_columns ? rows : columns;
-
-    if (i->row[VGPU_B] != 0)
-        stride = ROW(uint32_t, VGPU_B)[first];
-    EACH_ELEMENT(w, f, role, {
-        uint64_t n = f->by_columns ? at.column * stride + at.row : at.row * stride + at.column;
-        uint8_t *memory = checked(w, lane, base + n * bytes, bytes);
-
-        if (memory == NULL)
+        line.imm = (int64_t)((uint64_t)i->imm + n * stride);
+        if (access_lanes(w, &line, UINT32_C(1) << first, bytes, bits < 32 ? 4 : bits / 8, at) != 0)
             return -1;
-        if (LANE_ON(m, lane))
-            memcpy(store ? memory : cell, store ? cell : memory, bytes);
-    });
+        lines[n] = at[first];
+    }
     return 0;
+}
+
+/* Where the first element of register r of lane l is, and how far the next one is. */
+static inline void place_of(const struct fragment *f, unsigned parts, unsigned r, unsigned l,
+                            unsigned *row, unsigned *column)
+{
+    unsigned group = VGPU_LANE_GROUP(l), of = VGPU_LANE_OF(l), high;
+
+    if (f->which == 'a') {
+        high = f->rows / 8;
+        r %= high * (f->columns / (4 * parts));
+        *row = r % high * 8 + group;
+        *column = (r / high * 4 + of) * parts;
+    } else if (f->which == 'b') {
+        high = f->rows / (4 * parts);
+        r %= high * (f->columns / 8);
+        *row = (r % high * 4 + of) * parts;
+        *column = r / high * 8 + group;
+    } else {
+        /* Registers of f16 hold two neighbours; otherwise two registers do. */
+        unsigned n = parts == 2 ? r * 2 : r;
+
+        high = f->rows / 8;
+        *row = n / 2 % high * 8 + group;
+        *column = n / 2 / high * 8 + of * 2 + n % 2;
+    }
+}
+
+static inline uint32_t read_bits(const uint8_t *line, unsigned n, unsigned bits)
+{
+    uint32_t word;
+
+    if (bits < 8)
+        return (uint32_t)(line[n * bits / 8] >> n * bits % 8) & ((1u << bits) - 1);
+    word = 0;
+    memcpy(&word, line + n * bits / 8, bits / 8);
+    return word;
 }
 
 HANDLER(wmma_load)
 {
-    return move_fragment(w, i, m, false);
+    struct fragment f = fragment_of(w, i);
+    unsigned bits = vgpu_element_bits((enum vgpu_element)i->y), parts = bits < 32 ? 32 / bits : 1;
+    const uint32_t *rows = list_of(w, i);
+    uint8_t *lines[MOST_K];
+
+    if (find_lines(w, i, m, &f, lines) != 0)
+        return -1;
+    for (unsigned r = 0; r < f.registers; r++) {
+        for (unsigned l = 0; l < VGPU_LANES; l++) {
+            unsigned row, column;
+            uint32_t value = 0;
+
+            if (!LANE_ON(m, l))
+                continue;
+            place_of(&f, parts, r, l, &row, &column);
+            if (bits == 64) {
+                memcpy((uint64_t *)row_of(w, rows[r]) + l,
+                       f.by_column ? lines[column] + row * 8 : lines[row] + column * 8, 8);
+                continue;
+            }
+            for (unsigned e = 0; e < parts; e++) {
+                unsigned down = row + (f.which == 'b' ? e : 0);
+                unsigned right = column + (f.which == 'b' ? 0 : e);
+                uint32_t v = f.by_column ? read_bits(lines[right], down, bits)
+                                         : read_bits(lines[down], right, bits);
+
+                value |= v << e * bits;
+            }
+            ((uint32_t *)row_of(w, rows[r]))[l] = value;
+        }
+    }
+    return 0;
 }
 
 HANDLER(wmma_store)
 {
-    return move_fragment(w, i, m, true);
-}
+    struct fragment f = fragment_of(w, i);
+    unsigned bytes = vgpu_element_bits((enum vgpu_element)i->y) / 8, parts = bytes == 2 ? 2 : 1;
+    const uint32_t *rows = list_of(w, i);
+    uint8_t *lines[MOST_K];
 
-/* Lane 8 n + r has the address of row r of matrix n; lane l holds two elements of row l / 4. */
-static int move_matrices(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m, bool store)
-{
-    const struct vgpu_fragments *f = fragments_of(w, i);
+    if (find_lines(w, i, m, &f, lines) != 0)
+        return -1;
+    for (unsigned r = 0; r < f.registers; r++) {
+        const uint8_t *from = row_of(w, rows[r]);
 
-    for (uint32_t n = 0; n < f->counts[VGPU_MATRIX_D]; n++) {
-        uint16_t *cells = row_of(w, f->rows[VGPU_MATRIX_D][n]);
-        uint16_t *rows[8];
+        for (unsigned l = 0; l < VGPU_LANES; l++) {
+            unsigned row, column;
 
-        for (uint32_t r = 0; r < 8; r++) {
-            rows[r] = (uint16_t *)(void *)checked(w, 8 * n + r, lane_address(w, i, 8 * n + r), 16);
-            if (rows[r] == NULL)
-                return -1;
-        }
-        for (uint32_t e = 0; e < 64; e++) {
-            uint32_t lane = e / 2, row = lane / 4, column = lane % 4 * 2 + e % 2;
-            uint16_t *memory = f->by_columns ? &rows[column][row] : &rows[row][column];
+            place_of(&f, parts, r, l, &row, &column);
+            for (unsigned e = 0; e < parts && LANE_ON(m, l); e++) {
+                uint8_t *to = f.by_column ? lines[column + e] + row * bytes
+                                          : lines[row] + (column + e) * bytes;
 
-            if (!LANE_ON(m, lane))
-                continue;
-            if (store)
-                *memory = cells[e];
-            else
-                cells[e] = *memory;
+                memcpy(to, from + (l * parts + e) * bytes, bytes);
+            }
         }
     }
     return 0;
+}
+
+/* ---- ldmatrix, stmatrix, movmatrix: 8x8 matrices of 16 bits; y: how many, C: transposed ---- */
+
+/* Row n of matrix k is at the address of lane 8k + n. */
+static int find_rows(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m, uint8_t **at)
+{
+    uint32_t lanes = i->y == 4 ? VGPU_ALL_LANES : (UINT32_C(1) << 8 * i->y) - 1;
+
+    if ((lanes & ~m) != 0)
+        return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_INSTRUCTION, (unsigned)__builtin_ctz(m), 0, 0);
+    return access_lanes(w, i, lanes, 16, 16, at);
+}
+
+static inline void spread_matrix(const uint8_t *const rows[8], bool transposed, uint16_t *pairs)
+{
+    for (unsigned l = 0; l < VGPU_LANES; l++) {
+        for (unsigned e = 0; e < 2; e++) {
+            unsigned row = transposed ? VGPU_LANE_OF(l) * 2 + e : VGPU_LANE_GROUP(l);
+            unsigned column = transposed ? VGPU_LANE_GROUP(l) : VGPU_LANE_OF(l) * 2 + e;
+
+            memcpy(&pairs[l * 2 + e], rows[row] + column * 2, 2);
+        }
+    }
 }
 
 HANDLER(ldmatrix)
 {
-    return move_matrices(w, i, m, false);
-}
+    bool transposed = MASK(VGPU_C) != 0;
+    const uint32_t *rows = list_of(w, i);
+    uint8_t *at[VGPU_LANES];
 
-HANDLER(stmatrix)
-{
-    return move_matrices(w, i, m, true);
-}
+    if (find_rows(w, i, m, at) != 0)
+        return -1;
+    for (unsigned k = 0; k < i->y; k++) {
+        uint32_t pairs[VGPU_LANES], *d = row_of(w, rows[k]);
 
-HANDLER(movmatrix)
-{
-    uint16_t from[64], *d = ROW(uint16_t, VGPU_D);
-
-    memcpy(from, ROW(uint16_t, VGPU_A), sizeof(from));
-    for (uint32_t e = 0; e < 64; e++) {
-        if (LANE_ON(m, e / 2))
-            d[e] = from[e % 8 * 8 + e / 8];
+        spread_matrix((const uint8_t *const *)at + k * 8, transposed, (uint16_t *)pairs);
+        STORE_LANES(d, m, pairs[l]);
     }
     return 0;
 }
 
+HANDLER(stmatrix)
+{
+    bool transposed = MASK(VGPU_C) != 0;
+    const uint32_t *rows = list_of(w, i);
+    uint8_t *at[VGPU_LANES];
+
+    if (find_rows(w, i, m, at) != 0)
+        return -1;
+    for (unsigned n = 0; n < i->y * 64u; n++) {
+        const uint16_t *pairs = row_of(w, rows[n / 64]);
+        unsigned l = n / 2 % VGPU_LANES, e = n % 2;
+        unsigned row = transposed ? VGPU_LANE_OF(l) * 2 + e : VGPU_LANE_GROUP(l);
+        unsigned column = transposed ? VGPU_LANE_GROUP(l) : VGPU_LANE_OF(l) * 2 + e;
+
+        if (LANE_ON(m, l))
+            memcpy(at[n / 64 * 8 + row] + column * 2, &pairs[l * 2 + e], 2);
+    }
+    return 0;
+}
+
+HANDLER(movmatrix)
+{
+    uint32_t a[VGPU_LANES], pairs[VGPU_LANES], *d = ROW(uint32_t, VGPU_D);
+    const uint8_t *rows[8];
+
+    memcpy(a, ROW(uint32_t, VGPU_A), sizeof(a));
+    for (unsigned n = 0; n < 8; n++)
+        rows[n] = (const uint8_t *)(a + n * 4);
+    spread_matrix(rows, true, (uint16_t *)pairs);
+    STORE_LANES(d, m, pairs[l]);
+    return 0;
+}
+
 const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_matrix)[] = {
-    OP_ENTRY(mma) OP_ENTRY(wmma_load) OP_ENTRY(wmma_store) OP_ENTRY(ldmatrix) OP_ENTRY(stmatrix)
-        OP_ENTRY(movmatrix) OP_END};
+    OP_ENTRY(mma_float) OP_ENTRY(mma_integer) OP_ENTRY(mma_double) OP_ENTRY(mma_pairs)
+        OP_ENTRY(wmma_load) OP_ENTRY(wmma_store) OP_ENTRY(ldmatrix) OP_ENTRY(stmatrix)
+            OP_ENTRY(movmatrix) OP_END};
