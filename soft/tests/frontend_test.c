@@ -42,7 +42,7 @@ static void unsupported_is_said(void **state)
 {
     (void)state;
     refused("wgmma.fence.sync.aligned;", -ENOTSUP, "line 11", "wgmma.fence.sync.aligned");
-    refused("mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%r0}, {%r1}, {%r2}, {%r3};",
+    refused("mma.sync.aligned.m16n8k8.row.row.f16.f16.f16.f16 {%r0}, {%r1}, {%r2}, {%r3};",
             -ENOTSUP, "line 11", "mma.sync");
     refused("ld.global.u32 %r0, [%q1, {%r0}];", -ENOTSUP, "line 11", "coordinates");
     refused("suld.p.1d.b32.trap {%r0}, [%q1, {%r1}];", -ENOTSUP, "line 11", "formatted");
@@ -76,6 +76,8 @@ static void mistakes_are_said(void **state)
     refused(".reg .b32 %r<4>;", -EINVAL, "line 11", "twice");
     refused("l: l: ret;", -EINVAL, "line 11", "twice");
     refused("call nothing, (%r0);", -ENOTSUP, "line 11", "not declared");
+    refused("mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%r0}, {%r1}, {%r2}, {%r3};", -EINVAL,
+            "line 11", "fragment");
     refused("mov.u32 %r0, \"text\";", -EINVAL, "line 11", "text");
 }
 
