@@ -218,20 +218,6 @@ void vgpu_capture_host(const struct vgpu_stream *stream)
     pthread_mutex_unlock(&captures->lock);
 }
 
-bool vgpu_capture_launch(const struct vgpu_stream *stream, const struct vgpu_graph_exec *exec)
-{
-    struct vgpu_captures *captures = &vgpu_process()->captures;
-    bool kept = true;
-    pthread_mutex_lock(&captures->lock);
-    struct vgpu_capture *capture = vgpu_capture_find(stream);
-    if (capture) {
-        capture->hosts |= exec->hosts;
-        kept = vgpu_shadow_set_join(&capture->shadows, &exec->shadows);
-    }
-    pthread_mutex_unlock(&captures->lock);
-    return kept;
-}
-
 void vgpu_capture_add(struct vgpu_capture *capture)
 {
     struct vgpu_captures *captures = &vgpu_process()->captures;

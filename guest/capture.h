@@ -20,7 +20,6 @@
 struct vgpu_context;
 struct vgpu_event;
 struct vgpu_graph;
-struct vgpu_graph_exec;
 struct vgpu_stream;
 struct vgpu_thread;
 
@@ -62,8 +61,8 @@ CUresult vgpu_capture_admit(const struct vgpu_stream *stream);
  *  is invalidated, if the modes of captures and of this thread prohibit it. */
 CUresult vgpu_capture_unsafe(void);
 
-/** Before a wait for a stream or a context, or a query: the same, and it must not be part of a
- *  capture, whatever the mode. */
+/** Before a wait for a stream or a context, a query, or what a capture cannot contain: the same,
+ * and it must not be part of a capture, whatever the mode. */
 CUresult vgpu_capture_wait_stream(const struct vgpu_stream *stream);
 CUresult vgpu_capture_wait_context(const struct vgpu_context *context);
 
@@ -81,9 +80,6 @@ CUresult vgpu_capture_join(struct vgpu_stream *stream, struct vgpu_event *event,
 
 /** A host function is captured in this stream. */
 void vgpu_capture_host(const struct vgpu_stream *stream);
-
-/** A launch of an executable graph is captured in this stream. False: no memory. */
-bool vgpu_capture_launch(const struct vgpu_stream *stream, const struct vgpu_graph_exec *exec);
 
 /** The stream ends, and a capture that began in it. */
 void vgpu_capture_forget(const struct vgpu_stream *stream);

@@ -150,18 +150,10 @@ static CUresult find_both_ends(struct vgpu_caller *caller, CUgraphExec handle,
     if (error)
         return error;
     *exec = vgpu_graph_exec_find(handle);
-    return *exec ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
-/* A launch that is captured: the graph that comes of it has what this one has. */
-static CUresult launch_captured(const struct vgpu_caller *caller,
-                                const struct vgpu_graph_exec *exec,
-                                const struct vgpu_stream *stream)
-{
-    if (!vgpu_capture_launch(stream, exec))
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    return vgpu_send_cuGraphLaunch(caller->channel, caller->context, exec->object.id,
-                                   stream->object.id);
+    if (*exec == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    /* An executable graph cannot become part of another one. */
+    return vgpu_capture_of(*stream) ? vgpu_capture_wait_stream(*stream) : CUDA_SUCCESS;
 }
 
 CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
@@ -172,8 +164,6 @@ CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
     CUresult error = find_both_ends(&caller, handle, stream_handle, &exec, &stream);
     if (error)
         return error;
-    if (vgpu_capture_of(stream))
-        return launch_captured(&caller, exec, stream);
     if (exec->shadows.count)
         error = vgpu_shadows_fill(&caller, &exec->shadows);
     if (error == CUDA_SUCCESS)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How contexts were made and ended at first: a count of their users on top of their life. */
+/* How contexts were shared and ended at first: a count of their users on top of their life. */
 #include "interop/driver_api.h"
 
 #include <pthread.h>
@@ -33,11 +33,6 @@ static CUresult current_context(CUcontext *context, unsigned long long *id)
     if (error == CUDA_SUCCESS && *context == NULL)
         error = CUDA_ERROR_INVALID_CONTEXT;
     return error ? error : cuCtxGetId(*context, id);
-}
-
-CUresult cuCtxCreate(CUcontext *context, unsigned int flags, CUdevice device)
-{
-    return cuCtxCreate_v2(context, flags, device);
 }
 
 CUresult cuCtxAttach(CUcontext *context, unsigned int flags)

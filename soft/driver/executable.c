@@ -244,25 +244,6 @@ CUresult cuGraphExecGetFlags(CUgraphExec hGraphExec, cuuint64_t *flags)
 
 /* ---- launching ---- */
 
-/* In a capture, a launch is a child graph. */
-static CUresult add_child(struct vgpu_graph *graph, const struct vgpu_links *dependencies,
-                          void *data, struct vgpu_node **node)
-{
-    const struct vgpu_graph *plan = data;
-    CUresult result;
-
-    if (vgpu_graph_has_memory_nodes(plan) ||
-        vgpu_graph_contains(plan, CU_GRAPH_NODE_TYPE_CONDITIONAL))
-        return CUDA_ERROR_NOT_SUPPORTED;
-    result = vgpu_graph_add(graph, CU_GRAPH_NODE_TYPE_GRAPH, NULL, dependencies, node);
-    if (result != CUDA_SUCCESS)
-        return result;
-    result = vgpu_node_copy_body(*node, plan);
-    if (result != CUDA_SUCCESS)
-        vgpu_graph_remove(*node);
-    return result;
-}
-
 /* Lock held. Takes over the reference of `task`; the stream of the launch before goes to `*old`. */
 static CUresult submit(struct vgpu_stream *stream, struct vgpu_executable *executable,
                        const struct vgpu_graph *plan, struct vgpu_task *task,
@@ -331,7 +312,8 @@ CUresult cuGraphLaunch(CUgraphExec hGraphExec, CUstream hStream)
         return result;
     result = take(hGraphExec, &executable, &plan);
     if (result == CUDA_SUCCESS && vgpu_capture_has(stream)) {
-        result = vgpu_capture_add(stream, add_child, plan);
+        /* An executable graph cannot become part of another one. */
+        result = vgpu_capture_check_wait(stream);
         vgpu_object_put(plan);
         vgpu_object_put(executable);
     } else if (result == CUDA_SUCCESS) {

@@ -187,27 +187,6 @@ static void a_capture_goes_on_in_a_graph(const struct setup *setup)
     CHECK(cuGraphDestroy(graph));
 }
 
-static void a_launch_is_captured(const struct setup *setup)
-{
-    CUgraph inner, outer;
-    CUgraphExec exec;
-    CHECK(cuStreamBeginCapture(setup->stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
-    fill(setup, setup->first, 3, setup->stream);
-    CHECK(cuStreamEndCapture(setup->stream, &inner));
-    exec = instantiate(inner);
-    CHECK(cuStreamBeginCapture(setup->stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
-    CHECK(cuGraphLaunch(exec, setup->stream));
-    add(setup, setup->first, setup->first, setup->stream);
-    CHECK(cuStreamEndCapture(setup->stream, &outer));
-    CHECK(cuMemsetD32(setup->first, 0, COUNT));
-    CHECK(cuStreamSynchronize(NULL)); /* streams that do not block do not wait for it */
-    run(outer, setup->stream);
-    expect(setup->first, 12, 4);
-    CHECK(cuGraphExecDestroy(exec));
-    CHECK(cuGraphDestroy(inner));
-    CHECK(cuGraphDestroy(outer));
-}
-
 /* Memory of the host is read and written when the graph runs, whatever kind it is. */
 static void host_memory_is_used_by_launches(const struct setup *setup, unsigned int *in,
                                             unsigned int *out)
@@ -289,6 +268,30 @@ static void waiting_for_a_capture_ends_it(const struct setup *setup)
     CHECK(cuStreamBeginCapture(setup->stream, CU_STREAM_CAPTURE_MODE_RELAXED));
     EXPECT(cuCtxSynchronize() == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
     expect_invalidated(setup->stream);
+}
+
+static void launches_of_graphs_are_not_captured(const struct setup *setup)
+{
+    static const CUstreamCaptureMode modes[] = {CU_STREAM_CAPTURE_MODE_GLOBAL,
+                                                CU_STREAM_CAPTURE_MODE_THREAD_LOCAL,
+                                                CU_STREAM_CAPTURE_MODE_RELAXED};
+    CUgraph graph;
+    CHECK(cuStreamBeginCapture(setup->stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    fill(setup, setup->first, 3, setup->stream);
+    CHECK(cuStreamEndCapture(setup->stream, &graph));
+    CUgraphExec exec = instantiate(graph);
+    for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
+        CHECK(cuStreamBeginCapture(setup->stream, modes[i]));
+        EXPECT(cuGraphLaunch(exec, setup->stream) == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+        EXPECT(cuMemsetD32Async(setup->first, 9, COUNT, setup->stream) ==
+               CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+        expect_invalidated(setup->stream);
+    }
+    CHECK(cuGraphLaunch(exec, setup->stream));
+    CHECK(cuStreamSynchronize(setup->stream));
+    expect(setup->first, 3, 1);
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
 }
 
 static void unsafe_calls_are_a_matter_of_modes(const struct setup *setup)
@@ -399,10 +402,10 @@ int main(void)
     a_fork_is_joined(&setup);
     a_capture_says_what_it_has(&setup);
     a_capture_goes_on_in_a_graph(&setup);
-    a_launch_is_captured(&setup);
     all_host_memory(&setup);
     host_functions_run_in_each_launch(&setup);
     waiting_for_a_capture_ends_it(&setup);
+    launches_of_graphs_are_not_captured(&setup);
     unsafe_calls_are_a_matter_of_modes(&setup);
     the_legacy_stream_keeps_away(&setup);
     events_stay_in_their_capture(&setup);
