@@ -300,7 +300,7 @@ CUresult vgpu_copy_submit_3d(const CUDA_MEMCPY3D *copy, CUstream handle, bool du
 {
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
-    struct plan plan;
+    struct plan plan = {.known = true};
     CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
     if (error == CUDA_SUCCESS)
         error = make_plan(copy, &plan);

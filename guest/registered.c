@@ -123,8 +123,10 @@ void vgpu_registered_forked(struct vgpu_registered *registered, struct vgpu_chan
         volatile char *first = piece->share.address;
         volatile char *last = first + piece->share.extent.bytes - 1;
         if (vgpu_channel_copy_extent(channel, &piece->share.extent, piece->share.address) == 0) {
-            *first = *first; /* the pages at both ends are copied at once: see copy_pages */
-            *last = *last;
+            char byte = *first; /* the pages at both ends are copied at once: see copy_pages */
+            *first = byte;
+            byte = *last;
+            *last = byte;
         } else {
             make_private(&piece->share);
         }
