@@ -278,7 +278,7 @@ static CUresult copy_3d(const CUDA_MEMCPY3D *copy, CUstream handle, bool now)
 {
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
-    struct plan plan;
+    struct plan plan = {.known = true};
     CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
     if (error == CUDA_SUCCESS && now)
         error = vgpu_capture_unsafe();
@@ -291,7 +291,7 @@ static CUresult copy_3d(const CUDA_MEMCPY3D *copy, CUstream handle, bool now)
 
 CUresult vgpu_copy_check_3d(const CUDA_MEMCPY3D *copy, CUstream stream)
 {
-    struct plan plan;
+    struct plan plan = {.known = true};
     (void)stream;
     return make_plan(copy, &plan);
 }
