@@ -175,13 +175,43 @@ static void decode_fns(struct ptx_parser *p, struct ptx_statement *s)
     ptx_push(p, &b);
 }
 
+/* vshr.u32.u32.u32.clamp.add d, a, b, c: the one video instruction that compilers emit */
+static void decode_video_shift(struct ptx_parser *p, struct ptx_statement *s)
+{
+    const struct ptx_type *type = NAMED("u32");
+    uint32_t rows[3] = {0}, shifted;
+    struct ptx_build b;
+
+    for (uint32_t i = 0; i < 3; i++)
+        ptx_part(s, "u32");
+    if (!ptx_part(s, "clamp") || !ptx_part(s, "add")) {
+        ptx_unsupported(p, s, "this form");
+        return;
+    }
+    if (!ptx_want(p, s, 4) || !ptx_all_parts(p, s))
+        return;
+    for (uint32_t i = 0; i < 3; i++)
+        rows[i] = ptx_source(p, s, &s->operands[i + 1], type);
+    shifted = ptx_new_register(p, VGPU_ROW_32);
+    b = ptx_begin(p, s, "shr_u32");
+    ptx_define(&b, VGPU_D, shifted);
+    ptx_use(&b, VGPU_A, rows[0]);
+    ptx_use(&b, VGPU_B, rows[1]);
+    ptx_push(p, &b);
+    b = ptx_begin(p, s, "add_b32");
+    ptx_define(&b, VGPU_D, ptx_destination(p, s, &s->operands[0], type));
+    ptx_use(&b, VGPU_A, shifted);
+    ptx_use(&b, VGPU_B, rows[2]);
+    ptx_push(p, &b);
+}
+
 static const struct ptx_opcode table[] = {
-    {"and", decode_logic},   {"or", decode_logic},   {"xor", decode_logic},
-    {"not", decode_logic},   {"cnot", decode_logic}, {"shl", decode_shift},
-    {"shr", decode_shift},   {"shf", decode_funnel}, {"popc", decode_count},
-    {"clz", decode_count},   {"brev", decode_count}, {"bfind", decode_count},
-    {"bfe", decode_extract}, {"bfi", decode_insert}, {"lop3", decode_lop3},
-    {"prmt", decode_prmt},   {"fns", decode_fns},
+    {"and", decode_logic},   {"or", decode_logic},         {"xor", decode_logic},
+    {"not", decode_logic},   {"cnot", decode_logic},       {"shl", decode_shift},
+    {"shr", decode_shift},   {"vshr", decode_video_shift}, {"shf", decode_funnel},
+    {"popc", decode_count},  {"clz", decode_count},        {"brev", decode_count},
+    {"bfind", decode_count}, {"bfe", decode_extract},      {"bfi", decode_insert},
+    {"lop3", decode_lop3},   {"prmt", decode_prmt},        {"fns", decode_fns},
 };
 
 ptx_decoder ptx_decode_bits(struct ptx_slice opcode)

@@ -207,6 +207,8 @@ static void decode_cvt(struct ptx_parser *p, struct ptx_statement *s)
 {
     struct conversion c = {0};
 
+    if (ptx_decode_narrow(p, s))
+        return;
     take_rounding(s, &c);
     c.flags |= ptx_part(s, "ftz") ? VGPU_FTZ : 0;
     c.flags |= ptx_part(s, "relu") ? VGPU_RELU : 0;

@@ -356,6 +356,8 @@ ptx_decoder ptx_decode_memory(struct ptx_slice opcode);
 ptx_decoder ptx_decode_texture(struct ptx_slice opcode);
 ptx_decoder ptx_decode_control(struct ptx_slice opcode);
 ptx_decoder ptx_decode_convert(struct ptx_slice opcode);
+/** Decodes a cvt with an 8-bit float, tf32 or packed numbers; false if it is none of these. */
+bool ptx_decode_narrow(struct ptx_parser *p, struct ptx_statement *s);
 ptx_decoder ptx_decode_warp(struct ptx_slice opcode);
 ptx_decoder ptx_decode_matrix(struct ptx_slice opcode);
 ptx_decoder ptx_decode_select(struct ptx_slice opcode);
