@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The folder of images that all workers share (worker/image_cache.h says what is in it). The
+ * The folder of images that all workers share (worker/code/image_cache.h says what is in it). The
  * mediator makes it, hands it out, and keeps it below its size: what was not used for longest goes
  * first.
  */

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "worker/usage.h"
+#include "worker/stream/usage.h"
 
 struct vgpu_worker;
 

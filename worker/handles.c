@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "worker/context.h"
-#include "worker/graph_memory.h"
-#include "worker/usage.h"
+#include "worker/graph/graph_memory.h"
+#include "worker/stream/usage.h"
 #include "worker/worker.h"
 
 int vgpu_handles_create(struct vgpu_handles *handles)

@@ -12,7 +12,7 @@
 #include "protocol/ring.h"
 #include "worker/log.h"
 #include "worker/primitive.h"
-#include "worker/usage.h"
+#include "worker/stream/usage.h"
 #include "worker/worker.h"
 
 enum {

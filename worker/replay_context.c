@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "protocol/info.h"
+#include "worker/code/linker.h"
 #include "worker/context.h"
-#include "worker/extent.h"
-#include "worker/linker.h"
+#include "worker/memory/extent.h"
 #include "worker/worker.h"
 
 static struct vgpu_context *find_context(const struct vgpu_worker *worker, CUcontext object)

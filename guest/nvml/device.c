@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "guest/transport.h"
+#include "guest/channel/transport.h"
 #include "interop/log.h"
 
 #define FRESH_NANOSECONDS 100000000u

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "guest/channel.h"
+#include "guest/channel/channel.h"
 #include "guest/tests/fake_mediator.h"
 #include "protocol/calls.h"
 #include "protocol/send.h"

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "guest/channel_private.h"
+#include "guest/channel/channel_private.h"
 #include "guest/tests/fake_mediator.h"
 #include "protocol/calls.h"
 #include "protocol/latency.h"

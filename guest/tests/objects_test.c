@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "guest/objects.h"
+#include "guest/process/objects.h"
 
 struct thing {
     struct vgpu_object object;

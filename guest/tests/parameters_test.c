@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "guest/launch.h"
+#include "guest/code/launch.h"
 
 /* (char, double, int): 1 byte at 0, 8 at 8, 4 at 16. */
 static const struct vgpu_function_info info = {

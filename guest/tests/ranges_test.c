@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "guest/ranges.h"
+#include "guest/memory/ranges.h"
 
 static struct vgpu_ranges ranges;
 

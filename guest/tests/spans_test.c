@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#include "guest/spans.h"
+#include "guest/memory/spans.h"
 
 #define START 0x10200u
 #define BYTES 0x40000u

@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
+#include "guest/channel/transport.h"
 #include "guest/tests/fake_mediator.h"
-#include "guest/transport.h"
 
 #define ECHO_OP 1000 /* no op of ours: the fake sends it back */
 

@@ -23,8 +23,8 @@
 
 #include <cmocka.h>
 
+#include "guest/channel/transport.h"
 #include "guest/tests/fake_mediator.h"
-#include "guest/transport.h"
 
 #define CHANNELS     8
 #define ECHO_OP      1000

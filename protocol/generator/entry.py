@@ -6,9 +6,9 @@ FOLLOWED = ("module", "event", "stream")  # the call works in the context of suc
 CONTEXTLESS = ("library", "kernel")  # found without a context; then the current one is needed
 
 RETURN = "    if (error)\n        return error;"
-INCLUDES = ['#include "guest/caller.h"', '#include "guest/channel.h"', '#include "guest/code.h"',
-            '#include "guest/copy.h"', '#include "guest/objects.h"', '#include "guest/process.h"',
-            '#include "guest/stream.h"', '#include "protocol/send.h"\n']
+INCLUDES = ['#include "guest/process/caller.h"', '#include "guest/channel/channel.h"', '#include "guest/code/code.h"',
+            '#include "guest/memory/copy.h"', '#include "guest/process/objects.h"', '#include "guest/process/process.h"',
+            '#include "guest/stream/stream.h"', '#include "protocol/send.h"\n']
 
 
 def parameter(a):

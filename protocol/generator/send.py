@@ -75,5 +75,5 @@ def sender(call):
 
 def source(calls):
     return "\n".join([BANNER, '#include "protocol/send.h"\n\n#include <string.h>\n',
-                      '#include "guest/channel.h"\n#include "protocol/calls.h"\n'] +
+                      '#include "guest/channel/channel.h"\n#include "protocol/calls.h"\n'] +
                      [sender(c) for c in calls])

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 
 #include "interop/export_tables.h"
-#include "soft/driver/allocation.h"
-#include "soft/driver/library.h"
-#include "soft/driver/stream.h"
+#include "soft/driver/code/library.h"
+#include "soft/driver/memory/allocation.h"
+#include "soft/driver/stream/stream.h"
 
 /* ---- threads ---- */
 

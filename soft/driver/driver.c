@@ -10,7 +10,7 @@
 
 #include "interop/log.h"
 #include "soft/driver/context.h"
-#include "soft/driver/memory_pool.h"
+#include "soft/driver/memory/memory_pool.h"
 
 static struct vgpu_driver the_driver = {
     .status = CUDA_ERROR_NOT_INITIALIZED,

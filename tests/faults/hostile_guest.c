@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "guest/transport.h"
+#include "guest/channel/transport.h"
 #include "protocol/calls.h"
 #include "protocol/ring.h"
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "guest/channel.h"
+#include "guest/channel/channel.h"
 #include "protocol/send.h"
 #include "worker/context.h"
 #include "worker/loop.h"

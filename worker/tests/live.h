@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "guest/channel.h"
+#include "guest/channel/channel.h"
 #include "protocol/ring.h"
 #include "protocol/send.h"
 #include "protocol/worker.h"

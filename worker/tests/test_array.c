@@ -4,7 +4,7 @@
 
 #include "protocol/copy.h"
 #include "protocol/texture.h"
-#include "worker/array.h"
+#include "worker/memory/array.h"
 #include "worker/tests/fixture.h"
 
 enum { ARRAY = OTHER + 1, ARRAY2, MIPMAP, TEXTURE, SURFACE };

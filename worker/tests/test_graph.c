@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "protocol/graph.h"
-#include "worker/capture.h"
+#include "worker/graph/capture.h"
 #include "worker/tests/fixture.h"
 
 enum { GRAPH = 40, NODE, NODE2, CHILD, EXEC };

@@ -2,7 +2,7 @@
 /* Memory pools: what they reserve is charged, cleared, and given back. */
 #include <string.h>
 
-#include "worker/spans.h"
+#include "worker/memory/spans.h"
 #include "worker/tests/fixture.h"
 
 enum { POOL = OTHER + 1, POOL2 };

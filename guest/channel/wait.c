@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+#include <sched.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "guest/channel/channel_private.h"
+#include "protocol/latency.h"
+
+#define SPIN_NANOSECONDS 40000u    /* about two round trips of a small call */
+#define SPIN_CHECKS      32u       /* between looks at the clock */
+#define SLEEP_LEAST      1000000u  /* ns, where an interrupt wakes us before */
+#define SLEEP_MOST       20000000u /* ns; also how late a lost channel is noticed */
+#define POLL_LEAST       20000u
+#define POLL_MOST        1000000u
+
+uint64_t vgpu_channel_clock(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+void vgpu_channel_measured(struct vgpu_channel *channel, uint64_t start)
+{
+    uint32_t bucket = vgpu_latency_bucket(vgpu_channel_clock() - start);
+    /* Counted here, because a locked instruction on a device's memory is slow; relaxed: a number.
+     */
+    uint32_t count = __atomic_add_fetch(&channel->latency[bucket], 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&channel->header->latency[bucket], count, __ATOMIC_RELAXED);
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+void vgpu_sleepers_init(struct vgpu_channel *channel)
+{
+    struct vgpu_sleepers *sleepers = &channel->sleepers;
+    pthread_mutex_init(&sleepers->lock, NULL);
+    pthread_cond_init(&sleepers->woken, NULL);
+    channel->few_cores = sysconf(_SC_NPROCESSORS_ONLN) <= 2;
+    channel->spin_credit = VGPU_SPIN_CREDIT_MAX;
+}
+
+/* Spins as long as it is likely to be worth it. */
+static bool spin(struct vgpu_channel *channel, vgpu_condition *condition, void *argument)
+{
+    uint32_t credit = __atomic_load_n(&channel->spin_credit, __ATOMIC_RELAXED);
+    uint64_t limit = credit ? SPIN_NANOSECONDS : SPIN_NANOSECONDS / 8;
+    uint64_t start = vgpu_channel_clock();
+    do {
+        uint32_t checks = channel->few_cores ? 1 : SPIN_CHECKS;
+        for (uint32_t i = 0; i < checks; i++) {
+            if (condition(channel, argument)) {
+                if (credit < VGPU_SPIN_CREDIT_MAX)
+                    __atomic_store_n(&channel->spin_credit, credit + 1, __ATOMIC_RELAXED);
+                return true;
+            }
+            relax();
+        }
+        if (channel->few_cores)
+            sched_yield();
+    } while (vgpu_channel_clock() - start < limit);
+    if (credit)
+        __atomic_store_n(&channel->spin_credit, credit - 1, __ATOMIC_RELAXED);
+    return false;
+}
+
+/* Announces a sleeper to the host; what happens from now on is counted beyond the returned number.
+ */
+static uint32_t sleepers_enter(struct vgpu_channel *channel)
+{
+    struct vgpu_sleepers *sleepers = &channel->sleepers;
+    pthread_mutex_lock(&sleepers->lock);
+    sleepers->count++;
+    /* seq_cst: pairs with the worker, which writes the reply and then reads guest_sleeps */
+    __atomic_store_n(&channel->header->guest_sleeps, 1, __ATOMIC_SEQ_CST);
+    uint32_t seen = sleepers->wakes;
+    pthread_mutex_unlock(&sleepers->lock);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return seen;
+}
+
+static void sleepers_leave(struct vgpu_channel *channel)
+{
+    struct vgpu_sleepers *sleepers = &channel->sleepers;
+    pthread_mutex_lock(&sleepers->lock);
+    if (--sleepers->count == 0)
+        __atomic_store_n(&channel->header->guest_sleeps, 0, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&sleepers->lock);
+}
+
+/* Sleeps until something happened after `seen` was taken, or the time is over. */
+static void sleepers_sleep(struct vgpu_channel *channel, uint32_t seen, uint64_t nanoseconds)
+{
+    struct vgpu_sleepers *sleepers = &channel->sleepers;
+    pthread_mutex_lock(&sleepers->lock);
+    while (sleepers->wakes == seen && sleepers->listening) /* its time is limited, so ours is */
+        pthread_cond_wait(&sleepers->woken, &sleepers->lock);
+    if (sleepers->wakes == seen) {
+        sleepers->listening = true;
+        pthread_mutex_unlock(&sleepers->lock);
+        channel->transport->operations->sleep(channel->transport, nanoseconds);
+        pthread_mutex_lock(&sleepers->lock);
+        sleepers->listening = false;
+        sleepers->wakes++;
+        pthread_cond_broadcast(&sleepers->woken);
+    }
+    pthread_mutex_unlock(&sleepers->lock);
+}
+
+/* Waiting costs at most an eighth more than the work took. */
+static uint64_t nap(uint64_t waited, uint64_t least, uint64_t most)
+{
+    uint64_t time = waited / 8;
+    return time < least ? least : time > most ? most : time;
+}
+
+static void doze(struct vgpu_channel *channel, vgpu_condition *condition, void *argument,
+                 bool interrupted, uint64_t waited)
+{
+    struct vgpu_transport *transport = channel->transport;
+    uint64_t time = interrupted && transport->interrupts ? nap(waited, SLEEP_LEAST, SLEEP_MOST)
+                                                         : nap(waited, POLL_LEAST, POLL_MOST);
+    if (!transport->interrupts) {
+        transport->operations->sleep(transport, time);
+        return;
+    }
+    uint32_t seen = sleepers_enter(channel);
+    if (!condition(channel, argument))
+        sleepers_sleep(channel, seen, time);
+    sleepers_leave(channel);
+}
+
+CUresult vgpu_channel_wait(struct vgpu_channel *channel, vgpu_condition *condition, void *argument,
+                           bool interrupted)
+{
+    uint64_t start = vgpu_channel_clock();
+    if (spin(channel, condition, argument))
+        return CUDA_SUCCESS;
+    for (;;) {
+        CUresult lost = vgpu_channel_alive(channel);
+        /* Looked at after the loss was: what came before it counts. */
+        if (condition(channel, argument))
+            return CUDA_SUCCESS;
+        if (lost)
+            return lost;
+        doze(channel, condition, argument, interrupted, vgpu_channel_clock() - start);
+    }
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Graphs, their nodes, and executable graphs. A graph's nodes end with it, and the graphs that lie
+ * in a node end with the node. Nodes that the host's driver made (by a capture or a clone) get
+ * handles when somebody asks for them. As in CUDA, one thread at a time works on a graph.
+ */
+#ifndef VGPU_GUEST_GRAPH_H
+#define VGPU_GUEST_GRAPH_H
+
+#include "interop/driver_api.h"
+
+#include "guest/graph/shadow.h"
+#include "guest/process/caller.h"
+#include "guest/process/objects.h"
+#include "protocol/graph.h"
+
+struct vgpu_graph {
+    struct vgpu_object object;
+    struct vgpu_node *nodes;  /* that have handles; a list */
+    struct vgpu_node *parent; /* that it lies in, or NULL */
+    struct vgpu_graph *next;  /* in the same node */
+    bool unnamed;             /* the driver may have made nodes that have no handles yet */
+    bool hosts;               /* it calls host functions */
+    struct vgpu_shadow_set shadows;
+};
+
+struct vgpu_node {
+    struct vgpu_object object;
+    struct vgpu_graph *graph;
+    struct vgpu_node *next, *previous; /* in the graph */
+    struct vgpu_graph *children;       /* graphs that lie in it */
+    void *kept;                        /* what was answered about its parameters points here */
+};
+
+/** A host function of an executable graph that was put there later. */
+struct vgpu_exec_host {
+    struct vgpu_exec_host *next;
+    CUhostFn function;
+    void *data;
+    uint32_t upcall;
+};
+
+struct vgpu_graph_exec {
+    struct vgpu_object object;
+    cuuint64_t flags; /* that it was instantiated with */
+    bool hosts;       /* it calls host functions */
+    struct vgpu_exec_host *replaced;
+    struct vgpu_shadow_set shadows;
+};
+
+/** What is behind a handle, or NULL. */
+struct vgpu_graph *vgpu_graph_find(CUgraph handle);
+struct vgpu_node *vgpu_node_find(CUgraphNode handle);
+struct vgpu_graph_exec *vgpu_graph_exec_find(CUgraphExec handle);
+
+/** The handle of the node with this id, or NULL. */
+CUgraphNode vgpu_node_handle(uint32_t id);
+
+/** A graph that is not published yet, in a node (or NULL: it stands alone). NULL: no memory. */
+struct vgpu_graph *vgpu_graph_take(struct vgpu_node *parent);
+/** Ends a graph and all in it, whether it was published or not; the host is not told. */
+void vgpu_graph_end(struct vgpu_graph *graph);
+/** A graph that stood alone lies in a node now. */
+void vgpu_graph_move(struct vgpu_graph *graph, struct vgpu_node *parent);
+
+/** What a graph has come to have (host functions, shadows) the graphs around it have, too. */
+void vgpu_graph_tell_parents(const struct vgpu_graph *graph);
+
+/** A node of a graph that is not published yet; NULL: no memory. */
+struct vgpu_node *vgpu_node_take(struct vgpu_graph *graph);
+/** Ends a node and the graphs in it, whether it was published or not; the host is not told. */
+void vgpu_node_end(struct vgpu_node *node);
+
+/** The graph of a child node, whose handle is made when it is first asked for. */
+CUresult vgpu_node_child(const struct vgpu_caller *caller, struct vgpu_node *node,
+                         struct vgpu_graph **graph);
+
+/** Sees to it that all nodes of a graph have handles. */
+CUresult vgpu_graph_name_nodes(const struct vgpu_caller *caller, struct vgpu_graph *graph);
+
+/* ---- lists ---- */
+
+/** Nodes (`to` is NULL) or pairs of nodes in wire form; free *edges, whatever is returned.
+ *  CUDA_ERROR_INVALID_VALUE: one is no node, or an array is missing. */
+CUresult vgpu_edges_pack(const CUgraphNode *from, const CUgraphNode *to,
+                         const CUgraphEdgeData *data, size_t count, struct vgpu_wire_edge **edges);
+
+/** Asks the host for a part of a list. */
+typedef CUresult vgpu_edges_page(const struct vgpu_caller *caller, void *argument, uint32_t first,
+                                 struct vgpu_wire_edge *page, size_t room, size_t *bytes,
+                                 uint32_t *total);
+
+/** Fetches a whole list, page by page; free *edges after CUDA_SUCCESS. */
+CUresult vgpu_edges_fetch(const struct vgpu_caller *caller, vgpu_edges_page *fetch, void *argument,
+                          struct vgpu_wire_edge **edges, size_t *count);
+
+/** The node at this place among a graph's nodes, or NULL. */
+CUgraphNode vgpu_graph_node_at(const struct vgpu_caller *caller, struct vgpu_graph *graph,
+                               uint32_t place);
+
+/** The edges that fit into one record beside a node of any length. */
+#define VGPU_EDGES_MOST 1024u
+
+/* ---- parameters ---- */
+
+/**
+ * Puts a node's parameters into wire form. Ordinary memory of the program gets shadows in
+ * `shadows`. Host functions are registered (vgpu_node_forget if the
+ * message is not sent after all), the bodies of a conditional node are not. INVALID_VALUE,
+ * INVALID_HANDLE, NOT_SUPPORTED, OUT_OF_MEMORY.
+ */
+CUresult vgpu_node_encode(const struct vgpu_caller *caller, const CUgraphNodeParams *parameters,
+                          struct vgpu_shadow_set *shadows, struct vgpu_node_message *message);
+void vgpu_node_forget(const struct vgpu_node_message *message);
+
+/** Parameters of one kind of node, in the form for all kinds. */
+void vgpu_kernel_newer(const CUDA_KERNEL_NODE_PARAMS_v1 *from, CUDA_KERNEL_NODE_PARAMS_v2 *to);
+void vgpu_kernel_parameters(const CUDA_KERNEL_NODE_PARAMS_v2 *kernel, CUgraphNodeParams *out);
+void vgpu_memset_parameters(const CUDA_MEMSET_NODE_PARAMS_v1 *fill, CUcontext context,
+                            CUgraphNodeParams *out);
+void vgpu_operations_parameters(const CUDA_BATCH_MEM_OP_NODE_PARAMS_v1 *operations,
+                                CUgraphNodeParams *out);
+
+/** Bytes of a message. */
+static inline size_t vgpu_node_bytes(const struct vgpu_node_message *message)
+{
+    return sizeof(message->node) + message->node.tail_bytes;
+}
+
+#endif

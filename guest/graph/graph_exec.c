@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: MIT */
+/* Executable graphs. */
+#include <stdlib.h>
+
+#include "guest/graph/capture.h"
+#include "guest/graph/graph.h"
+#include "guest/process/process.h"
+#include "guest/stream/stream.h"
+#include "guest/stream/upcall.h"
+#include "interop/per_thread.h"
+#include "protocol/send.h"
+
+/* ---- life ---- */
+
+static void end_exec(struct vgpu_object *object)
+{
+    struct vgpu_graph_exec *exec = (struct vgpu_graph_exec *)object;
+    vgpu_shadow_set_clear(&exec->shadows);
+    while (exec->replaced) {
+        struct vgpu_exec_host *host = exec->replaced;
+        exec->replaced = host->next;
+        free(host); /* its function stays known: the last launch may still be on its way */
+    }
+}
+
+/* The node that is at fault, if the driver names one. */
+static CUgraphNode node_at(const struct vgpu_caller *caller, struct vgpu_graph *graph,
+                           CUresult error, uint32_t place)
+{
+    return error ? vgpu_graph_node_at(caller, graph, place) : NULL;
+}
+
+static CUresult instantiate(CUgraphExec *handle, CUgraph graph_handle,
+                            CUDA_GRAPH_INSTANTIATE_PARAMS *parameters, CUstream upload_handle)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_graph_outcome outcome = {CUDA_GRAPH_INSTANTIATE_ERROR, VGPU_NO_NODE, VGPU_NO_NODE};
+    struct vgpu_caller caller;
+    struct vgpu_stream *upload;
+    bool uploads = parameters->flags & CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD;
+    size_t bytes;
+    CUresult error = uploads ? vgpu_caller_enter_stream(&caller, upload_handle, &upload)
+                             : vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    struct vgpu_graph *graph = vgpu_graph_find(graph_handle);
+    if (handle == NULL || graph == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    struct vgpu_graph_exec *exec =
+        vgpu_object_take(&process->objects, sizeof(*exec), caller.current);
+    if (exec == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    exec->object.end = end_exec;
+    exec->flags = parameters->flags;
+    exec->hosts = graph->hosts;
+    vgpu_shadow_set_join(&exec->shadows, &graph->shadows);
+    error = vgpu_process_note(
+        process, vgpu_send_vgpuGraphInstantiate(caller.channel, caller.context, exec->object.id,
+                                                graph->object.id, parameters->flags,
+                                                uploads ? upload->object.id : 0, &outcome,
+                                                sizeof(outcome), &bytes));
+    parameters->result_out = (CUgraphInstantiateResult)outcome.result;
+    parameters->hErrNode_out = node_at(&caller, graph, error, outcome.error_node);
+    if (error) {
+        vgpu_object_put(&process->objects, &exec->object);
+        return error;
+    }
+    if (uploads)
+        vgpu_stream_submitted(upload);
+    vgpu_object_publish(&exec->object, VGPU_KIND_EXEC);
+    *handle = vgpu_object_handle(exec);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuGraphInstantiateWithParams(CUgraphExec *exec, CUgraph graph,
+                                      CUDA_GRAPH_INSTANTIATE_PARAMS *parameters)
+{
+    return parameters ? instantiate(exec, graph, parameters, parameters->hUploadStream)
+                      : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuGraphInstantiateWithParams_ptsz(CUgraphExec *exec, CUgraph graph,
+                                           CUDA_GRAPH_INSTANTIATE_PARAMS *parameters)
+{
+    return parameters
+               ? instantiate(exec, graph, parameters, vgpu_per_thread(parameters->hUploadStream))
+               : CUDA_ERROR_INVALID_VALUE;
+}
+
+/* The upload of this form has no stream to go to: the next launch does it. */
+CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long flags)
+{
+    CUDA_GRAPH_INSTANTIATE_PARAMS parameters = {.flags = flags};
+    return flags & CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD ? CUDA_ERROR_INVALID_VALUE
+                                                      : instantiate(exec, graph, &parameters, NULL);
+}
+
+CUresult cuGraphInstantiate_v2(CUgraphExec *exec, CUgraph graph, CUgraphNode *error_node,
+                               char *text, size_t room)
+{
+    CUDA_GRAPH_INSTANTIATE_PARAMS parameters = {0};
+    CUresult error = instantiate(exec, graph, &parameters, NULL);
+    if (error_node)
+        *error_node = parameters.hErrNode_out;
+    if (text && room)
+        text[0] = 0;
+    return error;
+}
+
+extern __typeof__(cuGraphInstantiate_v2) cuGraphInstantiate
+    __attribute__((alias("cuGraphInstantiate_v2")));
+
+CUresult cuGraphExecDestroy(CUgraphExec handle)
+{
+    struct vgpu_caller caller;
+    CUresult error = vgpu_caller_begin(&caller);
+    if (error)
+        return error;
+    struct vgpu_graph_exec *exec = vgpu_graph_exec_find(handle);
+    if (exec == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    bool hosts = exec->hosts;
+    error = vgpu_send_cuGraphExecDestroy(caller.channel, 0, exec->object.id);
+    vgpu_object_put(&vgpu_process()->objects, &exec->object);
+    if (hosts)
+        vgpu_upcall_hurry();
+    return error;
+}
+
+CUresult cuGraphExecGetFlags(CUgraphExec handle, cuuint64_t *flags)
+{
+    struct vgpu_caller caller;
+    CUresult error = vgpu_caller_begin(&caller);
+    if (error)
+        return error;
+    const struct vgpu_graph_exec *exec = vgpu_graph_exec_find(handle);
+    if (exec == NULL || flags == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *flags = exec->flags;
+    return CUDA_SUCCESS;
+}
+
+/* ---- running ---- */
+
+static CUresult find_both_ends(struct vgpu_caller *caller, CUgraphExec handle,
+                               CUstream stream_handle, struct vgpu_graph_exec **exec,
+                               struct vgpu_stream **stream)
+{
+    CUresult error = vgpu_caller_enter_stream(caller, stream_handle, stream);
+    if (error)
+        return error;
+    *exec = vgpu_graph_exec_find(handle);
+    if (*exec == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    /* An executable graph cannot become part of another one. */
+    return vgpu_capture_of(*stream) ? vgpu_capture_wait_stream(*stream) : CUDA_SUCCESS;
+}
+
+CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_graph_exec *exec;
+    struct vgpu_stream *stream;
+    CUresult error = find_both_ends(&caller, handle, stream_handle, &exec, &stream);
+    if (error)
+        return error;
+    if (exec->shadows.count)
+        error = vgpu_shadows_fill(&caller, &exec->shadows);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_send_cuGraphLaunch(caller.channel, caller.context, exec->object.id,
+                                        stream->object.id);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_shadows_launched(&caller, stream, &exec->shadows);
+    if (error)
+        return error;
+    vgpu_stream_submitted(stream);
+    if (exec->hosts)
+        vgpu_upcall_hurry();
+    return vgpu_process()->launch_blocking ? vgpu_stream_wait(&caller, stream) : CUDA_SUCCESS;
+}
+
+CUresult cuGraphUpload(CUgraphExec handle, CUstream stream_handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_graph_exec *exec;
+    struct vgpu_stream *stream;
+    CUresult error = find_both_ends(&caller, handle, stream_handle, &exec, &stream);
+    if (error)
+        return error;
+    error =
+        vgpu_send_cuGraphUpload(caller.channel, caller.context, exec->object.id, stream->object.id);
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(stream);
+    return error;
+}
+
+VGPU_PTSZ(cuGraphLaunch, (CUgraphExec exec, CUstream stream), (exec, vgpu_per_thread(stream)))
+VGPU_PTSZ(cuGraphUpload, (CUgraphExec exec, CUstream stream), (exec, vgpu_per_thread(stream)))
+
+/* ---- changing ---- */
+
+CUresult cuGraphExecUpdate_v2(CUgraphExec handle, CUgraph graph_handle,
+                              CUgraphExecUpdateResultInfo *info)
+{
+    struct vgpu_graph_outcome outcome = {CU_GRAPH_EXEC_UPDATE_ERROR, VGPU_NO_NODE, VGPU_NO_NODE};
+    struct vgpu_caller caller;
+    size_t bytes;
+    CUresult error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    struct vgpu_graph_exec *exec = vgpu_graph_exec_find(handle);
+    struct vgpu_graph *graph = vgpu_graph_find(graph_handle);
+    if (exec == NULL || graph == NULL || info == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = vgpu_process_note(vgpu_process(),
+                              vgpu_send_vgpuGraphExecUpdate(caller.channel, caller.context,
+                                                            exec->object.id, graph->object.id,
+                                                            &outcome, sizeof(outcome), &bytes));
+    info->result = (CUgraphExecUpdateResult)outcome.result;
+    info->errorNode = node_at(&caller, graph, error, outcome.error_node);
+    info->errorFromNode = node_at(&caller, graph, error, outcome.error_from);
+    if (error == CUDA_SUCCESS) {
+        exec->hosts |= graph->hosts;
+        vgpu_shadow_set_join(&exec->shadows, &graph->shadows);
+    }
+    return error;
+}
+
+CUresult cuGraphExecUpdate(CUgraphExec exec, CUgraph graph, CUgraphNode *error_node,
+                           CUgraphExecUpdateResult *result)
+{
+    CUgraphExecUpdateResultInfo info = {.result = CU_GRAPH_EXEC_UPDATE_ERROR};
+    CUresult error = cuGraphExecUpdate_v2(exec, graph, &info);
+    if (error_node)
+        *error_node = info.errorNode;
+    if (result)
+        *result = info.result;
+    return error;
+}
+
+static CUresult find_both(struct vgpu_caller *caller, CUgraphExec exec_handle,
+                          CUgraphNode node_handle, struct vgpu_graph_exec **exec,
+                          struct vgpu_node **node)
+{
+    CUresult error = vgpu_caller_enter(caller);
+    if (error)
+        return error;
+    *exec = vgpu_graph_exec_find(exec_handle);
+    *node = vgpu_node_find(node_handle);
+    return *exec && *node ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuGraphNodeSetEnabled(CUgraphExec exec_handle, CUgraphNode node_handle,
+                               unsigned int enabled)
+{
+    struct vgpu_caller caller;
+    struct vgpu_graph_exec *exec;
+    struct vgpu_node *node;
+    CUresult error = find_both(&caller, exec_handle, node_handle, &exec, &node);
+    return error ? error
+                 : vgpu_process_note(vgpu_process(),
+                                     vgpu_send_cuGraphNodeSetEnabled(caller.channel, caller.context,
+                                                                     exec->object.id,
+                                                                     node->object.id, enabled));
+}
+
+CUresult cuGraphNodeGetEnabled(CUgraphExec exec_handle, CUgraphNode node_handle,
+                               unsigned int *enabled)
+{
+    struct vgpu_caller caller;
+    struct vgpu_graph_exec *exec;
+    struct vgpu_node *node;
+    CUresult error = find_both(&caller, exec_handle, node_handle, &exec, &node);
+    if (error)
+        return error;
+    if (enabled == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    return vgpu_process_note(
+        vgpu_process(), vgpu_send_cuGraphNodeGetEnabled(caller.channel, caller.context,
+                                                        exec->object.id, node->object.id, enabled));
+}
+
+/* An executable graph keeps no account of functions that it no longer calls, so that their ids stay
+ * taken; one that comes again gets the same. With a message whose function was registered. */
+static CUresult keep_host(struct vgpu_graph_exec *exec, const CUgraphNodeParams *parameters,
+                          struct vgpu_node_message *message)
+{
+    for (const struct vgpu_exec_host *host = exec->replaced; host; host = host->next) {
+        if (host->function == parameters->host.fn && host->data == parameters->host.userData) {
+            vgpu_node_forget(message);
+            message->node.host.upcall = host->upcall;
+            return CUDA_SUCCESS;
+        }
+    }
+    struct vgpu_exec_host *host = malloc(sizeof(*host));
+    if (host == NULL) {
+        vgpu_node_forget(message);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    *host = (struct vgpu_exec_host){.next = exec->replaced,
+                                    .function = parameters->host.fn,
+                                    .data = parameters->host.userData,
+                                    .upcall = message->node.host.upcall};
+    exec->replaced = host;
+    exec->hosts = true;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuGraphExecNodeSetParams(CUgraphExec exec_handle, CUgraphNode node_handle,
+                                  CUgraphNodeParams *parameters)
+{
+    struct vgpu_node_message message;
+    struct vgpu_caller caller;
+    struct vgpu_graph_exec *exec;
+    struct vgpu_node *node;
+    CUresult error = find_both(&caller, exec_handle, node_handle, &exec, &node);
+    if (error)
+        return error;
+    if (parameters == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = vgpu_node_encode(&caller, parameters, &exec->shadows, &message);
+    if (error == CUDA_SUCCESS && parameters->type == CU_GRAPH_NODE_TYPE_HOST)
+        error = keep_host(exec, parameters, &message);
+    if (error)
+        return error;
+    return vgpu_process_note(vgpu_process(),
+                             vgpu_send_vgpuGraphExecNodeSet(caller.channel, caller.context,
+                                                            exec->object.id, node->object.id,
+                                                            &message, vgpu_node_bytes(&message)));
+}
+
+CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode node,
+                                           const CUDA_KERNEL_NODE_PARAMS_v2 *kernel)
+{
+    CUgraphNodeParams parameters = {.type = CU_GRAPH_NODE_TYPE_KERNEL};
+    if (kernel == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    vgpu_kernel_parameters(kernel, &parameters);
+    return cuGraphExecNodeSetParams(exec, node, &parameters);
+}
+
+CUresult cuGraphExecKernelNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                        const CUDA_KERNEL_NODE_PARAMS_v1 *kernel)
+{
+    CUDA_KERNEL_NODE_PARAMS_v2 newer;
+    if (kernel == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    vgpu_kernel_newer(kernel, &newer);
+    return cuGraphExecKernelNodeSetParams_v2(exec, node, &newer);
+}
+
+CUresult cuGraphExecMemcpyNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                        const CUDA_MEMCPY3D *copy, CUcontext context)
+{
+    CUgraphNodeParams parameters = {.type = CU_GRAPH_NODE_TYPE_MEMCPY};
+    if (copy == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    parameters.memcpy.copyCtx = context;
+    parameters.memcpy.copyParams = *copy;
+    return cuGraphExecNodeSetParams(exec, node, &parameters);
+}
+
+CUresult cuGraphExecMemsetNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                        const CUDA_MEMSET_NODE_PARAMS *fill, CUcontext context)
+{
+    CUgraphNodeParams parameters = {.type = CU_GRAPH_NODE_TYPE_MEMSET};
+    if (fill == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    vgpu_memset_parameters(fill, context, &parameters);
+    return cuGraphExecNodeSetParams(exec, node, &parameters);
+}
+
+CUresult cuGraphExecHostNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                      const CUDA_HOST_NODE_PARAMS *host)
+{
+    CUgraphNodeParams parameters = {.type = CU_GRAPH_NODE_TYPE_HOST};
+    if (host == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    parameters.host = (CUDA_HOST_NODE_PARAMS_v2){host->fn, host->userData};
+    return cuGraphExecNodeSetParams(exec, node, &parameters);
+}
+
+CUresult cuGraphExecChildGraphNodeSetParams(CUgraphExec exec, CUgraphNode node, CUgraph graph)
+{
+    CUgraphNodeParams parameters = {.type = CU_GRAPH_NODE_TYPE_GRAPH, .graph.graph = graph};
+    return cuGraphExecNodeSetParams(exec, node, &parameters);
+}
+
+CUresult cuGraphExecEventRecordNodeSetEvent(CUgraphExec exec, CUgraphNode node, CUevent event)
+{
+    CUgraphNodeParams parameters = {.type = CU_GRAPH_NODE_TYPE_EVENT_RECORD,
+                                    .eventRecord.event = event};
+    return cuGraphExecNodeSetParams(exec, node, &parameters);
+}
+
+CUresult cuGraphExecEventWaitNodeSetEvent(CUgraphExec exec, CUgraphNode node, CUevent event)
+{
+    CUgraphNodeParams parameters = {.type = CU_GRAPH_NODE_TYPE_WAIT_EVENT,
+                                    .eventWait.event = event};
+    return cuGraphExecNodeSetParams(exec, node, &parameters);
+}
+
+CUresult cuGraphExecBatchMemOpNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                            const CUDA_BATCH_MEM_OP_NODE_PARAMS *operations)
+{
+    CUgraphNodeParams parameters = {.type = CU_GRAPH_NODE_TYPE_BATCH_MEM_OP};
+    if (operations == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    vgpu_operations_parameters(operations, &parameters);
+    return cuGraphExecNodeSetParams(exec, node, &parameters);
+}
+
+/* ---- memory of graphs ---- */
+
+CUresult cuDeviceGetGraphMemAttribute(CUdevice device, CUgraphMem_attribute attribute, void *value)
+{
+    struct vgpu_caller caller;
+    uint64_t answer = 0;
+    CUresult error = vgpu_caller_begin(&caller);
+    if (error)
+        return error;
+    if (value == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = vgpu_process_note(vgpu_process(), vgpu_send_cuDeviceGetGraphMemAttribute(
+                                                  caller.channel, 0, &answer, device, attribute));
+    if (error == CUDA_SUCCESS)
+        *(cuuint64_t *)value = answer;
+    return error;
+}
+
+CUresult cuDeviceSetGraphMemAttribute(CUdevice device, CUgraphMem_attribute attribute, void *value)
+{
+    struct vgpu_caller caller;
+    CUresult error = vgpu_caller_begin(&caller);
+    if (error)
+        return error;
+    if (value == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    return vgpu_process_note(
+        vgpu_process(), vgpu_send_cuDeviceSetGraphMemAttribute(caller.channel, 0, device, attribute,
+                                                               *(const cuuint64_t *)value));
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/memory/arena.h"
+
+#include <stdlib.h>
+
+#include "guest/memory/share.h"
+#include "guest/memory/spans.h"
+
+#define ARENA_BYTES     ((size_t)32 << 20)
+#define ARENA_ALIGNMENT ((size_t)2 << 20) /* of the size of an arena for one large piece */
+#define LEAST_ALIGNMENT ((size_t)512)     /* as CUDA's */
+#define PAGE            ((size_t)4096)
+
+struct vgpu_arena {
+    struct vgpu_arena *next;
+    struct vgpu_share share;
+    struct vgpu_spans spans; /* by address */
+};
+
+static size_t alignment_of(size_t bytes)
+{
+    return bytes >= PAGE ? PAGE : LEAST_ALIGNMENT;
+}
+
+/* False if it overflows. */
+static bool round_up(size_t bytes, size_t alignment, size_t *rounded)
+{
+    if (__builtin_add_overflow(bytes, alignment - 1, rounded))
+        return false;
+    *rounded &= ~(alignment - 1);
+    return true;
+}
+
+static CUresult create(const struct vgpu_caller *caller, size_t bytes, struct vgpu_arena **out)
+{
+    struct vgpu_arena *arena = calloc(1, sizeof(*arena));
+    if (arena == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    CUresult error = vgpu_share_anywhere(caller, bytes, &arena->share);
+    if (error) {
+        free(arena);
+        return error;
+    }
+    if (!vgpu_spans_init(&arena->spans, (uintptr_t)arena->share.address,
+                         arena->share.extent.bytes)) {
+        vgpu_share_end(caller->channel, &arena->share);
+        free(arena);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    *out = arena;
+    return CUDA_SUCCESS;
+}
+
+/* An arena with room for so much; where the window has no room for a whole one, a small one. */
+static CUresult grow(const struct vgpu_caller *caller, size_t bytes, struct vgpu_arena **arena)
+{
+    size_t least;
+    CUresult error = CUDA_ERROR_OUT_OF_MEMORY;
+    if (!round_up(bytes, ARENA_ALIGNMENT, &least))
+        return error;
+    if (least < ARENA_BYTES)
+        error = create(caller, ARENA_BYTES, arena);
+    if (error == CUDA_ERROR_OUT_OF_MEMORY)
+        error = create(caller, least, arena);
+    return error;
+}
+
+CUresult vgpu_arena_take(struct vgpu_arenas *arenas, const struct vgpu_caller *caller, size_t bytes,
+                         void **memory)
+{
+    size_t alignment = alignment_of(bytes);
+    uint64_t start;
+    CUresult error = CUDA_SUCCESS;
+    if (!round_up(bytes, alignment, &bytes))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    pthread_mutex_lock(&arenas->lock);
+    struct vgpu_arena *arena = arenas->first;
+    while (arena && !vgpu_spans_take(&arena->spans, bytes, alignment, &start))
+        arena = arena->next;
+    if (arena == NULL) {
+        error = arenas->impossible ? CUDA_ERROR_NOT_SUPPORTED : grow(caller, bytes, &arena);
+        arenas->impossible = error == CUDA_ERROR_NOT_SUPPORTED;
+        if (error == CUDA_SUCCESS) {
+            arena->next = arenas->first;
+            arenas->first = arena;
+            if (!vgpu_spans_take(&arena->spans, bytes, alignment, &start))
+                error = CUDA_ERROR_OUT_OF_MEMORY;
+        }
+    }
+    pthread_mutex_unlock(&arenas->lock);
+    if (error == CUDA_SUCCESS)
+        *memory = (void *)(uintptr_t)start;
+    return error;
+}
+
+static bool is_empty(const struct vgpu_arena *arena)
+{
+    return vgpu_spans_whole(&arena->spans, arena->share.extent.bytes);
+}
+
+/* One empty arena of the usual size stays for the next who asks. */
+static bool is_needless(const struct vgpu_arenas *arenas, const struct vgpu_arena *arena)
+{
+    if (!is_empty(arena))
+        return false;
+    if (arena->share.extent.bytes > ARENA_BYTES)
+        return true;
+    for (const struct vgpu_arena *other = arenas->first; other; other = other->next) {
+        if (other != arena && is_empty(other))
+            return true;
+    }
+    return false;
+}
+
+void vgpu_arena_put(struct vgpu_arenas *arenas, struct vgpu_channel *channel, void *memory,
+                    size_t bytes)
+{
+    uintptr_t address = (uintptr_t)memory;
+    round_up(bytes, alignment_of(bytes), &bytes); /* as it did when it was taken */
+    pthread_mutex_lock(&arenas->lock);
+    struct vgpu_arena **link = &arenas->first;
+    while (*link && address - (uintptr_t)(*link)->share.address >= (*link)->share.extent.bytes)
+        link = &(*link)->next;
+    struct vgpu_arena *arena = *link;
+    if (arena) {
+        vgpu_spans_put(&arena->spans, address, bytes);
+        if (is_needless(arenas, arena)) {
+            *link = arena->next;
+            vgpu_share_end(channel, &arena->share);
+            vgpu_spans_destroy(&arena->spans);
+            free(arena);
+        }
+    }
+    pthread_mutex_unlock(&arenas->lock);
+}

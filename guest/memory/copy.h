@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/** Moves bytes between this process and the device, and within the device. */
+#ifndef VGPU_GUEST_COPY_H
+#define VGPU_GUEST_COPY_H
+
+#include <stddef.h>
+
+#include "guest/process/caller.h"
+
+struct vgpu_box_side;
+
+/** Rows of `width` bytes; the rows of each side are its pitch apart. One row for what is linear. */
+struct vgpu_rows {
+    CUdeviceptr device;
+    size_t device_pitch;
+    const struct vgpu_box_side *array; /* instead of `device`, if it is not NULL */
+    size_t plane;                      /* of the array, behind where it says */
+    char *host;                        /* only read by an upload */
+    size_t host_pitch;
+    size_t width;
+    size_t height;
+};
+
+/** Returns when the bytes have left `host`, like CUDA with pageable memory. */
+CUresult vgpu_copy_upload(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                          const struct vgpu_rows *rows);
+
+/**
+ * Ends a synchronous copy that was posted to the default stream `handle`. CUDA promises that its
+ * bytes are there for every stream; blocking streams are ordered behind the legacy stream anyway,
+ * so only a non-blocking one waits, when it is next used (vgpu_context_settle). Passes `error` on.
+ */
+CUresult vgpu_copy_arrive(CUresult error, CUstream handle);
+
+/** Returns when the bytes have arrived. */
+CUresult vgpu_copy_download(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                            const struct vgpu_rows *rows);
+
+struct vgpu_staging;
+
+/** As vgpu_staging_take, but errors of earlier asynchronous work do not keep it from its chunk. */
+CUresult vgpu_copy_take_chunk(struct vgpu_channel *channel, struct vgpu_staging *staging);
+
+/** How many bytes `height` rows of `width` take. False if that overflows. */
+bool vgpu_copy_span(size_t pitch, size_t width, size_t height, size_t *bytes);
+
+/**
+ * Looks at device memory before something is done to it. CUDA_ERROR_INVALID_VALUE: it leaves its
+ * allocation. *known is cleared if the memory is not known here: then the driver must judge, so
+ * that the caller has to wait for it (a variable's address may come from device code).
+ */
+CUresult vgpu_copy_check(CUdeviceptr address, size_t bytes, bool *known);
+
+/** `rows` rows of `width` elements of `element` bytes; the rows are `pitch` bytes apart, which is
+ * of no importance if there is one. */
+struct vgpu_extent {
+    CUdeviceptr start;
+    size_t element, width, rows, pitch;
+};
+
+/** As vgpu_copy_check; CUDA_ERROR_INVALID_VALUE, too, if elements are not aligned or rows overlap.
+ */
+CUresult vgpu_copy_check_extent(const struct vgpu_extent *extent, bool *known);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/** Contexts, and which of them is current in a thread. */
+#ifndef VGPU_GUEST_CONTEXT_H
+#define VGPU_GUEST_CONTEXT_H
+
+#include "interop/driver_api.h"
+
+#include <assert.h>
+
+#include "guest/process/objects.h"
+#include "guest/stream/marker.h"
+#include "guest/stream/stream.h"
+#include "interop/local_storage.h"
+
+struct vgpu_process;
+
+struct vgpu_context {
+    struct vgpu_object object;
+    bool primary;
+    bool active;           /* a primary one that nobody has retained is not; atomic */
+    unsigned int retained; /* how often; with the process's context_lock */
+    unsigned int flags;
+    unsigned int version; /* of the API that made it */
+    unsigned long long unique;
+    CUfunc_cache cache;
+    uint32_t limits_known; /* bit by CUlimit; atomic */
+    size_t limits[CU_LIMIT_MAX];
+    uint64_t work; /* count of all that was submitted in it; atomic */
+    struct vgpu_marker marker;
+    struct vgpu_stream *legacy;
+    struct vgpu_stream *waiter; /* waits for events that graphs record; NULL until needed */
+    uint64_t uploads; /* synchronous copies that were posted to the legacy stream; atomic */
+    uint64_t settled; /* how many of them were waited for; atomic */
+    struct vgpu_local_storage storage;
+};
+
+static_assert(sizeof(struct vgpu_context) <= VGPU_SLOT_PRIVATE, "fits a slot");
+
+/** A thread's stream in one context. */
+struct vgpu_thread_stream {
+    struct vgpu_thread_stream *next;
+    struct vgpu_context *context;
+    unsigned long long unique; /* of the context: its slot may have been used again */
+    struct vgpu_stream *stream;
+};
+
+/** What CUDA keeps for a thread; gone when the thread ends. */
+struct vgpu_thread {
+    struct vgpu_context **stack; /* the last is current */
+    size_t depth, room;
+    struct vgpu_thread_stream *streams;
+    CUstreamCaptureMode capture_mode;
+};
+
+/** NULL: no memory. */
+struct vgpu_thread *vgpu_thread(void);
+
+/** The current context, which may have ended, or NULL. */
+struct vgpu_context *vgpu_thread_current(void);
+
+/** Waits until synchronous copies posted to the caller's legacy stream have arrived. */
+CUresult vgpu_context_settle(const struct vgpu_caller *caller);
+
+bool vgpu_context_usable(const struct vgpu_context *context);
+
+/** The context behind a handle, or the current one for NULL: living, or NULL. */
+struct vgpu_context *vgpu_context_find(CUcontext handle);
+
+CUresult vgpu_context_create_primary(struct vgpu_process *process);
+
+/** Initialises what all contexts have. False: no memory. */
+bool vgpu_context_init(struct vgpu_process *process, struct vgpu_context *context);
+
+/** Ends all that lives in a context, after the host was told. */
+void vgpu_context_clear(struct vgpu_process *process, struct vgpu_context *context);
+
+/** Makes a context current in the place of the current one; NULL leaves the one below. */
+CUresult vgpu_thread_set(struct vgpu_context *context);
+CUresult vgpu_thread_push(struct vgpu_context *context);
+
+#endif

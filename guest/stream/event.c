@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/stream/event.h"
+
+#include "guest/graph/capture.h"
+#include "guest/process/context.h"
+#include "guest/process/process.h"
+#include "interop/per_thread.h"
+#include "protocol/send.h"
+
+#define FLAGS (CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS)
+
+/* Enters and finds the event; its last fence and value, if it was recorded. */
+struct event_view {
+    struct vgpu_event *event;
+    bool recorded;
+    uint32_t fence, value;
+};
+
+static CUresult enter(struct vgpu_caller *caller, CUevent handle, struct event_view *view)
+{
+    CUresult error = vgpu_caller_enter(caller);
+    if (error)
+        return error;
+    struct vgpu_event *event = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_EVENT);
+    if (event == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    pthread_mutex_lock(&event->lock);
+    *view = (struct event_view){event, event->recorded, event->fence, event->value};
+    pthread_mutex_unlock(&event->lock);
+    return vgpu_capture_wait_event(event);
+}
+
+/* Of an event that a graph records, only the driver knows whether that is done. */
+static CUresult query_in_graph(const struct vgpu_caller *caller, const struct vgpu_event *event)
+{
+    return vgpu_process_note(
+        vgpu_process(), vgpu_send_cuEventQuery(caller->channel, event->object.context->object.id,
+                                               event->object.id));
+}
+
+/* A stream that nobody else has waits for the event; the caller waits for that stream. */
+static CUresult wait_in_graph(struct vgpu_caller *caller, const struct vgpu_event *event)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_context *context = event->object.context;
+    CUresult error = CUDA_SUCCESS;
+    vgpu_caller_follow(caller, &event->object);
+    pthread_mutex_lock(&process->context_lock);
+    if (context->waiter == NULL)
+        error = vgpu_stream_create(caller, CU_STREAM_NON_BLOCKING, 0, &context->waiter);
+    pthread_mutex_unlock(&process->context_lock);
+    if (error)
+        return error;
+    error = vgpu_send_cuStreamWaitEvent(caller->channel, caller->context,
+                                        context->waiter->object.id, event->object.id, 0);
+    if (error)
+        return error;
+    vgpu_stream_submitted(context->waiter);
+    return vgpu_stream_wait(caller, context->waiter);
+}
+
+static bool complete(const struct vgpu_caller *caller, const struct event_view *view)
+{
+    return !view->recorded || view->event->in_graph ||
+           vgpu_fence_reached(caller->channel, view->fence, view->value);
+}
+
+bool vgpu_event_recorded(struct vgpu_event *event)
+{
+    pthread_mutex_lock(&event->lock);
+    bool recorded = event->recorded || event->in_graph || event->capture;
+    pthread_mutex_unlock(&event->lock);
+    return recorded;
+}
+
+void vgpu_event_in_graph(struct vgpu_event *event)
+{
+    pthread_mutex_lock(&event->lock);
+    event->in_graph = true;
+    pthread_mutex_unlock(&event->lock);
+}
+
+static void end_event(struct vgpu_object *object)
+{
+    struct vgpu_event *event = (struct vgpu_event *)object;
+    if (event->recorded)
+        vgpu_fence_retire(event->fence, event->value);
+    pthread_mutex_destroy(&event->lock);
+}
+
+CUresult cuEventCreate(CUevent *handle, unsigned int flags)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_caller caller;
+    CUresult error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    if (handle == NULL || flags & ~(unsigned int)FLAGS)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (flags & CU_EVENT_INTERPROCESS)
+        return flags & CU_EVENT_DISABLE_TIMING ? CUDA_ERROR_NOT_SUPPORTED
+                                               : CUDA_ERROR_INVALID_VALUE;
+    struct vgpu_event *event = vgpu_object_take(&process->objects, sizeof(*event), caller.current);
+    if (event == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    event->object.end = end_event;
+    event->flags = flags;
+    pthread_mutex_init(&event->lock, NULL);
+    error = vgpu_send_cuEventCreate(caller.channel, caller.context, event->object.id, flags);
+    if (error) {
+        vgpu_object_put(&process->objects, &event->object);
+        return error;
+    }
+    vgpu_object_publish(&event->object, VGPU_KIND_EVENT);
+    *handle = vgpu_object_handle(event);
+    return CUDA_SUCCESS;
+}
+
+/* How a record is sent: `stream` is NULL for that of a context. */
+typedef CUresult post_function(const struct vgpu_caller *caller, const struct vgpu_event *event,
+                               const struct vgpu_stream *stream, unsigned int flags);
+
+static CUresult post_record(const struct vgpu_caller *caller, const struct vgpu_event *event,
+                            const struct vgpu_stream *stream, unsigned int flags)
+{
+    return vgpu_send_vgpuEventRecord(caller->channel, caller->context, event->object.id,
+                                     stream->object.id, flags, event->fence, event->value + 1);
+}
+
+static CUresult post_context_record(const struct vgpu_caller *caller,
+                                    const struct vgpu_event *event,
+                                    const struct vgpu_stream *stream, unsigned int flags)
+{
+    (void)stream, (void)flags;
+    return vgpu_send_vgpuContextRecord(caller->channel, caller->context, event->object.id,
+                                       event->fence, event->value + 1);
+}
+
+/* The launch before it has recorded the event; who asks here learns of it when the kernel is done.
+ */
+static CUresult post_fence(const struct vgpu_caller *caller, const struct vgpu_event *event,
+                           const struct vgpu_stream *stream, unsigned int flags)
+{
+    (void)flags;
+    return vgpu_send_vgpuFence(caller->channel, caller->context, stream->object.id, event->fence,
+                               event->value + 1);
+}
+
+static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *event,
+                       const struct vgpu_stream *stream, unsigned int flags, post_function *post)
+{
+    CUresult error = CUDA_SUCCESS;
+    pthread_mutex_lock(&event->lock);
+    if (!event->recorded)
+        error = vgpu_fence_take(caller->channel, &event->fence);
+    if (error == CUDA_SUCCESS) {
+        event->recorded = true;
+        error = post(caller, event, stream, flags);
+    }
+    if (error == CUDA_SUCCESS) {
+        event->value++;
+        __atomic_store_n(&event->capture, 0, __ATOMIC_RELAXED);
+    }
+    pthread_mutex_unlock(&event->lock);
+    return error;
+}
+
+CUresult vgpu_event_launched(const struct vgpu_caller *caller, struct vgpu_event *event,
+                             const struct vgpu_stream *stream)
+{
+    unsigned long long capture = vgpu_capture_of(stream);
+    if (capture) {
+        __atomic_store_n(&event->capture, capture, __ATOMIC_RELAXED);
+        return CUDA_SUCCESS;
+    }
+    return record(caller, event, stream, 0, post_fence);
+}
+
+/* In a capture nothing is done yet, so that there is no fence; a node that records the event
+ * whenever the graph runs is another thing than the event as a place in the capture. */
+static CUresult record_captured(const struct vgpu_caller *caller, struct vgpu_event *event,
+                                const struct vgpu_stream *stream, unsigned long long capture,
+                                unsigned int flags)
+{
+    pthread_mutex_lock(&event->lock);
+    if (flags & CU_EVENT_RECORD_EXTERNAL)
+        event->in_graph = true;
+    else
+        __atomic_store_n(&event->capture, capture, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&event->lock);
+    return vgpu_send_cuEventRecordWithFlags(caller->channel, caller->context, event->object.id,
+                                            stream->object.id, flags);
+}
+
+CUresult cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned int flags)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    CUresult error = vgpu_caller_enter_stream(&caller, stream_handle, &stream);
+    if (error)
+        return error;
+    struct vgpu_event *event = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_EVENT);
+    if (event == NULL || event->object.context != caller.current)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (flags & ~(unsigned int)CU_EVENT_RECORD_EXTERNAL)
+        return CUDA_ERROR_INVALID_VALUE;
+    unsigned long long capture = vgpu_capture_of(stream);
+    if (capture)
+        return record_captured(&caller, event, stream, capture, flags);
+    if (flags & CU_EVENT_RECORD_EXTERNAL)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = record(&caller, event, stream, flags, post_record);
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(stream);
+    return error;
+}
+
+CUresult cuEventRecord(CUevent handle, CUstream stream)
+{
+    return cuEventRecordWithFlags(handle, stream, 0);
+}
+
+static CUresult enter_context(struct vgpu_caller *caller, CUcontext handle, CUevent event_handle,
+                              struct vgpu_event **event)
+{
+    CUresult error = vgpu_caller_begin(caller);
+    if (error)
+        return error;
+    struct vgpu_context *context = handle ? vgpu_context_find(handle) : NULL;
+    if (context == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    *event = vgpu_object_find(&vgpu_process()->objects, event_handle, VGPU_KIND_EVENT);
+    caller->current = context;
+    caller->context = context->object.id;
+    return *event ? vgpu_capture_wait_context(context) : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult cuCtxRecordEvent(CUcontext context, CUevent handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_event *event;
+    CUresult error = enter_context(&caller, context, handle, &event);
+    if (error)
+        return error;
+    if (event->object.context != caller.current)
+        return CUDA_ERROR_INVALID_HANDLE;
+    error = record(&caller, event, NULL, 0, post_context_record);
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(caller.current->legacy);
+    return error;
+}
+
+CUresult cuCtxWaitEvent(CUcontext context, CUevent handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_event *event;
+    CUresult error = enter_context(&caller, context, handle, &event);
+    if (error || !vgpu_event_recorded(event))
+        return error;
+    error = vgpu_send_cuCtxWaitEvent(caller.channel, caller.context, event->object.id);
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(caller.current->legacy);
+    return error;
+}
+
+CUresult cuEventQuery(CUevent handle)
+{
+    struct vgpu_caller caller;
+    struct event_view view;
+    CUresult error = enter(&caller, handle, &view);
+    if (error)
+        return error;
+    if (view.event->in_graph)
+        return query_in_graph(&caller, view.event);
+    if (!complete(&caller, &view))
+        return CUDA_ERROR_NOT_READY;
+    vgpu_shadows_collect();
+    vgpu_mirrors_pull(&vgpu_process()->mirrors, caller.channel);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuEventSynchronize(CUevent handle)
+{
+    struct vgpu_caller caller;
+    struct event_view view;
+    CUresult error = enter(&caller, handle, &view);
+    if (error)
+        return error;
+    if (view.event->in_graph)
+        return wait_in_graph(&caller, view.event);
+    if (!view.recorded)
+        return CUDA_SUCCESS;
+    return vgpu_caller_wait(&caller, view.fence, view.value);
+}
+
+CUresult cuEventElapsedTime(float *milliseconds, CUevent start_handle, CUevent end_handle)
+{
+    struct vgpu_caller caller;
+    struct event_view start, end;
+    CUresult error = enter(&caller, start_handle, &start);
+    if (error == CUDA_SUCCESS)
+        error = enter(&caller, end_handle, &end);
+    if (error)
+        return error;
+    if (milliseconds == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    if ((start.event->flags | end.event->flags) & CU_EVENT_DISABLE_TIMING ||
+        !(start.recorded || start.event->in_graph) || !(end.recorded || end.event->in_graph))
+        return CUDA_ERROR_INVALID_HANDLE;
+    for (int i = 0; i < 2; i++) {
+        const struct vgpu_event *event = i ? end.event : start.event;
+        error = event->in_graph ? query_in_graph(&caller, event) : CUDA_SUCCESS;
+        if (error)
+            return error;
+    }
+    if (!complete(&caller, &start) || !complete(&caller, &end))
+        return CUDA_ERROR_NOT_READY;
+    return vgpu_process_note(
+        vgpu_process(), vgpu_send_cuEventElapsedTime(caller.channel, caller.context, milliseconds,
+                                                     start.event->object.id, end.event->object.id));
+}
+
+extern __typeof__(cuEventElapsedTime) cuEventElapsedTime_v2
+    __attribute__((alias("cuEventElapsedTime")));
+
+VGPU_PTSZ(cuEventRecord, (CUevent event, CUstream stream), (event, vgpu_per_thread(stream)))
+VGPU_PTSZ(cuEventRecordWithFlags, (CUevent event, CUstream stream, unsigned int flags),
+          (event, vgpu_per_thread(stream), flags))

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/stream/stream.h"
+
+#include "guest/graph/capture.h"
+#include "guest/process/context.h"
+#include "guest/process/process.h"
+#include "guest/stream/event.h"
+#include "interop/per_thread.h"
+#include "protocol/send.h"
+
+void vgpu_stream_submitted(struct vgpu_stream *stream)
+{
+    /* release: pairs with vgpu_marker_place, which then posts its fence behind this work */
+    __atomic_fetch_add(&stream->work, 1, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&stream->object.context->work, 1, __ATOMIC_RELEASE);
+}
+
+static CUresult post_fence(const struct vgpu_caller *caller, void *argument, uint32_t fence,
+                           uint32_t value)
+{
+    const struct vgpu_stream *stream = argument;
+    return vgpu_send_vgpuFence(caller->channel, stream->object.context->object.id,
+                               stream->object.id, fence, value);
+}
+
+static CUresult ask_driver(const struct vgpu_caller *caller, void *argument)
+{
+    const struct vgpu_stream *stream = argument;
+    return vgpu_process_note(
+        vgpu_process(), vgpu_send_cuStreamQuery(caller->channel, stream->object.context->object.id,
+                                                stream->object.id));
+}
+
+static struct vgpu_marked marked(struct vgpu_stream *stream)
+{
+    return (struct vgpu_marked){.marker = &stream->marker,
+                                .work = stream->watched,
+                                .argument = stream,
+                                .post = post_fence,
+                                .ask = ask_driver};
+}
+
+CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *stream)
+{
+    struct vgpu_marked what = marked(stream);
+    if (vgpu_capture_of(stream)) /* nothing of it runs before the graph is launched */
+        return CUDA_SUCCESS;
+    bool idle;
+    uint32_t value;
+    CUresult error = vgpu_marker_place(&what, caller, &idle, &value);
+    return error ? error : vgpu_caller_finish(caller, &stream->marker, idle, value);
+}
+
+/* ---- life ---- */
+
+static void end_stream(struct vgpu_object *object)
+{
+    struct vgpu_stream *stream = (struct vgpu_stream *)object;
+    vgpu_capture_forget(stream);
+    vgpu_marker_end(&stream->marker);
+}
+
+CUresult vgpu_stream_create(const struct vgpu_caller *caller, unsigned int flags, int priority,
+                            struct vgpu_stream **out)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_stream *stream =
+        vgpu_object_take(&process->objects, sizeof(*stream), caller->current);
+    if (stream == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    stream->object.end = end_stream;
+    stream->flags = flags;
+    stream->priority = priority;
+    stream->unique = vgpu_process_new_id(process);
+    stream->watched = &stream->work;
+    pthread_mutex_init(&stream->marker.lock, NULL);
+    CUresult error = vgpu_send_cuStreamCreateWithPriority(caller->channel, caller->context,
+                                                          stream->object.id, flags, priority);
+    if (error) {
+        vgpu_object_put(&process->objects, &stream->object);
+        return error;
+    }
+    vgpu_object_publish(&stream->object, VGPU_KIND_STREAM);
+    *out = stream;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxGetStreamPriorityRange(int *least, int *greatest)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_caller caller;
+    CUresult error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    pthread_mutex_lock(&process->lock);
+    if (!process->priorities_known) {
+        struct vgpu_device_info info;
+        size_t bytes;
+        error = vgpu_send_vgpuDeviceInfo(caller.channel, caller.context, 0, &info, sizeof(info),
+                                         &bytes);
+        if (error == CUDA_SUCCESS && bytes == sizeof(info)) {
+            process->info.priority_least = info.priority_least;
+            process->info.priority_greatest = info.priority_greatest;
+            process->priorities_known = true;
+        }
+    }
+    pthread_mutex_unlock(&process->lock);
+    if (least)
+        *least = process->info.priority_least;
+    if (greatest)
+        *greatest = process->info.priority_greatest;
+    return error;
+}
+
+CUresult cuStreamCreateWithPriority(CUstream *handle, unsigned int flags, int priority)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    int least = 0, greatest = 0;
+    CUresult error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    if (handle == NULL || flags > CU_STREAM_NON_BLOCKING)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (priority) {
+        error = cuCtxGetStreamPriorityRange(&least, &greatest);
+        if (error)
+            return error;
+        priority = priority > least ? least : priority < greatest ? greatest : priority;
+    }
+    error = vgpu_stream_create(&caller, flags, priority, &stream);
+    if (error == CUDA_SUCCESS)
+        *handle = vgpu_object_handle(stream);
+    return error;
+}
+
+CUresult cuStreamCreate(CUstream *handle, unsigned int flags)
+{
+    return cuStreamCreateWithPriority(handle, flags, 0);
+}
+
+/* ---- waiting ---- */
+
+CUresult cuStreamQuery(CUstream handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_capture_wait_stream(stream);
+    if (error)
+        return error;
+    struct vgpu_marked what = marked(stream);
+    error = vgpu_marker_query(&what, &caller);
+    if (error)
+        return error;
+    vgpu_shadows_collect();
+    vgpu_mirrors_pull(&vgpu_process()->mirrors, caller.channel);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuStreamSynchronize(CUstream handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_capture_wait_stream(stream);
+    return error ? error : vgpu_stream_wait(&caller, stream);
+}
+
+CUresult cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int flags)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error)
+        return error;
+    struct vgpu_event *event =
+        vgpu_object_find(&vgpu_process()->objects, event_handle, VGPU_KIND_EVENT);
+    if (event == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (flags & ~(unsigned int)CU_EVENT_WAIT_EXTERNAL)
+        return CUDA_ERROR_INVALID_VALUE;
+    error = vgpu_capture_join(stream, event, flags);
+    if (error || (!vgpu_event_recorded(event) && !flags))
+        return error;
+    error = vgpu_send_cuStreamWaitEvent(caller.channel, caller.context, stream->object.id,
+                                        event->object.id, flags);
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(stream);
+    return error;
+}
+
+/* ---- what a stream says of itself ---- */
+
+#define STREAM_QUERY(out, statement)                                                               \
+    struct vgpu_caller caller;                                                                     \
+    struct vgpu_stream *stream;                                                                    \
+    CUresult error = vgpu_caller_find_stream(&caller, handle, &stream);                            \
+    if (error)                                                                                     \
+        return error;                                                                              \
+    if ((out) == NULL)                                                                             \
+        return CUDA_ERROR_INVALID_VALUE;                                                           \
+    statement;                                                                                     \
+    return CUDA_SUCCESS;
+
+CUresult cuStreamGetPriority(CUstream handle,
+                             int *priority){STREAM_QUERY(priority, *priority = stream->priority)}
+
+CUresult cuStreamGetFlags(CUstream handle,
+                          unsigned int *flags){STREAM_QUERY(flags, *flags = stream->flags)}
+
+CUresult
+    cuStreamGetId(CUstream handle, unsigned long long *id){STREAM_QUERY(id, *id = stream->unique)}
+
+CUresult cuStreamGetDevice(CUstream handle, CUdevice *device){STREAM_QUERY(device, *device = 0)}
+
+CUresult cuStreamGetCtx(CUstream handle, CUcontext *context){
+    STREAM_QUERY(context, *context = vgpu_object_handle(caller.current))}
+
+CUresult cuStreamGetCtx_v2(CUstream handle, CUcontext *context, CUgreenCtx *green)
+{
+    STREAM_QUERY(context, *context = vgpu_object_handle(caller.current); if (green) *green = NULL)
+}
+
+CUresult cuStreamGetGreenCtx(CUstream handle, CUgreenCtx *green){STREAM_QUERY(green, *green = NULL)}
+/* there are none */
+
+VGPU_PTSZ(cuStreamQuery, (CUstream handle), (vgpu_per_thread(handle)))
+    VGPU_PTSZ(cuStreamSynchronize, (CUstream handle), (vgpu_per_thread(handle)))
+        VGPU_PTSZ(cuStreamWaitEvent, (CUstream handle, CUevent event, unsigned int flags),
+                  (vgpu_per_thread(handle), event, flags))
+            VGPU_PTSZ(cuStreamGetPriority, (CUstream handle, int *priority),
+                      (vgpu_per_thread(handle), priority))
+                VGPU_PTSZ(cuStreamGetFlags, (CUstream handle, unsigned int *flags),
+                          (vgpu_per_thread(handle), flags))
+                    VGPU_PTSZ(cuStreamGetId, (CUstream handle, unsigned long long *id),
+                              (vgpu_per_thread(handle), id))
+                        VGPU_PTSZ(cuStreamGetDevice, (CUstream handle, CUdevice *device),
+                                  (vgpu_per_thread(handle), device))
+                            VGPU_PTSZ(cuStreamGetCtx, (CUstream handle, CUcontext *context),
+                                      (vgpu_per_thread(handle), context))
+                                VGPU_PTSZ(cuStreamGetCtx_v2,
+                                          (CUstream handle, CUcontext *context, CUgreenCtx *green),
+                                          (vgpu_per_thread(handle), context, green))

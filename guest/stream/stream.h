@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VGPU_GUEST_STREAM_H
+#define VGPU_GUEST_STREAM_H
+
+#include "guest/process/caller.h"
+#include "guest/process/objects.h"
+#include "guest/stream/marker.h"
+
+struct vgpu_stream {
+    struct vgpu_object object; /* the legacy stream's has id 0 and no slot: it is in its context */
+    unsigned int flags;
+    int priority;
+    unsigned long long unique;
+    unsigned long long capture; /* that it is part of, or was if that has ended; 0: none; atomic */
+    uint64_t work;              /* count of what was submitted to it; atomic */
+    const uint64_t *watched;    /* what its marker stands behind: `work`, or the whole context's */
+    struct vgpu_marker marker;
+};
+
+/** Counts work, after it was posted. */
+void vgpu_stream_submitted(struct vgpu_stream *stream);
+
+/** Waits for all that was submitted, as vgpu_caller_wait. */
+CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *stream);
+
+/** The calling thread's stream in the current context; it is made when it is first used. */
+CUresult vgpu_stream_of_thread(const struct vgpu_caller *caller, struct vgpu_stream **stream);
+
+/** Makes a stream. */
+CUresult vgpu_stream_create(const struct vgpu_caller *caller, unsigned int flags, int priority,
+                            struct vgpu_stream **stream);
+
+#endif

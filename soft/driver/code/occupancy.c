@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* How many blocks a multiprocessor has room for, by threads, blocks and shared memory. */
+#include "soft/driver/code/module.h"
+
+int vgpu_function_blocks(const struct vgpu_function *function,
+                         const struct vgpu_kernel_needs *needs, int threads, size_t dynamic_shared)
+{
+    size_t shared = needs->static_shared_bytes + VGPU_SOFT_BLOCK_SHARED_RESERVED;
+    int warps = (threads + VGPU_SOFT_WARP - 1) / VGPU_SOFT_WARP;
+    int blocks = VGPU_SOFT_SM_THREADS / VGPU_SOFT_WARP / warps;
+
+    if (threads > VGPU_SOFT_BLOCK_THREADS ||
+        dynamic_shared > vgpu_kernel_dynamic_limit(needs, &function->settings))
+        return 0;
+    shared += dynamic_shared;
+    if (blocks > VGPU_SOFT_SM_BLOCKS)
+        blocks = VGPU_SOFT_SM_BLOCKS;
+    if ((size_t)blocks > VGPU_SOFT_SM_SHARED / shared)
+        blocks = (int)(VGPU_SOFT_SM_SHARED / shared);
+    return blocks;
+}
+
+static CUresult enter(CUfunction handle, struct vgpu_function **function,
+                      struct vgpu_kernel_needs *needs)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_enter(&context);
+
+    if (result == CUDA_SUCCESS)
+        result = vgpu_function_resolve(context, handle, function);
+    if (result != CUDA_SUCCESS)
+        return result;
+    result = vgpu_function_prepare(*function, needs);
+    if (result != CUDA_SUCCESS)
+        vgpu_object_put(*function);
+    return result;
+}
+
+CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *numBlocks, CUfunction func,
+                                                              int blockSize, size_t dynamicSMemSize,
+                                                              unsigned int flags)
+{
+    struct vgpu_kernel_needs needs;
+    struct vgpu_function *function;
+    CUresult result = enter(func, &function, &needs);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!numBlocks || blockSize <= 0 ||
+        (flags & ~(unsigned int)CU_OCCUPANCY_DISABLE_CACHING_OVERRIDE))
+        result = CUDA_ERROR_INVALID_VALUE;
+    else
+        *numBlocks = vgpu_function_blocks(function, &needs, blockSize, dynamicSMemSize);
+    vgpu_object_put(function);
+    return result;
+}
+
+CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *numBlocks, CUfunction func, int blockSize,
+                                                     size_t dynamicSMemSize)
+{
+    return cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(numBlocks, func, blockSize,
+                                                                dynamicSMemSize, 0);
+}
+
+CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *dynamicSmemSize, CUfunction func,
+                                                 int numBlocks, int blockSize)
+{
+    struct vgpu_kernel_needs needs;
+    struct vgpu_function *function;
+    CUresult result = enter(func, &function, &needs);
+    size_t taken;
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!dynamicSmemSize || numBlocks <= 0 || blockSize <= 0 ||
+        vgpu_function_blocks(function, &needs, blockSize, 0) < numBlocks) {
+        vgpu_object_put(function);
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    taken = needs.static_shared_bytes + VGPU_SOFT_BLOCK_SHARED_RESERVED;
+    *dynamicSmemSize = VGPU_SOFT_SM_SHARED / (size_t)numBlocks - taken;
+    if (*dynamicSmemSize > VGPU_SOFT_BLOCK_SHARED_OPTIN - needs.static_shared_bytes)
+        *dynamicSmemSize = VGPU_SOFT_BLOCK_SHARED_OPTIN - needs.static_shared_bytes;
+    vgpu_object_put(function);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(int *minGridSize, int *blockSize,
+                                                   CUfunction func,
+                                                   CUoccupancyB2DSize blockSizeToDynamicSMemSize,
+                                                   size_t dynamicSMemSize, int blockSizeLimit,
+                                                   unsigned int flags)
+{
+    struct vgpu_kernel_needs needs;
+    struct vgpu_function *function;
+    CUresult result = enter(func, &function, &needs);
+    int most, best_threads = 0, best_blocks = 0;
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!minGridSize || !blockSize || blockSizeLimit < 0 ||
+        (flags & ~(unsigned int)CU_OCCUPANCY_DISABLE_CACHING_OVERRIDE)) {
+        vgpu_object_put(function);
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    most = (int)function->info.max_threads;
+    if (blockSizeLimit && blockSizeLimit < most)
+        most = blockSizeLimit;
+    /* The largest block that keeps most threads in the air. */
+    for (int threads = most; threads > 0;
+         threads -= threads % VGPU_SOFT_WARP ? threads % VGPU_SOFT_WARP : VGPU_SOFT_WARP) {
+        size_t shared =
+            blockSizeToDynamicSMemSize ? blockSizeToDynamicSMemSize(threads) : dynamicSMemSize;
+        int blocks = vgpu_function_blocks(function, &needs, threads, shared);
+        if (blocks * threads > best_blocks * best_threads) {
+            best_blocks = blocks;
+            best_threads = threads;
+        }
+    }
+    *blockSize = best_threads;
+    *minGridSize = best_blocks * vgpu_driver()->processors;
+    vgpu_object_put(function);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuOccupancyMaxPotentialBlockSize(int *minGridSize, int *blockSize, CUfunction func,
+                                          CUoccupancyB2DSize blockSizeToDynamicSMemSize,
+                                          size_t dynamicSMemSize, int blockSizeLimit)
+{
+    return cuOccupancyMaxPotentialBlockSizeWithFlags(minGridSize, blockSize, func,
+                                                     blockSizeToDynamicSMemSize, dynamicSMemSize,
+                                                     blockSizeLimit, 0);
+}
+
+CUresult cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func,
+                                      const CUlaunchConfig *config)
+{
+    struct vgpu_kernel_needs needs;
+    struct vgpu_function *function;
+    CUresult result = enter(func, &function, &needs);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    vgpu_object_put(function);
+    if (!numClusters || !config)
+        return CUDA_ERROR_INVALID_VALUE;
+    *numClusters = 0; /* there are no clusters */
+    return CUDA_SUCCESS;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/graph/graph_memory.h"
+
+#include "worker/graph/graph_list.h"
+#include "worker/worker.h"
+
+#define UNIT_BYTES 65536u
+#define DEPTH_MOST 32u /* of graphs in graphs */
+
+static CUresult add_graph(const struct vgpu_worker *worker, CUgraph graph, uint32_t depth,
+                          uint64_t *units);
+
+static CUresult add_node(const struct vgpu_worker *worker, CUgraphNode node, uint32_t depth,
+                         uint64_t *units)
+{
+    const struct vgpu_driver *driver = worker->driver;
+    CUDA_MEM_ALLOC_NODE_PARAMS alloc = {0};
+    CUgraphNodeType type;
+    CUgraph child;
+    CUresult error = driver->cuGraphNodeGetType(node, &type);
+    if (error == CUDA_SUCCESS && type == CU_GRAPH_NODE_TYPE_GRAPH) {
+        error = driver->cuGraphChildGraphNodeGetGraph(node, &child);
+        return error ? error : add_graph(worker, child, depth + 1, units);
+    }
+    if (error || type != CU_GRAPH_NODE_TYPE_MEM_ALLOC)
+        return error;
+    error = driver->cuGraphMemAllocNodeGetParams(node, &alloc);
+    uint64_t more = alloc.bytesize / UNIT_BYTES + (alloc.bytesize % UNIT_BYTES != 0);
+    if (error == CUDA_SUCCESS && __builtin_add_overflow(*units, more, units))
+        error = CUDA_ERROR_OUT_OF_MEMORY;
+    return error;
+}
+
+static CUresult add_graph(const struct vgpu_worker *worker, CUgraph graph, uint32_t depth,
+                          uint64_t *units)
+{
+    struct vgpu_node_list list = {0};
+    size_t count = 0;
+    if (depth == DEPTH_MOST)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    CUresult error = worker->driver->cuGraphGetNodes(graph, NULL, &count);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_node_list_make(&list, count);
+    if (error == CUDA_SUCCESS && count)
+        error = worker->driver->cuGraphGetNodes(graph, list.from, &count);
+    for (size_t i = 0; i < list.count && error == CUDA_SUCCESS; i++)
+        error = add_node(worker, list.from[i], depth, units);
+    vgpu_node_list_free(&list);
+    return error;
+}
+
+CUresult vgpu_graph_memory_charge(struct vgpu_worker *worker, CUgraph graph, uint32_t *units)
+{
+    uint64_t sum = 0;
+    CUresult error = add_graph(worker, graph, 0, &sum);
+    if (error)
+        return error;
+    if (sum > UINT32_MAX || !vgpu_ledger_charge(&worker->ledger, sum * UNIT_BYTES))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    *units = (uint32_t)sum;
+    return CUDA_SUCCESS;
+}
+
+void vgpu_graph_memory_return(struct vgpu_worker *worker, uint32_t units)
+{
+    if (units == 0)
+        return;
+    worker->driver->cuDeviceGraphMemTrim(0);
+    vgpu_ledger_return(&worker->ledger, (uint64_t)units * UNIT_BYTES);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/stream/usage.h"
+
+#include <time.h>
+
+#include "worker/context.h"
+#include "worker/graph/capture.h"
+#include "worker/worker.h"
+
+/* The calls that bring work to the GPU; each names one stream. */
+static const bool brings_work[VGPU_CALL_MAX + 1] = {
+    [VGPU_CALL_vgpuCopyToDevice] = true,   [VGPU_CALL_vgpuCopyFromDevice] = true,
+    [VGPU_CALL_vgpuCopyInline] = true,     [VGPU_CALL_vgpuCopyBox] = true,
+    [VGPU_CALL_vgpuCopyToHost] = true,     [VGPU_CALL_vgpuCopyFromHost] = true,
+    [VGPU_CALL_cuMemcpyDtoDAsync] = true,  [VGPU_CALL_cuMemsetD8Async] = true,
+    [VGPU_CALL_cuMemsetD16Async] = true,   [VGPU_CALL_cuMemsetD32Async] = true,
+    [VGPU_CALL_cuMemsetD2D8Async] = true,  [VGPU_CALL_cuMemsetD2D16Async] = true,
+    [VGPU_CALL_cuMemsetD2D32Async] = true, [VGPU_CALL_vgpuLaunch] = true,
+    [VGPU_CALL_cuGraphLaunch] = true,
+};
+
+static uint64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static CUstream canonical(CUstream stream)
+{
+    return stream == CU_STREAM_LEGACY ? NULL : stream;
+}
+
+static struct vgpu_usage_stream *find(struct vgpu_usage *usage, CUstream stream)
+{
+    for (uint32_t i = 0; i < usage->stream_count; i++) {
+        if (usage->streams[i].stream == canonical(stream))
+            return &usage->streams[i];
+    }
+    return NULL;
+}
+
+static struct vgpu_usage_stream *find_or_add(struct vgpu_worker *worker,
+                                             struct vgpu_context *context, CUstream stream)
+{
+    struct vgpu_usage *usage = &context->usage;
+    struct vgpu_usage_stream *entry = find(usage, stream);
+    if (entry)
+        return entry;
+    if (usage->stream_count == VGPU_USAGE_STREAMS)
+        vgpu_usage_cover(worker);
+    if (usage->stream_count == VGPU_USAGE_STREAMS) /* all of them capture */
+        usage->stream_count--;
+    entry = &usage->streams[usage->stream_count++];
+    *entry = (struct vgpu_usage_stream){.stream = canonical(stream), .fenced = true};
+    return entry;
+}
+
+uint64_t vgpu_usage_idle(struct vgpu_context *context)
+{
+    struct vgpu_usage *usage = &context->usage;
+    if (usage->idle_since) {
+        uint64_t time = now();
+        usage->idle += time - usage->idle_since;
+        usage->idle_since = time;
+    }
+    return usage->idle;
+}
+
+void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
+{
+    struct vgpu_context *context = worker->current;
+    if (context == NULL || worker->call > VGPU_CALL_MAX || !brings_work[worker->call])
+        return;
+    if (vgpu_capture_holds(worker, stream))
+        return;
+    struct vgpu_usage *usage = &context->usage;
+    if (usage->idle_since || !usage->begun) {
+        vgpu_usage_idle(context);
+        if (!usage->begun || !usage->begin_known)
+            vgpu_fence_mark(worker, stream, VGPU_MARK_BEGIN);
+        usage->idle_since = 0;
+        usage->begun = true;
+    }
+    find_or_add(worker, context, stream)->fenced = false;
+}
+
+void vgpu_usage_fenced(struct vgpu_worker *worker, struct vgpu_context *context, CUstream stream,
+                       bool event)
+{
+    if (event)
+        vgpu_usage_forget(context, stream);
+    else
+        find_or_add(worker, context, stream)->fenced = true;
+}
+
+void vgpu_usage_fenced_all(struct vgpu_context *context)
+{
+    for (uint32_t i = 0; i < context->usage.stream_count; i++)
+        context->usage.streams[i].fenced = true;
+}
+
+void vgpu_usage_forget(struct vgpu_context *context, CUstream stream)
+{
+    struct vgpu_usage *usage = &context->usage;
+    struct vgpu_usage_stream *entry = find(usage, stream);
+    if (entry)
+        *entry = usage->streams[--usage->stream_count];
+}
+
+void vgpu_usage_cover(struct vgpu_worker *worker)
+{
+    struct vgpu_context *context = worker->current;
+    if (context == NULL)
+        return; /* only the current context can have got work since the last time */
+    struct vgpu_usage *usage = &context->usage;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < usage->stream_count; i++) {
+        if (vgpu_capture_holds(worker, usage->streams[i].stream))
+            usage->streams[kept++] = usage->streams[i];
+        else
+            vgpu_fence_mark(worker, usage->streams[i].stream, VGPU_MARK_TIME);
+    }
+    usage->stream_count = kept;
+}
+
+void vgpu_usage_reached(struct vgpu_context *context, bool watched)
+{
+    struct vgpu_usage *usage = &context->usage;
+    if (usage->idle_since || usage->pending)
+        return;
+    for (uint32_t i = 0; i < usage->stream_count; i++) {
+        if (!usage->streams[i].fenced)
+            return;
+    }
+    usage->idle_since = now();
+    usage->begin_known = watched;
+}
+
+CUresult vgpu_usage_take(struct vgpu_worker *worker, struct vgpu_context *context, CUevent *event)
+{
+    struct vgpu_usage *usage = &context->usage;
+    if (usage->pooled) {
+        *event = usage->pool[--usage->pooled];
+        return CUDA_SUCCESS;
+    }
+    return worker->driver->cuEventCreate(event, CU_EVENT_DEFAULT);
+}
+
+void vgpu_usage_put(struct vgpu_worker *worker, struct vgpu_context *context, CUevent event)
+{
+    struct vgpu_usage *usage = &context->usage;
+    if (event == NULL)
+        return;
+    if (usage->pooled < VGPU_USAGE_POOL)
+        usage->pool[usage->pooled++] = event;
+    else
+        worker->driver->cuEventDestroy(event);
+}
+
+void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context, CUevent event,
+                        uint64_t idle, bool begins)
+{
+    struct vgpu_usage *usage = &context->usage;
+    float milliseconds = 0;
+    if (usage->last &&
+        (worker->driver->cuEventElapsedTime(&milliseconds, usage->last, event) != CUDA_SUCCESS ||
+         !(milliseconds > 0))) {
+        /* Streams overtake each other: what lies before the account's end is in it already. */
+        vgpu_usage_put(worker, context, event);
+        return;
+    }
+    uint64_t passed = (uint64_t)((double)milliseconds * 1e6);
+    uint64_t idled = idle - usage->last_idle;
+    if (!begins && passed > idled)
+        __atomic_fetch_add(&worker->page->gpu_nanoseconds, passed - idled, __ATOMIC_RELAXED);
+    vgpu_usage_put(worker, context, usage->last);
+    usage->last = event;
+    usage->last_idle = idle;
+}
+
+void vgpu_usage_destroy(struct vgpu_worker *worker, struct vgpu_context *context)
+{
+    struct vgpu_usage *usage = &context->usage;
+    if (usage->last)
+        worker->driver->cuEventDestroy(usage->last);
+    while (usage->pooled)
+        worker->driver->cuEventDestroy(usage->pool[--usage->pooled]);
+    *usage = (struct vgpu_usage){0};
+}
