@@ -3,7 +3,7 @@
 #ifndef VGPU_GUEST_IMAGE_UPLOAD_H
 #define VGPU_GUEST_IMAGE_UPLOAD_H
 
-#include <cuda.h>
+#include "interop/driver_api.h"
 #include <stddef.h>
 
 #include "image/hash.h"

@@ -3,7 +3,7 @@
 #ifndef VGPU_GUEST_JIT_H
 #define VGPU_GUEST_JIT_H
 
-#include <cuda.h>
+#include "interop/driver_api.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

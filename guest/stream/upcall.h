@@ -8,7 +8,7 @@
 #ifndef VGPU_GUEST_UPCALL_H
 #define VGPU_GUEST_UPCALL_H
 
-#include <cuda.h>
+#include "interop/driver_api.h"
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
