@@ -74,21 +74,13 @@ static CUresult name_event(const struct vgpu_caller *caller, struct attributes *
     struct vgpu_event *event = vgpu_object_find(&vgpu_process()->objects, *name, VGPU_KIND_EVENT);
     if (event == NULL || event->object.context != caller->current)
         return CUDA_ERROR_INVALID_HANDLE;
-    if (!(event->flags & CU_EVENT_DISABLE_TIMING) || event->flags & CU_EVENT_INTERPROCESS ||
-        attributes->event_count == EVENTS_MAX)
+    if (!(event->flags & CU_EVENT_DISABLE_TIMING))
+        return CUDA_ERROR_NOT_SUPPORTED;
+    if (event->flags & CU_EVENT_INTERPROCESS || attributes->event_count == EVENTS_MAX)
         return CUDA_ERROR_INVALID_VALUE;
     attributes->events[attributes->event_count++] = event;
     *name = (CUevent)(uintptr_t)event->object.id; /* NOLINT(performance-no-int-to-ptr) */
     return CUDA_SUCCESS;
-}
-
-/* What is for streams or for graphs only is wrong in a launch. */
-static CUresult refuse_attribute(CUlaunchAttributeID id)
-{
-    return id == CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY ||
-                   id == CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE
-               ? CUDA_ERROR_INVALID_VALUE
-               : CUDA_ERROR_NOT_SUPPORTED;
 }
 
 static CUresult take_attributes(const struct vgpu_caller *caller, const CUlaunchConfig *config,
@@ -106,7 +98,7 @@ static CUresult take_attributes(const struct vgpu_caller *caller, const CUlaunch
         if (event)
             error = name_event(caller, attributes, event);
         else if (!vgpu_launch_attribute_crosses(attribute->id))
-            error = refuse_attribute(attribute->id);
+            error = CUDA_ERROR_INVALID_VALUE; /* for streams or graphs only, or nothing known */
         else if (attribute->id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE && attribute->value.cooperative)
             error = check_cooperative(caller, config, function);
     }

@@ -106,25 +106,6 @@ static CUresult answer(void *data, CUpointer_attribute attribute, CUdeviceptr ad
     }
 }
 
-/* An address that is reserved, but where nothing is mapped. */
-static CUresult answer_reserved(void *data, CUpointer_attribute attribute,
-                                const struct vgpu_range *reservation)
-{
-    switch (attribute) {
-    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
-        *(CUdeviceptr *)data = reservation->start;
-        return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
-        *(size_t *)data = reservation->bytes;
-        return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_MAPPED:
-        *(unsigned int *)data = 0;
-        return CUDA_SUCCESS;
-    default:
-        return CUDA_ERROR_INVALID_VALUE;
-    }
-}
-
 CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdeviceptr address)
 {
     struct vgpu_process *process = vgpu_process();
@@ -134,10 +115,9 @@ CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdevi
         return error;
     if (data == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    if (vgpu_ranges_find(&process->ranges, address, &range))
-        return answer(data, attribute, address, &range);
-    return vgpu_ranges_find(&process->reservations, address, &range)
-               ? answer_reserved(data, attribute, &range)
+    /* Of addresses that are reserved, but where nothing is mapped, nothing is told. */
+    return vgpu_ranges_find(&process->ranges, address, &range)
+               ? answer(data, attribute, address, &range)
                : CUDA_ERROR_INVALID_VALUE;
 }
 

@@ -97,6 +97,7 @@ static CUresult check_properties(const CUmemPoolProps *properties)
     case CU_MEM_LOCATION_TYPE_DEVICE:
         if (properties->location.id != 0)
             return CUDA_ERROR_INVALID_VALUE;
+        /* Pools are not shared between processes, as the device's attribute says. */
         return properties->handleTypes ? CUDA_ERROR_NOT_SUPPORTED : CUDA_SUCCESS;
     case CU_MEM_LOCATION_TYPE_HOST:
     case CU_MEM_LOCATION_TYPE_HOST_NUMA:
@@ -361,8 +362,12 @@ static CUresult allocate(CUdeviceptr *address, size_t bytes, struct vgpu_pool *p
     CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
     if (error)
         return error;
-    if (address == NULL || bytes == 0)
+    if (address == NULL)
         return CUDA_ERROR_INVALID_VALUE;
+    if (bytes == 0) { /* nothing has no place, and may be freed */
+        *address = 0;
+        return CUDA_SUCCESS;
+    }
     if (pool == NULL)
         error = find_current(&caller, &pool);
     if (error)
@@ -410,10 +415,8 @@ CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle)
     CUresult error = enter(&caller);
     if (error == CUDA_SUCCESS)
         error = vgpu_caller_enter_stream(&caller, handle, &stream);
-    if (error)
+    if (error || address == 0)
         return error;
-    if (address == 0)
-        return CUDA_ERROR_INVALID_VALUE;
     bool known = vgpu_ranges_remove(&vgpu_process()->ranges, address, VGPU_RANGE_DEVICE, &range);
     error = vgpu_send_cuMemFreeAsync(caller.channel, caller.context, address, stream->object.id);
     if (error)

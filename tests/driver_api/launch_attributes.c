@@ -78,13 +78,25 @@ static void test_events(CUdeviceptr memory, CUstream stream, CUlaunchAttributeID
         CHECK(cuStreamSynchronize(stream));
         expect_words(memory, 20 + i);
     }
-    attribute.value.programmaticEvent.event = (CUevent)&attribute;
-    EXPECT(launch(memory, 1, &attribute, 1, stream) != CUDA_SUCCESS);
+    attribute.value.programmaticEvent.event = NULL;
+    EXPECT(launch(memory, 1, &attribute, 1, stream) == CUDA_ERROR_INVALID_HANDLE);
     attribute.value.programmaticEvent.event = timed;
-    EXPECT(launch(memory, 1, &attribute, 1, stream) == CUDA_ERROR_INVALID_VALUE);
+    EXPECT(launch(memory, 1, &attribute, 1, stream) == CUDA_ERROR_NOT_SUPPORTED);
     CHECK(cuStreamDestroy(other));
     CHECK(cuEventDestroy(event));
     CHECK(cuEventDestroy(timed));
+}
+
+static void test_what_is_not_for_launches(CUdeviceptr memory, CUstream stream)
+{
+    CUlaunchAttribute attribute;
+    memset(&attribute, 0, sizeof(attribute));
+    attribute.id = CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY;
+    attribute.value.syncPolicy = CU_SYNC_POLICY_AUTO;
+    EXPECT(launch(memory, 1, &attribute, 1, stream) == CUDA_ERROR_INVALID_VALUE);
+    attribute.id = (CUlaunchAttributeID)55;
+    EXPECT(launch(memory, 1, &attribute, 1, stream) == CUDA_ERROR_INVALID_VALUE);
+    CHECK(cuStreamSynchronize(stream));
 }
 
 /* Events of a whole context. */
@@ -117,6 +129,7 @@ int main(void)
     test_hints(memory, stream);
     test_events(memory, stream, CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT);
     test_events(memory, stream, CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT);
+    test_what_is_not_for_launches(memory, stream);
     test_context_events(context, memory, stream);
     return 0;
 }

@@ -205,15 +205,27 @@ static void test_capture(CUfunction function)
     CHECK(cuMemFree(result));
 }
 
+static void test_nothing(void)
+{
+    CUdeviceptr address = 7;
+    CHECK(cuMemAllocAsync(&address, 0, NULL));
+    EXPECT(address == 0);
+    CHECK(cuMemFreeAsync(address, NULL));
+    CHECK(cuStreamSynchronize(NULL));
+}
+
 static void test_refusals(void)
 {
     CUmemPoolProps properties = of_device();
     CUmemoryPool pool;
     CUdeviceptr address;
-    EXPECT(cuMemAllocAsync(&address, 0, NULL) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuMemAllocAsync(NULL, 1, NULL) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuMemAllocAsync(&address, (size_t)1 << 50, NULL) == CUDA_ERROR_OUT_OF_MEMORY);
     EXPECT(cuMemFreeAsync(0x1234500, NULL) == CUDA_ERROR_INVALID_VALUE);
+    CHECK(cuMemAllocAsync(&address, 100, NULL));
+    CHECK(cuMemFreeAsync(address, NULL));
+    EXPECT(cuMemFreeAsync(address, NULL) == CUDA_ERROR_INVALID_VALUE);
+    EXPECT(cuMemFree(address) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuMemPoolCreate(&pool, NULL) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuMemPoolCreate(NULL, &properties) == CUDA_ERROR_INVALID_VALUE);
     properties.reserved[3] = 1;
@@ -237,6 +249,7 @@ int main(void)
     test_current_pool();
     test_access();
     test_capture(function);
+    test_nothing();
     test_refusals();
     printf("pools: all is well\n");
     return 0;

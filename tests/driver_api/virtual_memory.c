@@ -149,10 +149,17 @@ static void test_pointers(size_t step)
     CUmemGenericAllocationHandle handle = create(step);
     size_t bytes = 0;
     unsigned int mapped = 7;
-    CUcontext context = (CUcontext)1;
-    CHECK(cuPointerGetAttribute(&mapped, CU_POINTER_ATTRIBUTE_MAPPED, address));
-    EXPECT(mapped == 0);
+    CUcontext context = (CUcontext)1, current;
+    CHECK(cuCtxGetCurrent(&current));
+    EXPECT(cuPointerGetAttribute(&mapped, CU_POINTER_ATTRIBUTE_MAPPED, address) ==
+           CUDA_ERROR_INVALID_VALUE);
+    EXPECT(cuPointerGetAttribute(&start, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, address) ==
+           CUDA_ERROR_INVALID_VALUE);
     CHECK(cuMemMap(address + step, step, 0, handle, 0));
+    CHECK(cuPointerGetAttribute(&mapped, CU_POINTER_ATTRIBUTE_MAPPED, address + step));
+    EXPECT(mapped == 1); /* also before anybody may use it */
+    EXPECT(cuPointerGetAttribute(&mapped, CU_POINTER_ATTRIBUTE_MAPPED, address) ==
+           CUDA_ERROR_INVALID_VALUE);
     CHECK(cuMemSetAccess(address + step, step, &read_write, 1));
     CHECK(cuPointerGetAttribute(&mapped, CU_POINTER_ATTRIBUTE_MAPPED, address + step));
     EXPECT(mapped == 1);
@@ -162,7 +169,7 @@ static void test_pointers(size_t step)
     CHECK(cuMemGetAddressRange(&start, &bytes, address + step + 5));
     EXPECT(start == address + step && bytes == step);
     CHECK(cuPointerGetAttribute(&context, CU_POINTER_ATTRIBUTE_CONTEXT, address + step));
-    EXPECT(context == NULL);
+    EXPECT(context != current);
     CHECK(cuMemUnmap(address + step, step));
     CHECK(cuMemRelease(handle));
     CHECK(cuMemAddressFree(address, 4 * step));
@@ -174,6 +181,7 @@ static void test_refusals(size_t step)
     CUmemGenericAllocationHandle handle = 0;
     CUdeviceptr address = 0;
     EXPECT(cuMemAddressReserve(&address, 0, 0, 0, 0) == CUDA_ERROR_INVALID_VALUE);
+    EXPECT(cuMemAddressReserve(&address, step + 1, 0, 0, 0) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuMemAddressReserve(NULL, step, 0, 0, 0) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuMemAddressReserve(&address, step, 0, 0, 1) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuMemAddressFree(0x123000, step) == CUDA_ERROR_INVALID_VALUE);
@@ -188,14 +196,15 @@ static void test_refusals(size_t step)
     handle = create(step);
     address = reserve(2 * step);
     EXPECT(cuMemMap(address + 1, step, 0, handle, 0) == CUDA_ERROR_INVALID_VALUE);
-    EXPECT(cuMemMap(address, 2 * step, 0, handle, 0) == CUDA_ERROR_INVALID_VALUE);
+    EXPECT(cuMemMap(address, 2 * step, 0, handle, 0) == CUDA_ERROR_NOT_SUPPORTED);
     CHECK(cuMemMap(address, step, 0, handle, 0));
-    EXPECT(cuMemMap(address, step, 0, handle, 0) != CUDA_SUCCESS);
-    EXPECT(cuMemAddressFree(address, 2 * step) != CUDA_SUCCESS);
+    EXPECT(cuMemMap(address, step, 0, handle, 0) == CUDA_ERROR_INVALID_VALUE);
+    EXPECT(cuMemAddressFree(address, 2 * step) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuMemUnmap(address + step, step) != CUDA_SUCCESS);
     CHECK(cuMemUnmap(address, step));
     CHECK(cuMemAddressFree(address, 2 * step));
     CHECK(cuMemRelease(handle));
+    EXPECT(cuMemRelease(handle) == CUDA_ERROR_INVALID_VALUE);
 }
 
 int main(void)

@@ -30,7 +30,7 @@ static CUresult copy_attributes(struct vgpu_worker *worker, const uint8_t *bytes
         if (event)
             error = find_event(worker, event);
         else if (!vgpu_launch_attribute_crosses(attributes[i].id))
-            error = CUDA_ERROR_NOT_SUPPORTED;
+            error = CUDA_ERROR_INVALID_VALUE;
     }
     return error;
 }

@@ -253,8 +253,8 @@ static void attributes_cross_with_the_events_that_they_name(void **state)
         {CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT, sizeof(attributes[0]),
          CUDA_ERROR_INVALID_HANDLE},
         {CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE, sizeof(attributes[0]),
-         CUDA_ERROR_NOT_SUPPORTED},
-        {12345, sizeof(attributes[0]), CUDA_ERROR_NOT_SUPPORTED},
+         CUDA_ERROR_INVALID_VALUE},
+        {12345, sizeof(attributes[0]), CUDA_ERROR_INVALID_VALUE},
         {CU_LAUNCH_ATTRIBUTE_PRIORITY, sizeof(attributes[0]) - 1, CUDA_ERROR_INVALID_VALUE},
         {CU_LAUNCH_ATTRIBUTE_PRIORITY, 33 * sizeof(attributes[0]), CUDA_ERROR_INVALID_VALUE},
     };

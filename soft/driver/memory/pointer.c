@@ -108,29 +108,6 @@ static CUresult attribute_of(const struct vgpu_allocation *a, uint64_t pointer,
     }
 }
 
-/* The same for an address that is reserved, but where nothing is mapped. */
-static CUresult attribute_of_reserved(uint64_t pointer, CUpointer_attribute attribute, void *out)
-{
-    uint64_t start;
-    size_t size;
-
-    if (!vgpu_reservation_find(pointer, &start, &size))
-        return CUDA_ERROR_INVALID_VALUE;
-    switch (attribute) {
-    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
-        *(CUdeviceptr *)out = start;
-        return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
-        *(size_t *)out = size;
-        return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_MAPPED:
-        *(int *)out = 0;
-        return CUDA_SUCCESS;
-    default:
-        return CUDA_ERROR_INVALID_VALUE;
-    }
-}
-
 CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdeviceptr ptr)
 {
     struct vgpu_allocation found;
@@ -141,8 +118,9 @@ CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdevi
         return result;
     if (!data)
         return CUDA_ERROR_INVALID_VALUE;
+    /* Of addresses that are reserved, but where nothing is mapped, nothing is told. */
     if (!vgpu_allocation_find(ptr, &found))
-        return attribute_of_reserved(ptr, attribute, data);
+        return CUDA_ERROR_INVALID_VALUE;
     return attribute_of(&found, ptr, attribute, data);
 }
 
@@ -196,8 +174,8 @@ CUresult cuPointerGetAttributes(unsigned int numAttributes, CUpointer_attribute 
     for (unsigned int i = 0; i < numAttributes; i++) {
         if (!data[i])
             return CUDA_ERROR_INVALID_VALUE;
-        result = known ? attribute_of(&found, ptr, attributes[i], data[i])
-                       : attribute_of_reserved(ptr, attributes[i], data[i]);
+        result =
+            known ? attribute_of(&found, ptr, attributes[i], data[i]) : CUDA_ERROR_INVALID_VALUE;
         if (result == CUDA_SUCCESS)
             continue;
         result = say_nothing(attributes[i], data[i]);

@@ -143,8 +143,8 @@ CUresult cuMemAddressReserve(CUdeviceptr *ptr, size_t size, size_t alignment, CU
 
     if (result != CUDA_SUCCESS)
         return result;
-    if (!ptr || size == 0 || !vgpu_is_whole(size, page) || !vgpu_is_whole(addr, page) || flags ||
-        (alignment & (alignment - 1)))
+    if (!ptr || size == 0 || !vgpu_is_whole(size, VGPU_GRANULARITY) || !vgpu_is_whole(addr, page) ||
+        flags || (alignment & (alignment - 1)))
         return CUDA_ERROR_INVALID_VALUE;
     memory = reserve(addr, size, alignment > VGPU_GRANULARITY ? alignment : VGPU_GRANULARITY);
     if (memory == MAP_FAILED)

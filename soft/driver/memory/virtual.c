@@ -336,8 +336,10 @@ CUresult cuMemMap(CUdeviceptr ptr, size_t size, size_t offset, CUmemGenericAlloc
     if (result != CUDA_SUCCESS)
         return result;
     if (flags || size == 0 || !vgpu_is_whole(ptr | size | offset, VGPU_GRANULARITY) ||
-        offset > physical->size || size > physical->size - offset || !is_in_reservation(ptr, size))
+        !is_in_reservation(ptr, size))
         result = CUDA_ERROR_INVALID_VALUE;
+    else if (offset || size != physical->size) /* drivers map whole handles only */
+        result = CUDA_ERROR_NOT_SUPPORTED;
     else
         result = map(physical, ptr, size, offset);
     vgpu_object_put(physical);

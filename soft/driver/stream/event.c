@@ -50,7 +50,7 @@ CUresult vgpu_event_check_untimed(CUevent handle)
 
     if (result != CUDA_SUCCESS)
         return result;
-    result = event->flags & CU_EVENT_DISABLE_TIMING ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    result = event->flags & CU_EVENT_DISABLE_TIMING ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
     vgpu_object_put(event);
     return result;
 }

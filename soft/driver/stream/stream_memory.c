@@ -38,7 +38,10 @@ static CUresult allocate(CUdeviceptr *out, size_t size, CUmemoryPool handle, CUs
         result = vgpu_memory_pool_take(handle, &pool);
     else
         pool = vgpu_memory_pool_current(stream->context->device);
-    if (result == CUDA_SUCCESS && vgpu_capture_has(stream)) {
+    if (result == CUDA_SUCCESS && size == 0) { /* nothing has no place, and may be freed */
+        address = 0;
+        vgpu_object_put(pool);
+    } else if (result == CUDA_SUCCESS && vgpu_capture_has(stream)) {
         result = vgpu_graph_memory_capture_alloc(stream, pool->device, size, &address);
         vgpu_object_put(pool);
     } else if (result == CUDA_SUCCESS) {
