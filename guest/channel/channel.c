@@ -90,14 +90,14 @@ static CUresult append(struct vgpu_channel *channel, struct push *push)
     }
     if (!pushed(channel, push))
         error = vgpu_channel_wait(channel, pushed, push, false);
-    if (!error) {
-        struct vgpu_call_count *count = &channel->trace.calls[push->header->call];
-        channel->sequence++;
-        count->sent++;
-        count->waited += push->header->flags & VGPU_CALL_WANTS_REPLY;
-        count->payload += push->bytes1 + push->bytes2;
-    }
-    return error;
+    if (error)
+        return error;
+    struct vgpu_call_count *count = &channel->trace.calls[push->header->call];
+    channel->sequence++;
+    count->sent++;
+    count->waited += push->header->flags & VGPU_CALL_WANTS_REPLY;
+    count->payload += push->bytes1 + push->bytes2;
+    return CUDA_SUCCESS;
 }
 
 static CUresult submit(struct vgpu_channel *channel, struct push *push)

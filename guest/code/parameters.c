@@ -47,7 +47,8 @@ CUresult vgpu_launch_pack(const struct vgpu_function_info *info, void *const *pa
 {
     if (parameters && extra)
         return CUDA_ERROR_INVALID_VALUE;
-    memset(block, 0, info->parameter_bytes);
+    if (info->parameter_bytes) /* gaps between parameters tell nothing */
+        memset(block, 0, info->parameter_bytes);
     if (extra)
         return pack_buffer(info, extra, block);
     if (info->parameter_count == 0)

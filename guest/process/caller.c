@@ -12,7 +12,7 @@ CUresult vgpu_caller_begin(struct vgpu_caller *caller)
     CUresult error = vgpu_process_ready(process);
     if (process->trace)
         __atomic_fetch_add(&process->entered, 1, __ATOMIC_RELAXED);
-    if (error == CUDA_SUCCESS && vgpu_upcall_inside())
+    if (error == CUDA_SUCCESS && vgpu_thread_place.upcall)
         return CUDA_ERROR_NOT_PERMITTED;
     if (error == CUDA_SUCCESS)
         error = vgpu_process_collect(process);

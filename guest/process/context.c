@@ -11,13 +11,6 @@
 
 #define API_VERSION 3020u /* what drivers say of contexts made by cuCtxCreate_v2 and newer */
 
-bool vgpu_context_usable(const struct vgpu_context *context)
-{
-    /* acquire: pairs with the release store when a primary context was retained */
-    return vgpu_object_lives(&context->object) &&
-           (!context->primary || __atomic_load_n(&context->active, __ATOMIC_ACQUIRE));
-}
-
 CUresult vgpu_context_settle(const struct vgpu_caller *caller)
 {
     struct vgpu_context *context = caller->current;

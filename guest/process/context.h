@@ -52,16 +52,33 @@ struct vgpu_thread {
     CUstreamCaptureMode capture_mode;
 };
 
+/** Of the running thread, together because every call looks at both. */
+struct vgpu_thread_place {
+    struct vgpu_thread *thread; /* NULL until something has to be kept */
+    bool upcall;                /* it runs a function for the host, which may not call CUDA */
+};
+
+extern _Thread_local struct vgpu_thread_place vgpu_thread_place;
+
 /** NULL: no memory. */
 struct vgpu_thread *vgpu_thread(void);
 
 /** The current context, which may have ended, or NULL. */
-struct vgpu_context *vgpu_thread_current(void);
+static inline struct vgpu_context *vgpu_thread_current(void)
+{
+    const struct vgpu_thread *thread = vgpu_thread_place.thread;
+    return thread && thread->depth ? thread->stack[thread->depth - 1] : NULL;
+}
 
 /** Waits until synchronous copies posted to the caller's legacy stream have arrived. */
 CUresult vgpu_context_settle(const struct vgpu_caller *caller);
 
-bool vgpu_context_usable(const struct vgpu_context *context);
+static inline bool vgpu_context_usable(const struct vgpu_context *context)
+{
+    /* acquire: pairs with the store when the primary context was retained */
+    return vgpu_object_lives(&context->object) &&
+           (!context->primary || __atomic_load_n(&context->active, __ATOMIC_ACQUIRE));
+}
 
 /** The context behind a handle, or the current one for NULL: living, or NULL. */
 struct vgpu_context *vgpu_context_find(CUcontext handle);

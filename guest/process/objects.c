@@ -30,7 +30,7 @@ void vgpu_objects_destroy(struct vgpu_objects *objects)
 
 static struct vgpu_object *object_in(char *base, uint32_t slot)
 {
-    return (struct vgpu_object *)(base + (size_t)slot * VGPU_SLOT_BYTES + VGPU_SLOT_PUBLIC);
+    return vgpu_object_in_slot(base + (size_t)slot * VGPU_SLOT_BYTES);
 }
 
 /* Address space costs nothing; memory is taken as slots are used. */
@@ -46,7 +46,7 @@ static bool reserve(struct vgpu_objects *objects)
     /* What only objects point to is not lost. */
     __lsan_register_root_region(base, (size_t)SLOTS * VGPU_SLOT_BYTES);
 #endif
-    /* release: pairs with the acquire load in slot_of */
+    /* release: pairs with the acquire load in vgpu_object_behind */
     __atomic_store_n(&objects->base, base, __ATOMIC_RELEASE);
     return true;
 }
@@ -139,41 +139,12 @@ bool vgpu_object_put(struct vgpu_objects *objects, struct vgpu_object *object)
     return true;
 }
 
-/* The slot behind a handle, or NULL if no handle of ours can be that address. */
-static struct vgpu_object *slot_of(struct vgpu_objects *objects, const void *handle)
-{
-    /* acquire: pair with the release stores when they were set */
-    char *base = __atomic_load_n(&objects->base, __ATOMIC_ACQUIRE);
-    uint32_t used = __atomic_load_n(&objects->used, __ATOMIC_ACQUIRE);
-    uintptr_t offset = (uintptr_t)handle - (uintptr_t)base;
-    if (base == NULL || offset % VGPU_SLOT_BYTES != 0 || offset / VGPU_SLOT_BYTES >= used)
-        return NULL;
-    return object_in(base, (uint32_t)(offset / VGPU_SLOT_BYTES));
-}
-
-static bool is_kind(uint32_t tag, enum vgpu_kind kind)
-{
-    if (kind == VGPU_KIND_LAUNCHABLE)
-        return tag == VGPU_KIND_FUNCTION || tag == VGPU_KIND_KERNEL;
-    return tag == (uint32_t)kind;
-}
-
-static uint32_t tag_of(const struct vgpu_object *object)
-{
-    /* acquire: pairs with vgpu_object_publish */
-    return __atomic_load_n(&object->tag, __ATOMIC_ACQUIRE);
-}
-
-void *vgpu_object_find(struct vgpu_objects *objects, const void *handle, enum vgpu_kind kind)
-{
-    struct vgpu_object *object = slot_of(objects, handle);
-    return object && is_kind(tag_of(object), kind) ? object : NULL;
-}
-
 void *vgpu_object_recognise(struct vgpu_objects *objects, const void *handle, enum vgpu_kind kind)
 {
-    struct vgpu_object *object = slot_of(objects, handle);
-    return object && is_kind(tag_of(object) & ~VGPU_OBJECT_ENDED, kind) ? object : NULL;
+    struct vgpu_object *object = vgpu_object_behind(objects, handle);
+    return object && vgpu_object_is_kind(vgpu_object_tag(object) & ~VGPU_OBJECT_ENDED, kind)
+               ? object
+               : NULL;
 }
 
 void *vgpu_object_with_id(struct vgpu_objects *objects, uint32_t id, enum vgpu_kind kind)
@@ -184,13 +155,7 @@ void *vgpu_object_with_id(struct vgpu_objects *objects, uint32_t id, enum vgpu_k
     if (base == NULL || id < VGPU_HANDLE_FIRST || id - VGPU_HANDLE_FIRST >= used)
         return NULL;
     struct vgpu_object *object = object_in(base, id - VGPU_HANDLE_FIRST);
-    return is_kind(tag_of(object), kind) ? object : NULL;
-}
-
-bool vgpu_object_lives(const struct vgpu_object *object)
-{
-    uint32_t tag = tag_of(object);
-    return tag != VGPU_KIND_NONE && !(tag & VGPU_OBJECT_ENDED);
+    return vgpu_object_is_kind(vgpu_object_tag(object), kind) ? object : NULL;
 }
 
 void vgpu_objects_put_context(struct vgpu_objects *objects, const struct vgpu_context *context)

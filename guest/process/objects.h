@@ -59,8 +59,52 @@ void vgpu_object_publish(struct vgpu_object *object, enum vgpu_kind kind);
  *  published yet may be put, too. */
 bool vgpu_object_put(struct vgpu_objects *objects, struct vgpu_object *object);
 
+/* What follows is inline because every launch does it twice. */
+
+static inline struct vgpu_object *vgpu_object_in_slot(char *slot)
+{
+    return (struct vgpu_object *)(slot + VGPU_SLOT_PUBLIC);
+}
+
+static inline bool vgpu_object_is_kind(uint32_t tag, enum vgpu_kind kind)
+{
+    if (kind == VGPU_KIND_LAUNCHABLE)
+        return tag == VGPU_KIND_FUNCTION || tag == VGPU_KIND_KERNEL;
+    return tag == (uint32_t)kind;
+}
+
+static inline uint32_t vgpu_object_tag(const struct vgpu_object *object)
+{
+    /* acquire: pairs with vgpu_object_publish */
+    return __atomic_load_n(&object->tag, __ATOMIC_ACQUIRE);
+}
+
+static inline bool vgpu_object_lives(const struct vgpu_object *object)
+{
+    uint32_t tag = vgpu_object_tag(object);
+    return tag != VGPU_KIND_NONE && !(tag & VGPU_OBJECT_ENDED);
+}
+
+/** The slot behind a handle, whatever is in it, or NULL if no handle of ours can be that. */
+static inline struct vgpu_object *vgpu_object_behind(struct vgpu_objects *objects,
+                                                     const void *handle)
+{
+    /* acquire: pair with the release stores when they were set */
+    char *base = __atomic_load_n(&objects->base, __ATOMIC_ACQUIRE);
+    uint32_t used = __atomic_load_n(&objects->used, __ATOMIC_ACQUIRE);
+    uintptr_t offset = (uintptr_t)handle - (uintptr_t)base;
+    if (base == NULL || offset % VGPU_SLOT_BYTES != 0 || offset / VGPU_SLOT_BYTES >= used)
+        return NULL;
+    return vgpu_object_in_slot(base + offset);
+}
+
 /** The living object of a kind (or of VGPU_KIND_LAUNCHABLE) behind a handle, or NULL. */
-void *vgpu_object_find(struct vgpu_objects *objects, const void *handle, enum vgpu_kind kind);
+static inline void *vgpu_object_find(struct vgpu_objects *objects, const void *handle,
+                                     enum vgpu_kind kind)
+{
+    struct vgpu_object *object = vgpu_object_behind(objects, handle);
+    return object && vgpu_object_is_kind(vgpu_object_tag(object), kind) ? object : NULL;
+}
 
 /** The object behind a handle that is or was of this kind, or NULL. */
 void *vgpu_object_recognise(struct vgpu_objects *objects, const void *handle, enum vgpu_kind kind);
@@ -70,8 +114,6 @@ void *vgpu_object_with_id(struct vgpu_objects *objects, uint32_t id, enum vgpu_k
 
 /** Puts all objects that die with `context`. */
 void vgpu_objects_put_context(struct vgpu_objects *objects, const struct vgpu_context *context);
-
-bool vgpu_object_lives(const struct vgpu_object *object);
 
 static inline void *vgpu_object_handle(const void *object)
 {

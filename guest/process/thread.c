@@ -7,7 +7,7 @@
 #include "guest/process/process.h"
 #include "protocol/send.h"
 
-static _Thread_local struct vgpu_thread *the_thread;
+_Thread_local struct vgpu_thread_place vgpu_thread_place;
 static pthread_key_t at_exit;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -35,7 +35,7 @@ static void end_thread(void *data)
     end_streams(thread);
     free(thread->stack);
     free(thread);
-    the_thread = NULL;
+    vgpu_thread_place.thread = NULL;
 }
 
 static void make_key(void)
@@ -45,8 +45,8 @@ static void make_key(void)
 
 struct vgpu_thread *vgpu_thread(void)
 {
-    if (the_thread)
-        return the_thread;
+    if (vgpu_thread_place.thread)
+        return vgpu_thread_place.thread;
     struct vgpu_thread *thread = calloc(1, sizeof(*thread));
     if (thread == NULL)
         return NULL;
@@ -55,14 +55,8 @@ struct vgpu_thread *vgpu_thread(void)
         free(thread);
         return NULL;
     }
-    the_thread = thread;
+    vgpu_thread_place.thread = thread;
     return thread;
-}
-
-struct vgpu_context *vgpu_thread_current(void)
-{
-    const struct vgpu_thread *thread = the_thread;
-    return thread && thread->depth ? thread->stack[thread->depth - 1] : NULL;
 }
 
 CUresult vgpu_thread_push(struct vgpu_context *context)
@@ -85,7 +79,7 @@ CUresult vgpu_thread_push(struct vgpu_context *context)
 
 CUresult vgpu_thread_set(struct vgpu_context *context)
 {
-    struct vgpu_thread *thread = the_thread;
+    struct vgpu_thread *thread = vgpu_thread_place.thread;
     if (thread && thread->depth)
         thread->depth--;
     return context ? vgpu_thread_push(context) : CUDA_SUCCESS;

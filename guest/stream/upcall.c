@@ -6,18 +6,12 @@
 #include <time.h>
 
 #include "guest/channel/channel.h"
+#include "guest/process/context.h"
 #include "guest/process/process.h"
 
 #define NAP_LEAST  50000u    /* ns between looks now and then */
 #define NAP_MOST   10000000u /* how late a function may be that nobody waits for */
 #define ROOM_FIRST 64u
-
-static _Thread_local bool inside;
-
-bool vgpu_upcall_inside(void)
-{
-    return inside;
-}
 
 /* ---- ids; called with the lock ---- */
 
@@ -77,12 +71,12 @@ static void run(struct vgpu_upcalls *upcalls, struct vgpu_channel *channel,
     }
     upcalls->nap = NAP_LEAST;
     pthread_mutex_unlock(&upcalls->lock);
-    inside = true;
+    vgpu_thread_place.upcall = true;
     if (upcall.host)
         upcall.host(upcall.data);
     else if (upcall.callback)
         upcall.callback(upcall.stream, request->status, upcall.data);
-    inside = false;
+    vgpu_thread_place.upcall = false;
     vgpu_upcall_answer(channel, request);
 }
 
@@ -194,7 +188,7 @@ void vgpu_upcall_stop(void)
 {
     struct vgpu_upcalls *upcalls = &vgpu_process()->upcalls;
     bool join = false;
-    if (inside)
+    if (vgpu_thread_place.upcall)
         return;
     pthread_mutex_lock(&upcalls->lock);
     __atomic_store_n(&upcalls->stop, true, __ATOMIC_RELAXED); /* the lock orders it */

@@ -62,9 +62,6 @@ void vgpu_upcall_forget(uint32_t id);
  *  often for a while. */
 void vgpu_upcall_hurry(void);
 
-/** True in the thread that runs these functions: CUDA may not be called there. */
-bool vgpu_upcall_inside(void);
-
 /** The process ends: ends the thread, unless it is busy. */
 void vgpu_upcall_stop(void);
 
