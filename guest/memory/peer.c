@@ -3,15 +3,14 @@
 #include "guest/process/context.h"
 #include "guest/process/process.h"
 
-/* The other context; CUDA_ERROR_INVALID_CONTEXT if it is none, or the current one. */
+/* CUDA_ERROR_INVALID_CONTEXT if the other context is none. */
 static CUresult enter(CUcontext handle)
 {
     struct vgpu_caller caller;
     CUresult error = vgpu_caller_enter(&caller);
     if (error)
         return error;
-    const struct vgpu_context *other = handle ? vgpu_context_find(handle) : NULL;
-    return other && other != caller.current ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
+    return handle && vgpu_context_find(handle) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
 }
 
 CUresult cuCtxEnablePeerAccess(CUcontext other, unsigned int flags)

@@ -169,7 +169,7 @@ CUresult cuTexObjectDestroy(CUtexObject value)
         return error;
     struct texture *texture = find(VGPU_KIND_TEXTURE, value);
     if (texture == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
+        return CUDA_SUCCESS; /* also what was destroyed, or never was one */
     vgpu_caller_follow(&caller, &texture->object);
     vgpu_ranges_remove(&process->textures, value, VGPU_RANGE_DEVICE, &range);
     error = vgpu_send_cuTexObjectDestroy(caller.channel, caller.context, texture->object.id);

@@ -220,6 +220,7 @@ static void test_refusals(void)
     is.NumChannels = 1;
     EXPECT(cuArray3DCreate(NULL, &is) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuArray3DCreate(&array, NULL) == CUDA_ERROR_INVALID_VALUE);
+    EXPECT(cuArrayDestroy(NULL) == CUDA_ERROR_INVALID_HANDLE);
     is.Width = 0;
     EXPECT(cuArray3DCreate(&array, &is) == CUDA_ERROR_INVALID_VALUE);
     is.Width = 64;

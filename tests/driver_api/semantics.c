@@ -104,9 +104,9 @@ static void refusal_comes_once(void)
 static void first_of_two_refusals(void)
 {
     CUmodule module = start();
-    CUdeviceptr memory = check_memory(64);
-    EXPECT(cuMemsetD8Async(memory, 1, 128, NULL) == CUDA_ERROR_INVALID_VALUE);
-    EXPECT(cuStreamDestroy((CUstream)&memory) != CUDA_SUCCESS);
+    EXPECT(cuLaunchKernel(check_function(module, "trap"), 1, 1, 1, 0, 1, 1, 0, NULL, NULL, NULL) ==
+           CUDA_ERROR_INVALID_VALUE);
+    EXPECT(cuMemFree(NOWHERE) == CUDA_ERROR_INVALID_VALUE);
     CHECK(cuCtxSynchronize());
     expect_fill(module);
 }

@@ -17,7 +17,8 @@ static void test_peers(CUcontext context)
     int can = 7;
     CHECK(cuDeviceCanAccessPeer(&can, 0, 0));
     EXPECT(can == 0);
-    EXPECT(cuCtxEnablePeerAccess(context, 0) != CUDA_SUCCESS);
+    EXPECT(cuCtxEnablePeerAccess(context, 0) == CUDA_ERROR_PEER_ACCESS_UNSUPPORTED);
+    EXPECT(cuCtxDisablePeerAccess(context) == CUDA_ERROR_PEER_ACCESS_NOT_ENABLED);
     EXPECT(cuCtxEnablePeerAccess(NULL, 0) != CUDA_SUCCESS);
 }
 

@@ -114,11 +114,34 @@ static void test_batch(CUstream first, CUstream second)
     CHECK(cuStreamWriteValue32(second, memory, 3, 0));
     CHECK(cuStreamSynchronize(first));
     EXPECT(read_word(memory + 16) == 11 && read_word(memory + 24) == 1ull << 33);
-    EXPECT(cuStreamBatchMemOp(first, 256, operations, 0) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuStreamBatchMemOp(first, 1, operations, 1) == CUDA_ERROR_INVALID_VALUE);
     operations[1].writeValue.address = memory + 17;
     EXPECT(cuStreamBatchMemOp(first, 2, operations, 0) == CUDA_ERROR_INVALID_VALUE);
     CHECK(cuStreamSynchronize(second));
+    CHECK(cuMemFree(memory));
+}
+
+/* A batch has 255 operations at most. */
+static void test_batch_sizes(CUstream stream)
+{
+    enum { MOST = 255 };
+    CUdeviceptr memory = check_memory(4 * (MOST + 1));
+    CUstreamBatchMemOpParams operations[MOST + 1];
+    unsigned int back[MOST + 1];
+    memset(operations, 0, sizeof(operations));
+    for (unsigned int i = 0; i <= MOST; i++) {
+        operations[i].writeValue.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
+        operations[i].writeValue.address = memory + 4ull * i;
+        operations[i].writeValue.value = i + 1;
+    }
+    CHECK(cuMemsetD8(memory, 0, sizeof(back)));
+    CHECK(cuCtxSynchronize());
+    CHECK(cuStreamBatchMemOp(stream, 0, operations, 0));
+    CHECK(cuStreamBatchMemOp(stream, MOST, operations, 0));
+    EXPECT(cuStreamBatchMemOp(stream, MOST + 1, operations, 0) == CUDA_ERROR_INVALID_VALUE);
+    CHECK(cuStreamSynchronize(stream));
+    CHECK(cuMemcpyDtoH(back, memory, sizeof(back)));
+    EXPECT(back[0] == 1 && back[MOST - 1] == MOST && back[MOST] == 0);
     CHECK(cuMemFree(memory));
 }
 
@@ -142,8 +165,6 @@ static void test_attributes(CUstream first, CUstream second)
     EXPECT(priority == -1);
     EXPECT(cuStreamSetAttribute(first, CU_LAUNCH_ATTRIBUTE_COOPERATIVE, &value) ==
            CUDA_ERROR_INVALID_VALUE);
-    EXPECT(cuStreamGetAttribute(first, CU_STREAM_ATTRIBUTE_PRIORITY, NULL) ==
-           CUDA_ERROR_INVALID_VALUE);
 }
 
 int main(void)
@@ -156,6 +177,7 @@ int main(void)
     test_waits(first, second);
     test_host_memory(first);
     test_batch(first, second);
+    test_batch_sizes(first);
     test_attributes(first, second);
     return 0;
 }

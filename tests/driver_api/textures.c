@@ -121,6 +121,9 @@ static void test_linear_memory(CUmodule module)
     for (int i = 0; i < COUNT; i++)
         EXPECT(up[i] == down[i]);
     CHECK(cuTexObjectDestroy(texture));
+    CHECK(cuTexObjectDestroy(texture)); /* what is none may be destroyed, too */
+    CHECK(cuTexObjectDestroy(0));
+    CHECK(cuTexObjectDestroy(77777));
     CHECK(cuMemFree(memory));
     CHECK(cuMemFree(out));
     free(up);

@@ -318,7 +318,8 @@ static void plain_memory_is_read_by_index(void **state)
     assert_int_equal(back.res.linear.devPtr, memory);
     assert_cuda_error(cuSurfObjectDestroy(texture), CUDA_ERROR_INVALID_VALUE);
     assert_cuda(cuTexObjectDestroy(texture));
-    assert_cuda_error(cuTexObjectDestroy(texture), CUDA_ERROR_INVALID_VALUE);
+    assert_cuda(cuTexObjectDestroy(texture));
+    assert_cuda_error(cuTexObjectGetResourceDesc(&back, texture), CUDA_ERROR_INVALID_VALUE);
     resource.res.linear.devPtr = memory + 4;
     assert_cuda_error(cuTexObjectCreate(&texture, &resource, &how, NULL), CUDA_ERROR_INVALID_VALUE);
     resource.res.linear.devPtr = memory;
