@@ -195,29 +195,28 @@ static CUresult add_box(struct batch *batch, const CUDA_MEMCPY3D_BATCH_OP *op)
         result = end_of(&op->src, &op->extent, element, &from);
     if (result != CUDA_SUCCESS)
         return result;
-    return add(batch,
-               &(CUDA_MEMCPY3D){
-                   .srcXInBytes = from.x,
-                   .srcY = from.y,
-                   .srcZ = from.z,
-                   .srcMemoryType = from.type,
-                   .srcDevice = from.address,
-                   .srcArray = from.array,
-                   .srcPitch = from.pitch,
-                   .srcHeight = from.height,
-                   .dstXInBytes = to.x,
-                   .dstY = to.y,
-                   .dstZ = to.z,
-                   .dstMemoryType = to.type,
-                   .dstDevice = to.address,
-                   .dstArray = to.array,
-                   .dstPitch = to.pitch,
-                   .dstHeight = to.height,
-                   .WidthInBytes = width,
-                   .Height = op->extent.height,
-                   .Depth = op->extent.depth,
-               },
-               op->srcAccessOrder);
+    const CUDA_MEMCPY3D copy = {
+        .srcXInBytes = from.x,
+        .srcY = from.y,
+        .srcZ = from.z,
+        .srcMemoryType = from.type,
+        .srcDevice = from.address,
+        .srcArray = from.array,
+        .srcPitch = from.pitch,
+        .srcHeight = from.height,
+        .dstXInBytes = to.x,
+        .dstY = to.y,
+        .dstZ = to.z,
+        .dstMemoryType = to.type,
+        .dstDevice = to.address,
+        .dstArray = to.array,
+        .dstPitch = to.pitch,
+        .dstHeight = to.height,
+        .WidthInBytes = width,
+        .Height = op->extent.height,
+        .Depth = op->extent.depth,
+    };
+    return add(batch, &copy, op->srcAccessOrder);
 }
 
 static CUresult copy_boxes(size_t count, const CUDA_MEMCPY3D_BATCH_OP *ops, size_t *failed,

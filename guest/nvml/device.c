@@ -38,7 +38,7 @@ static uint64_t now(void)
 /* One exchange; the answer must be of the expected size. Called with the lock. */
 static nvmlReturn_t ask(const void *request, size_t length, void *answer, size_t size)
 {
-    uint64_t response[VGPU_MAILBOX_BYTES / sizeof(uint64_t)];
+    uint64_t response[VGPU_MAILBOX_BYTES / sizeof(uint64_t)] = {0};
     const struct vgpu_mailbox_response *head = (const void *)response;
     int got = nvml.transport->operations->mailbox(nvml.transport, request, length, response);
 

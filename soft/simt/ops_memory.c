@@ -62,13 +62,13 @@ static inline void access_whole(void *to, const void *from, uint32_t bytes)
         if (i->z & VGPU_ORDERED)                                                                   \
             w->budget -= 16;                                                                       \
         for (unsigned l = 0; l < VGPU_LANES; l++) {                                                \
-            _Alignas(32) T whole[32 / sizeof(T)];                                                  \
             if (!LANE_ON(m, l))                                                                    \
                 continue;                                                                          \
             if (i->y == 1) {                                                                       \
                 ROW(R, VGPU_D)[l] = (R)__atomic_load_n((const T *)at[l], __ATOMIC_ACQUIRE);        \
                 continue;                                                                          \
             }                                                                                      \
+            _Alignas(32) T whole[32 / sizeof(T)] = {0};                                            \
             access_whole(whole, at[l], (uint32_t)sizeof(T) * i->y);                                \
             for (unsigned e = 0; e < i->y; e++)                                                    \
                 ROW(R, element_rows[e])[l] = (R)whole[e];                                          \

@@ -93,13 +93,11 @@ CUresult vgpu_node_task_create(const CUgraphNodeParams *params, struct vgpu_task
     switch (params->type) {
     case CU_GRAPH_NODE_TYPE_KERNEL: {
         const CUDA_KERNEL_NODE_PARAMS_v3 *kernel = &params->kernel;
-        return vgpu_kernel_task_create(
-            context,
-            &(CUDA_KERNEL_NODE_PARAMS){
-                kernel->func, kernel->gridDimX, kernel->gridDimY, kernel->gridDimZ,
-                kernel->blockDimX, kernel->blockDimY, kernel->blockDimZ, kernel->sharedMemBytes,
-                kernel->kernelParams, kernel->extra, kernel->kern, kernel->ctx},
-            task);
+        const CUDA_KERNEL_NODE_PARAMS plain = {
+            kernel->func,         kernel->gridDimX,  kernel->gridDimY,  kernel->gridDimZ,
+            kernel->blockDimX,    kernel->blockDimY, kernel->blockDimZ, kernel->sharedMemBytes,
+            kernel->kernelParams, kernel->extra,     kernel->kern,      kernel->ctx};
+        return vgpu_kernel_task_create(context, &plain, task);
     }
     case CU_GRAPH_NODE_TYPE_MEMCPY:
         return create_copy(context, &params->memcpy, task);

@@ -62,7 +62,7 @@ void vgpu_host_task_params(const struct vgpu_task *task, CUDA_HOST_NODE_PARAMS *
 CUresult cuLaunchHostFunc(CUstream hStream, CUhostFn fn, void *userData)
 {
     struct vgpu_context *context;
-    struct vgpu_task *task;
+    struct vgpu_task *task = NULL;
     CUresult result = vgpu_context_enter(&context);
 
     if (result == CUDA_SUCCESS)

@@ -208,7 +208,7 @@ CUresult cuStreamBatchMemOp_v2(CUstream stream, unsigned int count,
                                CUstreamBatchMemOpParams *operations, unsigned int flags)
 {
     struct vgpu_context *context;
-    struct vgpu_task *task;
+    struct vgpu_task *task = NULL;
     CUresult result = vgpu_context_enter(&context);
 
     if (result == CUDA_SUCCESS)
@@ -231,7 +231,7 @@ CUresult cuStreamBatchMemOp(CUstream stream, unsigned int count,
 static CUresult submit_one(CUstream stream, CUstreamBatchMemOpParams *operation, unsigned int known)
 {
     struct vgpu_context *context;
-    struct vgpu_task *task;
+    struct vgpu_task *task = NULL;
     CUresult result = vgpu_context_enter(&context);
 
     /* Waits and writes are laid out alike. */

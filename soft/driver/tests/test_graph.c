@@ -132,7 +132,7 @@ static void nodes_run_after_what_they_depend_on(void **state)
 static void wrong_parameters_are_refused(void **state)
 {
     CUDA_MEMCPY3D copy = copy_words(8, 1);
-    CUgraphNode node, again;
+    CUgraphNode node = NULL, again;
     CUgraph other, wild = (CUgraph)&node;
 
     (void)state;
