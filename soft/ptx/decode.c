@@ -252,6 +252,7 @@ void ptx_decode(struct ptx_parser *p, struct ptx_statement *s)
     decode = decode != NULL ? decode : ptx_decode_convert(s->opcode);
     decode = decode != NULL ? decode : ptx_decode_warp(s->opcode);
     decode = decode != NULL ? decode : ptx_decode_matrix(s->opcode);
+    decode = decode != NULL ? decode : ptx_decode_async(s->opcode);
     if (decode == NULL) {
         decode = ptx_decode_texture(s->opcode);
     } else if (has_coordinates(s)) {

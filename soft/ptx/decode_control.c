@@ -272,6 +272,22 @@ static void decode_barrier_reduction(struct ptx_parser *p, struct ptx_statement 
     ptx_push(p, &b);
 }
 
+/* barrier.cluster.arrive and .wait */
+static void decode_cluster_barrier(struct ptx_parser *p, struct ptx_statement *s)
+{
+    bool wait = ptx_part(s, "wait");
+    struct ptx_build b =
+        ptx_begin_control(s, wait ? VGPU_CONTROL_CLUSTER_WAIT : VGPU_CONTROL_CLUSTER_ARRIVE);
+
+    if (!wait && !ptx_part(s, "arrive"))
+        ptx_unsupported(p, s, "the operation");
+    if (!ptx_part(s, "acquire") && !ptx_part(s, "release"))
+        ptx_part(s, "relaxed");
+    ptx_part(s, "aligned");
+    if (ptx_want(p, s, 0) && ptx_all_parts(p, s))
+        ptx_push(p, &b);
+}
+
 static void decode_barrier(struct ptx_parser *p, struct ptx_statement *s)
 {
     struct ptx_build b;
@@ -279,6 +295,10 @@ static void decode_barrier(struct ptx_parser *p, struct ptx_statement *s)
 
     if (ptx_part(s, "warp")) {
         decode_warp_barrier(p, s);
+        return;
+    }
+    if (ptx_part(s, "cluster")) {
+        decode_cluster_barrier(p, s);
         return;
     }
     ptx_part(s, "cta");

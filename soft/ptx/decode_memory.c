@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ld st atom red cvta isspacep cp.async fence, and hints that need nothing done. */
+/* ld st atom red cvta isspacep, and hints that need nothing done. */
 #include "soft/ptx/parser.h"
 
 #include <errno.h>
@@ -14,7 +14,8 @@ enum vgpu_space ptx_part_space(struct ptx_statement *s)
 {
     if (ptx_part(s, "global") || ptx_part(s, "const"))
         return VGPU_SPACE_GLOBAL;
-    if (ptx_part(s, "shared") || ptx_part(s, "shared::cta"))
+    /* A cluster is one block: its shared memory is the block's. */
+    if (ptx_part(s, "shared") || ptx_part(s, "shared::cta") || ptx_part(s, "shared::cluster"))
         return VGPU_SPACE_SHARED;
     if (ptx_part(s, "local"))
         return VGPU_SPACE_LOCAL;
@@ -31,7 +32,7 @@ static void drop_cache_hint(struct ptx_statement *s)
 }
 
 /* Modifiers of caches do nothing; those of ordering are told to the handler. Returns z flags. */
-static uint8_t take_ordering(struct ptx_statement *s)
+uint8_t ptx_part_ordering(struct ptx_statement *s)
 {
     static const char *const hints[] = {"weak", "nc", "unified", "ca",  "cg",      "cs",  "lu",
                                         "cv",   "wb", "wt",      "cta", "cluster", "gpu", "sys"};
@@ -218,7 +219,7 @@ static uint32_t elements_of(struct ptx_parser *p, struct ptx_statement *s,
 static void decode_ld(struct ptx_parser *p, struct ptx_statement *s)
 {
     enum vgpu_space space = ptx_part_space(s);
-    uint8_t ordering = take_ordering(s);
+    uint8_t ordering = ptx_part_ordering(s);
     uint32_t count = take_vector(s), wide;
     const struct ptx_type *type = ptx_part_type(s);
     const struct ptx_operand *to[4] = {NULL}, *from = &s->operands[1];
@@ -260,7 +261,7 @@ static void decode_ld(struct ptx_parser *p, struct ptx_statement *s)
 static void decode_st(struct ptx_parser *p, struct ptx_statement *s)
 {
     enum vgpu_space space = ptx_part_space(s);
-    uint8_t ordering = take_ordering(s);
+    uint8_t ordering = ptx_part_ordering(s);
     uint32_t count = take_vector(s), wide;
     const struct ptx_type *type = ptx_part_type(s), *stored;
     const struct ptx_operand *from[4] = {NULL};
@@ -314,7 +315,7 @@ static void decode_atom(struct ptx_parser *p, struct ptx_statement *s)
     size_t op = 0;
     bool is_signed;
 
-    take_ordering(s);
+    ptx_part_ordering(s);
     ptx_part(s, "noftz");
     while (op < COUNT(names) && !ptx_part(s, names[op]))
         op++;
@@ -402,65 +403,7 @@ static void decode_isspacep(struct ptx_parser *p, struct ptx_statement *s)
     ptx_push(p, &b);
 }
 
-/* ---- cp.async ---- */
-
-static void decode_copy(struct ptx_parser *p, struct ptx_statement *s)
-{
-    struct ptx_place to, from;
-    uint64_t bytes;
-    uint32_t read;
-    struct ptx_build b;
-
-    if (!ptx_part(s, "async")) {
-        ptx_unsupported(p, s, "only cp.async");
-        return;
-    }
-    /* Copies are done when they are issued: there is nothing to commit or to wait for. */
-    if (ptx_part(s, "commit_group") || ptx_part(s, "wait_group") || ptx_part(s, "wait_all")) {
-        ptx_all_parts(p, s);
-        return;
-    }
-    take_ordering(s);
-    if (!ptx_part(s, "shared::cta"))
-        ptx_part(s, "shared");
-    ptx_part(s, "global");
-    if (!ptx_all_parts(p, s))
-        return;
-    if (s->operand_count < 3 || s->operand_count > 4 ||
-        s->operands[2].kind != PTX_OPERAND_INTEGER) {
-        ptx_unsupported(p, s, "these operands");
-        return;
-    }
-    bytes = s->operands[2].bits;
-    if (bytes != 4 && bytes != 8 && bytes != 16) {
-        ptx_unsupported(p, s, "this size");
-        return;
-    }
-    to = ptx_address(p, s, &s->operands[0], VGPU_SPACE_SHARED);
-    from = ptx_address(p, s, &s->operands[1], VGPU_SPACE_GLOBAL);
-    read = s->operand_count == 4 ? ptx_source(p, s, &s->operands[3], NAMED("u32"))
-                                 : ptx_constant(p, VGPU_ROW_32, bytes, -1);
-    b = ptx_begin(p, s, "cp_async");
-    ptx_set_place(&b, &to, VGPU_SPACE_SHARED, 0);
-    b.inst.y = (uint8_t)bytes;
-    ptx_use(&b, VGPU_B, from.ref);
-    ptx_use(&b, VGPU_C, ptx_constant(p, VGPU_ROW_64, (uint64_t)from.offset, -1));
-    ptx_use(&b, VGPU_E, read);
-    ptx_push(p, &b);
-}
-
-static void decode_fence(struct ptx_parser *p, struct ptx_statement *s)
-{
-    static const char *const levels[] = {"sc", "acq_rel", "cta", "gl", "gpu", "sys", "cluster"};
-    struct ptx_build b;
-
-    for (size_t i = 0; i < COUNT(levels); i++)
-        ptx_part(s, levels[i]);
-    if (!ptx_want(p, s, 0) || !ptx_all_parts(p, s))
-        return;
-    b = ptx_begin(p, s, "fence");
-    ptx_push(p, &b);
-}
+/* ---- hints ---- */
 
 /* A policy for caches is a number that nobody looks at. */
 static void decode_policy(struct ptx_parser *p, struct ptx_statement *s)
@@ -487,9 +430,6 @@ static const struct ptx_opcode table[] = {
     {"red", decode_atom},
     {"cvta", decode_cvta},
     {"isspacep", decode_isspacep},
-    {"cp", decode_copy},
-    {"membar", decode_fence},
-    {"fence", decode_fence},
     {"prefetch", decode_nothing},
     {"prefetchu", decode_nothing},
     {"discard", decode_nothing},

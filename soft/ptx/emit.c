@@ -363,6 +363,13 @@ static const struct {
     {"%lanemask_lt", "sreg_lanemask_lt"},
     {"%lanemask_ge", "sreg_lanemask_ge"},
     {"%lanemask_gt", "sreg_lanemask_gt"},
+    {"%clusterid.x", "sreg_ctaid"},
+    {"%nclusterid.x", "sreg_nctaid"},
+    {"%cluster_ctaid.x", "sreg_zero"},
+    {"%cluster_nctaid.x", "sreg_one"},
+    {"%cluster_ctarank", "sreg_zero"},
+    {"%cluster_nctarank", "sreg_one"},
+    {"%aggr_smem_size", "sreg_total_smem_size"},
     {"%envreg1", "sreg_envreg1"},
     {"%envreg2", "sreg_envreg2"},
     {"%clock", "sreg_clock"},
@@ -379,9 +386,8 @@ static const struct {
 /* Special registers that PTX has and the engine does not. */
 static bool is_of_the_language(const char *name)
 {
-    static const char *const starts[] = {"%aggr_smem_size", "%clusterid", "%cluster_",
-                                         "%current_graph",  "%envreg",    "%is_explicit",
-                                         "%nclusterid",     "%pm",        "%reserved_smem"};
+    static const char *const starts[] = {"%current_graph", "%envreg", "%is_explicit", "%pm",
+                                         "%reserved_smem"};
 
     for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
         if (strncmp(name, starts[i], strlen(starts[i])) == 0)

@@ -341,6 +341,9 @@ void ptx_set_place(struct ptx_build *b, const struct ptx_place *place, enum vgpu
                    uint8_t ordering);
 /** Takes the state space of the opcode; generic if it has none. */
 enum vgpu_space ptx_part_space(struct ptx_statement *s);
+/** Takes modifiers of caches, ordering and scope, and the operand of a cache hint; VGPU_ORDERED if
+ * the access is one that orders. */
+uint8_t ptx_part_ordering(struct ptx_statement *s);
 /** Loads a register from, or stores one to, a place in the local frame. */
 void ptx_emit_slot(struct ptx_parser *p, struct ptx_statement *s, bool store, uint32_t ref,
                    const struct ptx_type *type, uint32_t offset);
@@ -360,6 +363,7 @@ ptx_decoder ptx_decode_convert(struct ptx_slice opcode);
 bool ptx_decode_narrow(struct ptx_parser *p, struct ptx_statement *s);
 ptx_decoder ptx_decode_warp(struct ptx_slice opcode);
 ptx_decoder ptx_decode_matrix(struct ptx_slice opcode);
+ptx_decoder ptx_decode_async(struct ptx_slice opcode);
 ptx_decoder ptx_decode_select(struct ptx_slice opcode);
 ptx_decoder ptx_decoder_in(const struct ptx_opcode *table, size_t count, struct ptx_slice opcode);
 void ptx_emit_call_prologue(struct ptx_parser *p);

@@ -58,6 +58,8 @@ enum vgpu_control {
     VGPU_CONTROL_WARP_SYNC,  /* F: member mask row */
     VGPU_CONTROL_COLLECTIVE, /* handler that needs all lanes of the member mask row F */
     VGPU_CONTROL_SLEEP,
+    VGPU_CONTROL_CLUSTER_ARRIVE,
+    VGPU_CONTROL_CLUSTER_WAIT,
 };
 
 enum vgpu_barrier_kind {

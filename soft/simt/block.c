@@ -198,6 +198,7 @@ static void prepare_warp(struct vgpu_block *b, uint32_t index)
     w->clock = w->clock_seen = 0;
     w->fault = VGPU_FAULT_NONE;
     w->fault_text[0] = '\0';
+    w->waited = 0;
     w->alive = lanes >= VGPU_LANES ? VGPU_ALL_LANES : (UINT32_C(1) << lanes) - 1;
     w->group_count = 1;
     w->groups[0] = (struct vgpu_group){.mask = w->alive, .pc = b->kernel->start};
@@ -315,6 +316,8 @@ int vgpu_runner_block(struct vgpu_runner *r, uint64_t index, struct vgpu_fault *
     b->id[2] = (uint32_t)(index / grid[0] / grid[1]);
     b->alive = b->threads;
     memset(b->barriers, 0, sizeof(b->barriers));
+    b->cluster_arrived = 0;
+    b->cluster_phase = false;
     for (uint32_t n = 0; n < b->warp_count; n++)
         prepare_warp(b, n);
     error = run_warps(r, fault);

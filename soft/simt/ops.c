@@ -10,7 +10,9 @@
 #define FAMILIES(X)                                                                                \
     X(integer)                                                                                     \
     X(bits)                                                                                        \
-    X(select) X(float) X(half) X(convert) X(memory) X(atomic) X(warp) X(matrix) X(narrow) X(texture)
+    X(select)                                                                                      \
+    X(float) X(half) X(convert) X(memory) X(atomic) X(warp) X(matrix) X(async) X(narrow)           \
+        X(texture)
 
 #define DECLARE(family)                                                                            \
     extern const struct vgpu_op vgpu_ops_##family##_baseline[];                                    \

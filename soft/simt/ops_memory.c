@@ -159,42 +159,6 @@ HANDLER(isspacep)
     return 0;
 }
 
-/* To shared memory at A + imm, from global memory at B + C: E bytes of y, and zeros for the rest.
- */
-HANDLER(cp_async)
-{
-    const uint64_t *b = ROW(uint64_t, VGPU_B), *c = ROW(uint64_t, VGPU_C);
-    const uint32_t *e = ROW(uint32_t, VGPU_E);
-    uint8_t *to[VGPU_LANES];
-
-    if (access_lanes(w, i, m, i->y, i->y, to) != 0)
-        return -1;
-    for (unsigned l = 0; l < VGPU_LANES; l++) {
-        uint32_t bytes = e[l] < i->y ? e[l] : i->y;
-        uint64_t from = b[l] + c[l];
-
-        if (!LANE_ON(m, l))
-            continue;
-        if ((from & (i->y - 1u)) != 0)
-            return vgpu_warp_fault(w, VGPU_FAULT_MISALIGNED_ADDRESS, l, from, bytes);
-        if (bytes > 0 && !vgpu_pages_valid(w->block->pages, from, bytes))
-            return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_ADDRESS, l, from, bytes);
-        if (bytes > 0)
-            memcpy(to[l], (const void *)(uintptr_t)from, bytes);
-        memset(to[l] + bytes, 0, i->y - bytes);
-    }
-    return 0;
-}
-
-HANDLER(fence)
-{
-    (void)w;
-    (void)i;
-    (void)m;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return 0;
-}
-
 const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_memory)[] = {
     FROM_MEMORY(OP_ENTRY, ld) FROM_MEMORY(OP_ENTRY, ldp) TO_MEMORY(OP_ENTRY) OP_ENTRY(isspacep)
-        OP_ENTRY(cp_async) OP_ENTRY(fence) OP_END};
+        OP_END};

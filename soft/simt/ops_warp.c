@@ -192,6 +192,8 @@ static inline uint64_t nanoseconds(void)
     X(sreg_ntid, uint32_t, w->block->launch->block[i->x])                                          \
     X(sreg_ctaid, uint32_t, w->block->id[i->x])                                                    \
     X(sreg_nctaid, uint32_t, w->block->launch->grid[i->x])                                         \
+    X(sreg_zero, uint32_t, 0)                                                                      \
+    X(sreg_one, uint32_t, 1)                                                                       \
     X(sreg_warpid, uint32_t, w->index)                                                             \
     X(sreg_nwarpid, uint32_t, w->block->warp_count)                                                \
     X(sreg_smid, uint32_t, w->block->worker)                                                       \

@@ -207,8 +207,45 @@ static void open_barrier(struct vgpu_block *b, uint32_t id)
     b->barriers[id] = (struct vgpu_barrier){0};
 }
 
+/* The barrier of the cluster is in two parts: arriving does not wait, and waiting is for the phase
+   that was current when the lane arrived. A lane takes turns in both, so one bit knows its phase.
+ */
+static void check_cluster_barrier(struct vgpu_block *b)
+{
+    if (b->cluster_arrived == 0 || b->cluster_arrived < b->alive)
+        return;
+    b->cluster_arrived = 0;
+    b->cluster_phase = !b->cluster_phase;
+    for (uint32_t n = 0; n < b->warp_count; n++) {
+        for (uint32_t g = 0; g < b->warps[n].group_count; g++) {
+            struct vgpu_group *group = &b->warps[n].groups[g];
+
+            if (group->state == VGPU_GROUP_BARRIER && group->barrier == VGPU_CLUSTER_BARRIER)
+                group->state = VGPU_GROUP_READY; /* to look again */
+        }
+    }
+}
+
+static void wait_for_cluster(struct vgpu_warp *w, struct vgpu_group *group, uint32_t mask)
+{
+    uint32_t go = mask & (w->block->cluster_phase ? ~w->waited : w->waited);
+    uint32_t others = group->mask & ~mask, pc = group->pc;
+
+    w->waited ^= go;
+    if (go == mask) {
+        group->pc++;
+        return;
+    }
+    group->mask = mask & ~go;
+    group->state = VGPU_GROUP_BARRIER;
+    group->barrier = VGPU_CLUSTER_BARRIER;
+    if ((go | others) != 0)
+        vgpu_group_add(w, go | others, pc + 1, group->depth);
+}
+
 static void check_barriers(struct vgpu_block *b)
 {
+    check_cluster_barrier(b);
     for (uint32_t id = 0; id < VGPU_MAX_BARRIERS; id++) {
         const struct vgpu_barrier *bar = &b->barriers[id];
 
@@ -345,6 +382,14 @@ static int control(struct vgpu_warp *w, struct vgpu_group *group, const struct v
         group->state = VGPU_GROUP_SYNC;
         if ((go | others) != 0)
             vgpu_group_add(w, go | others, group->pc + 1, group->depth);
+        return 0;
+    case VGPU_CONTROL_CLUSTER_ARRIVE:
+        group->pc++;
+        w->block->cluster_arrived += (uint32_t)__builtin_popcount(mask);
+        check_cluster_barrier(w->block);
+        return 0;
+    case VGPU_CONTROL_CLUSTER_WAIT:
+        wait_for_cluster(w, group, mask);
         return 0;
     case VGPU_CONTROL_SLEEP:
         group->pc++;

@@ -13,6 +13,8 @@
 
 #define VGPU_MAX_WARPS    32
 #define VGPU_MAX_BARRIERS 16
+/* Number of the barrier of the cluster in a group that waits there. */
+#define VGPU_CLUSTER_BARRIER VGPU_MAX_BARRIERS
 
 /** A kernel with addresses. The constant rows are what operands with bit 0 set refer to. */
 struct vgpu_placed_kernel {
@@ -58,6 +60,7 @@ struct vgpu_warp {
     uint8_t *base[2]; /* rows: [0] the frame of the group that runs, [1] constants */
     uint32_t mask;    /* lanes of the group that runs */
     uint32_t alive;   /* lanes that have not exited */
+    uint32_t waited;  /* per lane, which phase of the cluster's barrier it waits for next */
     int32_t budget;   /* branches until another group or warp gets a turn */
     struct vgpu_block *block;
     uint8_t *local; /* local memory of lane 0 */
@@ -107,6 +110,8 @@ struct vgpu_block {
     uint64_t workspace;    /* see %envreg1 */
     uint64_t frame_memory; /* bytes of call frames in use */
     struct vgpu_barrier barriers[VGPU_MAX_BARRIERS];
+    uint32_t cluster_arrived; /* threads, at the barrier of the cluster, which is this block */
+    bool cluster_phase;       /* changes when all have arrived */
     struct vgpu_warp warps[VGPU_MAX_WARPS];
 };
 
