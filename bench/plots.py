@@ -6,6 +6,7 @@ import os
 import re
 import statistics
 
+RATES = ("GB/s", "1/s", "TFLOP/s", "MB/s")  # more is better; of other units less is
 COLOURS = ("#2a6fb0", "#d1722e", "#3f8f4f", "#a0409a", "#777777", "#b8a020")
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 760, 70, 170, 40, 50
 
@@ -129,11 +130,11 @@ def lines(results, patterns):
 
 def write(results, folder):
     """Draws what there are results for; the titles and paths."""
-    rows = [(f"{name} [{entry['unit']}]",
-             [b / a for a, b in zip(entry["native"], entry["vgpu"]) if a > 0 and b > 0])
+    rows = [(name, [(b / a) if entry["unit"] in RATES else (a / b)
+                    for a, b in zip(entry["native"], entry["vgpu"]) if a > 0 and b > 0])
             for name, entry in sorted(results.items())]
     drawn = {
-        "ratios.svg": ("vgpu divided by native, by what was measured",
+        "ratios.svg": ("How many times as good vgpu is as native: 10 is a tenth of the time",
                        lambda title: dots(title, [row for row in rows if row[1]])),
         "to-device.svg": ("Copies to the device",
                           lambda title: curves(title, "bytes", "GB/s",

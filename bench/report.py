@@ -9,8 +9,6 @@ import sys
 import plots
 from bars import bar, met
 
-RATES = ("GB/s", "1/s", "TFLOP/s", "MB/s")  # more is better
-
 
 def quartiles(values):
     """Median, first and third quartile."""
@@ -56,7 +54,7 @@ def table(results):
              "|---|---|---|---:|---:|---:|---|"]
     for name in sorted(results):
         entry = results[name]
-        better = "more" if entry["unit"] in RATES else "less"
+        better = "more" if entry["unit"] in plots.RATES else "less"
         lines.append(f"| {name} | {entry['unit']} | {better} | {spread(entry['native'])} | "
                      f"{spread(entry['vgpu'])} | {spread(ratios(entry))} | "
                      f"{verdict(name, entry)} |")

@@ -67,6 +67,16 @@ void bench_launch_busy(const struct bench *bench, CUstream stream)
     BENCH(cuLaunchKernel(bench->busy, 1, 1, 1, 1, 1, 1, 0, stream, parameters, NULL));
 }
 
+void *bench_allocate(size_t bytes)
+{
+    void *memory = malloc(bytes);
+    if (memory == NULL) {
+        fprintf(stderr, "no memory for %zu bytes\n", bytes);
+        exit(1);
+    }
+    return memory;
+}
+
 uint64_t bench_now(void)
 {
     struct timespec time;

@@ -47,6 +47,9 @@ void bench_launch_scale(const struct bench *bench, CUstream stream);
 /** Some milliseconds of work. Any thread. */
 void bench_launch_busy(const struct bench *bench, CUstream stream);
 
+/** Memory of malloc; ends the program where there is none. Any thread. */
+void *bench_allocate(size_t bytes);
+
 /** Monotonic nanoseconds. Any thread. */
 uint64_t bench_now(void);
 

@@ -163,9 +163,8 @@ static void prepare(void)
     BENCH(cuStreamCreate(&state.stream, CU_STREAM_NON_BLOCKING));
     BENCH(cuEventCreate(&state.event, CU_EVENT_DISABLE_TIMING));
     BENCH(cuMemHostAlloc((void **)&state.pinned, BYTES, 0));
-    state.pageable = calloc(1, BYTES);
-    if (state.pageable == NULL)
-        bench_fail("calloc");
+    state.pageable = bench_allocate(BYTES);
+    memset(state.pageable, 1, BYTES);
     capture_graph();
     event_record();
     BENCH(cuStreamSynchronize(state.stream));

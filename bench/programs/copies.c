@@ -89,9 +89,7 @@ int main(int argc, char **argv)
     CUstream stream;
     BENCH(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
     struct copied kinds[3] = {{.name = "pageable"}, {.name = "pinned"}, {"async", NULL, stream}};
-    kinds[0].host = malloc(most);
-    if (kinds[0].host == NULL)
-        bench_fail("malloc");
+    kinds[0].host = bench_allocate(most);
     BENCH(cuMemHostAlloc((void **)&kinds[1].host, most, 0));
     kinds[2].host = kinds[1].host;
     memset(kinds[0].host, 1, most); /* pages that were never touched are another question */

@@ -14,9 +14,7 @@ static char *unique_text(void)
 {
     static unsigned int number;
     size_t bytes = strlen(bench_kernels) + 256;
-    char *text = malloc(bytes);
-    if (text == NULL)
-        bench_fail("malloc");
+    char *text = bench_allocate(bytes);
     snprintf(text, bytes, "%s\n.visible .entry own_%d_%llu_%u()\n{\n\tret;\n}\n", bench_kernels,
              (int)getpid(), (unsigned long long)bench_now(), number++);
     return text;
@@ -37,14 +35,12 @@ static void load(struct bench_samples *samples, const void *image)
 static void *make_cubin(char *text)
 {
     CUlinkState link;
-    void *image, *copy;
+    void *image;
     size_t bytes;
     BENCH(cuLinkCreate(0, NULL, NULL, &link));
     BENCH(cuLinkAddData(link, CU_JIT_INPUT_PTX, text, strlen(text) + 1, "kernels", 0, NULL, NULL));
     BENCH(cuLinkComplete(link, &image, &bytes));
-    copy = malloc(bytes);
-    if (copy == NULL)
-        bench_fail("malloc");
+    void *copy = bench_allocate(bytes);
     memcpy(copy, image, bytes);
     BENCH(cuLinkDestroy(link));
     return copy;
