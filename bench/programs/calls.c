@@ -12,7 +12,7 @@
 
 #include "bench/programs/bench.h"
 
-enum { BURST = 512, BYTES = 4096 };
+enum { BURST = 512, BYTES = 4096, MANY_BYTES = 65536 };
 
 static struct {
     struct bench bench;
@@ -31,6 +31,12 @@ static void launch(void)
 static void launch_parameters(void)
 {
     bench_launch_scale(&state.bench, state.stream);
+}
+
+static void launch_synchronise(void)
+{
+    launch();
+    BENCH(cuStreamSynchronize(state.stream));
 }
 
 static void get_current(void)
@@ -89,6 +95,16 @@ static void upload_pageable(void)
     BENCH(cuMemcpyHtoDAsync(state.bench.memory, state.pageable, 4, state.stream));
 }
 
+static void upload_pageable_more(void)
+{
+    BENCH(cuMemcpyHtoDAsync(state.bench.memory, state.pageable, MANY_BYTES, state.stream));
+}
+
+static void download_pageable_more(void)
+{
+    BENCH(cuMemcpyDtoHAsync(state.pageable, state.bench.memory, MANY_BYTES, state.stream));
+}
+
 static void download_pinned(void)
 {
     BENCH(cuMemcpyDtoHAsync(state.pinned, state.bench.memory, BYTES, state.stream));
@@ -129,6 +145,7 @@ static const struct what {
 } whats[] = {
     {"launch", launch},
     {"launch_parameters", launch_parameters},
+    {"launch_synchronise", launch_synchronise},
     {"ctx_get_current", get_current},
     {"ctx_get_device", get_device},
     {"primary_state", primary_state},
@@ -140,7 +157,9 @@ static const struct what {
     {"wait_event", wait_event},
     {"upload_pinned", upload_pinned},
     {"upload_pageable_4", upload_pageable},
+    {"upload_pageable_65536", upload_pageable_more},
     {"download_pinned", download_pinned},
+    {"download_pageable_65536", download_pageable_more},
     {"memset", set_memory},
     {"graph_launch", graph_launch},
     {"pool_alloc_free", pool_alloc_free},
@@ -163,8 +182,8 @@ static void prepare(void)
     BENCH(cuStreamCreate(&state.stream, CU_STREAM_NON_BLOCKING));
     BENCH(cuEventCreate(&state.event, CU_EVENT_DISABLE_TIMING));
     BENCH(cuMemHostAlloc((void **)&state.pinned, BYTES, 0));
-    state.pageable = bench_allocate(BYTES);
-    memset(state.pageable, 1, BYTES);
+    state.pageable = bench_allocate(MANY_BYTES);
+    memset(state.pageable, 1, MANY_BYTES);
     capture_graph();
     event_record();
     BENCH(cuStreamSynchronize(state.stream));
