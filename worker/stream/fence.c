@@ -129,7 +129,7 @@ bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough)
     struct vgpu_fences *fences = &worker->fences;
     struct vgpu_context *failed = NULL;
     CUresult failure = CUDA_SUCCESS;
-    bool news = false;
+    bool news = false, ended = false;
     for (uint32_t i = 0; i < fences->count; i++) {
         struct vgpu_mark *mark = &fences->marks[i];
         if (mark->context == NULL)
@@ -149,9 +149,11 @@ bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough)
             write_by_cpu(worker, mark);
         }
         news |= mark->kind != VGPU_MARK_BEGIN;
+        ended = true;
         end_mark(worker, mark, true);
     }
-    take_out_ended(fences);
+    if (ended) /* most looks of a busy worker find nothing */
+        take_out_ended(fences);
     if (failed)
         fail_context(worker, failed, failure);
     if (news || failed) {
