@@ -17,7 +17,6 @@ struct texture {
     uint64_t value;
     CUDA_RESOURCE_DESC resource;
     CUDA_TEXTURE_DESC how;
-    bool has_view;
     CUDA_RESOURCE_VIEW_DESC view;
 };
 
@@ -143,10 +142,8 @@ CUresult cuTexObjectCreate(CUtexObject *value, const CUDA_RESOURCE_DESC *resourc
         return CUDA_ERROR_OUT_OF_MEMORY;
     texture->resource = *resource;
     texture->how = *how;
-    if (view) {
-        texture->has_view = true;
+    if (view)
         texture->view = *view;
-    }
     error = vgpu_process_note(process, vgpu_send_cuTexObjectCreate(
                                            caller.channel, caller.context, &made,
                                            texture->object.id, &description, sizeof(description)));
@@ -211,12 +208,9 @@ CUresult cuTexObjectGetResourceViewDesc(CUDA_RESOURCE_VIEW_DESC *view, CUtexObje
 {
     struct texture *texture;
     CUresult error = enter_value(VGPU_KIND_TEXTURE, value, view, &texture);
-    if (error)
-        return error;
-    if (!texture->has_view)
-        return CUDA_ERROR_INVALID_VALUE;
-    *view = texture->view;
-    return CUDA_SUCCESS;
+    if (error == CUDA_SUCCESS)
+        *view = texture->view;
+    return error;
 }
 
 /* ---- surfaces ---- */

@@ -9,7 +9,6 @@ struct texture_object {
     struct vgpu_device *device;
     uint64_t handle;
     bool is_surface;
-    bool has_view;
     void *holder; /* the array, with a reference, or NULL */
     CUDA_RESOURCE_DESC resource;
     CUDA_TEXTURE_DESC how;
@@ -48,7 +47,6 @@ static CUresult create(const CUDA_RESOURCE_DESC *resource, const CUDA_TEXTURE_DE
     }
     object->device = context->device;
     object->is_surface = !how;
-    object->has_view = view;
     object->holder = holder;
     object->resource = *resource;
     if (how)
@@ -151,10 +149,10 @@ CUresult cuTexObjectGetResourceViewDesc(CUDA_RESOURCE_VIEW_DESC *pResViewDesc,
 
     if (result != CUDA_SUCCESS)
         return result;
-    if (!pResViewDesc || !object->has_view)
-        result = CUDA_ERROR_INVALID_VALUE;
-    else
+    if (pResViewDesc)
         *pResViewDesc = object->view;
+    else
+        result = CUDA_ERROR_INVALID_VALUE;
     vgpu_object_put(object);
     return result;
 }
