@@ -4,7 +4,7 @@
  *
  *   0x000000  header (4 KiB)                      0x001000  reply slots, 64 of 4 KiB
  *   0x041000  fences, 65,536 words                0x081000  command ring, 1 MiB
- *   0x181000  staging, 8 chunks of 1 MiB
+ *   0x181000  staging, 16 chunks of 512 KiB
  *
  * Records are a call header and its payload, padded to 64 bytes. The ring's indices are
  * free-running byte counts; the guest is the producer, the worker the consumer. What follows the
@@ -26,8 +26,8 @@
 #define VGPU_REPLY_SLOT_BYTES    4096u
 #define VGPU_REPLY_PAYLOAD_MAX   (VGPU_REPLY_SLOT_BYTES - 64u)
 #define VGPU_FENCES              65536u
-#define VGPU_STAGING_CHUNKS      8u
-#define VGPU_STAGING_CHUNK_BYTES (1u << 20)
+#define VGPU_STAGING_CHUNKS      16u
+#define VGPU_STAGING_CHUNK_BYTES (1u << 19)
 
 #define VGPU_CHANNEL_REPLIES_OFFSET 0x1000u
 #define VGPU_CHANNEL_FENCES_OFFSET  0x41000u

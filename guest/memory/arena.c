@@ -5,11 +5,19 @@
 
 #include "guest/memory/share.h"
 #include "guest/memory/spans.h"
+#include "protocol/channel.h"
+#include "protocol/window.h"
 
-#define ARENA_BYTES     ((size_t)32 << 20)
-#define ARENA_ALIGNMENT ((size_t)2 << 20) /* of the size of an arena for one large piece */
-#define LEAST_ALIGNMENT ((size_t)512)     /* as CUDA's */
+#define FIRST_BYTES     ((size_t)4 << 20)  /* of the first arena; each later one is as large */
+#define MOST_BYTES      ((size_t)32 << 20) /* as all before it together, up to this */
+#define PROCESSES       64u                /* that share one window of the usual size */
+#define ARENA_ALIGNMENT ((size_t)2 << 20)  /* of the size of an arena for one large piece */
+#define LEAST_ALIGNMENT ((size_t)512)      /* as CUDA's */
 #define PAGE            ((size_t)4096)
+
+static_assert(PROCESSES * (VGPU_CHANNEL_BYTES + FIRST_BYTES) <=
+                  VGPU_WINDOW_DEFAULT_SIZE - VGPU_WINDOW_EXTENTS_OFFSET,
+              "so many processes with pinned memory fit");
 
 struct vgpu_arena {
     struct vgpu_arena *next;
@@ -51,15 +59,26 @@ static CUresult create(const struct vgpu_caller *caller, size_t bytes, struct vg
     return CUDA_SUCCESS;
 }
 
-/* An arena with room for so much; where the window has no room for a whole one, a small one. */
-static CUresult grow(const struct vgpu_caller *caller, size_t bytes, struct vgpu_arena **arena)
+/* A program that pins little shall not take much of what all share; one that pins much shall not
+ * ask often. */
+static size_t usual_bytes(const struct vgpu_arenas *arenas)
 {
-    size_t least;
+    size_t all = 0;
+    for (const struct vgpu_arena *arena = arenas->first; arena; arena = arena->next)
+        all += arena->share.extent.bytes;
+    return all < FIRST_BYTES ? FIRST_BYTES : all < MOST_BYTES ? all : MOST_BYTES;
+}
+
+/* An arena with room for so much; where the window has no room for a whole one, a small one. */
+static CUresult grow(const struct vgpu_arenas *arenas, const struct vgpu_caller *caller,
+                     size_t bytes, struct vgpu_arena **arena)
+{
+    size_t least, usual = usual_bytes(arenas);
     CUresult error = CUDA_ERROR_OUT_OF_MEMORY;
     if (!round_up(bytes, ARENA_ALIGNMENT, &least))
         return error;
-    if (least < ARENA_BYTES)
-        error = create(caller, ARENA_BYTES, arena);
+    if (least < usual)
+        error = create(caller, usual, arena);
     if (error == CUDA_ERROR_OUT_OF_MEMORY)
         error = create(caller, least, arena);
     return error;
@@ -78,7 +97,7 @@ CUresult vgpu_arena_take(struct vgpu_arenas *arenas, const struct vgpu_caller *c
     while (arena && !vgpu_spans_take(&arena->spans, bytes, alignment, &start))
         arena = arena->next;
     if (arena == NULL) {
-        error = arenas->impossible ? CUDA_ERROR_NOT_SUPPORTED : grow(caller, bytes, &arena);
+        error = arenas->impossible ? CUDA_ERROR_NOT_SUPPORTED : grow(arenas, caller, bytes, &arena);
         arenas->impossible = error == CUDA_ERROR_NOT_SUPPORTED;
         if (error == CUDA_SUCCESS) {
             arena->next = arenas->first;
@@ -103,7 +122,7 @@ static bool is_needless(const struct vgpu_arenas *arenas, const struct vgpu_aren
 {
     if (!is_empty(arena))
         return false;
-    if (arena->share.extent.bytes > ARENA_BYTES)
+    if (arena->share.extent.bytes > MOST_BYTES)
         return true;
     for (const struct vgpu_arena *other = arenas->first; other; other = other->next) {
         if (other != arena && is_empty(other))
