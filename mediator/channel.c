@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "mediator/log.h"
+#include "mediator/mediator.h"
 #include "mediator/session.h"
 #include "mediator/window.h"
 #include "protocol/channel.h"
@@ -114,23 +115,20 @@ static int vgpu_channel_start(struct vgpu_channel *channel)
     char name[64];
 
     snprintf(name, sizeof(name), "%.31s/%.31s", session->vm->name, channel->program);
-    const struct vgpu_worker_start start = {
-        .path = mediator->config.worker,
-        .driver = mediator->driver.library,
+    const struct vgpu_worker_service service = {
         .name = name,
         .ledger = session->vm->ledger_fd,
         .window = session->window_fd,
         .doorbell = session->descriptors[channel->index],
         .interrupt = vgpu_session_interrupt(session, channel->index),
         .images = &mediator->images,
-        .error_output = -1,
         .channel = channel->index,
         .offset = channel->offset,
         .size = VGPU_CHANNEL_BYTES,
     };
     vgpu_worker_init(&channel->worker);
     channel->worker.ended = vgpu_channel_worker_ended;
-    return vgpu_worker_run(&channel->worker, mediator->loop, &start);
+    return vgpu_spares_serve(&session->mediator->spares, &channel->worker, &service);
 }
 
 static uint32_t vgpu_channel_new_key(void)

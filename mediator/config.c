@@ -180,6 +180,17 @@ static const char *set_max_channels(struct vgpu_config_reader *reader, const cha
     return vgpu_config_channels(value, &reader->config->max_channels);
 }
 
+static const char *set_spare_workers(struct vgpu_config_reader *reader, const char *value)
+{
+    const char *end;
+    uint64_t number;
+
+    if (!vgpu_config_number(value, &end, &number) || *end || number > VGPU_CONFIG_SPARES_MAX)
+        return "a number from 0 to 16";
+    reader->config->spare_workers = (uint32_t)number;
+    return NULL;
+}
+
 static const char *set_log_level(struct vgpu_config_reader *reader, const char *value)
 {
     if (strcmp(value, "error") == 0)
@@ -217,6 +228,7 @@ static const struct vgpu_config_key vgpu_mediator_keys[] = {
     {"image-cache", set_image_cache},
     {"image-cache-size", set_image_cache_size},
     {"max-channels-per-vm", set_max_channels},
+    {"spare-workers", set_spare_workers},
     {"log-level", set_log_level},
     {NULL, NULL},
 };
@@ -400,6 +412,7 @@ void vgpu_config_init(struct vgpu_config *config)
         .image_cache = "/var/cache/vgpu",
         .image_cache_size = 8ull << 30,
         .max_channels = 64,
+        .spare_workers = 2,
         .log_level = VGPU_LOG_INFO,
     };
     vgpu_path_find(VGPU_PART_WORKER, config->worker, sizeof(config->worker));

@@ -14,6 +14,7 @@
  *   image-cache=/var/cache/vgpu            folder of images that VMs have loaded; none: no cache
  *   image-cache-size=8G                    bytes with an optional K, M, G or T
  *   max-channels-per-vm=64                 1..256
+ *   spare-workers=2                        0..16 that wait with the driver initialised
  *   log-level=error|warning|info
  *   [vm NAME]
  *   memory-quota=  max-channels=           instead of the defaults above
@@ -29,8 +30,9 @@
 
 #include "mediator/log.h"
 
-#define VGPU_CONFIG_VM_NAME 64u
-#define VGPU_CONFIG_SOCKET  sizeof(((struct sockaddr_un *)0)->sun_path)
+#define VGPU_CONFIG_VM_NAME    64u
+#define VGPU_CONFIG_SPARES_MAX 16u
+#define VGPU_CONFIG_SOCKET     sizeof(((struct sockaddr_un *)0)->sun_path)
 
 enum vgpu_driver_choice {
     VGPU_DRIVER_AUTO,
@@ -64,6 +66,7 @@ struct vgpu_config {
     char image_cache[PATH_MAX]; /* "": none */
     uint64_t image_cache_size;  /* bytes */
     uint32_t max_channels;
+    uint32_t spare_workers; /* 0..VGPU_CONFIG_SPARES_MAX */
     enum vgpu_log_level log_level;
     struct vgpu_config_vm *vms;
 };

@@ -96,7 +96,8 @@ static void vgpu_probe_explain(struct vgpu_worker *worker, int answer,
                      vgpu_probe_meaning(probe->result));
         else if (probe->device_count == 0)
             snprintf(why, size, "it has no GPU");
-        vgpu_worker_kill(worker);
+        if (*why)
+            vgpu_worker_kill(worker);
     } else if (answer == -ETIMEDOUT) {
         snprintf(why, size, "no answer within %d s", PROBE_MILLISECONDS / 1000);
     } else if (answer == -EPIPE) {
@@ -107,61 +108,52 @@ static void vgpu_probe_explain(struct vgpu_worker *worker, int answer,
     }
 }
 
-/** Returns 0 if the driver works; else `why` says why not. */
+/** Returns 0 if the driver works, and a worker that has it open; else `why` says why not. */
 static int vgpu_driver_try(const struct vgpu_config *config, const char *library,
-                           struct vgpu_driver *driver, char *why, size_t size)
+                           struct vgpu_driver *driver, struct vgpu_worker *worker, char *why,
+                           size_t size)
 {
-    struct vgpu_worker worker;
-    int ledger = -1;
-    void *ledger_page;
     int output = memfd_create("vgpu-probe-output", MFD_CLOEXEC);
-    int error =
-        vgpu_shared_create("vgpu-ledger", sizeof(struct vgpu_ledger_page), &ledger, &ledger_page);
+    const struct vgpu_worker_start start = {
+        .path = config->worker,
+        .driver = library,
+        .error_output = output,
+    };
 
-    vgpu_worker_init(&worker);
+    vgpu_worker_init(worker);
     memset(driver, 0, sizeof(*driver));
     snprintf(driver->library, sizeof(driver->library), "%s", library);
     *why = '\0';
-    if (!error) {
-        const struct vgpu_worker_start start = {
-            .path = config->worker,
-            .driver = library,
-            .name = "mediator/probe",
-            .ledger = ledger,
-            .window = -1,
-            .error_output = output,
-        };
-
-        error = vgpu_worker_run(&worker, NULL, &start);
-        munmap(ledger_page, sizeof(struct vgpu_ledger_page));
-        close(ledger);
-    }
+    int error = vgpu_worker_run(worker, NULL, &start);
     if (error) {
         snprintf(why, size, "cannot start %.150s: %s", config->worker, strerror(-error));
         goto out;
     }
-    int answer = vgpu_probe_answer(&worker, &driver->probe);
-    vgpu_probe_explain(&worker, answer, &driver->probe, why, size);
-    struct vgpu_worker_end end = vgpu_worker_wait(&worker);
+    int answer = vgpu_probe_answer(worker, &driver->probe);
+    vgpu_probe_explain(worker, answer, &driver->probe, why, size);
+    if (answer == 0 && !*why)
+        goto out;
+    struct vgpu_worker_end end = vgpu_worker_wait(worker);
     if (answer != 0 && answer != -ETIMEDOUT) {
         vgpu_probe_last_line(output, why, size);
         if (!*why)
-            vgpu_worker_describe_end(&worker, &end, why, size);
+            vgpu_worker_describe_end(worker, &end, why, size);
     }
-    vgpu_worker_release(&worker);
-    error = *why ? -ENODEV : 0;
+    vgpu_worker_release(worker);
+    error = -ENODEV;
 out:
     if (output >= 0)
         close(output);
     return error;
 }
 
-int vgpu_driver_choose(const struct vgpu_config *config, struct vgpu_driver *driver)
+int vgpu_driver_choose(const struct vgpu_config *config, struct vgpu_driver *driver,
+                       struct vgpu_worker *worker)
 {
     char why[256];
 
     if (config->driver != VGPU_DRIVER_SOFT) {
-        if (vgpu_driver_try(config, config->cuda_library, driver, why, sizeof(why)) == 0) {
+        if (vgpu_driver_try(config, config->cuda_library, driver, worker, why, sizeof(why)) == 0) {
             vgpu_log(VGPU_LOG_INFO, "driver: %s, because %s", config->cuda_library,
                      config->driver == VGPU_DRIVER_CUDA ? "driver=cuda" : "it works");
             return 0;
@@ -176,7 +168,7 @@ int vgpu_driver_choose(const struct vgpu_config *config, struct vgpu_driver *dri
     } else {
         vgpu_log(VGPU_LOG_INFO, "driver: the software GPU, because driver=soft");
     }
-    if (vgpu_driver_try(config, config->soft_library, driver, why, sizeof(why)) == 0)
+    if (vgpu_driver_try(config, config->soft_library, driver, worker, why, sizeof(why)) == 0)
         return 0;
     vgpu_log(VGPU_LOG_ERROR, "the software GPU %s does not work: %s", config->soft_library, why);
     return -ENODEV;

@@ -6,6 +6,8 @@
 #include "mediator/config.h"
 #include "protocol/worker.h"
 
+struct vgpu_worker;
+
 struct vgpu_driver {
     char library[256]; /* what workers open */
     struct vgpu_worker_probe probe;
@@ -16,8 +18,10 @@ const char *vgpu_driver_name(const struct vgpu_driver *driver);
 
 /**
  * Starts a worker per candidate, waits for its answer (at most a minute) and logs which driver was
- * taken and why. Returns 0, or -ENODEV when none that the configuration allows works.
+ * taken and why. Returns 0 and the worker that has answered, which runs without a loop; or -ENODEV
+ * when no driver that the configuration allows works.
  */
-int vgpu_driver_choose(const struct vgpu_config *config, struct vgpu_driver *driver);
+int vgpu_driver_choose(const struct vgpu_config *config, struct vgpu_driver *driver,
+                       struct vgpu_worker *worker);
 
 #endif

@@ -68,6 +68,20 @@ void vgpu_loop_remove(struct vgpu_loop *loop, struct vgpu_source *source)
     }
 }
 
+void vgpu_loop_move(struct vgpu_loop *loop, struct vgpu_source *from, struct vgpu_source *to,
+                    uint32_t events)
+{
+    *to = *from;
+    from->fd = -1;
+    if (!loop || to->fd < 0)
+        return;
+    vgpu_loop_change(loop, to, events);
+    for (int i = 0; i < loop->count; i++) {
+        if (loop->events[i].data.ptr == from)
+            loop->events[i].data.ptr = to;
+    }
+}
+
 static void vgpu_timer_ready(struct vgpu_source *source, uint32_t events)
 {
     struct vgpu_timer *timer = vgpu_container(source, struct vgpu_timer, source);

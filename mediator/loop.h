@@ -34,6 +34,11 @@ int vgpu_loop_change(struct vgpu_loop *loop, struct vgpu_source *source, uint32_
 /** Takes the source out and closes its descriptor; nothing happens if it is not in use. */
 void vgpu_loop_remove(struct vgpu_loop *loop, struct vgpu_source *source);
 
+/** What `from` stood for is `to`'s from now on, which waits for `events`; `from` is not in use any
+ * more. Without a loop only the descriptor changes hands. */
+void vgpu_loop_move(struct vgpu_loop *loop, struct vgpu_source *from, struct vgpu_source *to,
+                    uint32_t events);
+
 /** Calls `expired` once, `milliseconds` from now, unless the timer is stopped before. */
 int vgpu_timer_start(struct vgpu_loop *loop, struct vgpu_timer *timer, uint32_t milliseconds);
 void vgpu_timer_stop(struct vgpu_loop *loop, struct vgpu_timer *timer);

@@ -270,6 +270,7 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
 {
     struct vgpu_mediator *mediator = &daemon->mediator;
     const char *notify = getenv("NOTIFY_SOCKET");
+    struct vgpu_worker probe;
     char *notify_path = notify ? strdup(notify) : NULL;
     int error;
 
@@ -279,11 +280,14 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     vgpu_log(VGPU_LOG_INFO, "version %s, protocol %u/%016llx", VGPU_VERSION, VGPU_PROTOCOL_VERSION,
              (unsigned long long)VGPU_PROTOCOL_HASH);
     vgpu_daemon_raise_limit();
-    error = vgpu_driver_choose(&mediator->config, &mediator->driver);
-    if (!error)
-        error = vgpu_loop_create(&mediator->loop);
+    error = vgpu_loop_create(&mediator->loop);
     if (error)
         goto out;
+    vgpu_spares_init(&mediator->spares, mediator);
+    error = vgpu_driver_choose(&mediator->config, &mediator->driver, &probe);
+    if (error)
+        goto destroy_loop;
+    vgpu_spares_open(&mediator->spares, &probe);
     mediator->started = vgpu_loop_now();
     mediator->health = vgpu_health_open(mediator->driver.probe.uuid);
     error = vgpu_daemon_catch_signals(daemon);
@@ -298,6 +302,7 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
         error = vgpu_loop_run(mediator->loop);
     }
     vgpu_daemon_hang_up(daemon);
+    vgpu_spares_close(&mediator->spares);
     vgpu_timer_stop(mediator->loop, &daemon->stop);
     vgpu_timer_stop(mediator->loop, &mediator->watch);
     vgpu_health_close(mediator->health);
@@ -305,6 +310,7 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     vgpu_loop_remove(mediator->loop, &daemon->signals);
     if (!mediator->sessions)
         vgpu_vms_destroy(&mediator->vms);
+destroy_loop:
     vgpu_loop_destroy(mediator->loop);
 out:
     free(notify_path);

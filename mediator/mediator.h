@@ -7,6 +7,7 @@
 #include "mediator/driver_probe.h"
 #include "mediator/images.h"
 #include "mediator/loop.h"
+#include "mediator/spares.h"
 #include "mediator/vm.h"
 
 struct vgpu_health;
@@ -17,6 +18,7 @@ struct vgpu_mediator {
     struct vgpu_driver driver;
     struct vgpu_loop *loop;
     struct vgpu_images images;
+    struct vgpu_spares spares;
     struct vgpu_vm *vms;
     struct vgpu_session *sessions;
     struct vgpu_health *health; /* NULL: not known */

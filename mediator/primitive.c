@@ -95,15 +95,12 @@ static int vgpu_primitive_start(struct vgpu_primitive *primitive)
     char name[64];
 
     snprintf(name, sizeof(name), "%.31s/mailbox", session->vm->name);
-    const struct vgpu_worker_start start = {
-        .path = session->mediator->config.worker,
-        .driver = session->mediator->driver.library,
+    const struct vgpu_worker_service service = {
         .name = name,
         .ledger = session->vm->ledger_fd,
         .window = -1,
-        .error_output = -1,
     };
-    int error = vgpu_worker_run(&primitive->worker, session->mediator->loop, &start);
+    int error = vgpu_spares_serve(&session->mediator->spares, &primitive->worker, &service);
 
     if (error)
         return error;

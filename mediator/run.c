@@ -189,7 +189,7 @@ static int vgpu_run_configure(struct vgpu_run *run)
     snprintf(run->socket, sizeof(run->socket), "%s/process.sock", folder);
     dprintf(config,
             "[mediator]\ndevice-socket=%s/device.sock\nprocess-socket=%s\n"
-            "admin-socket=%s/admin.sock\nimage-cache=%s\nlog-level=%s\n",
+            "admin-socket=%s/admin.sock\nimage-cache=%s\nspare-workers=1\nlog-level=%s\n",
             folder, run->socket, folder, images, run->verbose ? "info" : "warning");
     return config;
 }

@@ -15,11 +15,13 @@
 #include <unistd.h>
 
 #include "mediator/shared.h"
+#include "protocol/assignment.h"
 
-#define DESCRIPTORS       7 /* VGPU_WORKER_SOCKET and those after it */
+#define DESCRIPTORS       2 /* VGPU_WORKER_SOCKET and the one after it */
+#define ABOVE             (VGPU_WORKER_IMAGES + 1)
 #define EXIT_NOT_EXECUTED 127
 
-static_assert(VGPU_WORKER_IMAGES - VGPU_WORKER_SOCKET + 1 == DESCRIPTORS, "in a row");
+static_assert(VGPU_WORKER_LEDGER - VGPU_WORKER_SOCKET == DESCRIPTORS, "in a row");
 
 void vgpu_worker_init(struct vgpu_worker *worker)
 {
@@ -31,7 +33,6 @@ static void vgpu_worker_child(const struct vgpu_worker_start *start, const int *
                               pid_t parent)
 {
     char *arguments[] = {"vgpu-worker", NULL};
-    int above = VGPU_WORKER_SOCKET + DESCRIPTORS;
     int moved[DESCRIPTORS];
     sigset_t none;
 
@@ -40,6 +41,7 @@ static void vgpu_worker_child(const struct vgpu_worker_start *start, const int *
     if (getppid() != parent)
         _exit(EXIT_NOT_EXECUTED);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    null = null < 0 ? null : fcntl(null, F_DUPFD_CLOEXEC, ABOVE);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0)
         _exit(EXIT_NOT_EXECUTED);
     if (start->error_output >= 0)
@@ -47,17 +49,15 @@ static void vgpu_worker_child(const struct vgpu_worker_start *start, const int *
     dup2(STDERR_FILENO, STDOUT_FILENO);
     /* Out of the way first: a source may have the number of another one's destination. */
     for (int i = 0; i < DESCRIPTORS; i++) {
-        moved[i] = descriptors[i] < 0 ? -1 : fcntl(descriptors[i], F_DUPFD_CLOEXEC, above);
-        if (descriptors[i] >= 0 && moved[i] < 0)
-            _exit(EXIT_NOT_EXECUTED);
-    }
-    for (int i = 0; i < DESCRIPTORS; i++) {
+        moved[i] = fcntl(descriptors[i], F_DUPFD_CLOEXEC, ABOVE);
         if (moved[i] < 0)
-            close(VGPU_WORKER_SOCKET + i);
-        else if (dup2(moved[i], VGPU_WORKER_SOCKET + i) < 0)
             _exit(EXIT_NOT_EXECUTED);
     }
-    close_range((unsigned)above, ~0u, 0);
+    for (int i = VGPU_WORKER_SOCKET; i < ABOVE; i++) {
+        if (dup2(i < VGPU_WORKER_LEDGER ? moved[i - VGPU_WORKER_SOCKET] : null, i) < 0)
+            _exit(EXIT_NOT_EXECUTED);
+    }
+    close_range(ABOVE, ~0u, 0);
     signal(SIGPIPE, SIG_DFL);
     signal(SIGHUP, SIG_DFL);
     signal(SIGALRM, SIG_DFL);
@@ -122,18 +122,14 @@ static void vgpu_worker_readable(struct vgpu_source *source, uint32_t events)
     vgpu_loop_remove(worker->loop, &worker->socket);
 }
 
-static void vgpu_worker_fill_page(struct vgpu_worker_page *page,
-                                  const struct vgpu_worker_start *start)
+static int vgpu_worker_watch(struct vgpu_worker *worker, struct vgpu_loop *loop)
 {
-    page->channel = start->channel;
-    page->has_window = start->window >= 0;
-    page->offset = start->offset;
-    page->size = start->size;
-    page->has_images = start->images && start->images->folder >= 0;
-    if (page->has_images)
-        page->images.room = vgpu_images_room(start->images);
-    strncpy(page->driver, start->driver, sizeof(page->driver) - 1);
-    strncpy(page->name, start->name, sizeof(page->name) - 1);
+    int error = vgpu_loop_add(loop, &worker->exit, EPOLLIN);
+
+    if (!error)
+        error = vgpu_loop_add(loop, &worker->socket, EPOLLIN);
+    worker->loop = loop;
+    return error;
 }
 
 int vgpu_worker_run(struct vgpu_worker *worker, struct vgpu_loop *loop,
@@ -150,44 +146,70 @@ int vgpu_worker_run(struct vgpu_worker *worker, struct vgpu_loop *loop,
     if (error)
         goto close_sockets;
     worker->page = page;
-    vgpu_worker_fill_page(worker->page, start);
-    bool window = start->window >= 0;
-    const int descriptors[DESCRIPTORS] = {
-        sockets[1],
-        page_fd,
-        start->ledger,
-        start->window,
-        window ? start->doorbell : -1,
-        window ? start->interrupt : -1,
-        start->images ? start->images->folder : -1,
-    };
+    worker->page->is_spare = start->is_spare;
+    strncpy(worker->page->driver, start->driver, sizeof(worker->page->driver) - 1);
+    const int descriptors[DESCRIPTORS] = {sockets[1], page_fd};
     error = vgpu_worker_fork(worker, start, descriptors);
     if (error) {
         munmap(page, sizeof(*worker->page));
         worker->page = NULL;
         goto close_sockets;
     }
-    worker->loop = loop;
+    worker->loop = NULL;
     worker->socket.fd = sockets[0];
     worker->exit.ready = vgpu_worker_exited;
     worker->socket.ready = vgpu_worker_readable;
     sockets[0] = -1;
-    if (loop) {
-        error = vgpu_loop_add(loop, &worker->exit, EPOLLIN);
-        if (!error)
-            error = vgpu_loop_add(loop, &worker->socket, EPOLLIN);
-        if (error) {
-            vgpu_worker_kill(worker);
-            vgpu_worker_wait(worker);
-            vgpu_worker_release(worker);
-        }
-    }
+    if (loop)
+        error = vgpu_worker_watch(worker, loop);
+    if (error)
+        vgpu_worker_end(worker);
 close_sockets:
     if (page_fd >= 0)
         close(page_fd);
     if (sockets[0] >= 0)
         close(sockets[0]);
     close(sockets[1]);
+    return error;
+}
+
+int vgpu_worker_serve(struct vgpu_worker *worker, const struct vgpu_worker_service *service)
+{
+    struct vgpu_worker_page *page = worker->page;
+    bool window = service->window >= 0;
+
+    page->channel = service->channel;
+    page->has_window = window;
+    page->offset = service->offset;
+    page->size = service->size;
+    page->has_images = service->images && service->images->folder >= 0;
+    if (page->has_images)
+        page->images.room = vgpu_images_room(service->images);
+    strncpy(page->name, service->name, sizeof(page->name) - 1);
+    const int descriptors[VGPU_ASSIGNED] = {
+        service->ledger,
+        service->window,
+        window ? service->doorbell : -1,
+        window ? service->interrupt : -1,
+        page->has_images ? service->images->folder : -1,
+    };
+    return vgpu_assignment_send(worker->socket.fd, descriptors, STDERR_FILENO);
+}
+
+int vgpu_worker_move(struct vgpu_worker *from, struct vgpu_worker *to, struct vgpu_loop *loop)
+{
+    int error = 0;
+
+    to->pid = from->pid;
+    to->page = from->page;
+    to->loop = from->loop;
+    vgpu_loop_move(from->loop, &from->exit, &to->exit, EPOLLIN);
+    vgpu_loop_move(from->loop, &from->socket, &to->socket, EPOLLIN);
+    from->page = NULL;
+    if (!to->loop && loop)
+        error = vgpu_worker_watch(to, loop);
+    if (error)
+        vgpu_worker_end(to);
     return error;
 }
 
@@ -244,6 +266,13 @@ struct vgpu_worker_end vgpu_worker_wait(struct vgpu_worker *worker)
         worker->exit.fd = worker->socket.fd = -1;
     }
     return end;
+}
+
+void vgpu_worker_end(struct vgpu_worker *worker)
+{
+    vgpu_worker_kill(worker);
+    vgpu_worker_wait(worker);
+    vgpu_worker_release(worker);
 }
 
 void vgpu_worker_release(struct vgpu_worker *worker)

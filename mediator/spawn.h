@@ -22,13 +22,18 @@ struct vgpu_worker_end {
 struct vgpu_worker_start {
     const char *path;   /* of vgpu-worker */
     const char *driver; /* what it opens */
-    const char *name;   /* of VM and program */
+    int error_output;   /* its stderr until it serves; -1: the mediator's */
+    bool is_spare;      /* see struct vgpu_worker_page */
+};
+
+/** Whom a worker serves; descriptors stay the caller's. */
+struct vgpu_worker_service {
+    const char *name; /* of VM and program */
     int ledger;
     int window; /* -1, and the rest unused: a worker for primitives */
     int doorbell;
     int interrupt;
     const struct vgpu_images *images; /* NULL: no cache */
-    int error_output;                 /* its stderr; -1: the mediator's */
     uint32_t channel;
     uint64_t offset;
     uint64_t size;
@@ -53,6 +58,14 @@ void vgpu_worker_init(struct vgpu_worker *worker);
 int vgpu_worker_run(struct vgpu_worker *worker, struct vgpu_loop *loop,
                     const struct vgpu_worker_start *start);
 
+/** The worker serves from now on; once. If the driver is not there yet, it begins when it is.
+ *  Returns 0 or a negative errno: the worker is of no use then. */
+int vgpu_worker_serve(struct vgpu_worker *worker, const struct vgpu_worker_service *service);
+
+/** Moves a worker that runs to a place where none does; its callbacks are the new place's. `loop`:
+ *  that calls them from now on, if it had none. Returns 0 or a negative errno. */
+int vgpu_worker_move(struct vgpu_worker *from, struct vgpu_worker *to, struct vgpu_loop *loop);
+
 /** Sends without waiting. Returns 0 or a negative errno. */
 int vgpu_worker_send(struct vgpu_worker *worker, enum vgpu_worker_op op, const void *data,
                      size_t length);
@@ -63,8 +76,11 @@ int vgpu_worker_receive(struct vgpu_worker *worker, struct vgpu_worker_message *
 /** SIGKILL; the end comes to `ended` as any other. */
 void vgpu_worker_kill(struct vgpu_worker *worker);
 
-/** Reaps a worker that has ended or is about to (without a loop only). */
+/** Reaps a worker that has ended or is about to; `ended` is not called. */
 struct vgpu_worker_end vgpu_worker_wait(struct vgpu_worker *worker);
+
+/** Kills, reaps and releases it; `ended` is not called. */
+void vgpu_worker_end(struct vgpu_worker *worker);
 
 /** Lets go of what is left of a worker that was reaped. */
 void vgpu_worker_release(struct vgpu_worker *worker);

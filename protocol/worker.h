@@ -9,7 +9,8 @@
 
 #include "protocol/mailbox.h"
 
-/** Descriptors that a worker finds open; all others are closed. */
+/** A worker's descriptors. The first two are open when it starts. The places of the others are
+ * taken by /dev/null until VGPU_WORKER_SERVE brings them, so that no driver's are there. */
 enum vgpu_worker_descriptor {
     VGPU_WORKER_SOCKET = 3,    /* SOCK_SEQPACKET to the mediator */
     VGPU_WORKER_PAGE = 4,      /* memfd of struct vgpu_worker_page */
@@ -59,7 +60,8 @@ struct vgpu_worker_images {
 };
 
 struct vgpu_worker_page {
-    /* written by the mediator before the worker starts */
+    /* written by the mediator: the driver before the worker starts, the rest before it has to serve
+     */
     uint32_t channel;
     uint32_t has_window; /* 0: a worker for mailbox primitives only */
     uint64_t offset;     /* of the channel's extent in the window */
@@ -67,7 +69,7 @@ struct vgpu_worker_page {
     char driver[256];    /* path or soname to dlopen */
     char name[64];       /* of VM and program, for logs */
     uint32_t has_images; /* 1: VGPU_WORKER_IMAGES is open */
-    uint32_t reserved;
+    uint32_t is_spare; /* 1: started before there was a need for it; it ends if its driver fails */
 
     /* written by the worker; read by the mediator at any time */
     uint32_t ready;          /* 1 after the driver was initialised (release / acquire) */
@@ -94,6 +96,9 @@ enum vgpu_worker_exit {
 enum vgpu_worker_op {
     VGPU_WORKER_PRIMITIVE = 1, /* mediator -> worker: a mailbox request; the answer comes back */
     VGPU_WORKER_PROBE = 2, /* mediator -> worker: describe the driver; answer: vgpu_worker_probe */
+    /** mediator -> worker, once: the page says for whom, and descriptors come with it; no answer
+     *  (protocol/assignment.h). Before it only PROBE is answered. */
+    VGPU_WORKER_SERVE = 3,
 };
 
 /** One SEQPACKET datagram each way; `length` bytes of data are valid. */

@@ -10,9 +10,11 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "protocol/assignment.h"
 #include "protocol/window.h"
 #include "worker/log.h"
 #include "worker/loop.h"
@@ -39,7 +41,7 @@ static void *map(int descriptor, uint64_t offset, uint64_t bytes, const char *wh
 
 /* What no worker needs: privileges by exec, core dumps with guests' data, tracers, an orphan's
  * life. */
-static int give_up(const char *name)
+static int give_up(void)
 {
     struct rlimit none = {0, 0}, files = {4096, 4096};
     struct pollfd mediator = {.fd = VGPU_WORKER_SOCKET, .events = POLLIN};
@@ -55,7 +57,7 @@ static int give_up(const char *name)
     /* A mediator that died before PDEATHSIG was set has hung up: its process id would not say so
      * where it is 1, or where a subreaper inherits us. */
     if (poll(&mediator, 1, 0) < 0 || mediator.revents & (POLLHUP | POLLERR | POLLNVAL)) {
-        vgpu_log("%s: nobody is at the other end of descriptor %d", name, VGPU_WORKER_SOCKET);
+        vgpu_log("nobody is at the other end of descriptor %d", VGPU_WORKER_SOCKET);
         return -ENOTCONN;
     }
     return 0;
@@ -83,19 +85,30 @@ static int map_extent(struct vgpu_worker *worker)
     return 0;
 }
 
-static int set_up(struct vgpu_worker *worker, struct vgpu_driver *driver)
+/* The first half: what is known before anybody is to be served. */
+static struct vgpu_worker_page *set_up(void)
 {
     struct vgpu_worker_page *page = map(VGPU_WORKER_PAGE, 0, sizeof(*page), "page of a worker");
-    if (page == NULL || memchr(page->driver, 0, sizeof(page->driver)) == NULL ||
-        memchr(page->name, 0, sizeof(page->name)) == NULL)
+    if (page == NULL || memchr(page->driver, 0, sizeof(page->driver)) == NULL)
+        return NULL;
+    vgpu_log_name("unassigned");
+    int error = give_up();
+    if (error)
+        vgpu_log("set-up failed: %s", strerror(-error));
+    return error ? NULL : page;
+}
+
+/* The second half: the descriptors are there, and the page says for whom. */
+static int take_up(struct vgpu_worker *worker, const struct vgpu_driver *driver,
+                   struct vgpu_worker_page *page)
+{
+    if (memchr(page->name, 0, sizeof(page->name)) == NULL)
         return -EINVAL;
     vgpu_log_name(page->name);
     struct vgpu_ledger_page *ledger = map(VGPU_WORKER_LEDGER, 0, sizeof(*ledger), "ledger of a VM");
     if (ledger == NULL)
         return -EINVAL;
-    int error = give_up(page->name);
-    if (error == 0)
-        error = vgpu_worker_create(worker, driver, page, ledger);
+    int error = vgpu_worker_create(worker, driver, page, ledger);
     if (error)
         return error;
     worker->socket = VGPU_WORKER_SOCKET;
@@ -107,40 +120,75 @@ static int set_up(struct vgpu_worker *worker, struct vgpu_driver *driver)
     return error;
 }
 
-/* What calls of the lost channel shall return. The mediator reads it after the exit. */
-static void end_with(struct vgpu_worker *worker, CUresult error)
+/* Waits for somebody to serve. False if the mediator hangs up before. */
+static bool await_assignment(struct vgpu_primitive *primitive)
 {
-    __atomic_store_n(&worker->page->exit_error, (uint32_t)error, __ATOMIC_RELEASE);
+    const size_t head = offsetof(struct vgpu_worker_message, data);
+    struct vgpu_worker_message message;
+    for (;;) {
+        ssize_t got = vgpu_assignment_receive(VGPU_WORKER_SOCKET, &message, 0);
+        if (got == -EINTR)
+            continue;
+        if (got < (ssize_t)head || message.length > (size_t)got - head)
+            return false;
+        if (message.op == VGPU_WORKER_SERVE)
+            return true;
+        if (message.op != VGPU_WORKER_PROBE || !vgpu_primitive_answer(primitive, &message) ||
+            send(VGPU_WORKER_SOCKET, &message, head + message.length, MSG_NOSIGNAL) < 0)
+            return false;
+    }
 }
 
-int main(void)
+/* What calls of the lost channel shall return. The mediator reads it after the exit. */
+static void end_with(struct vgpu_worker_page *page, CUresult error)
+{
+    __atomic_store_n(&page->exit_error, (uint32_t)error, __ATOMIC_RELEASE);
+}
+
+static enum vgpu_worker_exit serve(struct vgpu_worker_page *page, const struct vgpu_driver *driver,
+                                   struct vgpu_primitive *primitive)
 {
     static struct vgpu_worker worker;
-    struct vgpu_driver driver = {0};
-    struct vgpu_primitive primitive;
 
-    int error = set_up(&worker, &driver);
+    if (!await_assignment(primitive))
+        return VGPU_WORKER_EXIT_OK;
+    /* A primitive worker stays: it answers with the error. */
+    if (primitive->driver_error && page->has_window) {
+        end_with(page, primitive->driver_error);
+        return VGPU_WORKER_EXIT_DRIVER;
+    }
+    int error = take_up(&worker, driver, page);
     if (error) {
         vgpu_log("set-up failed: %s", strerror(-error));
         return VGPU_WORKER_EXIT_SETUP;
     }
-    if (vgpu_driver_open(&driver, worker.page->driver) < 0) {
-        end_with(&worker, CUDA_ERROR_SHARED_OBJECT_INIT_FAILED);
+    enum vgpu_worker_exit status = vgpu_loop_run(&worker, primitive);
+    if (status == VGPU_WORKER_EXIT_PROTOCOL)
+        end_with(page, CUDA_ERROR_UNKNOWN);
+    return status;
+}
+
+int main(void)
+{
+    struct vgpu_driver driver = {0};
+    struct vgpu_primitive primitive;
+
+    struct vgpu_worker_page *page = set_up();
+    if (page == NULL)
+        return VGPU_WORKER_EXIT_SETUP;
+    if (vgpu_driver_open(&driver, page->driver) < 0) {
+        end_with(page, CUDA_ERROR_SHARED_OBJECT_INIT_FAILED);
         return VGPU_WORKER_EXIT_DRIVER;
     }
     CUresult result = vgpu_driver_start(&driver);
-    if (result != CUDA_SUCCESS && worker.extent) {
-        end_with(&worker, result);
+    if (result != CUDA_SUCCESS && page->is_spare) {
+        end_with(page, result);
         return VGPU_WORKER_EXIT_DRIVER;
     }
-    /* A primitive worker stays: it answers a probe with the error. */
     vgpu_primitive_init(&primitive, &driver, result);
     /* pairs with the mediator's acquire load */
-    __atomic_store_n(&worker.page->ready, 1, __ATOMIC_RELEASE);
-    enum vgpu_worker_exit status = vgpu_loop_run(&worker, &primitive);
-    if (status == VGPU_WORKER_EXIT_PROTOCOL)
-        end_with(&worker, CUDA_ERROR_UNKNOWN);
+    __atomic_store_n(&page->ready, 1, __ATOMIC_RELEASE);
     /* Not exit(): the driver's own handlers may wait for kernels that never end, and the kernel
      * takes everything back anyway. */
-    _exit(status);
+    _exit(serve(page, &driver, &primitive));
 }

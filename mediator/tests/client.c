@@ -53,9 +53,10 @@ void test_mediator_create(struct test_mediator *mediator, const char *settings)
     assert_non_null(config);
     fprintf(config,
             "[mediator]\ndevice-socket=%s\nprocess-socket=%s\nadmin-socket=%s\nworker=%s\n"
-            "soft-library=/nowhere/libvgpu-soft.so\nimage-cache=%s/images\n%s",
+            "soft-library=/nowhere/libvgpu-soft.so\nimage-cache=%s/images\n%s%s",
             mediator->device, mediator->process, mediator->admin, getenv("FAKE_WORKER"),
-            mediator->folder, settings);
+            mediator->folder, strstr(settings, "spare-workers") ? "" : "spare-workers=0\n",
+            settings);
     fclose(config);
     test_mediator_start(mediator);
 }
@@ -138,7 +139,8 @@ void test_mediator_logged(const struct test_mediator *mediator, const char *text
     }
 }
 
-uint32_t test_mediator_workers(const struct test_mediator *mediator)
+uint32_t test_mediator_list_workers(const struct test_mediator *mediator, pid_t *pids,
+                                    uint32_t most)
 {
     uint32_t count = 0;
     DIR *folder = opendir("/proc");
@@ -153,11 +155,21 @@ uint32_t test_mediator_workers(const struct test_mediator *mediator)
         if (!stat)
             continue;
         if (fscanf(stat, "%*d (%*[^)]) %c %d", &state, &parent) == 2 && state != 'Z')
-            count += parent == mediator->pid;
+            parent = parent == mediator->pid;
+        else
+            parent = 0;
+        if (parent && count < most)
+            pids[count] = atoi(entry->d_name);
+        count += (uint32_t)parent;
         fclose(stat);
     }
     closedir(folder);
     return count;
+}
+
+uint32_t test_mediator_workers(const struct test_mediator *mediator)
+{
+    return test_mediator_list_workers(mediator, NULL, 0);
 }
 
 long long test_mediator_field(const struct test_mediator *mediator, const char *vm,

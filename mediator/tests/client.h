@@ -47,6 +47,10 @@ void test_mediator_destroy(struct test_mediator *mediator);
 void test_mediator_logged(const struct test_mediator *mediator, const char *text);
 /** Children of the mediator that have not ended. */
 uint32_t test_mediator_workers(const struct test_mediator *mediator);
+
+/** As many, and the process ids of at most `most` of them. */
+uint32_t test_mediator_list_workers(const struct test_mediator *mediator, pid_t *pids,
+                                    uint32_t most);
 /** Runs vgpu-status --json; the field of this VM, or of the mediator if vm is NULL; -1: not there.
  */
 long long test_mediator_field(const struct test_mediator *mediator, const char *vm,

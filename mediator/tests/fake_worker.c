@@ -25,12 +25,13 @@
 #include <unistd.h>
 
 #include "mediator/tests/fake_worker.h"
+#include "protocol/assignment.h"
 #include "protocol/channel.h"
 #include "protocol/worker.h"
 
 static void check_descriptors(bool has_window)
 {
-    uint32_t expected = has_window ? 0x3ff : 0x3f; /* 0..9 or 0..5 */
+    uint32_t expected = has_window ? 0x3ff : 0x3f; /* 0..9, without 9 or without 6..9 */
     uint32_t found = 0;
     DIR *folder = opendir("/proc/self/fd");
     struct dirent *entry;
@@ -121,10 +122,7 @@ static void serve(struct vgpu_worker_page *page, const char *command)
             continue;
         if (recv(VGPU_WORKER_SOCKET, &message, sizeof(message), 0) <= 0)
             return;
-        if (message.op == VGPU_WORKER_PROBE)
-            answer_probe(page);
-        else
-            answer_primitive(&message);
+        answer_primitive(&message);
     }
 }
 
@@ -158,6 +156,21 @@ static void charge(struct vgpu_worker_page *page, uint64_t bytes)
     __atomic_fetch_add(&ledger->used, bytes, __ATOMIC_RELAXED);
 }
 
+/** Answers probes until there is somebody to serve. */
+static void await_assignment(const struct vgpu_worker_page *page)
+{
+    struct vgpu_worker_message message = {0};
+
+    check_descriptors(true); /* the places are taken */
+    while (message.op != VGPU_WORKER_SERVE) {
+        if (vgpu_assignment_receive(VGPU_WORKER_SOCKET, &message, 0) <= 0)
+            exit(VGPU_WORKER_EXIT_OK);
+        if (message.op == VGPU_WORKER_PROBE)
+            answer_probe(page);
+    }
+    check_descriptors(page->has_window);
+}
+
 int main(void)
 {
     struct vgpu_worker_page *page =
@@ -165,13 +178,14 @@ int main(void)
 
     if (page == MAP_FAILED)
         return VGPU_WORKER_EXIT_SETUP;
-    check_descriptors(page->has_window);
-    const char *command = strchr(page->name, '/') + 1;
-
     if (strstr(page->driver, "libcuda")) {
         fprintf(stderr, "fake worker: cannot open %s\n", page->driver);
         return VGPU_WORKER_EXIT_DRIVER;
     }
+    page->ready = 1;
+    await_assignment(page);
+    const char *command = strchr(page->name, '/') + 1;
+
     if (strncmp(command, "exit-", 5) == 0) {
         int status = atoi(command + 5);
 
@@ -188,7 +202,6 @@ int main(void)
         signal(SIGSEGV, SIG_DFL);
         raise(SIGSEGV);
     }
-    page->ready = 1;
     while (strcmp(command, "hang") == 0)
         pause();
     serve(page, command);

@@ -47,6 +47,7 @@ static void defaults_serve(void **state)
     assert_non_null(strstr(config.soft_library, "libvgpu-soft.so"));
     assert_int_equal(vgpu_config_memory_quota(&config, "any", 3 * GIB), 3 * GIB);
     assert_int_equal(vgpu_config_max_channels(&config, "any"), 64);
+    assert_int_equal(config.spare_workers, 2);
     vgpu_config_destroy(&config);
 }
 
@@ -65,6 +66,7 @@ static void good_files_are_taken(void **state)
         "cuda-library=libcuda.so.2\n"
         "memory-quota=25%\n"
         "max-channels-per-vm=8\n"
+        "spare-workers=16\n"
         "log-level=warning\n"
         "image-cache=/srv/images\n"
         "image-cache-size=512M\n"
@@ -91,6 +93,7 @@ static void good_files_are_taken(void **state)
     assert_int_equal(config.log_level, VGPU_LOG_WARNING);
     assert_string_equal(config.image_cache, "/srv/images");
     assert_int_equal(config.image_cache_size, 512 << 20);
+    assert_int_equal(config.spare_workers, 16);
     assert_int_equal(vgpu_config_memory_quota(&config, "other", 4 * GIB), GIB);
     assert_int_equal(vgpu_config_memory_quota(&config, "bare", 4 * GIB), GIB);
     assert_int_equal(vgpu_config_memory_quota(&config, "web-1.example", 4 * GIB), 2 * GIB);
@@ -121,6 +124,7 @@ static const struct {
     {"[vm a b]\n", "test.ini:1: \"a b\" cannot be the name of a VM"},
     {"[vm xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx]\n",
      "cannot be the name"},
+    {"[mediator]\nspare-workers=17\n", "\"17\" is not a number from 0 to 16"},
     {"[mediator]\nmemory-quota=0\n", "test.ini:2: memory-quota: \"0\" is not bytes with"},
     {"[mediator]\nmemory-quota=101%\n", "\"101%\" is not bytes"},
     {"[mediator]\nmemory-quota=-1\n", "\"-1\" is not bytes"},

@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "protocol/assignment.h"
+
 #define EXTENT_OFFSET 0x5000u
 #define PATIENCE      60000000000ull /* nanoseconds */
 
@@ -33,11 +35,15 @@ static int share(size_t bytes, void **memory)
     return file;
 }
 
-static void become_worker(const char *program, const int *descriptors, size_t count)
+static void become_worker(const char *program, const int *descriptors)
 {
-    int moved[8];
+    enum { count = 2 }; /* socket and page */
+    int moved[count], null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (size_t i = 0; i < count; i++)
         moved[i] = fcntl(descriptors[i], F_DUPFD_CLOEXEC, 20);
+    null = fcntl(null, F_DUPFD_CLOEXEC, 20);
+    for (int place = VGPU_WORKER_LEDGER; place <= VGPU_WORKER_IMAGES; place++)
+        dup2(null, place);
     for (size_t i = 0; i < count; i++)
         dup2(moved[i], VGPU_WORKER_SOCKET + (int)i);
     execl(program, "vgpu-worker", (char *)NULL);
@@ -66,12 +72,15 @@ struct vgpu_channel *live_start(const char *program, const char *driver, bool wi
     channel->page->size = VGPU_CHANNEL_BYTES;
     snprintf(channel->page->driver, sizeof(channel->page->driver), "%s", driver);
     snprintf(channel->page->name, sizeof(channel->page->name), "test");
-    const int descriptors[] = {sockets[1],        page, ledger, window, channel->doorbell,
-                               channel->interrupt};
+    const int descriptors[] = {sockets[1], page};
+    const int assigned[VGPU_ASSIGNED] = {ledger, with_window ? window : -1,
+                                         with_window ? channel->doorbell : -1,
+                                         with_window ? channel->interrupt : -1, -1};
+    assert_int_equal(vgpu_assignment_send(channel->socket, assigned, STDERR_FILENO), 0);
     channel->worker = fork();
     assert_true(channel->worker >= 0);
     if (channel->worker == 0)
-        become_worker(program, descriptors, with_window ? 6 : 3);
+        become_worker(program, descriptors);
     close(sockets[1]);
     close(page);
     close(ledger);
