@@ -10,13 +10,18 @@
 #include "guest/graph/capture.h"
 #include "guest/graph/shadow.h"
 #include "guest/memory/copy.h"
+#include "guest/memory/pages.h"
+#include "guest/memory/team.h"
 #include "guest/process/process.h"
 #include "guest/stream/stream.h"
 #include "protocol/copy.h"
 #include "protocol/send.h"
 
 #define INLINE_BYTES 16384u
-#define IN_FLIGHT    4u /* chunks of a download */
+#define IN_FLIGHT    8u /* chunks of a download that nobody copies out of yet */
+#define LARGE_BYTES  ((size_t)4 << 20)
+
+static_assert(IN_FLIGHT + VGPU_TEAM_HELPERS_MOST + 1 < VGPU_STAGING_CHUNKS, "some are left");
 
 /* A part that fits into a chunk. */
 struct piece {
@@ -150,110 +155,184 @@ static CUresult send_piece(const struct vgpu_caller *caller, struct vgpu_stream 
     return error;
 }
 
+/* What the threads of a team share. */
+struct transfer {
+    const struct vgpu_caller *caller;
+    struct vgpu_stream *stream;
+    pthread_mutex_t lock; /* of what follows */
+    struct walk walk;
+    CUresult error; /* the first; nothing is begun after it */
+    /* of a download: */
+    struct flight {
+        struct piece piece;
+        struct vgpu_staging staging;
+    } flights[IN_FLIGHT]; /* a ring of what was asked for */
+    unsigned int first, count, most;
+    bool large; /* does not fit into the caches */
+};
+
+static void begin_transfer(struct transfer *transfer, const struct vgpu_caller *caller,
+                           struct vgpu_stream *stream, const struct vgpu_rows *rows)
+{
+    *transfer = (struct transfer){.caller = caller, .stream = stream, .most = 1};
+    pthread_mutex_init(&transfer->lock, NULL);
+    begin(&transfer->walk, rows);
+    transfer->large = rows->width * rows->height >= LARGE_BYTES;
+}
+
+static CUresult end_transfer(struct transfer *transfer)
+{
+    pthread_mutex_destroy(&transfer->lock);
+    return transfer->error;
+}
+
+static bool next(struct transfer *transfer, struct piece *piece)
+{
+    return transfer->error == CUDA_SUCCESS && next_piece(&transfer->walk, piece);
+}
+
+static void keep_first(struct transfer *transfer, CUresult error)
+{
+    if (transfer->error == CUDA_SUCCESS)
+        transfer->error = error;
+}
+
+/* Piece after piece, each at a time of its own: they do not overlap on the device. */
+static void upload_pieces(void *argument)
+{
+    struct transfer *transfer = argument;
+    struct piece piece;
+    pthread_mutex_lock(&transfer->lock);
+    while (next(transfer, &piece)) {
+        pthread_mutex_unlock(&transfer->lock);
+        CUresult error = send_piece(transfer->caller, transfer->stream, &transfer->walk, &piece);
+        pthread_mutex_lock(&transfer->lock);
+        keep_first(transfer, error);
+    }
+    pthread_mutex_unlock(&transfer->lock);
+}
+
+static uint32_t helpers_for(const struct vgpu_rows *rows)
+{
+    return vgpu_team_size(rows->width * rows->height);
+}
+
 CUresult vgpu_copy_upload(const struct vgpu_caller *caller, struct vgpu_stream *stream,
                           const struct vgpu_rows *rows)
 {
-    struct walk walk;
+    struct transfer transfer;
     struct piece piece;
-    CUresult error = CUDA_SUCCESS;
     if (vgpu_capture_of(stream))
         return vgpu_shadow_capture(caller, stream, rows, true);
-    begin(&walk, rows);
-    while (error == CUDA_SUCCESS && next_piece(&walk, &piece)) {
-        if (rows->array == NULL && piece.height == 1 && piece.width <= INLINE_BYTES)
-            error = send_inline(caller, stream, &piece);
-        else
-            error = send_piece(caller, stream, &walk, &piece);
+    begin_transfer(&transfer, caller, stream, rows);
+    if (rows->array == NULL && transfer.walk.rows.height == 1 &&
+        transfer.walk.rows.width <= INLINE_BYTES) {
+        if (next(&transfer, &piece))
+            transfer.error = send_inline(caller, stream, &piece);
+    } else {
+        vgpu_team_run(&vgpu_process()->team, helpers_for(rows), upload_pieces, &transfer);
     }
-    return error;
+    return end_transfer(&transfer);
 }
 
 /* ---- from the device ---- */
 
-struct download {
-    const struct vgpu_caller *caller;
-    struct vgpu_stream *stream;
-    struct walk walk;
-    struct flight {
-        struct piece piece;
-        struct vgpu_staging staging;
-    } flights[IN_FLIGHT]; /* a ring */
-    unsigned int first, count, most;
-};
-
-static CUresult ask_for(struct download *download, const struct piece *piece)
+/* Called with the transfer's lock. */
+static CUresult ask_for(struct transfer *transfer, const struct piece *piece)
 {
-    const struct vgpu_caller *caller = download->caller;
-    struct flight *flight = &download->flights[(download->first + download->count) % IN_FLIGHT];
+    const struct vgpu_caller *caller = transfer->caller;
+    struct flight *flight = &transfer->flights[(transfer->first + transfer->count) % IN_FLIGHT];
     CUresult error = vgpu_copy_take_chunk(caller->channel, &flight->staging);
     if (error)
         return error;
     flight->piece = *piece;
     vgpu_trace_carried(caller->channel,
-                       download->walk.rows.array ? VGPU_CALL_vgpuCopyBox
+                       transfer->walk.rows.array ? VGPU_CALL_vgpuCopyBox
                                                  : VGPU_CALL_vgpuCopyFromDevice,
                        (uint64_t)piece->width * piece->height);
     error =
-        download->walk.rows.array
-            ? send_box(caller, download->stream, &download->walk, piece, &flight->staging, false)
+        transfer->walk.rows.array
+            ? send_box(caller, transfer->stream, &transfer->walk, piece, &flight->staging, false)
             : vgpu_send_vgpuCopyFromDevice(
-                  caller->channel, caller->context, piece->device, download->walk.rows.device_pitch,
-                  piece->width, piece->height, flight->staging.offset, download->stream->object.id);
+                  caller->channel, caller->context, piece->device, transfer->walk.rows.device_pitch,
+                  piece->width, piece->height, flight->staging.offset, transfer->stream->object.id);
     if (error == CUDA_SUCCESS)
-        error = post_chunk_fence(caller, download->stream, &flight->staging);
+        error = post_chunk_fence(caller, transfer->stream, &flight->staging);
     if (error) {
         vgpu_staging_put(caller->channel, &flight->staging, false);
         return error;
     }
-    vgpu_stream_submitted(download->stream);
-    download->count++;
+    vgpu_stream_submitted(transfer->stream);
+    transfer->count++;
     return CUDA_SUCCESS;
 }
 
-/* Waits for the oldest piece in flight; its bytes count only if nothing has failed. */
-static CUresult receive(struct download *download, CUresult failed)
+static void scatter(const struct transfer *transfer, const struct flight *flight)
 {
-    const struct flight *flight = &download->flights[download->first];
     const struct piece *piece = &flight->piece;
-    CUresult error =
-        vgpu_caller_wait(download->caller, flight->staging.fence, flight->staging.fence_value);
-    if (failed == CUDA_SUCCESS && error == CUDA_SUCCESS) {
-        for (size_t row = 0; row < piece->height; row++)
-            memcpy(piece->host + row * download->walk.rows.host_pitch,
-                   (char *)flight->staging.memory + row * piece->width, piece->width);
+    const char *from = flight->staging.memory;
+    if (piece->height == 1 && transfer->large) {
+        vgpu_pages_fill(piece->host, from, piece->width);
+        return;
     }
-    vgpu_staging_put(download->caller->channel, &flight->staging, true);
-    download->first = (download->first + 1) % IN_FLIGHT;
-    download->count--;
-    return failed ? failed : error;
+    for (size_t row = 0; row < piece->height; row++)
+        memcpy(piece->host + row * transfer->walk.rows.host_pitch, from + row * piece->width,
+               piece->width);
+}
+
+/* Waits for a piece that was asked for; its bytes count only if nothing has failed. */
+static CUresult receive(const struct transfer *transfer, const struct flight *flight, bool failed)
+{
+    const struct vgpu_caller *caller = transfer->caller;
+    if (flight->piece.height == 1 && transfer->large) /* while the device copies */
+        vgpu_pages_prepare(flight->piece.host, flight->piece.width);
+    CUresult error = vgpu_caller_wait(caller, flight->staging.fence, flight->staging.fence_value);
+    if (!failed && error == CUDA_SUCCESS)
+        scatter(transfer, flight);
+    vgpu_staging_put(caller->channel, &flight->staging, true);
+    return error;
+}
+
+/* As much as possible is asked for before the oldest piece is waited for. */
+static void download_pieces(void *argument)
+{
+    struct transfer *transfer = argument;
+    struct piece piece;
+    pthread_mutex_lock(&transfer->lock);
+    for (;;) {
+        while (transfer->count < transfer->most && next(transfer, &piece))
+            keep_first(transfer, ask_for(transfer, &piece));
+        if (transfer->count == 0)
+            break;
+        struct flight flight = transfer->flights[transfer->first];
+        bool failed = transfer->error != CUDA_SUCCESS;
+        transfer->first = (transfer->first + 1) % IN_FLIGHT;
+        transfer->count--;
+        pthread_mutex_unlock(&transfer->lock);
+        CUresult error = receive(transfer, &flight, failed);
+        pthread_mutex_lock(&transfer->lock);
+        keep_first(transfer, error);
+    }
+    pthread_mutex_unlock(&transfer->lock);
 }
 
 CUresult vgpu_copy_download(const struct vgpu_caller *caller, struct vgpu_stream *stream,
                             const struct vgpu_rows *rows)
 {
     struct vgpu_process *process = vgpu_process();
-    struct download download = {.caller = caller, .stream = stream, .most = 1};
-    struct piece piece;
-    CUresult error = CUDA_SUCCESS;
+    struct transfer transfer;
     if (vgpu_capture_of(stream))
         return vgpu_shadow_capture(caller, stream, rows, false);
+    begin_transfer(&transfer, caller, stream, rows);
     /* Who waits for a chunk while holding another could wait for ever for one who does the same: so
-     * only one thread does. */
+     * only one transfer does, and it leaves some for the others. */
     bool alone = pthread_mutex_trylock(&process->download_lock) == 0;
     if (alone)
-        download.most = IN_FLIGHT;
-    begin(&download.walk, rows);
-    while (error == CUDA_SUCCESS && next_piece(&download.walk, &piece)) {
-        if (download.count == download.most)
-            error = receive(&download, error);
-        if (error == CUDA_SUCCESS)
-            error = ask_for(&download, &piece);
-    }
-    while (download.count)
-        error = receive(&download, error);
+        transfer.most = IN_FLIGHT;
+    vgpu_team_run(&process->team, alone ? helpers_for(rows) : 0, download_pieces, &transfer);
     if (alone)
         pthread_mutex_unlock(&process->download_lock);
-    return error;
+    return end_transfer(&transfer);
 }
 
 bool vgpu_copy_span(size_t pitch, size_t width, size_t height, size_t *bytes)

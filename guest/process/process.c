@@ -30,6 +30,7 @@ struct vgpu_process vgpu_the_process = {
     .textures.lock = PTHREAD_RWLOCK_INITIALIZER,
     .surfaces.lock = PTHREAD_RWLOCK_INITIALIZER,
     .array_lock = PTHREAD_MUTEX_INITIALIZER,
+    .team = VGPU_TEAM_INITIALIZER,
     .upcalls.lock = PTHREAD_MUTEX_INITIALIZER,
     .upcalls.changed = PTHREAD_COND_INITIALIZER,
     .ranges = {.lock = PTHREAD_RWLOCK_INITIALIZER, .release = vgpu_host_release},
@@ -299,6 +300,7 @@ __attribute__((destructor)) static void end_process(void)
     if (process->trace)
         vgpu_trace_print(process->channel, process->entered);
     vgpu_upcall_stop();
+    vgpu_team_end(&process->team);
     if (is_only_thread())
         vgpu_channel_close(process->channel);
 }

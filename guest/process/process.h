@@ -18,6 +18,7 @@
 #include "guest/memory/pool.h"
 #include "guest/memory/ranges.h"
 #include "guest/memory/registered.h"
+#include "guest/memory/team.h"
 #include "guest/process/objects.h"
 #include "guest/stream/upcall.h"
 #include "protocol/info.h"
@@ -52,6 +53,7 @@ struct vgpu_process {
     struct vgpu_upcalls upcalls;
     struct vgpu_user_object *gone_user_objects; /* list of destroyed ones; atomic */
     struct vgpu_arenas arenas;
+    struct vgpu_team team;
     struct vgpu_captures captures;
     struct vgpu_registered registered;
     struct vgpu_mirrors mirrors;
