@@ -125,6 +125,7 @@ static void decode_mul(struct ptx_parser *p, struct ptx_statement *s)
     const char *half;
     struct ptx_build b;
     char key[48];
+    bool sat;
 
     if (type == NULL || type->kind == PTX_UNTYPED || type->kind == PTX_PRED) {
         ptx_unsupported(p, s, "the type");
@@ -139,8 +140,10 @@ static void decode_mul(struct ptx_parser *p, struct ptx_statement *s)
         decode_carry(p, s, "mad", type, carry_in, carry_out, half);
         return;
     }
-    snprintf(key, sizeof(key), "%s%s_%s_%s%u", add ? "mad" : "mul", short24 ? "24" : "", half,
-             strcmp(half, "lo") == 0 && !short24 ? "b" : integer_prefix(type), type->bits);
+    sat = ptx_part(s, "sat");
+    snprintf(key, sizeof(key), "%s%s_%s%s_%s%u", add ? "mad" : "mul", short24 ? "24" : "", half,
+             sat ? "_sat" : "", strcmp(half, "lo") == 0 && !short24 ? "b" : integer_prefix(type),
+             type->bits);
     if (strcmp(half, "wide") == 0) {
         if (type->bits == 64) {
             ptx_unsupported(p, s, "a product of 128 bits");

@@ -313,6 +313,39 @@ static void decode_mbarrier(struct ptx_parser *p, struct ptx_statement *s)
     }
 }
 
+void ptx_emit_completion(struct ptx_parser *p, struct ptx_statement *s, const struct ptx_operand *o,
+                         uint32_t bytes)
+{
+    struct ptx_place place = ptx_address(p, s, o, VGPU_SPACE_SHARED);
+    struct ptx_build b = ptx_begin(p, s, "mbarrier_tx");
+
+    ptx_set_place(&b, &place, VGPU_SPACE_SHARED, 0);
+    ptx_use(&b, VGPU_B, ptx_constant(p, VGPU_ROW_32, bytes, -1));
+    b.inst.y = 1;
+    ptx_push(p, &b);
+}
+
+/* st.bulk [a], bytes, 0 */
+void ptx_decode_clear(struct ptx_parser *p, struct ptx_statement *s, enum vgpu_space space)
+{
+    uint32_t to, bytes;
+    struct ptx_build b;
+
+    ptx_part(s, "weak");
+    if (!ptx_want(p, s, 3) || !ptx_all_parts(p, s))
+        return;
+    if (s->operands[2].kind != PTX_OPERAND_INTEGER || s->operands[2].bits != 0) {
+        ptx_unsupported(p, s, "a value that is not 0");
+        return;
+    }
+    to = generic_row(p, s, &s->operands[0], space);
+    bytes = ptx_source(p, s, &s->operands[1], NAMED("u64"));
+    b = ptx_begin(p, s, "st_bulk");
+    ptx_use(&b, VGPU_A, to);
+    ptx_use(&b, VGPU_B, bytes);
+    ptx_push(p, &b);
+}
+
 /* ---- clusters and fences ---- */
 
 /* mapa: where something of this block is in block b of the cluster, which has this one alone */

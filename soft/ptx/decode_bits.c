@@ -132,11 +132,15 @@ static void decode_lop3(struct ptx_parser *p, struct ptx_statement *s)
 {
     const struct ptx_type *type = NAMED("b32"), *types[4] = {type, type, type, type};
     struct ptx_build b;
+    uint8_t combine = ptx_part(s, "and") ? 1 : ptx_part(s, "or") ? 2 : 0;
+    uint32_t test = s->operands[0].second, result;
     uint64_t table;
+    bool negated;
 
     ptx_part(s, "b32");
-    if (!ptx_want(p, s, 5))
+    if (!ptx_want(p, s, combine != 0 ? 6 : 5))
         return;
+    s->operands[0].second = 0;
     if (s->operands[4].kind != PTX_OPERAND_INTEGER || s->operands[4].bits > 255) {
         ptx_unsupported(p, s, "a table that is not a number up to 255");
         return;
@@ -145,6 +149,21 @@ static void decode_lop3(struct ptx_parser *p, struct ptx_statement *s)
     s->operand_count = 4;
     b = ptx_form(p, s, "lop3", types, 3);
     b.inst.imm = (int64_t)table;
+    result = b.inst.row[VGPU_D];
+    ptx_push(p, &b);
+    if (combine == 0 || test == 0) {
+        if (combine != 0 || test != 0)
+            ptx_unsupported(p, s, "a predicate without .and or .or, or none with them");
+        return;
+    }
+    /* Whether any bit of the result is set, combined with another predicate. */
+    b = ptx_begin(p, s, "setp_ne_b32");
+    ptx_define(&b, VGPU_D, test);
+    ptx_use(&b, VGPU_A, result);
+    ptx_use(&b, VGPU_B, ptx_constant(p, VGPU_ROW_32, 0, -1));
+    ptx_use(&b, VGPU_C, ptx_predicate(p, s, &s->operands[5], &negated));
+    b.inst.x = combine;
+    b.inst.z = negated;
     ptx_push(p, &b);
 }
 
@@ -175,43 +194,35 @@ static void decode_fns(struct ptx_parser *p, struct ptx_statement *s)
     ptx_push(p, &b);
 }
 
-/* vshr.u32.u32.u32.clamp.add d, a, b, c: the one video instruction that compilers emit */
-static void decode_video_shift(struct ptx_parser *p, struct ptx_statement *s)
+/* szext and bmsk: two sources, clamped or wrapped */
+static void decode_clamped(struct ptx_parser *p, struct ptx_statement *s)
 {
-    const struct ptx_type *type = NAMED("u32");
-    uint32_t rows[3] = {0}, shifted;
+    bool wrap = ptx_part(s, "wrap");
+    const struct ptx_type *type;
     struct ptx_build b;
+    char key[32];
 
-    for (uint32_t i = 0; i < 3; i++)
-        ptx_part(s, "u32");
-    if (!ptx_part(s, "clamp") || !ptx_part(s, "add")) {
-        ptx_unsupported(p, s, "this form");
+    if (!wrap && !ptx_part(s, "clamp"))
+        ptx_unsupported(p, s, "no mode");
+    type = ptx_part_type(s);
+    if (type == NULL || ptx_type_bits(type) != 32) {
+        ptx_unsupported(p, s, "the type");
         return;
     }
-    if (!ptx_want(p, s, 4) || !ptx_all_parts(p, s))
-        return;
-    for (uint32_t i = 0; i < 3; i++)
-        rows[i] = ptx_source(p, s, &s->operands[i + 1], type);
-    shifted = ptx_new_register(p, VGPU_ROW_32);
-    b = ptx_begin(p, s, "shr_u32");
-    ptx_define(&b, VGPU_D, shifted);
-    ptx_use(&b, VGPU_A, rows[0]);
-    ptx_use(&b, VGPU_B, rows[1]);
-    ptx_push(p, &b);
-    b = ptx_begin(p, s, "add_b32");
-    ptx_define(&b, VGPU_D, ptx_destination(p, s, &s->operands[0], type));
-    ptx_use(&b, VGPU_A, shifted);
-    ptx_use(&b, VGPU_B, rows[2]);
+    snprintf(key, sizeof(key), "%.*s_%s", (int)s->opcode.length, s->opcode.start, type->name);
+    b = ptx_form(p, s, key, (const struct ptx_type *[3]){type, type, NAMED("u32")}, 2);
+    b.inst.x = wrap;
     ptx_push(p, &b);
 }
 
 static const struct ptx_opcode table[] = {
-    {"and", decode_logic},   {"or", decode_logic},         {"xor", decode_logic},
-    {"not", decode_logic},   {"cnot", decode_logic},       {"shl", decode_shift},
-    {"shr", decode_shift},   {"vshr", decode_video_shift}, {"shf", decode_funnel},
-    {"popc", decode_count},  {"clz", decode_count},        {"brev", decode_count},
-    {"bfind", decode_count}, {"bfe", decode_extract},      {"bfi", decode_insert},
-    {"lop3", decode_lop3},   {"prmt", decode_prmt},        {"fns", decode_fns},
+    {"and", decode_logic},    {"or", decode_logic},   {"xor", decode_logic},
+    {"not", decode_logic},    {"cnot", decode_logic}, {"shl", decode_shift},
+    {"shr", decode_shift},    {"shf", decode_funnel}, {"popc", decode_count},
+    {"clz", decode_count},    {"brev", decode_count}, {"bfind", decode_count},
+    {"bfe", decode_extract},  {"bfi", decode_insert}, {"lop3", decode_lop3},
+    {"prmt", decode_prmt},    {"fns", decode_fns},    {"szext", decode_clamped},
+    {"bmsk", decode_clamped},
 };
 
 ptx_decoder ptx_decode_bits(struct ptx_slice opcode)

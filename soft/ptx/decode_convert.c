@@ -212,6 +212,7 @@ static void decode_cvt(struct ptx_parser *p, struct ptx_statement *s)
     take_rounding(s, &c);
     c.flags |= ptx_part(s, "ftz") ? VGPU_FTZ : 0;
     c.flags |= ptx_part(s, "relu") ? VGPU_RELU : 0;
+    c.flags |= ptx_part(s, "satfinite") ? VGPU_FINITE : 0;
     c.sat = ptx_part(s, "sat");
     c.to = ptx_part_type(s);
     c.from = ptx_part_type(s);
@@ -222,6 +223,10 @@ static void decode_cvt(struct ptx_parser *p, struct ptx_statement *s)
     }
     if (!ptx_all_parts(p, s))
         return;
+    if (c.flags & VGPU_FINITE && (c.to->bits != 16 || !is_float(c.to) || c.from->bits != 32)) {
+        ptx_unsupported(p, s, "the types with .satfinite");
+        return;
+    }
     if (c.to->packed == 2 && ptx_slice_is((struct ptx_slice){c.from->name, 3}, "f32")) {
         pack_floats(p, s, &c);
         return;

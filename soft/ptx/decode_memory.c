@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ld st atom red cvta isspacep, and hints that need nothing done. */
+/* ld st cvta isspacep, and hints that need nothing done. */
 #include "soft/ptx/parser.h"
 
 #include <errno.h>
@@ -184,15 +184,15 @@ static void load_parameter(struct ptx_parser *p, struct ptx_statement *s,
     }
 }
 
-static uint32_t take_vector(struct ptx_statement *s)
+uint32_t ptx_part_vector(struct ptx_statement *s)
 {
-    return ptx_part(s, "v2") ? 2 : ptx_part(s, "v4") ? 4 : 1;
+    return ptx_part(s, "v2") ? 2 : ptx_part(s, "v4") ? 4 : ptx_part(s, "v8") ? 8 : 1;
 }
 
 /* The registers of a vector operand, or of a plain one. All have one width, which is returned. */
 static uint32_t elements_of(struct ptx_parser *p, struct ptx_statement *s,
                             const struct ptx_operand *o, uint32_t count,
-                            const struct ptx_type *type, const struct ptx_operand *list[4])
+                            const struct ptx_type *type, const struct ptx_operand *list[8])
 {
     uint32_t wide = 0;
 
@@ -216,13 +216,36 @@ static uint32_t elements_of(struct ptx_parser *p, struct ptx_statement *s,
     return wide != 0 ? wide : register_bits(type);
 }
 
+/* Up to four elements are operands, eight are a list. */
+static void add_element(struct ptx_parser *p, struct ptx_build *b, uint32_t count, uint32_t n,
+                        uint32_t ref, bool result)
+{
+    if (count > 4)
+        ptx_list(p, b, ref);
+    else if (result)
+        ptx_define(b, element_rows[n], ref);
+    else
+        ptx_use(b, element_rows[n], ref);
+}
+
+static bool too_long(struct ptx_parser *p, struct ptx_statement *s, const struct ptx_type *type,
+                     uint32_t count, enum vgpu_space space)
+{
+    uint32_t bytes = ptx_type_bits(type) / 8 * count;
+
+    if (bytes <= 16 || (bytes == 32 && type->bits >= 32 && space == VGPU_SPACE_GLOBAL))
+        return false;
+    ptx_unsupported(p, s, "a vector of this length, here");
+    return true;
+}
+
 static void decode_ld(struct ptx_parser *p, struct ptx_statement *s)
 {
     enum vgpu_space space = ptx_part_space(s);
     uint8_t ordering = ptx_part_ordering(s);
-    uint32_t count = take_vector(s), wide;
+    uint32_t count = ptx_part_vector(s), wide;
     const struct ptx_type *type = ptx_part_type(s);
-    const struct ptx_operand *to[4] = {NULL}, *from = &s->operands[1];
+    const struct ptx_operand *to[8] = {NULL}, *from = &s->operands[1];
     struct ptx_place place;
     struct ptx_build b;
     char key[32];
@@ -234,7 +257,7 @@ static void decode_ld(struct ptx_parser *p, struct ptx_statement *s)
     if (!ptx_want(p, s, 2) || !ptx_all_parts(p, s))
         return;
     wide = elements_of(p, s, &s->operands[0], count, type, to);
-    if (p->error != 0)
+    if (p->error != 0 || too_long(p, s, type, count, space))
         return;
     if (space == VGPU_SPACE_PARAM && from->kind == PTX_OPERAND_ADDRESS && from->symbol != NULL &&
         from->symbol->kind == PTX_SYMBOL_PARAMETER) {
@@ -253,30 +276,40 @@ static void decode_ld(struct ptx_parser *p, struct ptx_statement *s)
     ptx_set_place(&b, &place, space, ordering);
     b.inst.y = (uint8_t)count;
     for (uint32_t i = 0; i < count && p->error == 0; i++)
-        ptx_define(&b, element_rows[i],
-                   ptx_destination(p, s, to[i], ptx_type_of(PTX_UNTYPED, wide)));
+        add_element(p, &b, count, i, ptx_destination(p, s, to[i], ptx_type_of(PTX_UNTYPED, wide)),
+                    true);
     ptx_push(p, &b);
 }
 
 static void decode_st(struct ptx_parser *p, struct ptx_statement *s)
 {
+    /* st.async also counts its bytes at a barrier. */
+    bool async = ptx_part(s, "async");
+    bool counted = async && ptx_part(s, "mbarrier::complete_tx::bytes");
     enum vgpu_space space = ptx_part_space(s);
     uint8_t ordering = ptx_part_ordering(s);
-    uint32_t count = take_vector(s), wide;
-    const struct ptx_type *type = ptx_part_type(s), *stored;
-    const struct ptx_operand *from[4] = {NULL};
+    uint32_t count = ptx_part_vector(s), wide;
+    const struct ptx_type *type, *stored;
+    const struct ptx_operand *from[8] = {NULL};
     struct ptx_place place;
-    uint32_t rows[4] = {0};
+    uint32_t rows[8] = {0};
     struct ptx_build b;
     char key[32];
 
-    if (type == NULL || type->kind == PTX_PRED) {
-        ptx_unsupported(p, s, "the type");
+    if (!async && ptx_part(s, "bulk")) {
+        ptx_decode_clear(p, s, space);
         return;
     }
-    if (!ptx_want(p, s, 2) || !ptx_all_parts(p, s))
+    type = ptx_part_type(s);
+    if (type == NULL || type->kind == PTX_PRED || async != counted) {
+        ptx_unsupported(p, s, async ? "a form without a barrier" : "the type");
+        return;
+    }
+    if (!ptx_want(p, s, async ? 3 : 2) || !ptx_all_parts(p, s))
         return;
     wide = elements_of(p, s, &s->operands[1], count, type, from);
+    if (p->error != 0 || too_long(p, s, type, count, space))
+        return;
     place = ptx_address(p, s, &s->operands[0], space);
     if (p->error != 0)
         return;
@@ -294,64 +327,10 @@ static void decode_st(struct ptx_parser *p, struct ptx_statement *s)
     ptx_set_place(&b, &place, space, ordering);
     b.inst.y = (uint8_t)count;
     for (uint32_t i = 0; i < count; i++)
-        ptx_use(&b, element_rows[i], rows[i]);
+        add_element(p, &b, count, i, rows[i], false);
     ptx_push(p, &b);
-}
-
-/* ---- atom and red ---- */
-
-static void decode_atom(struct ptx_parser *p, struct ptx_statement *s)
-{
-    static const char *const names[] = {"add", "min", "max", "inc",  "dec",
-                                        "and", "or",  "xor", "exch", "cas"};
-    bool result = ptx_slice_is(s->opcode, "atom");
-    enum vgpu_space space = ptx_part_space(s);
-    const struct ptx_type *type;
-    const struct ptx_operand *o = s->operands;
-    uint32_t at = result ? 1 : 0, b_ref, c_ref = 0;
-    struct ptx_place place;
-    struct ptx_build b;
-    char key[32];
-    size_t op = 0;
-    bool is_signed;
-
-    ptx_part_ordering(s);
-    ptx_part(s, "noftz");
-    while (op < COUNT(names) && !ptx_part(s, names[op]))
-        op++;
-    type = ptx_part_type(s);
-    if (type == NULL || op == COUNT(names) || type->kind == PTX_PRED || type->bits < 16 ||
-        (space != VGPU_SPACE_GLOBAL && space != VGPU_SPACE_GENERIC && space != VGPU_SPACE_SHARED)) {
-        ptx_unsupported(p, s, "the operation, its type or its state space");
-        return;
-    }
-    if (!ptx_want(p, s, at + 2 + (op == 9 ? 1 : 0)) || !ptx_all_parts(p, s))
-        return;
-    place = ptx_address(p, s, &o[at], space);
-    b_ref = ptx_source(p, s, &o[at + 1], type);
-    if (op == 9)
-        c_ref = ptx_source(p, s, &o[at + 2], type);
-    is_signed = op == 1 || op == 2;
-    if (type->kind == PTX_FLOATING || type->kind == PTX_BRAIN)
-        snprintf(key, sizeof(key), "atom_%s_%s", names[op], type->name);
-    else
-        snprintf(key, sizeof(key), "atom_%s_%c%u", names[op],
-                 !is_signed                 ? 'b'
-                 : type->kind == PTX_SIGNED ? 's'
-                                            : 'u',
-                 type->bits);
-    /* exch and cas move bits: what type they are said to have does not matter. */
-    if (op >= 8)
-        snprintf(key, sizeof(key), "atom_%s_b%u", names[op], ptx_type_bits(type));
-    b = ptx_begin(p, s, key);
-    ptx_set_place(&b, &place, space, 0);
-    ptx_use(&b, VGPU_B, b_ref);
-    if (op == 9)
-        ptx_use(&b, VGPU_C, c_ref);
-    if (result)
-        ptx_define(&b, VGPU_D, ptx_destination(p, s, &o[0], type));
-    b.inst.y = result;
-    ptx_push(p, &b);
+    if (async)
+        ptx_emit_completion(p, s, &s->operands[2], count * ptx_type_bits(type) / 8);
 }
 
 /* ---- addresses ---- */
@@ -426,8 +405,6 @@ static const struct ptx_opcode table[] = {
     {"ld", decode_ld},
     {"ldu", decode_ld},
     {"st", decode_st},
-    {"atom", decode_atom},
-    {"red", decode_atom},
     {"cvta", decode_cvta},
     {"isspacep", decode_isspacep},
     {"prefetch", decode_nothing},

@@ -49,17 +49,18 @@ static bool decode_tf32(struct ptx_parser *p, struct ptx_statement *s)
     const struct ptx_type *types[2] = {NAMED("b32"), NAMED("f32")};
     enum vgpu_rounding rounding;
     struct ptx_build b;
-    bool away, relu;
+    bool away, relu, finite;
 
     if (!ptx_part(s, "tf32"))
         return false;
+    finite = ptx_part(s, "satfinite");
     away = ptx_part(s, "rna");
     relu = ptx_part(s, "relu");
     rounding = away ? VGPU_RN : ptx_part_rounding(s);
     ptx_part(s, "f32");
     b = ptx_form(p, s, away ? "cvt_rna_tf32" : "cvt_tf32", types, 1);
     b.inst.x = (uint8_t)rounding;
-    b.inst.y = relu ? VGPU_RELU : 0;
+    b.inst.y = (uint8_t)((relu ? VGPU_RELU : 0) | (finite ? VGPU_FINITE : 0));
     ptx_push(p, &b);
     return true;
 }

@@ -301,7 +301,7 @@ uint32_t ptx_source(struct ptx_parser *p, struct ptx_statement *s, const struct 
 
     if (p->error != 0)
         return 0;
-    if (o->negated)
+    if (o->negated || (o->minus && !ptx_slice_is(s->opcode, "vmad")))
         ptx_unsupported(p, s, "a negated operand");
     switch (o->kind) {
     case PTX_OPERAND_REGISTER:
@@ -310,6 +310,8 @@ uint32_t ptx_source(struct ptx_parser *p, struct ptx_statement *s, const struct 
                      (int)(o->name.length < 100 ? o->name.length : 100), o->name.start);
         return o->ref;
     case PTX_OPERAND_INTEGER:
+        if (width == VGPU_ROW_128)
+            ptx_unsupported(p, s, "an immediate of 128 bits");
         /* An integer where a float is wanted would be its value, not its bits, in C; in PTX it is
            only allowed for the 16-bit formats, which have no literals of their own. */
         if ((type->kind == PTX_FLOATING || type->kind == PTX_BRAIN) && type->bits > 16)
@@ -370,6 +372,7 @@ static const struct {
     {"%cluster_ctarank", "sreg_zero"},
     {"%cluster_nctarank", "sreg_one"},
     {"%aggr_smem_size", "sreg_total_smem_size"},
+    {"%current_graph_exec", "sreg_none"},
     {"%envreg1", "sreg_envreg1"},
     {"%envreg2", "sreg_envreg2"},
     {"%clock", "sreg_clock"},
@@ -386,8 +389,7 @@ static const struct {
 /* Special registers that PTX has and the engine does not. */
 static bool is_of_the_language(const char *name)
 {
-    static const char *const starts[] = {"%current_graph", "%envreg", "%is_explicit", "%pm",
-                                         "%reserved_smem"};
+    static const char *const starts[] = {"%envreg", "%is_explicit", "%pm", "%reserved_smem"};
 
     for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
         if (strncmp(name, starts[i], strlen(starts[i])) == 0)
@@ -414,7 +416,8 @@ uint32_t ptx_special(struct ptx_parser *p, struct ptx_statement *s, struct ptx_s
         if (strcmp(text, specials[i].name) != 0)
             continue;
         if (strstr(specials[i].name, "64") != NULL ||
-            strcmp(specials[i].name, "%globaltimer") == 0 || strcmp(text, "%gridid") == 0)
+            strcmp(specials[i].name, "%globaltimer") == 0 || strcmp(text, "%gridid") == 0 ||
+            strcmp(text, "%current_graph_exec") == 0)
             natural = VGPU_ROW_64;
         ref = ptx_new_register(p, natural);
         b = ptx_begin(p, s, specials[i].key);
@@ -434,7 +437,9 @@ uint32_t ptx_special(struct ptx_parser *p, struct ptx_statement *s, struct ptx_s
         ptx_emit1(p, s, key, wide, ref);
         return wide;
     }
-    ptx_fail(p, is_of_the_language(text) ? -ENOTSUP : -EINVAL, s->line,
-             "the name '%s' is not known", text);
+    if (is_of_the_language(text))
+        ptx_unsupported(p, s, "the special register");
+    else
+        ptx_fail(p, -EINVAL, s->line, "the name '%s' is not known", text);
     return 0;
 }

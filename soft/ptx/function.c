@@ -266,6 +266,28 @@ static void read_branch_targets(struct ptx_parser *p, struct ptx_symbol *s)
     ptx_expect(p, ';');
 }
 
+/* Functions of one kind that a call may go to: the first of them says what kind. */
+static void read_call_targets(struct ptx_parser *p, struct ptx_symbol *s)
+{
+    bool first = true;
+
+    s->kind = PTX_SYMBOL_PROTOTYPE;
+    do {
+        struct ptx_slice name = ptx_expect_word(p);
+        const struct ptx_symbol *target = ptx_symbol_find(p, name);
+
+        if (p->error == 0 && (target == NULL || target->kind != PTX_SYMBOL_FUNCTION))
+            ptx_fail(p, -EINVAL, p->token.line, "'%.*s' is not a function",
+                     (int)(name.length < 100 ? name.length : 100), name.start);
+        if (p->error != 0)
+            return;
+        if (first)
+            s->index = target->index;
+        first = false;
+    } while (ptx_accept(p, ','));
+    ptx_expect(p, ';');
+}
+
 static void read_label(struct ptx_parser *p, struct ptx_slice name)
 {
     struct ptx_symbol *s = ptx_symbol_add(p, name, PTX_SYMBOL_LABEL);
@@ -278,8 +300,8 @@ static void read_label(struct ptx_parser *p, struct ptx_slice name)
         s->index = ptx_read_prototype(p);
     } else if (ptx_accept_word(p, ".branchtargets")) {
         read_branch_targets(p, s);
-    } else if (ptx_is_word(p, ".calltargets")) {
-        ptx_fail(p, -ENOTSUP, p->token.line, ".calltargets");
+    } else if (ptx_accept_word(p, ".calltargets")) {
+        read_call_targets(p, s);
     }
 }
 

@@ -12,7 +12,7 @@
 uint32_t vgpu_row_bytes(uint32_t width)
 {
     static const uint32_t bytes[VGPU_ROW_CLASSES] = {4, 2 * VGPU_LANES, 4 * VGPU_LANES,
-                                                     8 * VGPU_LANES};
+                                                     8 * VGPU_LANES, 16 * VGPU_LANES};
 
     return bytes[width];
 }

@@ -14,7 +14,7 @@ static const struct ptx_type types[] = {
     {"s16", PTX_SIGNED, 16, 1},   {"s32", PTX_SIGNED, 32, 1},   {"s64", PTX_SIGNED, 64, 1},
     {"f16", PTX_FLOATING, 16, 1}, {"f32", PTX_FLOATING, 32, 1}, {"f64", PTX_FLOATING, 64, 1},
     {"f16x2", PTX_FLOATING, 16, 2}, {"bf16", PTX_BRAIN, 16, 1}, {"bf16x2", PTX_BRAIN, 16, 2},
-    {"pred", PTX_PRED, 1, 1},
+    {"b128", PTX_UNTYPED, 128, 1},  {"pred", PTX_PRED, 1, 1},
 };
 /* clang-format on */
 
@@ -37,8 +37,10 @@ uint32_t ptx_type_width(const struct ptx_type *type)
         return VGPU_ROW_16;
     case 32:
         return VGPU_ROW_32;
-    default:
+    case 64:
         return VGPU_ROW_64;
+    default:
+        return VGPU_ROW_128;
     }
 }
 

@@ -151,7 +151,12 @@ static void read_one(struct ptx_parser *p, struct ptx_statement *s, struct ptx_o
             read_coordinates(p, s, o);
         ptx_expect(p, ']');
     } else if (ptx_accept(p, '-')) {
-        read_number(p, o, true);
+        if (p->token.kind != PTX_WORD) {
+            read_number(p, o, true);
+        } else {
+            read_name(p, o);
+            o->minus = true;
+        }
     } else if (p->token.kind != PTX_WORD) {
         read_number(p, o, false);
     } else {

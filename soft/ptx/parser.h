@@ -86,6 +86,7 @@ enum ptx_operand_kind {
 struct ptx_operand {
     uint8_t kind;
     bool negated;                /* !p */
+    bool minus;                  /* -%r1, of vmad */
     const struct ptx_type *type; /* of a register */
     uint32_t ref;                /* of a register */
     uint32_t second;             /* q of p|q, or 0 */
@@ -344,6 +345,13 @@ enum vgpu_space ptx_part_space(struct ptx_statement *s);
 /** Takes modifiers of caches, ordering and scope, and the operand of a cache hint; VGPU_ORDERED if
  * the access is one that orders. */
 uint8_t ptx_part_ordering(struct ptx_statement *s);
+/** Takes .v2, .v4 or .v8: how many elements; 1 if there is none. */
+uint32_t ptx_part_vector(struct ptx_statement *s);
+/** Counts `bytes` bytes as come at the barrier that an operand is the address of. */
+void ptx_emit_completion(struct ptx_parser *p, struct ptx_statement *s, const struct ptx_operand *o,
+                         uint32_t bytes);
+/** st.bulk, after its space. */
+void ptx_decode_clear(struct ptx_parser *p, struct ptx_statement *s, enum vgpu_space space);
 /** Loads a register from, or stores one to, a place in the local frame. */
 void ptx_emit_slot(struct ptx_parser *p, struct ptx_statement *s, bool store, uint32_t ref,
                    const struct ptx_type *type, uint32_t offset);
@@ -364,6 +372,10 @@ bool ptx_decode_narrow(struct ptx_parser *p, struct ptx_statement *s);
 ptx_decoder ptx_decode_warp(struct ptx_slice opcode);
 ptx_decoder ptx_decode_matrix(struct ptx_slice opcode);
 ptx_decoder ptx_decode_async(struct ptx_slice opcode);
+ptx_decoder ptx_decode_atomic(struct ptx_slice opcode);
+ptx_decoder ptx_decode_video(struct ptx_slice opcode);
+/** True if it was one of the forms that are made of others. */
+bool ptx_decode_packed(struct ptx_parser *p, struct ptx_statement *s);
 ptx_decoder ptx_decode_select(struct ptx_slice opcode);
 ptx_decoder ptx_decoder_in(const struct ptx_opcode *table, size_t count, struct ptx_slice opcode);
 void ptx_emit_call_prologue(struct ptx_parser *p);

@@ -34,6 +34,7 @@ enum vgpu_row_class {
     VGPU_ROW_16,
     VGPU_ROW_32,
     VGPU_ROW_64,
+    VGPU_ROW_128,
     VGPU_ROW_CLASSES,
     VGPU_ROW_STACK = VGPU_ROW_CLASSES, /* frame header: start of the lane's local frame, 32 bits */
 };
@@ -114,10 +115,11 @@ enum vgpu_surface_bounds { VGPU_BOUNDS_TRAP, VGPU_BOUNDS_CLAMP, VGPU_BOUNDS_ZERO
 
 /* x of floating-point handlers: rounding. y: flags. */
 enum vgpu_rounding { VGPU_RN, VGPU_RZ, VGPU_RM, VGPU_RP };
-#define VGPU_FTZ  1u
-#define VGPU_SAT  2u
-#define VGPU_RELU 4u
-#define VGPU_NAN  8u
+#define VGPU_FTZ    1u
+#define VGPU_SAT    2u
+#define VGPU_RELU   4u
+#define VGPU_NAN    8u
+#define VGPU_FINITE 16u /* the largest number instead of infinity */
 
 enum vgpu_space {
     VGPU_SPACE_GLOBAL, /* and .const: both are plain addresses */

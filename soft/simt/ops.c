@@ -11,8 +11,9 @@
     X(integer)                                                                                     \
     X(bits)                                                                                        \
     X(select)                                                                                      \
-    X(float) X(half) X(convert) X(memory) X(atomic) X(warp) X(matrix) X(async) X(narrow)           \
-        X(texture)
+    X(float)                                                                                       \
+    X(half) X(convert) X(memory) X(atomic) X(warp) X(matrix) X(async) X(narrow) X(packed) X(wide)  \
+        X(video) X(texture)
 
 #define DECLARE(family)                                                                            \
     extern const struct vgpu_op vgpu_ops_##family##_baseline[];                                    \

@@ -221,6 +221,26 @@ HANDLER(cp_async_bulk)
     return 0;
 }
 
+/* Clears B bytes of shared memory at the generic address A. */
+HANDLER(st_bulk)
+{
+    const uint64_t *a = ROW(uint64_t, VGPU_A), *b = ROW(uint64_t, VGPU_B);
+
+    EACH_LANE(m, l)
+    {
+        uint8_t *to;
+
+        if (b[l] > w->block->shared_bytes || a[l] - VGPU_WINDOW_SHARED >= VGPU_WINDOW_BYTES)
+            return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_ADDRESS, l, a[l], 8);
+        to = b[l] == 0 ? NULL : bulk(w, l, a[l], (uint32_t)b[l], 8);
+        if (to == NULL && b[l] != 0)
+            return -1;
+        if (to != NULL)
+            memset(to, 0, b[l]);
+    }
+    return 0;
+}
+
 HANDLER(fence)
 {
     (void)w;
@@ -232,5 +252,5 @@ HANDLER(fence)
 
 const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_async)[] = {
     OP_ENTRY(mbarrier_init) OP_ENTRY(mbarrier_tx) OP_ENTRY(mbarrier_arrive) OP_ENTRY(mbarrier_wait)
-        OP_ENTRY(mbarrier_pending) OP_ENTRY(cp_async) OP_ENTRY(cp_async_bulk) OP_ENTRY(fence)
-            OP_END};
+        OP_ENTRY(mbarrier_pending) OP_ENTRY(cp_async) OP_ENTRY(cp_async_bulk) OP_ENTRY(st_bulk)
+            OP_ENTRY(fence) OP_END};

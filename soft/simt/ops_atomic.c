@@ -45,6 +45,20 @@ static inline uint16_t add_bf16(uint16_t a, uint16_t b)
                             VGPU_RN);
 }
 
+/* A number wins over NaN; -0 is less than +0. */
+#define DEFINE_ORDER(name, value, first)                                                           \
+    static inline uint16_t name(uint16_t a, uint16_t b)                                            \
+    {                                                                                              \
+        float x = value(a), y = value(b);                                                          \
+        if (x != x || y != y)                                                                      \
+            return x == x ? a : y == y ? b : VGPU_NAN_16;                                          \
+        return x == y ? (((a >> 15) != 0) == (first) ? a : b) : (x < y) == (first) ? a : b;        \
+    }
+DEFINE_ORDER(min_f16, vgpu_f16_value, true)
+DEFINE_ORDER(max_f16, vgpu_f16_value, false)
+DEFINE_ORDER(min_bf16, vgpu_bf16_value, true)
+DEFINE_ORDER(max_bf16, vgpu_bf16_value, false)
+
 #define PAIR(f, a, b)                                                                              \
     ((uint32_t)f((uint16_t)((a) >> 16), (uint16_t)((b) >> 16)) << 16 |                             \
      f((uint16_t)(a), (uint16_t)(b)))
@@ -101,6 +115,12 @@ static inline uint16_t add_bf16(uint16_t a, uint16_t b)
     X(atom_add_f64, uint64_t, add_f64(old, b))                                                     \
     X(atom_add_f16, uint16_t, add_f16(old, b))                                                     \
     X(atom_add_bf16, uint16_t, add_bf16(old, b))                                                   \
+    X(atom_min_f16, uint16_t, min_f16(old, b)) X(atom_max_f16, uint16_t, max_f16(old, b))          \
+    X(atom_min_bf16, uint16_t, min_bf16(old, b)) X(atom_max_bf16, uint16_t, max_bf16(old, b))      \
+    X(atom_min_f16x2, uint32_t, PAIR(min_f16, old, b))                                             \
+    X(atom_max_f16x2, uint32_t, PAIR(max_f16, old, b))                                             \
+    X(atom_min_bf16x2, uint32_t, PAIR(min_bf16, old, b))                                           \
+    X(atom_max_bf16x2, uint32_t, PAIR(max_bf16, old, b))                                           \
     X(atom_add_f16x2, uint32_t, PAIR(add_f16, old, b))                                             \
     X(atom_add_bf16x2, uint32_t, PAIR(add_bf16, old, b))
 /* clang-format on */

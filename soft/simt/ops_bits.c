@@ -94,6 +94,27 @@ static inline uint64_t insert(uint64_t a, uint64_t b, uint64_t position, uint64_
     X(bfind_u64, uint32_t, uint64_t, find64(a, i->x))                                              \
     X(bfind_s64, uint32_t, int64_t, find64((uint64_t)(a < 0 ? ~a : a), i->x))
 
+/* The low n bits of a, extended; n is clamped to 32 or wraps there. */
+static inline uint32_t extended(uint32_t a, uint32_t n, bool wrap, bool is_signed)
+{
+    n = wrap ? n & 31 : n > 32 ? 32 : n;
+    if (n == 0 || n == 32)
+        return n == 0 ? 0 : a;
+    a <<= 32 - n;
+    return is_signed ? (uint32_t)((int32_t)a >> (32 - n)) : a >> (32 - n);
+}
+
+/* n ones from bit `at` on */
+static inline uint32_t ones(uint32_t at, uint32_t n, bool wrap)
+{
+    uint64_t mask;
+
+    at = wrap ? at & 31 : at > 32 ? 32 : at;
+    n = wrap ? n & 31 : n > 32 ? 32 : n;
+    mask = (UINT64_C(1) << n) - 1;
+    return (uint32_t)(mask << at);
+}
+
 #define LOGIC_OPS(X, N)                                                                            \
     X(and_b##N, uint##N##_t, uint##N##_t, uint##N##_t, a & b)                                      \
     X(or_b##N, uint##N##_t, uint##N##_t, uint##N##_t, a | b)                                       \
@@ -105,6 +126,10 @@ static inline uint64_t insert(uint64_t a, uint64_t b, uint64_t position, uint64_
 #define BINARY_OPS(X)                                                                              \
     LOGIC_OPS(X, 16) LOGIC_OPS(X, 32) LOGIC_OPS(X, 64)                                             \
     X(pack_32_16, uint32_t, uint16_t, uint16_t, (uint32_t)b << 16 | a)                             \
+    X(szext_u32, uint32_t, uint32_t, uint32_t, extended(a, b, i->x, false))                        \
+    X(szext_s32, uint32_t, uint32_t, uint32_t, extended(a, b, i->x, true))                         \
+    X(bmsk_b32, uint32_t, uint32_t, uint32_t, ones(a, b, i->x))                                    \
+    X(pack_16_8, uint16_t, uint16_t, uint16_t, b << 8 | (a & 0xff))                                \
     X(pack_64_32, uint64_t, uint32_t, uint32_t, (uint64_t)b << 32 | a)
 
 #define TERNARY_OPS(X)                                                                             \
@@ -269,6 +294,18 @@ HANDLER(pack_64_16)
     return 0;
 }
 
+HANDLER(pack_32_8)
+{
+    uint32_t *d = ROW(uint32_t, VGPU_D);
+    const uint16_t *a = ROW(uint16_t, VGPU_A), *b = ROW(uint16_t, VGPU_B);
+    const uint16_t *c = ROW(uint16_t, VGPU_C), *e = ROW(uint16_t, VGPU_E);
+
+    STORE_LANES(d, m,
+                (uint32_t)(uint8_t)e[l] << 24 | (uint32_t)(uint8_t)c[l] << 16 |
+                    (uint32_t)(uint8_t)b[l] << 8 | (uint8_t)a[l]);
+    return 0;
+}
+
 /* The source may be one of the destinations' rows only if widths are equal: they never are. */
 #define DEFINE_UNPACK(name, TD, TA, SHIFT, ...)                                                    \
     HANDLER(name)                                                                                  \
@@ -285,6 +322,7 @@ HANDLER(pack_64_16)
 #define UNPACK_OPS(X)                                                                              \
     X(unpack_32_16, uint16_t, uint32_t, 16, VGPU_D, VGPU_B)                                        \
     X(unpack_64_32, uint32_t, uint64_t, 32, VGPU_D, VGPU_B)                                        \
+    X(unpack_32_8, uint16_t, uint32_t, 8, VGPU_D, VGPU_B, VGPU_C, VGPU_E)                          \
     X(unpack_64_16, uint16_t, uint64_t, 16, VGPU_D, VGPU_B, VGPU_C, VGPU_E)
 UNPACK_OPS(DEFINE_UNPACK)
 
@@ -358,4 +396,4 @@ const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_bits)[] = {
     UNARY_OPS(OP_ENTRY) BINARY_OPS(OP_ENTRY) TERNARY_OPS(OP_ENTRY) INSERT_OPS(OP_ENTRY)
         UNPACK_OPS(OP_ENTRY) PREDICATE_OPS(OP_ENTRY) SELP_OPS(OP_ENTRY) SLCT_INTEGER_OPS(OP_ENTRY)
             SLCT_FLOAT_OPS(OP_ENTRY) OP_ENTRY(shf_l) OP_ENTRY(shf_r) OP_ENTRY(lop3) OP_ENTRY(prmt)
-                OP_ENTRY(prmt_mode) OP_ENTRY(fns) OP_ENTRY(pack_64_16) OP_END};
+                OP_ENTRY(prmt_mode) OP_ENTRY(fns) OP_ENTRY(pack_64_16) OP_ENTRY(pack_32_8) OP_END};

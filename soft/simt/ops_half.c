@@ -52,6 +52,8 @@ static inline void put(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t 
 
         if (i->y & VGPU_FTZ && f == F16 && magnitude < least)
             v &= 0x8000;
+        if (i->y & VGPU_FINITE && magnitude == (f == F16 ? 0x7c00 : 0x7f80))
+            v--;
         if (i->y & VGPU_SAT)
             v = magnitude > (f == F16 ? 0x7c00 : 0x7f80) || negative ? 0 : v > one ? one : v;
         if (i->y & VGPU_RELU && negative && v != VGPU_NAN_16)

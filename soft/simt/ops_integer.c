@@ -100,6 +100,9 @@ static inline int32_t short24(int32_t a)
     X(mad_hi_s16, uint16_t, int16_t, int16_t, uint16_t, ((int32_t)a * b >> 16) + c)                \
     X(mad_hi_u32, uint32_t, uint32_t, uint32_t, uint32_t, (uint32_t)((uint64_t)a * b >> 32) + c)   \
     X(mad_hi_s32, uint32_t, int32_t, int32_t, uint32_t, (uint32_t)((int64_t)a * b >> 32) + c)      \
+    X(mad_hi_sat_s32, int32_t, int32_t, int32_t, int32_t, SAT32(((int64_t)a * b >> 32) + c))       \
+    X(mad24_hi_sat_s32, int32_t, int32_t, int32_t, int32_t,                                        \
+      SAT32((SHORT24S(a) * SHORT24S(b) >> 16) + c))                                                \
     X(mad_hi_u64, uint64_t, uint64_t, uint64_t, uint64_t, product_high_u(a, b) + c)                \
     X(mad_hi_s64, uint64_t, int64_t, int64_t, uint64_t, (uint64_t)product_high_s(a, b) + c)        \
     X(mad_wide_u16, uint32_t, uint16_t, uint16_t, uint32_t, (uint32_t)a * b + c)                   \

@@ -4,6 +4,13 @@
 
 static const uint8_t element_rows[4] = {VGPU_D, VGPU_B, VGPU_C, VGPU_E};
 
+/* The row of element e: an operand, or one of a list if there are eight. */
+static inline void *element_row(const struct vgpu_warp *w, const struct vgpu_inst *i, unsigned e)
+{
+    return row_of(w, i->y > 4 ? w->block->unit->lists[i->row[VGPU_LIST] + e]
+                              : i->row[element_rows[e]]);
+}
+
 /* All elements of a lane with one access, up to 16 bytes, as hardware does it: programs put a value
    and a flag that says it is there side by side. Such an access is aligned to its size. */
 static inline void access_whole(void *to, const void *from, uint32_t bytes)
@@ -71,7 +78,7 @@ static inline void access_whole(void *to, const void *from, uint32_t bytes)
             _Alignas(32) T whole[32 / sizeof(T)] = {0};                                            \
             access_whole(whole, at[l], (uint32_t)sizeof(T) * i->y);                                \
             for (unsigned e = 0; e < i->y; e++)                                                    \
-                ROW(R, element_rows[e])[l] = (R)whole[e];                                          \
+                ((R *)element_row(w, i, e))[l] = (R)whole[e];                                      \
         }                                                                                          \
         return 0;                                                                                  \
     }
@@ -106,7 +113,7 @@ static inline void access_whole(void *to, const void *from, uint32_t bytes)
                 continue;                                                                          \
             }                                                                                      \
             for (unsigned e = 0; e < i->y; e++)                                                    \
-                whole[e] = (T)ROW(R, element_rows[e])[l];                                          \
+                whole[e] = (T)((R *)element_row(w, i, e))[l];                                      \
             access_whole(at[l], whole, (uint32_t)sizeof(T) * i->y);                                \
         }                                                                                          \
         return 0;                                                                                  \

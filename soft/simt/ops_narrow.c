@@ -67,7 +67,9 @@ static inline uint32_t tf32(uint32_t bits, uint32_t half, unsigned flags)
         return VGPU_NAN_F32;
     if (flags & VGPU_RELU && bits >> 31)
         return 0;
-    return (bits & 0x7fffffffu) == 0x7f800000u ? bits : (bits + half) & 0xffffe000u;
+    if ((bits & 0x7fffffffu) != 0x7f800000u)
+        bits = (bits + half) & 0xffffe000u;
+    return flags & VGPU_FINITE && (bits & 0x7fffffffu) == 0x7f800000u ? bits - 0x2000u : bits;
 }
 
 HANDLER(cvt_tf32)

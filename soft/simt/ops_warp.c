@@ -193,6 +193,7 @@ static inline uint64_t nanoseconds(void)
     X(sreg_ctaid, uint32_t, w->block->id[i->x])                                                    \
     X(sreg_nctaid, uint32_t, w->block->launch->grid[i->x])                                         \
     X(sreg_zero, uint32_t, 0)                                                                      \
+    X(sreg_none, uint64_t, 0)                                                                      \
     X(sreg_one, uint32_t, 1)                                                                       \
     X(sreg_warpid, uint32_t, w->index)                                                             \
     X(sreg_nwarpid, uint32_t, w->block->warp_count)                                                \

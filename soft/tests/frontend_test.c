@@ -49,7 +49,7 @@ static void unsupported_is_said(void **state)
     refused("add.s32.frob %r0, %r1, %r2;", -ENOTSUP, "line 11", ".frob");
     refused("atom.global.add.noftz.f16x4 %r0, [%q0], %r1;", -ENOTSUP, "line 11", "atom");
     refused("shfl.down.b32 %r0, %r1, 1, 31;", -ENOTSUP, "line 11", ".sync");
-    refused("min.xorsign.abs.f32 %f0, %f1, %f2;", -ENOTSUP, "line 11", "xorsign");
+    refused("fma.rn.oob.f16 %h0, %h1, %h2, %h3;", -ENOTSUP, "line 11", ".oob");
     refused("mul.wide.u64 %q0, %q1, %q2;", -ENOTSUP, "line 11", "128");
 }
 
