@@ -381,7 +381,7 @@ static bool grow_jump(struct grower *g, struct statement *s, enum level level)
     return true;
 }
 
-static void grow_collective(struct grower *g, struct statement *s)
+static void grow_collective(struct grower *g, struct statement *s, enum level level)
 {
     static const enum statement_kind kinds[] = {
         STATEMENT_SHUFFLE, STATEMENT_SHUFFLE, STATEMENT_SHUFFLE, STATEMENT_VOTE,
@@ -390,6 +390,8 @@ static void grow_collective(struct grower *g, struct statement *s)
     s->kind = kinds[below(g, sizeof(kinds) / sizeof(kinds[0]))];
     s->variant = (uint8_t)below(g, 8);
     s->constant = below(g, 6);
+    s->whole = level == LEVEL_BLOCK && !g->kernel->exits &&
+               g->kernel->block[0] * g->kernel->block[1] % 32 == 0 && chance(g, 60);
     s->to = variable(g);
     s->a = variable(g);
     s->b = word(g);
@@ -469,7 +471,7 @@ static void grow_statement(struct grower *g, struct statement *s, enum level lev
         s->kind = STATEMENT_LOCKED;
         s->a = word(g);
     } else if (n < 64 && level >= LEVEL_WARP)
-        grow_collective(g, s);
+        grow_collective(g, s, level);
     else if (n < 74 && level == LEVEL_BLOCK)
         grow_meeting(g, s);
     else

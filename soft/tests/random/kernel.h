@@ -131,7 +131,7 @@ struct statement {
     bool refresh;     /* lanes may have exited in it, and the others ask who is left */
     bool guarded;     /* done where the condition is true */
     bool negated;     /* false */
-    bool wide;        /* 64 bits */
+    bool whole;       /* all lanes of the warp are known to be here */
     bool bottom;      /* the loop asks at its end */
     bool plain;       /* variants of spelling: generic address, not aligned barrier, exit or ret */
     uint8_t variant;  /* kind of cell, mode of shuffle, ... */

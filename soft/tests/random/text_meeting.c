@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* What lanes of a warp and threads of a block do together, as PTX. */
+#include <stdio.h>
+
 #include "soft/tests/random/text.h"
 
 #define WORD(operand) text_operand(&(operand), 'w')
 
-static void write_shuffle(struct writer *w, const struct statement *s, uint32_t mask)
+static void write_shuffle(struct writer *w, const struct statement *s, const char *mask)
 {
     static const char *const modes[] = {"idx", "up", "down", "bfly"};
     unsigned mode = s->variant % 4, width = 32u >> s->constant, segment = 32 - width;
 
-    text_add(w, "and.b32 %%t1, %s, 31;\nshfl.sync.%s.b32 %%t2|%%z0, %s, %%t1, %u, %%m%u;\n",
+    text_add(w, "and.b32 %%t1, %s, 31;\nshfl.sync.%s.b32 %%t2|%%z0, %s, %%t1, %u, %s;\n",
              WORD(s->b), modes[mode], WORD(s->a), segment << 8 | (mode == 1 ? 0 : 31), mask);
     switch (mode) {
     case 0:
@@ -29,46 +31,46 @@ static void write_shuffle(struct writer *w, const struct statement *s, uint32_t 
     }
     /* What a lane that is not here would give is no value. */
     text_add(w,
-             "shr.u32 %%t3, %%m%u, %%t3;\nand.b32 %%t3, %%t3, 1;\nsetp.ne.u32 %%z1, %%t3, 0;\n"
+             "shr.u32 %%t3, %s, %%t3;\nand.b32 %%t3, %%t3, 1;\nsetp.ne.u32 %%z1, %%t3, 0;\n"
              "not.pred %%z2, %%z0;\nor.pred %%z1, %%z1, %%z2;\nselp.b32 %%t2, %%t2, %s, %%z1;\n"
              "selp.b32 %%t3, 0x5a, 0, %%z0;\nxor.b32 %s, %%t2, %%t3;\n",
              mask, WORD(s->a), WORD(s->to));
 }
 
-static void write_vote(struct writer *w, const struct statement *s, uint32_t mask)
+static void write_vote(struct writer *w, const struct statement *s, const char *mask)
 {
     static const char *const modes[] = {"all", "any", "uni"};
     uint32_t p = text_condition(w, &s->condition);
     unsigned mode = s->variant % 4;
 
     if (mode == 3)
-        text_add(w, "vote.sync.ballot.b32 %%t1, %%p%u, %%m%u;\n", p, mask);
+        text_add(w, "vote.sync.ballot.b32 %%t1, %%p%u, %s;\n", p, mask);
     else
-        text_add(w, "vote.sync.%s.pred %%z0, %%p%u, %%m%u;\nselp.b32 %%t1, 0x33, 0, %%z0;\n",
+        text_add(w, "vote.sync.%s.pred %%z0, %%p%u, %s;\nselp.b32 %%t1, 0x33, 0, %%z0;\n",
                  modes[mode], p, mask);
     text_add(w, "xor.b32 %s, %s, %%t1;\n", WORD(s->to), WORD(s->to));
 }
 
-static void write_match(struct writer *w, const struct statement *s, uint32_t mask)
+static void write_match(struct writer *w, const struct statement *s, const char *mask)
 {
     bool wide = (s->variant & 1) != 0, all = (s->variant & 2) != 0;
 
     text_add(w, "and.b32 %%t0, %s, %u;\n", WORD(s->a), all ? 1 : 3);
     if (wide)
         text_add(w, "mov.b64 %%x0, {%%t0, %%t0};\n");
-    text_add(w, "match.%s.sync.b%s %%t1%s, %s, %%m%u;\n", all ? "all" : "any", wide ? "64" : "32",
+    text_add(w, "match.%s.sync.b%s %%t1%s, %s, %s;\n", all ? "all" : "any", wide ? "64" : "32",
              all ? "|%z0" : "", wide ? "%x0" : "%t0", mask);
     if (all)
         text_add(w, "selp.b32 %%t2, 0x77, 0, %%z0;\nxor.b32 %%t1, %%t1, %%t2;\n");
     text_add(w, "xor.b32 %s, %s, %%t1;\n", WORD(s->to), WORD(s->to));
 }
 
-static void write_reduce(struct writer *w, const struct statement *s, uint32_t mask)
+static void write_reduce(struct writer *w, const struct statement *s, const char *mask)
 {
     static const char *const modes[8] = {"add.u32", "add.s32", "min.u32", "min.s32",
                                          "max.s32", "and.b32", "or.b32",  "xor.b32"};
 
-    text_add(w, "redux.sync.%s %s, %s, %%m%u;\n", modes[s->variant], WORD(s->to), WORD(s->a), mask);
+    text_add(w, "redux.sync.%s %s, %s, %s;\n", modes[s->variant], WORD(s->to), WORD(s->a), mask);
 }
 
 /* %t<to>: where the lane in %t<lane> has its word. */
@@ -82,16 +84,16 @@ static void write_swap_address(struct writer *w, unsigned to, const char *lane)
              to);
 }
 
-static void write_swap(struct writer *w, const struct statement *s, uint32_t mask)
+static void write_swap(struct writer *w, const struct statement *s, const char *mask)
 {
     write_swap_address(w, 0, "%lane");
     text_add(w,
-             "st.shared.b32 [%%t0], %s;\nbar.warp.sync %%m%u;\nand.b32 %%t1, %s, 31;\n"
-             "shr.u32 %%t2, %%m%u, %%t1;\nand.b32 %%t2, %%t2, 1;\nsetp.ne.u32 %%z0, %%t2, 0;\n"
+             "st.shared.b32 [%%t0], %s;\nbar.warp.sync %s;\nand.b32 %%t1, %s, 31;\n"
+             "shr.u32 %%t2, %s, %%t1;\nand.b32 %%t2, %%t2, 1;\nsetp.ne.u32 %%z0, %%t2, 0;\n"
              "selp.b32 %%t1, %%t1, %%lane, %%z0;\n",
              WORD(s->a), mask, WORD(s->b), mask);
     write_swap_address(w, 2, "%t1");
-    text_add(w, "ld.shared.b32 %s, [%%t2];\nbar.warp.sync %%m%u;\n", WORD(s->to), mask);
+    text_add(w, "ld.shared.b32 %s, [%%t2];\nbar.warp.sync %s;\n", WORD(s->to), mask);
 }
 
 /* ---- the block ---- */
@@ -188,8 +190,12 @@ static void write_hand_over(struct writer *w, const struct statement *s)
     text_add(w, "L%u:\nbar.sync 0;\n", end);
 }
 
-void text_meeting(struct writer *w, const struct statement *s, uint32_t mask)
+void text_meeting(struct writer *w, const struct statement *s, uint32_t mask_register)
 {
+    char mask[16] = "0xffffffff";
+
+    if (!s->whole)
+        snprintf(mask, sizeof(mask), "%%m%u", mask_register);
     switch (s->kind) {
     case STATEMENT_SHUFFLE:
         write_shuffle(w, s, mask);
