@@ -139,7 +139,9 @@ void vgpu_advice_forget(uint64_t start, size_t size)
     first = after = part_at(start);
     while (after < known.count && known.parts[after].start < end)
         after++;
-    memmove(&known.parts[first], &known.parts[after], (known.count - after) * sizeof(*known.parts));
+    if (after > first)
+        memmove(&known.parts[first], &known.parts[after],
+                (known.count - after) * sizeof(*known.parts));
     known.count -= after - first;
     pthread_mutex_unlock(&known.lock);
 }

@@ -17,6 +17,17 @@ def built(*path):
     return os.path.join(BUILD, *path)
 
 
+def for_other_programs(environment):
+    """For programs that were not built here: a sanitizer that is in our libraries has to be the
+    first thing in them, and what they leak is not ours."""
+    said = subprocess.run(["ldd", built("soft", "driver", "libvgpu-soft.so")], check=True, text=True,
+                          stdout=subprocess.PIPE).stdout
+    sanitizers = [line.split()[2] for line in said.splitlines() if "libasan" in line]
+    if not sanitizers:
+        return environment
+    return dict(environment, LD_PRELOAD=sanitizers[0], ASAN_OPTIONS="detect_leaks=0")
+
+
 def wait_until(condition, seconds, what):
     """Returns the seconds it took; fails when `condition` stays false."""
     start = time.monotonic()

@@ -94,15 +94,6 @@ static bool is_still_there(struct vgpu_channel *channel, const struct vgpu_regis
 
 /* ---- private pages instead of shared ones ---- */
 
-/* The pages at both ends are shared with what else the process has there: they are copied last, to
- * be as they are now. */
-static void copy_pages(char *to, const char *from, size_t bytes)
-{
-    memcpy(to, from, bytes);
-    memcpy(to + bytes - PAGE, from + bytes - PAGE, PAGE);
-    memcpy(to, from, PAGE);
-}
-
 /* Where there is no memory for a copy, the process keeps the shared pages, and the window them. */
 static bool make_private(const struct vgpu_share *share)
 {
@@ -110,23 +101,27 @@ static bool make_private(const struct vgpu_share *share)
     char *copy = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (copy == MAP_FAILED)
         return false;
-    copy_pages(copy, share->address, bytes);
+    vgpu_share_copy_pages(copy, share->address, bytes);
     if (mremap(copy, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, share->address) != MAP_FAILED)
         return true;
     munmap(copy, bytes);
     return false;
 }
 
+/* Has a page copied at once. It may be another's part of it, so no sanitizer may look. */
+__attribute__((no_sanitize("address"))) static void touch(volatile char *place)
+{
+    char byte = *place;
+    *place = byte;
+}
+
 void vgpu_registered_forked(struct vgpu_registered *registered, struct vgpu_channel *channel)
 {
     for (struct vgpu_registered_piece *piece = registered->first; piece; piece = piece->next) {
-        volatile char *first = piece->share.address;
-        volatile char *last = first + piece->share.extent.bytes - 1;
-        if (vgpu_channel_copy_extent(channel, &piece->share.extent, piece->share.address) == 0) {
-            char byte = *first; /* the pages at both ends are copied at once: see copy_pages */
-            *first = byte;
-            byte = *last;
-            *last = byte;
+        char *first = piece->share.address;
+        if (vgpu_channel_copy_extent(channel, &piece->share.extent, first) == 0) {
+            touch(first); /* the pages at both ends: see vgpu_share_copy_pages */
+            touch(first + piece->share.extent.bytes - 1);
         } else {
             make_private(&piece->share);
         }

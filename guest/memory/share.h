@@ -20,6 +20,10 @@ struct vgpu_share {
 CUresult vgpu_share_anywhere(const struct vgpu_caller *caller, size_t bytes,
                              struct vgpu_share *share);
 
+/** Copies whole pages. Those at both ends are shared with what else the process has there: they are
+ *  copied once more at the end, to be as they are then. */
+void vgpu_share_copy_pages(void *to, const void *from, size_t bytes);
+
 /**
  * The same in the place of private pages of this process, which keep their contents; `address` and
  * `bytes` are whole pages. Nobody else may write to them meanwhile. After vgpu_share_end they are

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-from harness import Mediator
+from harness import Mediator, for_other_programs
 
 SOURCE = b'extern "C" __global__ void scale(float *x, float a) { x[threadIdx.x] *= a; }'
 
@@ -39,7 +39,8 @@ def compile_once(*options):
 
 def check(mediator):
     with tempfile.TemporaryDirectory() as cache:
-        environment = dict(mediator.environment(), CUDA_CACHE_PATH=cache)
+        environment = for_other_programs(
+            dict(mediator.environment(), CUDA_CACHE_PATH=cache))
         files = os.path.join(cache, "vgpu")
 
         def run(**more):
