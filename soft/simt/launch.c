@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,14 +182,22 @@ static void put_runner(struct vgpu_runner *runner)
     vgpu_runner_destroy(runner);
 }
 
+/* Those that this process may use: a container or taskset may have left it a part of them. */
+static uint32_t count_processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    cpu_set_t usable;
+
+    if (sched_getaffinity(0, sizeof(usable), &usable) == 0)
+        n = CPU_COUNT(&usable);
+    return n < 1 ? 1 : n > 1024 ? 1024 : (uint32_t)n;
+}
+
 /* With the lock held. */
 static void number_locked(struct job *job)
 {
-    if (pool.processors == 0) {
-        long n = sysconf(_SC_NPROCESSORS_ONLN);
-
-        pool.processors = n < 1 ? 1 : n > 1024 ? 1024 : (uint32_t)n;
-    }
+    if (pool.processors == 0)
+        pool.processors = count_processors();
     job->grid.id = ++pool.launches;
 }
 
