@@ -103,7 +103,9 @@ struct ptx_build ptx_begin(struct ptx_parser *p, const struct ptx_statement *s, 
 {
     struct ptx_build b = ptx_begin_control(s, VGPU_CONTROL_NONE);
 
-    b.inst.run = vgpu_ops_find(key);
+    b.inst.run = b.inst.plain = vgpu_ops_find(key);
+    b.line = vgpu_ops_find_for("line", key);
+    b.shaped = vgpu_ops_find_for("shaped", key);
     if (b.inst.run == NULL && p->error == 0) {
         char why[100];
 
@@ -144,7 +146,11 @@ void ptx_push(struct ptx_parser *p, const struct ptx_build *b)
         !ptx_grow(p, &p->info, PTX_INFO, unit->code_count, sizeof(*p->info)))
         return;
     unit->code[unit->code_count] = b->inst;
-    p->info[unit->code_count] = (struct ptx_info){b->rows, b->defs, b->list};
+    p->info[unit->code_count] = (struct ptx_info){.line = b->line,
+                                                  .shaped = b->shaped,
+                                                  .rows = b->rows,
+                                                  .defs = b->defs,
+                                                  .list = b->list};
     unit->code_count++;
 }
 

@@ -9,29 +9,23 @@
 /* Local memory beyond what the call graph says, where it has cycles or calls through pointers. */
 #define PTX_RECURSION_BYTES 32768u
 
-uint32_t vgpu_row_bytes(uint32_t width)
-{
-    static const uint32_t bytes[VGPU_ROW_CLASSES] = {4, 2 * VGPU_LANES, 4 * VGPU_LANES,
-                                                     8 * VGPU_LANES, 16 * VGPU_LANES};
-
-    return bytes[width];
-}
-
 /* The widest rows come first, so that every row is aligned to its own size, up to a cache line. */
-uint64_t vgpu_rows_base(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t width, uint32_t header)
+uint64_t vgpu_row_offset(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t width, uint32_t index,
+                         uint32_t header)
 {
-    uint64_t base = header;
+    static const uint32_t shape[VGPU_ROW_CLASSES] = {0, 0, VGPU_SHAPE_BYTES, VGPU_SHAPE_BYTES, 0};
+    static const uint32_t lanes[VGPU_ROW_CLASSES] = {4, 2 * VGPU_LANES, 4 * VGPU_LANES,
+                                                     8 * VGPU_LANES, 16 * VGPU_LANES};
+    uint64_t offset = header;
 
     for (uint32_t w = VGPU_ROW_CLASSES; w > width + 1; w--)
-        base += (uint64_t)rows[w - 1] * vgpu_row_bytes(w - 1);
-    return base;
+        offset += (uint64_t)rows[w - 1] * (shape[w - 1] + lanes[w - 1]);
+    return offset + (uint64_t)index * (shape[width] + lanes[width]) + shape[width];
 }
 
-static uint64_t frame_size(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t header)
+uint64_t vgpu_rows_end(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t header)
 {
-    uint64_t end = vgpu_rows_base(rows, 0, header) + (uint64_t)rows[0] * vgpu_row_bytes(0);
-
-    return (end + 63) & ~UINT64_C(63);
+    return (vgpu_row_offset(rows, 0, rows[0], header) + 63) & ~UINT64_C(63);
 }
 
 /* ---- constants ---- */
@@ -49,14 +43,12 @@ static uint32_t *place_constants(struct ptx_parser *p)
     }
     for (uint32_t i = 0; i < unit->constant_count; i++)
         unit->constant_rows[unit->constants[i].width]++;
-    if (frame_size(unit->constant_rows, 0) > UINT32_MAX / 2)
+    if (vgpu_rows_end(unit->constant_rows, 0) > UINT32_MAX / 2)
         ptx_fail(p, -ENOTSUP, p->token.line, "too many constants");
     for (uint32_t i = 0; i < unit->constant_count; i++) {
         uint32_t w = unit->constants[i].width;
 
-        offsets[i] = (uint32_t)(vgpu_rows_base(unit->constant_rows, w, 0) +
-                                (uint64_t)next[w]++ * vgpu_row_bytes(w)) |
-                     1u;
+        offsets[i] = (uint32_t)vgpu_row_offset(unit->constant_rows, w, next[w]++, 0) | 1u;
     }
     return offsets;
 }
@@ -141,11 +133,11 @@ static void place_frames(struct ptx_parser *p)
 
         if (!f->entry)
             memcpy(f->rows, most, sizeof(most));
-        if (frame_size(f->rows, VGPU_FRAME_HEADER) > UINT32_MAX / 4)
+        if (vgpu_rows_end(f->rows, VGPU_FRAME_HEADER) > UINT32_MAX / 4)
             ptx_fail(p, -ENOTSUP, p->token.line, "'%.100s' has too many registers", f->name);
-        f->frame_bytes = (uint32_t)frame_size(f->rows, VGPU_FRAME_HEADER);
+        f->frame_bytes = (uint32_t)vgpu_rows_end(f->rows, VGPU_FRAME_HEADER);
     }
-    unit->call_frame_bytes = (uint32_t)frame_size(most, VGPU_FRAME_HEADER);
+    unit->call_frame_bytes = (uint32_t)vgpu_rows_end(most, VGPU_FRAME_HEADER);
 }
 
 static uint32_t resolve(const struct vgpu_function *f, const uint32_t *constants, uint32_t ref)
@@ -156,8 +148,20 @@ static uint32_t resolve(const struct vgpu_function *f, const uint32_t *constants
         return constants[PTX_REF_INDEX(ref)];
     if (width == VGPU_ROW_STACK)
         return VGPU_FRAME_STACK;
-    return (uint32_t)vgpu_rows_base(f->rows, width, VGPU_FRAME_HEADER) +
-           PTX_REF_INDEX(ref) * vgpu_row_bytes(width);
+    return (uint32_t)vgpu_row_offset(f->rows, width, PTX_REF_INDEX(ref), VGPU_FRAME_HEADER);
+}
+
+/* How far the interpreter gets without a look at guards and control. */
+static void measure_runs(struct vgpu_unit *unit)
+{
+    uint32_t length = 0;
+
+    for (uint32_t i = unit->code_count; i > 0; i--) {
+        struct vgpu_inst *inst = &unit->code[i - 1];
+
+        length = inst->guard != 0 || inst->control != VGPU_CONTROL_NONE ? 0 : length + 1;
+        inst->run_length = (uint16_t)(length < UINT16_MAX ? length : UINT16_MAX);
+    }
 }
 
 static uint32_t own_stack(const struct vgpu_unit *unit, const struct vgpu_function *f)
@@ -301,9 +305,11 @@ void ptx_layout(struct ptx_parser *p)
     place_shared(p);
     place_frames(p);
     constants = place_constants(p);
+    ptx_choose_shapes(p);
     for (uint32_t i = 0; i < p->unit->function_count && p->error == 0; i++)
         resolve_code(p, &p->unit->functions[i], constants);
     free(constants);
+    measure_runs(p->unit);
     drop_incomplete(p->unit);
     if (p->error == 0)
         measure_stacks(p);

@@ -115,12 +115,15 @@ struct ptx_statement {
 /** An instruction that is being built. */
 struct ptx_build {
     struct vgpu_inst inst;
-    uint8_t rows; /* bit per operand that is a row */
-    uint8_t defs; /* those written */
-    uint8_t list; /* rows in unit.lists */
+    vgpu_handler line, shaped; /* see struct ptx_info */
+    uint8_t rows;              /* bit per operand that is a row */
+    uint8_t defs;              /* those written */
+    uint8_t list;              /* rows in unit.lists */
 };
 
 struct ptx_info {
+    vgpu_handler line;   /* the operation with a result that may be a line, or NULL */
+    vgpu_handler shaped; /* the operation with sources that may be lines, or NULL */
     uint8_t rows, defs, list;
 };
 
@@ -383,6 +386,9 @@ void ptx_emit_return(struct ptx_parser *p, struct ptx_statement *s);
 
 /* layout.c: turns registers into offsets once every count is known. */
 void ptx_layout(struct ptx_parser *p);
+
+/* shapes.c: registers that may be lines, and the handlers that know of them. */
+void ptx_choose_shapes(struct ptx_parser *p);
 
 /* compile.c: units. */
 /** Says that the unit needs the code of a function of the module; there must be some. */

@@ -39,6 +39,9 @@ enum vgpu_row_class {
     VGPU_ROW_STACK = VGPU_ROW_CLASSES, /* frame header: start of the lane's local frame, 32 bits */
 };
 
+/* In front of every row of 32-bit and 64-bit lanes is room for its shape (soft/simt/shape.h). */
+#define VGPU_SHAPE_BYTES 64u
+
 /* The head of every frame: per lane where to return to and where the local frame starts. */
 #define VGPU_FRAME_RETURN 0u
 #define VGPU_FRAME_STACK  128u
@@ -76,12 +79,15 @@ enum vgpu_barrier_kind {
 
 struct vgpu_inst {
     vgpu_handler run;
-    uint32_t guard; /* predicate row, bit 0: negated; 0: no guard */
+    vgpu_handler plain; /* what `run` leaves to another handler, once all sources have lanes */
+    uint32_t guard;     /* predicate row, bit 0: negated; 0: no guard */
     uint32_t row[VGPU_OPERANDS];
     uint32_t line;
     int64_t imm;
-    uint8_t control; /* enum vgpu_control */
-    uint8_t x, y, z; /* meaning is the handler's: rounding, flags, space, count */
+    uint8_t control;     /* enum vgpu_control */
+    uint8_t x, y, z;     /* meaning is the handler's: rounding, flags, space, count */
+    uint8_t shaped;      /* bit per operand: a source whose row has a shape */
+    uint16_t run_length; /* from here on, so many have neither guard nor control */
 };
 
 /* Operands of texture and surface instructions that are handed over by instructions before. */
@@ -271,8 +277,10 @@ struct vgpu_program {
     struct ptx_parser *parser;    /* knows the names of the module and where bodies are */
 };
 
-/** Bytes of a row, and where rows of a class start in a frame or in the constant rows. */
-uint32_t vgpu_row_bytes(uint32_t width);
-uint64_t vgpu_rows_base(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t width, uint32_t header);
+/** Where the lanes of row `index` of a class are in a frame or in the constant rows. */
+uint64_t vgpu_row_offset(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t width, uint32_t index,
+                         uint32_t header);
+/** Where the rows end, rounded up to a cache line. */
+uint64_t vgpu_rows_end(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t header);
 
 #endif

@@ -46,8 +46,11 @@ static void drop_call_frames(struct vgpu_runner *r)
 
 struct vgpu_runner *vgpu_runner_create(uint32_t worker, uint32_t worker_count)
 {
-    struct vgpu_runner *r = calloc(1, sizeof(*r));
+    struct vgpu_runner *r = aligned_alloc(64, sizeof(*r)); /* shapes want it */
     bool good = r != NULL;
+
+    if (good)
+        memset(r, 0, sizeof(*r));
 
     for (uint32_t n = 0; n < VGPU_MAX_WARPS && good; n++) {
         struct vgpu_warp *w = &r->block.warps[n];
@@ -113,6 +116,41 @@ static bool provide_local(struct vgpu_runner *r, size_t wanted)
     return true;
 }
 
+static void set_thread_ids(struct vgpu_warp *w, const uint32_t shape[3])
+{
+    uint32_t first = w->index * VGPU_LANES;
+    uint32_t x = first % shape[0], y = first / shape[0] % shape[1];
+    uint32_t z = first / shape[0] / shape[1];
+
+    for (unsigned l = 0; l < VGPU_LANES; l++) {
+        w->tid[0][l] = x;
+        w->tid[1][l] = y;
+        w->tid[2][l] = z;
+        if (++x == shape[0]) {
+            x = 0;
+            if (++y == shape[1]) {
+                y = 0;
+                z++;
+            }
+        }
+    }
+    for (unsigned axis = 0; axis < 3; axis++)
+        w->tid_shape[axis].state =
+            vgpu_line_find(w->tid[axis], &w->tid_shape[axis].line) ? VGPU_SHAPE_LINE : 0;
+}
+
+/* Blocks of one shape have the same threads: the numbers stay from launch to launch. */
+static void number_threads(struct vgpu_block *b, const uint32_t shape[3])
+{
+    if (memcmp(b->shape, shape, sizeof(b->shape)) == 0)
+        return;
+    memcpy(b->shape, shape, sizeof(b->shape));
+    for (uint32_t n = 0; n < b->warp_count; n++) {
+        b->warps[n].index = n;
+        set_thread_ids(&b->warps[n], shape);
+    }
+}
+
 int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
 {
     const struct vgpu_launch *launch = grid->launch;
@@ -130,6 +168,7 @@ int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
     b->pages = vgpu_memory_pages(launch->image->memory);
     b->threads = threads;
     b->warp_count = (threads + VGPU_LANES - 1) / VGPU_LANES;
+    number_threads(b, launch->block);
     b->shared_bytes = launch->dynamic_shared_bytes > 0
                           ? grid->kernel->dynamic_shared + launch->dynamic_shared_bytes
                           : grid->kernel->shared_bytes;
@@ -151,26 +190,6 @@ int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
 
 /* ---- one block ---- */
 
-static void set_thread_ids(struct vgpu_warp *w, const struct vgpu_launch *launch)
-{
-    uint32_t first = w->index * VGPU_LANES;
-    uint32_t x = first % launch->block[0], y = first / launch->block[0] % launch->block[1];
-    uint32_t z = first / launch->block[0] / launch->block[1];
-
-    for (unsigned l = 0; l < VGPU_LANES; l++) {
-        w->tid[0][l] = x;
-        w->tid[1][l] = y;
-        w->tid[2][l] = z;
-        if (++x == launch->block[0]) {
-            x = 0;
-            if (++y == launch->block[1]) {
-                y = 0;
-                z++;
-            }
-        }
-    }
-}
-
 /* A warp that ended leaves its frame to the next one, warm in the cache. */
 static void start_warp(struct vgpu_runner *r, struct vgpu_warp *w)
 {
@@ -183,7 +202,6 @@ static void start_warp(struct vgpu_runner *r, struct vgpu_warp *w)
     w->local = r->local == NULL ? NULL : r->local + (size_t)w->index * VGPU_LANES * b->local_stride;
     stack = (uint32_t *)(void *)(w->frames[0] + VGPU_FRAME_STACK);
     memset(stack, 0, VGPU_LANES * sizeof(*stack));
-    set_thread_ids(w, b->launch);
     w->started = true;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "soft/ptx/program.h"
+#include "soft/simt/shape.h"
 #include "soft/simt/warp.h"
 
 uint32_t vgpu_program_kernel_count(const struct vgpu_program *program)
@@ -129,25 +130,34 @@ static void fill_row(uint8_t *row, uint32_t width, uint64_t value)
     }
 }
 
+static void fill_shape(uint8_t *row, uint32_t width, uint64_t value)
+{
+    struct vgpu_shape *shape = vgpu_shape_of(row);
+
+    *shape =
+        (struct vgpu_shape){.state = VGPU_SHAPE_LINE | (width == VGPU_ROW_64 ? VGPU_SHAPE_64 : 0)};
+    for (unsigned k = 0; k < VGPU_SEGMENTS; k++)
+        shape->line.base[k] = value;
+}
+
 static uint8_t *constant_rows(const struct vgpu_unit *unit, const uint64_t *addresses)
 {
-    uint64_t bytes = vgpu_rows_base(unit->constant_rows, 0, 0) +
-                     (uint64_t)unit->constant_rows[0] * vgpu_row_bytes(0);
     uint32_t next[VGPU_ROW_CLASSES] = {0};
-    uint8_t *rows = aligned_alloc(64, (bytes + 127) & ~UINT64_C(63));
+    uint8_t *rows = aligned_alloc(64, vgpu_rows_end(unit->constant_rows, 0) + 64);
 
     if (rows == NULL)
         return NULL;
     for (uint32_t i = 0; i < unit->constant_count; i++) {
         const struct vgpu_constant *c = &unit->constants[i];
-        uint8_t *row = rows + vgpu_rows_base(unit->constant_rows, c->width, 0) +
-                       (uint64_t)next[c->width]++ * vgpu_row_bytes(c->width);
+        uint8_t *row = rows + vgpu_row_offset(unit->constant_rows, c->width, next[c->width]++, 0);
         uint64_t value = c->value + (c->variable >= 0 ? addresses[c->variable] : 0);
 
         if (c->width == VGPU_ROW_PREDICATE)
             *(uint32_t *)(void *)row = value != 0 ? UINT32_MAX : 0;
         else
             fill_row(row, c->width, value);
+        if (c->width == VGPU_ROW_32 || c->width == VGPU_ROW_64)
+            fill_shape(row, c->width, value);
     }
     return rows;
 }

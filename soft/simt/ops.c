@@ -3,6 +3,7 @@
 
 #include <cpuid.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "soft/simt/lanes.h"
@@ -13,7 +14,7 @@
     X(select)                                                                                      \
     X(float)                                                                                       \
     X(half) X(convert) X(memory) X(atomic) X(warp) X(matrix) X(async) X(narrow) X(packed) X(wide)  \
-        X(video) X(texture)
+        X(video) X(texture) X(line)
 
 #define DECLARE(family)                                                                            \
     extern const struct vgpu_op vgpu_ops_##family##_baseline[];                                    \
@@ -91,4 +92,12 @@ vgpu_handler vgpu_ops_find(const char *name)
             return slots[at]->run;
     }
     return NULL;
+}
+
+vgpu_handler vgpu_ops_find_for(const char *way, const char *name)
+{
+    char both[64];
+
+    snprintf(both, sizeof(both), "%s_%s", way, name);
+    return vgpu_ops_find(both);
 }

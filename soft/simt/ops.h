@@ -14,4 +14,7 @@ void vgpu_ops_limit(const char *most);
 /** The handler of an operation such as "add_b32", or NULL. Any thread. */
 vgpu_handler vgpu_ops_find(const char *name);
 
+/** The handler that does the same in another way: `way` is "line" or "shaped" (shape.h). */
+vgpu_handler vgpu_ops_find_for(const char *way, const char *name);
+
 #endif

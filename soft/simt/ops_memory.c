@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Loads and stores. x: space, y: elements per lane, z: flags of the address. */
 #include "soft/simt/access.h"
+#include "soft/simt/segments.h"
 
 static const uint8_t element_rows[4] = {VGPU_D, VGPU_B, VGPU_C, VGPU_E};
 
@@ -119,6 +120,47 @@ static inline void access_whole(void *to, const void *from, uint32_t bytes)
         return 0;                                                                                  \
     }
 
+/* ---- the same with addresses that may be a line ---- */
+
+#define DEFINE_SHAPED_LOAD(name, R, T)                                                             \
+    HANDLER(shaped_##name)                                                                         \
+    {                                                                                              \
+        R *d = ROW(R, VGPU_D);                                                                     \
+        struct segments s;                                                                         \
+        if ((i->z & VGPU_ORDERED) != 0 || !find_segments(w, i, m, sizeof(T), &s))                  \
+            return on_lanes(w, i, m);                                                              \
+        if (sizeof(R) >= 4 && i->x != VGPU_SPACE_SHARED)                                           \
+            fetch_ahead(vgpu_shape_of(d), s.at[0]);                                                \
+        if (s.is_row)                                                                              \
+            LANE_LOOP d[l] = (R)((const T *)s.at[0])[l];                                           \
+        else if (sizeof(R) == 4 && sizeof(T) == 4 && s.rise == sizeof(T))                          \
+            load_pieces((uint32_t *)d, &s);                                                        \
+        else if (sizeof(R) == 4 && sizeof(T) == 4 && s.rise == 0)                                  \
+            load_single((uint32_t *)d, &s);                                                        \
+        else                                                                                       \
+            for (unsigned l = 0; l < VGPU_LANES; l++)                                              \
+                d[l] = (R) * (const T *)LANE_AT(s, l);                                             \
+        return 0;                                                                                  \
+    }
+
+#define DEFINE_SHAPED_STORE(name, R, T)                                                            \
+    HANDLER(shaped_##name)                                                                         \
+    {                                                                                              \
+        const R *from = ROW(R, VGPU_D);                                                            \
+        struct segments s;                                                                         \
+        if (!find_segments(w, i, m, sizeof(T), &s))                                                \
+            return on_lanes(w, i, m);                                                              \
+        expand_sources(w, i, 1u << VGPU_D);                                                        \
+        if (s.is_row)                                                                              \
+            LANE_LOOP((T *)s.at[0])[l] = (T)from[l];                                               \
+        else if (sizeof(R) == 4 && sizeof(T) == 4 && s.rise == sizeof(T))                          \
+            store_pieces((const uint32_t *)from, &s);                                              \
+        else                                                                                       \
+            for (unsigned l = 0; l < VGPU_LANES; l++)                                              \
+                *(T *)LANE_AT(s, l) = (T)from[l];                                                  \
+        return 0;                                                                                  \
+    }
+
 /* A kernel's parameter by name: imm was checked when the text was read. */
 #define DEFINE_PARAMETER(name, R, T)                                                               \
     HANDLER(name)                                                                                  \
@@ -150,6 +192,8 @@ static inline void access_whole(void *to, const void *from, uint32_t bytes)
 FROM_MEMORY(DEFINE_LOAD, ld)
 FROM_MEMORY(DEFINE_PARAMETER, ldp)
 TO_MEMORY(DEFINE_STORE)
+FROM_MEMORY(DEFINE_SHAPED_LOAD, ld)
+TO_MEMORY(DEFINE_SHAPED_STORE)
 
 HANDLER(isspacep)
 {
@@ -167,5 +211,5 @@ HANDLER(isspacep)
 }
 
 const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_memory)[] = {
-    FROM_MEMORY(OP_ENTRY, ld) FROM_MEMORY(OP_ENTRY, ldp) TO_MEMORY(OP_ENTRY) OP_ENTRY(isspacep)
-        OP_END};
+    FROM_MEMORY(OP_ENTRY, ld) FROM_MEMORY(SHAPED_ENTRY, ld) TO_MEMORY(SHAPED_ENTRY)
+        FROM_MEMORY(OP_ENTRY, ldp) TO_MEMORY(OP_ENTRY) OP_ENTRY(isspacep) OP_END};

@@ -3,23 +3,6 @@
 #include "soft/simt/half.h"
 #include "soft/simt/lanes.h"
 
-/* D = test op C, E = !test op C; x: 0 nothing to combine, 1 and, 2 or, 3 xor; z: C is negated */
-static inline int put_test(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m,
-                           uint32_t test)
-{
-    uint32_t other = ~test, c;
-
-    if (i->x != 0) {
-        c = MASK(VGPU_C) ^ (i->z ? UINT32_MAX : 0);
-        test = i->x == 1 ? test & c : i->x == 2 ? test | c : test ^ c;
-        other = i->x == 1 ? other & c : i->x == 2 ? other | c : other ^ c;
-    }
-    MASK(VGPU_D) = (MASK(VGPU_D) & ~m) | (test & m);
-    if (i->row[VGPU_E] != 0)
-        MASK(VGPU_E) = (MASK(VGPU_E) & ~m) | (other & m);
-    return 0;
-}
-
 #define DEFINE_INTEGER_TEST(name, T, OP)                                                           \
     HANDLER(name)                                                                                  \
     {                                                                                              \

@@ -411,8 +411,19 @@ static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
     w->mask = mask;
     do {
         const struct vgpu_inst *i = &code[pc];
-        uint32_t m = mask;
+        uint32_t m = mask, length = i->run_length;
 
+        if (length > 0) {
+            length = length < stop - pc ? length : stop - pc;
+            for (const struct vgpu_inst *end = i + length; i < end; i++) {
+                if (__builtin_expect(i->run(w, i, mask) != 0, 0)) {
+                    group->pc = (uint32_t)(i - code);
+                    return -1;
+                }
+            }
+            pc += length;
+            continue;
+        }
         if (i->guard != 0) {
             m = vgpu_warp_guarded(w, i, mask);
             if (m == 0) {

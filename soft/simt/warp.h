@@ -9,6 +9,7 @@
 #define VGPU_SOFT_WARP_H
 
 #include "soft/ptx/program.h"
+#include "soft/simt/shape.h"
 #include "soft/simt/simt.h"
 
 #define VGPU_MAX_WARPS    32
@@ -80,6 +81,7 @@ struct vgpu_warp {
     uint32_t fault_bytes;
     char fault_text[96];
     uint32_t tid[3][VGPU_LANES];
+    struct vgpu_shape tid_shape[3];
     /* What the next texture instruction takes beside its own rows: no branch is in between. */
     uint32_t arguments[VGPU_ARGUMENTS][VGPU_LANES];
 };
@@ -102,6 +104,7 @@ struct vgpu_block {
     uint32_t local_bytes;  /* per lane */
     uint32_t local_stride;
     uint32_t id[3];
+    uint32_t shape[3]; /* threads along each axis that the warps' thread numbers are for */
     uint32_t threads, alive;
     uint32_t warp_count;
     uint32_t worker; /* number of the host thread: %smid */
