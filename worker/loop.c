@@ -16,14 +16,18 @@
 #include "worker/worker.h"
 
 enum {
-    SPIN_NANOSECONDS = 50000,       /* before sleeping, when nothing comes */
-    SPIN_FEW_CPUS = 5000,           /* where a spinning worker takes the guest's processor */
+    SPIN_NANOSECONDS = 50000, /* before sleeping, when nothing comes */
+    SPIN_FEW_CPUS = 5000,     /* where a spinning worker takes the guest's processor */
+    SPIN_RARELY = 8,          /* a fraction: if it has not been of use lately */
+    SPIN_CREDIT_MOST = 16,
     TIDY_NANOSECONDS = 10000,       /* of quiet, before marks with events are placed */
     THOROUGH_NANOSECONDS = 1000000, /* between questions to the driver */
     SLEEP_LEAST = 20000,            /* while something is under way */
     SLEEP_MOST = 1000000,
-    RECORDS_PER_LOOK = 16,   /* how often a busy worker looks at its fences */
-    RECORDS_PER_SERVE = 256, /* at the mediator's socket, and places marks with events */
+    SLEEP_MOST_AWAITED = 100000, /* if the guest has gone to sleep over it */
+    REST_MILLISECONDS = 5000,    /* without a primitive, before its context goes */
+    RECORDS_PER_LOOK = 16,       /* how often a busy worker looks at its fences */
+    RECORDS_PER_SERVE = 256,     /* at the mediator's socket, and places marks with events */
 };
 
 static_assert(VGPU_CALL_MAX < VGPU_WORKER_CALLS_MAX, "every call has a counter");
@@ -32,7 +36,8 @@ struct loop {
     struct vgpu_worker *worker;
     struct vgpu_primitive *primitive;
     struct vgpu_ring_consumer ring;
-    uint64_t spin;     /* nanoseconds */
+    uint64_t spin;     /* nanoseconds, at most */
+    uint32_t credit;   /* 0..SPIN_CREDIT_MOST: of late, how much came as soon as that */
     uint64_t quiet;    /* time since when nothing has come; 0: something just did */
     uint64_t thorough; /* time of the last thorough look */
     bool tidy;         /* all work has a mark with an event behind it */
@@ -100,6 +105,39 @@ static bool serve(struct loop *loop)
     return vgpu_primitive_serve(loop->primitive, worker->socket);
 }
 
+/* Nanoseconds to the next look at what is under way, in proportion to the wait so far: a late look
+ * costs little of a long wait. Looks are the more frequent if the guest does nothing but wait, and
+ * there is a processor for them. */
+static uint64_t pause_after(const struct loop *loop, uint64_t waited)
+{
+    /* relaxed: it only says how urgent it is */
+    bool awaited =
+        loop->spin == SPIN_NANOSECONDS &&
+        __atomic_load_n(&vgpu_worker_channel(loop->worker)->guest_sleeps, __ATOMIC_RELAXED) != 0;
+    uint64_t pause = waited / (awaited ? 64 : 16);
+    uint64_t most = awaited ? SLEEP_MOST_AWAITED : SLEEP_MOST;
+    return pause < SLEEP_LEAST ? SLEEP_LEAST : pause > most ? most : pause;
+}
+
+/* How long it is likely to be worth it. */
+static uint64_t spin_time(const struct loop *loop)
+{
+    return loop->credit ? loop->spin : loop->spin / SPIN_RARELY;
+}
+
+/* Something has come. What counts is when, not whether we were awake: who sleeps too soon has to
+ * find out. */
+static void learn(struct loop *loop)
+{
+    if (loop->quiet == 0)
+        return;
+    bool soon = now() - loop->quiet < 2 * loop->spin; /* a sleeper learns of it late */
+    if (soon && loop->credit < SPIN_CREDIT_MOST)
+        loop->credit++;
+    else if (!soon && loop->credit > 0)
+        loop->credit--;
+}
+
 /* Waits for the doorbell, the mediator, or the time to look again. */
 static bool sleep_until_called(struct loop *loop, uint64_t waited)
 {
@@ -108,13 +146,8 @@ static bool sleep_until_called(struct loop *loop, uint64_t waited)
                               {.fd = worker->doorbell, .events = POLLIN}};
     struct timespec limit = {0};
     bool waiting = worker->fences.count > 0;
-    if (waiting) {
-        /* In proportion to the wait so far: a late look costs little of a long wait. */
-        uint64_t pause = waited / 16;
-        limit.tv_nsec = (long)(pause < SLEEP_LEAST  ? SLEEP_LEAST
-                               : pause > SLEEP_MOST ? SLEEP_MOST
-                                                    : pause);
-    }
+    if (waiting)
+        limit.tv_nsec = (long)pause_after(loop, waited);
     worker->fences.unwatched = true;
     int ready = ppoll(wanted, 2, waiting ? &limit : NULL, NULL);
     if (ready <= 0)
@@ -134,12 +167,13 @@ static bool wait_for_work(struct loop *loop, bool full)
     if (loop->quiet == 0)
         loop->quiet = time;
     uint64_t waited = time - loop->quiet;
-    if (!loop->tidy && (waited > TIDY_NANOSECONDS || waited >= loop->spin)) {
+    uint64_t spin = spin_time(loop);
+    if (!loop->tidy && (waited > TIDY_NANOSECONDS || waited >= spin)) {
         vgpu_usage_cover(worker);
         loop->tidy = true;
         loop->thorough = 0;
     }
-    bool thorough = time - loop->thorough > THOROUGH_NANOSECONDS || waited > loop->spin;
+    bool thorough = time - loop->thorough > THOROUGH_NANOSECONDS || waited > spin;
     if (thorough)
         loop->thorough = time;
     bool news = vgpu_fence_poll(worker, thorough);
@@ -148,7 +182,7 @@ static bool wait_for_work(struct loop *loop, bool full)
         loop->quiet = time;
         return true;
     }
-    if (waited < loop->spin) {
+    if (waited < spin) {
         __builtin_ia32_pause();
         return true;
     }
@@ -205,6 +239,7 @@ static enum vgpu_worker_exit run_channel(struct loop *loop)
             log_garbage(loop->worker, &header);
             return VGPU_WORKER_EXIT_PROTOCOL;
         }
+        learn(loop);
         loop->quiet = 0;
         loop->tidy = false;
         if (++loop->records % RECORDS_PER_LOOK == 0 && !look_around(loop))
@@ -216,15 +251,18 @@ static enum vgpu_worker_exit run_primitives(struct loop *loop)
 {
     struct pollfd wanted = {.fd = loop->worker->socket, .events = POLLIN};
     while (vgpu_primitive_serve(loop->primitive, wanted.fd)) {
-        if (poll(&wanted, 1, -1) < 0 && errno != EINTR)
+        int ready = poll(&wanted, 1, loop->primitive->context ? REST_MILLISECONDS : -1);
+        if (ready < 0 && errno != EINTR)
             return VGPU_WORKER_EXIT_SETUP;
+        if (ready == 0)
+            vgpu_primitive_rest(loop->primitive);
     }
     return VGPU_WORKER_EXIT_OK;
 }
 
 enum vgpu_worker_exit vgpu_loop_run(struct vgpu_worker *worker, struct vgpu_primitive *primitive)
 {
-    struct loop loop = {.worker = worker, .primitive = primitive};
+    struct loop loop = {.worker = worker, .primitive = primitive, .credit = SPIN_CREDIT_MOST};
     if (worker->extent == NULL)
         return run_primitives(&loop);
     loop.spin = sysconf(_SC_NPROCESSORS_ONLN) > 2 ? SPIN_NANOSECONDS : SPIN_FEW_CPUS;

@@ -21,6 +21,10 @@
 #include "worker/primitive.h"
 #include "worker/worker.h"
 
+/* Nanoseconds that the kernel may be late with what wakes us: its default is more than the shortest
+ * pauses between looks at the GPU's progress. */
+#define TIMER_SLACK 1000ul
+
 /* Maps `bytes` of a descriptor that must be at least that large. NULL after a line in the log. */
 static void *map(int descriptor, uint64_t offset, uint64_t bytes, const char *what)
 {
@@ -47,6 +51,7 @@ static int give_up(void)
     struct pollfd mediator = {.fd = VGPU_WORKER_SOCKET, .events = POLLIN};
 
     prctl(PR_SET_NAME, "vgpu-worker");
+    prctl(PR_SET_TIMERSLACK, TIMER_SLACK, 0, 0, 0);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0 ||
         prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
         return -errno;

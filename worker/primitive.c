@@ -44,7 +44,8 @@ void vgpu_primitive_init(struct vgpu_primitive *primitive, const struct vgpu_dri
     *primitive = (struct vgpu_primitive){.driver = driver, .driver_error = driver_error};
 }
 
-/* The context stays until the worker ends: to make one takes longer than any primitive. */
+/* The context stays for the next one, until the worker rests: to make one takes longer than any
+ * primitive. */
 static CUresult prepare(struct vgpu_primitive *primitive)
 {
     const struct vgpu_driver *driver = primitive->driver;
@@ -61,6 +62,22 @@ static CUresult prepare(struct vgpu_primitive *primitive)
     if (error == CUDA_SUCCESS && primitive->memory == 0)
         error = driver->cuMemAlloc(&primitive->memory, 3 * VGPU_VECTOR_ADD_MAX * sizeof(float));
     return error;
+}
+
+void vgpu_primitive_rest(struct vgpu_primitive *primitive)
+{
+    const struct vgpu_driver *driver = primitive->driver;
+    if (primitive->context == NULL)
+        return;
+    if (driver->cuCtxSetCurrent(primitive->context) == CUDA_SUCCESS) {
+        if (primitive->memory)
+            driver->cuMemFree(primitive->memory);
+        if (primitive->module)
+            driver->cuModuleUnload(primitive->module);
+        driver->cuCtxSetCurrent(NULL);
+    }
+    driver->cuDevicePrimaryCtxRelease(0);
+    vgpu_primitive_init(primitive, driver, primitive->driver_error);
 }
 
 static CUresult launch(struct vgpu_primitive *primitive, uint32_t count)

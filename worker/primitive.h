@@ -28,6 +28,10 @@ void vgpu_primitive_init(struct vgpu_primitive *primitive, const struct vgpu_dri
  *  before, none is after. */
 bool vgpu_primitive_answer(struct vgpu_primitive *primitive, struct vgpu_worker_message *message);
 
+/** Gives back what the last primitives needed of the GPU: hundreds of megabytes on a large one. The
+ *  next one makes it again. */
+void vgpu_primitive_rest(struct vgpu_primitive *primitive);
+
 /** Reads and answers what waits in the socket. Returns false when the mediator has hung up or what
  *  it sends is no message: the worker ends. */
 bool vgpu_primitive_serve(struct vgpu_primitive *primitive, int socket);

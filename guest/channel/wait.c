@@ -6,12 +6,13 @@
 #include "guest/channel/channel_private.h"
 #include "protocol/latency.h"
 
-#define SPIN_NANOSECONDS 40000u    /* about two round trips of a small call */
-#define SPIN_CHECKS      32u       /* between looks at the clock */
-#define SLEEP_LEAST      1000000u  /* ns, where an interrupt wakes us before */
-#define SLEEP_MOST       20000000u /* ns; also how late a lost channel is noticed */
-#define POLL_LEAST       20000u
-#define POLL_MOST        1000000u
+#define SPIN_NANOSECONDS 40000u /* about two round trips of a small call */
+#define SOON_NANOSECONDS 80000u /* when a sleeper knows of what came while others spin */
+#define SPIN_CHECKS 32u         /* between looks at the clock */
+#define SLEEP_LEAST 1000000u    /* ns, where an interrupt wakes us before */
+#define SLEEP_MOST  20000000u   /* ns; also how late a lost channel is noticed */
+#define POLL_LEAST  20000u
+#define POLL_MOST   1000000u
 
 uint64_t vgpu_channel_clock(void)
 {
@@ -47,28 +48,36 @@ void vgpu_sleepers_init(struct vgpu_channel *channel)
     channel->spin_credit = VGPU_SPIN_CREDIT_MAX;
 }
 
-/* Spins as long as it is likely to be worth it. */
+/* Spins as long as it is likely to be worth it. The credit rises with what came soon. */
 static bool spin(struct vgpu_channel *channel, vgpu_condition *condition, void *argument)
 {
-    uint32_t credit = __atomic_load_n(&channel->spin_credit, __ATOMIC_RELAXED);
-    uint64_t limit = credit ? SPIN_NANOSECONDS : SPIN_NANOSECONDS / 8;
+    uint64_t limit = __atomic_load_n(&channel->spin_credit, __ATOMIC_RELAXED)
+                         ? SPIN_NANOSECONDS
+                         : SPIN_NANOSECONDS / 8;
     uint64_t start = vgpu_channel_clock();
     do {
         uint32_t checks = channel->few_cores ? 1 : SPIN_CHECKS;
         for (uint32_t i = 0; i < checks; i++) {
-            if (condition(channel, argument)) {
-                if (credit < VGPU_SPIN_CREDIT_MAX)
-                    __atomic_store_n(&channel->spin_credit, credit + 1, __ATOMIC_RELAXED);
+            if (condition(channel, argument))
                 return true;
-            }
             relax();
         }
         if (channel->few_cores)
             sched_yield();
     } while (vgpu_channel_clock() - start < limit);
-    if (credit)
-        __atomic_store_n(&channel->spin_credit, credit - 1, __ATOMIC_RELAXED);
     return false;
+}
+
+/* It has come. What counts is when, not whether we were awake: who sleeps too soon has to find out.
+ * Relaxed: a number lost among threads is no matter. */
+static void learn(struct vgpu_channel *channel, uint64_t start)
+{
+    uint32_t credit = __atomic_load_n(&channel->spin_credit, __ATOMIC_RELAXED);
+    bool soon = vgpu_channel_clock() - start < SOON_NANOSECONDS;
+    if (soon && credit < VGPU_SPIN_CREDIT_MAX)
+        __atomic_store_n(&channel->spin_credit, credit + 1, __ATOMIC_RELAXED);
+    else if (!soon && credit > 0)
+        __atomic_store_n(&channel->spin_credit, credit - 1, __ATOMIC_RELAXED);
 }
 
 /* Announces a sleeper to the host; what happens from now on is counted beyond the returned number.
@@ -141,13 +150,17 @@ CUresult vgpu_channel_wait(struct vgpu_channel *channel, vgpu_condition *conditi
                            bool interrupted)
 {
     uint64_t start = vgpu_channel_clock();
-    if (spin(channel, condition, argument))
+    if (spin(channel, condition, argument)) {
+        learn(channel, start);
         return CUDA_SUCCESS;
+    }
     for (;;) {
         CUresult lost = vgpu_channel_alive(channel);
         /* Looked at after the loss was: what came before it counts. */
-        if (condition(channel, argument))
+        if (condition(channel, argument)) {
+            learn(channel, start);
             return CUDA_SUCCESS;
+        }
         if (lost)
             return lost;
         doze(channel, condition, argument, interrupted, vgpu_channel_clock() - start);

@@ -117,12 +117,12 @@ static bool is_empty(const struct vgpu_arena *arena)
     return vgpu_spans_whole(&arena->spans, arena->share.extent.bytes);
 }
 
-/* One empty arena of the usual size stays for the next who asks. */
+/* One empty arena of the first size stays for the next who asks. */
 static bool is_needless(const struct vgpu_arenas *arenas, const struct vgpu_arena *arena)
 {
     if (!is_empty(arena))
         return false;
-    if (arena->share.extent.bytes > MOST_BYTES)
+    if (arena->share.extent.bytes > FIRST_BYTES)
         return true;
     for (const struct vgpu_arena *other = arenas->first; other; other = other->next) {
         if (other != arena && is_empty(other))
