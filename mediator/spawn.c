@@ -177,13 +177,14 @@ int vgpu_worker_serve(struct vgpu_worker *worker, const struct vgpu_worker_servi
 {
     struct vgpu_worker_page *page = worker->page;
     bool window = service->window >= 0;
+    int images = service->images ? service->images->folder : -1;
 
     page->channel = service->channel;
     page->has_window = window;
     page->offset = service->offset;
     page->size = service->size;
-    page->has_images = service->images && service->images->folder >= 0;
-    if (page->has_images)
+    page->has_images = images >= 0;
+    if (service->images && page->has_images)
         page->images.room = vgpu_images_room(service->images);
     strncpy(page->name, service->name, sizeof(page->name) - 1);
     const int descriptors[VGPU_ASSIGNED] = {
@@ -191,7 +192,7 @@ int vgpu_worker_serve(struct vgpu_worker *worker, const struct vgpu_worker_servi
         service->window,
         window ? service->doorbell : -1,
         window ? service->interrupt : -1,
-        page->has_images ? service->images->folder : -1,
+        images,
     };
     return vgpu_assignment_send(worker->socket.fd, descriptors, STDERR_FILENO);
 }

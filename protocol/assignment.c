@@ -71,7 +71,7 @@ static bool put_into_places(uint32_t mask, const int *descriptors)
 
 ssize_t vgpu_assignment_receive(int socket, struct vgpu_worker_message *message, int flags)
 {
-    int descriptors[MOST];
+    int descriptors[MOST] = {0};
     char control[CMSG_SPACE(sizeof(descriptors))] __attribute__((aligned(8)));
     struct iovec bytes = {.iov_base = message, .iov_len = sizeof(*message)};
     struct msghdr letter = {.msg_iov = &bytes,

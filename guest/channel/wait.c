@@ -6,13 +6,13 @@
 #include "guest/channel/channel_private.h"
 #include "protocol/latency.h"
 
-#define SPIN_NANOSECONDS 40000u /* about two round trips of a small call */
-#define SOON_NANOSECONDS 80000u /* when a sleeper knows of what came while others spin */
-#define SPIN_CHECKS 32u         /* between looks at the clock */
-#define SLEEP_LEAST 1000000u    /* ns, where an interrupt wakes us before */
-#define SLEEP_MOST  20000000u   /* ns; also how late a lost channel is noticed */
-#define POLL_LEAST  20000u
-#define POLL_MOST   1000000u
+#define SPIN_NANOSECONDS 40000u    /* about two round trips of a small call */
+#define SOON_NANOSECONDS 80000u    /* when a sleeper knows of what came while others spin */
+#define SPIN_CHECKS      32u       /* between looks at the clock */
+#define SLEEP_LEAST      1000000u  /* ns, where an interrupt wakes us before */
+#define SLEEP_MOST       20000000u /* ns; also how late a lost channel is noticed */
+#define POLL_LEAST       20000u
+#define POLL_MOST        1000000u
 
 uint64_t vgpu_channel_clock(void)
 {

@@ -45,7 +45,7 @@ static bool is_among(pid_t pid, const pid_t *pids, uint32_t count)
 
 static void a_channel_gets_one_that_waits(void **state)
 {
-    pid_t before[MOST], after[MOST];
+    pid_t before[MOST] = {0}, after[MOST] = {0};
     struct test_client client;
     struct vgpu_mailbox_channel channel;
 
@@ -84,14 +84,14 @@ static void who_comes_when_none_is_left_gets_a_new_one(void **state)
 
 static bool is_gone(pid_t pid)
 {
-    pid_t pids[MOST];
+    pid_t pids[MOST] = {0};
 
     return !is_among(pid, pids, test_mediator_list_workers(&mediator, pids, MOST));
 }
 
 static void one_that_dies_is_replaced(void **state)
 {
-    pid_t before[MOST], after[MOST];
+    pid_t before[MOST] = {0}, after[MOST] = {0};
     struct test_client client;
     struct vgpu_mailbox_channel channel;
 

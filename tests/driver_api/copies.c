@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies in all directions, of sizes around every boundary of their way, and what they must not
  * touch. */
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -318,9 +319,63 @@ static void test_accounting(void)
     EXPECT(before <= total && during + 64u * MIB <= before + 2 * MIB && after + 2 * MIB >= before);
 }
 
+/* Large copies of several threads at once, each way, into memory that nobody has touched yet. */
+struct one_of_many {
+    CUcontext context;
+    unsigned char first;
+};
+
+static void fill(unsigned char *memory, size_t bytes, unsigned int seed)
+{
+    for (size_t i = 0; i < bytes; i++)
+        memory[i] = (unsigned char)(i * 31 + (i >> 12) * 7 + seed);
+}
+
+static void *copy_much(void *argument)
+{
+    const struct one_of_many *one = argument;
+    enum { BYTES = 13 * MIB + 4099, ROUNDS = 3 };
+    unsigned char *source = malloc(BYTES);
+    CUstream stream;
+    CHECK(cuCtxSetCurrent(one->context));
+    CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    CUdeviceptr memory = check_memory(BYTES);
+    for (unsigned int round = 0; round < ROUNDS; round++) {
+        unsigned char *back = malloc(BYTES + 2 * GUARD);
+        fill(source, BYTES, one->first + round);
+        CHECK(cuMemcpyHtoDAsync(memory, source, BYTES, stream));
+        memset(source, 0, BYTES); /* the copy has it */
+        memset(back, 0x5a, GUARD);
+        memset(back + GUARD + BYTES, 0x5a, GUARD);
+        CHECK(cuMemcpyDtoHAsync(back + GUARD, memory, BYTES, stream));
+        CHECK(cuStreamSynchronize(stream));
+        fill(source, BYTES, one->first + round);
+        EXPECT(memcmp(back + GUARD, source, BYTES) == 0);
+        EXPECT(all(back, 0x5a, GUARD) && all(back + GUARD + BYTES, 0x5a, GUARD));
+        free(back);
+    }
+    CHECK(cuMemFree(memory));
+    CHECK(cuStreamDestroy(stream));
+    free(source);
+    return NULL;
+}
+
+static void test_crowd(CUcontext context)
+{
+    enum { THREADS = 4 };
+    pthread_t threads[THREADS];
+    struct one_of_many ones[THREADS];
+    for (unsigned int i = 0; i < THREADS; i++) {
+        ones[i] = (struct one_of_many){context, (unsigned char)(i * 50)};
+        EXPECT(pthread_create(&threads[i], NULL, copy_much, &ones[i]) == 0);
+    }
+    for (unsigned int i = 0; i < THREADS; i++)
+        EXPECT(pthread_join(threads[i], NULL) == 0);
+}
+
 int main(void)
 {
-    check_context();
+    CUcontext context = check_context();
     test_sizes();
     test_unified();
     test_source_reuse();
@@ -329,6 +384,7 @@ int main(void)
     test_fills();
     test_host_memory();
     test_batches_and_peers();
+    test_crowd(context);
     test_accounting();
     printf("copies: all right\n");
     return 0;
