@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,7 +16,11 @@
 
 #include "soft/simt/simt.h"
 
-/** A program, its image and the memory they are in. */
+/**
+ * A program, its image and the memory they are in. There are two kinds of rig: the engine itself
+ * (rig.c), and whatever libcuda.so.1 is there (driver_rig.c), of which only what is declared here
+ * as functions can be used.
+ */
 struct rig {
     struct vgpu_memory *memory;
     struct vgpu_program *program;
@@ -23,11 +28,16 @@ struct rig {
     char output[65536]; /* what the device printed */
     size_t output_used;
     volatile int cancel;
+    void *module; /* of a driver */
+    void *allocations[16];
+    unsigned allocation_count;
     bool cooperative; /* so are launches */
 };
 
 /** Loads PTX text; fails the test with the log if that does not work. */
 void rig_load(struct rig *rig, const char *text);
+/** The same, but false if the device is not one that the text is for. */
+bool rig_try(struct rig *rig, const char *text);
 void rig_load_file(struct rig *rig, const char *name);
 void rig_drop(struct rig *rig);
 /** Zeroed device memory: its address is good on the host as well. */
@@ -47,7 +57,7 @@ void rig_run(struct rig *rig, const char *kernel, struct geometry geometry, cons
  * the sources. The letters say what they are:
  *   h w q   integers of 16, 32 and 64 bits          p   a predicate
  *   e b     f16 and bf16                            f d f32 and f64
- *   E B     pairs of f16 and of bf16                -   nothing
+ *   E B v   pairs of f16, of bf16 and of f32        -   nothing
  *   s       a shift amount or position: 32 bits, mostly small
  * The reference gets the sources as bits and returns the bits of the result.
  */
@@ -57,6 +67,8 @@ struct instruction {
     uint64_t (*expect)(uint64_t a, uint64_t b, uint64_t c);
     unsigned ulps; /* how far off a floating-point result may be */
 };
+/** With ulps: for sm_100 and later only. */
+#define NEWER 0x80000000u
 
 /** Runs each instruction on special and random values, for all lanes and for every other lane. */
 void check_instructions(const struct instruction *table, size_t count);

@@ -1,101 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-#include "soft/tests/harness.h"
-
-#include <errno.h>
+/* Tables of instructions, on whatever a rig is. */
 #include <math.h>
 
-#include "soft/simt/ops.h"
+#include "soft/tests/harness.h"
 
 #define ELEMENTS 4096
 #define SENTINEL UINT64_C(0x5a5a5a5a5a5a5a5a)
 
-void rig_load(struct rig *rig, const char *text)
-{
-    char log[256];
+#define FIRST_STATE 88172645463325252u
 
-    memset(rig, 0, sizeof(*rig));
-    if (getenv("LEVEL") != NULL)
-        vgpu_ops_limit(getenv("LEVEL"));
-    if (vgpu_program_create(text, strlen(text), log, sizeof(log), &rig->program) != 0)
-        fail_msg("%s", log);
-    assert_int_equal(vgpu_memory_create((size_t)1 << 30, &rig->memory), 0);
-    assert_int_equal(vgpu_image_create(rig->program, rig->memory, &rig->image), 0);
-}
-
-void rig_load_file(struct rig *rig, const char *name)
-{
-    char path[512], *text;
-    size_t size;
-    FILE *file;
-
-    snprintf(path, sizeof(path), "%s/%s", getenv("KERNELS"), name);
-    file = fopen(path, "rb");
-    if (file == NULL)
-        fail_msg("cannot open %s", path);
-    text = calloc(1, 4 << 20);
-    size = fread(text, 1, (4 << 20) - 1, file);
-    fclose(file);
-    assert_true(size > 0);
-    rig_load(rig, text);
-    free(text);
-}
-
-void rig_drop(struct rig *rig)
-{
-    vgpu_image_destroy(rig->image);
-    vgpu_memory_destroy(rig->memory);
-    vgpu_program_destroy(rig->program);
-}
-
-void *rig_allocate(struct rig *rig, size_t size)
-{
-    uint64_t address = 0;
-
-    assert_int_equal(vgpu_memory_allocate(rig->memory, size, &address), 0);
-    return (void *)(uintptr_t)address;
-}
-
-static void print(void *context, const char *text, size_t length)
-{
-    struct rig *rig = context;
-
-    if (length <= sizeof(rig->output) - rig->output_used) {
-        memcpy(rig->output + rig->output_used, text, length);
-        rig->output_used += length;
-    }
-}
-
-int rig_launch(struct rig *rig, const char *kernel, struct geometry geometry,
-               const void *parameters, struct vgpu_fault *fault)
-{
-    int index = vgpu_program_find_kernel(rig->program, kernel);
-    struct vgpu_launch launch = {.image = rig->image,
-                                 .kernel = (uint32_t)index,
-                                 .grid = {geometry.grid, 1, 1},
-                                 .block = {geometry.block, 1, 1},
-                                 .dynamic_shared_bytes = geometry.shared,
-                                 .cooperative = rig->cooperative,
-                                 .parameters = parameters,
-                                 .print = print,
-                                 .print_context = rig,
-                                 .cancel = &rig->cancel};
-
-    assert_true(index >= 0);
-    return vgpu_simt_run(&launch, fault);
-}
-
-void rig_run(struct rig *rig, const char *kernel, struct geometry geometry, const void *parameters)
-{
-    struct vgpu_fault fault;
-
-    if (rig_launch(rig, kernel, geometry, parameters, &fault) != 0)
-        fail_msg("%s: %s", kernel, fault.text);
-}
+/* The one state of random numbers. */
+static uint64_t state = FIRST_STATE;
 
 uint64_t random_bits(void)
 {
-    static uint64_t state = 88172645463325252u;
-
     state ^= state << 13;
     state ^= state >> 7;
     state ^= state << 17;
@@ -163,6 +81,8 @@ static uint64_t input(char letter, size_t n, size_t step)
         return input('e', n, step) | input('e', n + 7, step) << 16;
     case 'B':
         return input('b', n, step) | input('b', n + 7, step) << 16;
+    case 'v':
+        return input('f', n, step) | input('f', n + 7, step) << 32;
     case 'p':
         return random_bits() & 1;
     default:
@@ -172,10 +92,10 @@ static uint64_t input(char letter, size_t n, size_t step)
 
 static unsigned bits_of(char letter)
 {
-    return letter == 'p'                                     ? 1
-           : strchr("heb", letter) != NULL                   ? 16
-           : letter == 'q' || letter == 'd' || letter == '-' ? 64
-                                                             : 32;
+    return letter == 'p'                    ? 1
+           : strchr("heb", letter) != NULL  ? 16
+           : strchr("qdv-", letter) != NULL ? 64
+                                            : 32;
 }
 
 /* A kernel around the instruction: sources from arrays of 64-bit slots, the result to another. */
@@ -184,11 +104,12 @@ static void wrap(char *text, size_t size, const struct instruction *i, bool mask
     static const char names[] = "dabc";
     size_t n = (size_t)snprintf(
         text, size,
-        HEADER ".visible .entry k(.param .u64 pd, .param .u64 pa, .param .u64 pb, .param .u64 pc)\n"
-               "{\n.reg .pred odd, test;\n.reg .b16 r16<9>;\n.reg .b32 r<9>, t<4>;\n.reg .b64 q<9>,"
-               " at<9>;\nmov.u32 r1, %%tid.x;\nmov.u32 r2, %%ctaid.x;\nmov.u32 r3, %%ntid.x;\n"
-               "mad.lo.u32 r1, r2, r3, r1;\nand.b32 r2, r1, 1;\nsetp.eq.u32 odd, r2, 1;\n"
-               "mul.wide.u32 q1, r1, 8;\n");
+        "%s.visible .entry k(.param .u64 pd, .param .u64 pa, .param .u64 pb, .param .u64 pc)\n"
+        "{\n.reg .pred odd, test;\n.reg .b16 r16<9>;\n.reg .b32 r<9>, t<4>;\n.reg .b64 q<9>,"
+        " at<9>;\nmov.u32 r1, %%tid.x;\nmov.u32 r2, %%ctaid.x;\nmov.u32 r3, %%ntid.x;\n"
+        "mad.lo.u32 r1, r2, r3, r1;\nand.b32 r2, r1, 1;\nsetp.eq.u32 odd, r2, 1;\n"
+        "mul.wide.u32 q1, r1, 8;\n",
+        i->ulps & NEWER ? ".version 8.8\n.target sm_100\n.address_size 64\n" : HEADER);
 
     for (size_t k = 0; k < strlen(i->letters); k++) {
         char letter = i->letters[k], name = names[k];
@@ -255,15 +176,88 @@ static bool close_enough(char letter, uint64_t got, uint64_t want, unsigned ulps
     return a - b <= (int64_t)ulps && b - a <= (int64_t)ulps;
 }
 
+/* ---- what a driver computes, written down and compared ---- */
+
+/* A line of a file of results: a number for the inputs and one for the outputs, how many outputs
+   are not those of the reference, by how many units in the last place at most, the instruction. */
+struct result {
+    uint64_t inputs, outputs;
+    unsigned different;
+    uint64_t most;
+};
+
+static uint64_t mix(uint64_t hash, uint64_t v)
+{
+    hash = (hash ^ v) * UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ hash >> 29;
+}
+
+static void note(struct result *result, const struct instruction *i, const uint64_t source[3],
+                 uint64_t got, uint64_t want)
+{
+    uint64_t apart = got > want ? got - want : want - got;
+
+    for (unsigned n = 0; n < 3; n++)
+        result->inputs = mix(result->inputs, source[n]);
+    /* Which NaN it is with f64 is open. */
+    result->outputs = mix(result->outputs, i->letters[0] == 'd' && is_nan('d', got) ? 0 : got);
+    if (got != want && !(i->letters[0] == 'd' && is_nan('d', got) && is_nan('d', want))) {
+        result->different++;
+        result->most = apart > result->most ? apart : result->most;
+    }
+}
+
+static void write_result(const char *name, const struct result *r, const struct instruction *i)
+{
+    FILE *file = fopen(name, "a");
+
+    if (file == NULL)
+        fail_msg("%s cannot be written", name);
+    fprintf(file, "%016llx %016llx %u %llu %s\n", (unsigned long long)r->inputs,
+            (unsigned long long)r->outputs, r->different, (unsigned long long)r->most, i->text);
+    fclose(file);
+}
+
+/* Exact instructions have the outputs that the file has for the same inputs, if it has any. */
+static void compare_result(const char *name, const struct result *r, const struct instruction *i)
+{
+    FILE *file = fopen(name, "r");
+    char line[512];
+
+    if (file == NULL)
+        fail_msg("%s cannot be read", name);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        unsigned long long inputs, outputs, most;
+        unsigned different;
+        int text = 0;
+
+        line[strcspn(line, "\n")] = '\0';
+        if (sscanf(line, "%llx %llx %u %llu %n", &inputs, &outputs, &different, &most, &text) < 4 ||
+            strcmp(line + text, i->text) != 0 || inputs != r->inputs)
+            continue;
+        if ((i->ulps & ~NEWER) == 0 && outputs != r->outputs)
+            fail_msg("%s: other results than in %s", i->text, name);
+        break;
+    }
+    fclose(file);
+}
+
 static void check_one(const struct instruction *i, bool masked)
 {
     size_t operands = strlen(i->letters);
     uint64_t *v[4], mask = UINT64_MAX >> (64 - bits_of(i->letters[0]));
+    const char *write_to = getenv("WRITE_EXPECTED"), *compare_with = getenv("EXPECTED");
+    struct result result = {0};
     char text[4096];
     struct rig rig;
 
+    /* Inputs depend on nothing that was done before. */
+    state = FIRST_STATE;
     wrap(text, sizeof(text), i, masked);
-    rig_load(&rig, text);
+    if (!rig_try(&rig, text)) {
+        printf("not on this device: %s\n", i->text);
+        return;
+    }
     for (size_t k = 0; k < 4; k++) {
         v[k] = rig_allocate(&rig, ELEMENTS * sizeof(uint64_t));
         for (size_t n = 0; n < ELEMENTS; n++)
@@ -284,13 +278,18 @@ static void check_one(const struct instruction *i, bool masked)
         want = i->expect(source[0], source[1], source[2]) & mask;
         if (masked && n % 2 == 0)
             want = bits_of(i->letters[0]) == 1 ? 1 : SENTINEL & mask;
-        if (!close_enough(i->letters[0], v[0][n], want, i->ulps))
+        note(&result, i, source, v[0][n], want);
+        if (write_to == NULL && !close_enough(i->letters[0], v[0][n], want, i->ulps & ~NEWER))
             fail_msg("%s%s a=%llx b=%llx c=%llx: %llx, not %llx", i->text,
                      masked ? " (masked)" : "", (unsigned long long)source[0],
                      (unsigned long long)source[1], (unsigned long long)source[2],
                      (unsigned long long)v[0][n], (unsigned long long)want);
     }
     rig_drop(&rig);
+    if (write_to != NULL && !masked)
+        write_result(write_to, &result, i);
+    if (compare_with != NULL && !masked)
+        compare_result(compare_with, &result, i);
 }
 
 void check_instructions(const struct instruction *table, size_t count)
