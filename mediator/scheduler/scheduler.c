@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/scheduler/scheduler.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+#define MILLISECOND     1000000ull
+#define PATIENCE_ROUNDS 8u
+#define PERIOD_LEAST    MILLISECOND
+#define PERIOD_MOST     (10000 * MILLISECOND)
+#define MILLIONTHS      1000000u
+#define CHARGE_MOST     (1ull << 50) /* nanoseconds, 13 days: products of it do not overflow */
+
+const struct vgpu_scheduler_times vgpu_scheduler_default_times = {
+    .slice = 4 * MILLISECOND,
+    .least = MILLISECOND,
+    .drain = 50 * MILLISECOND,
+    .calm = 1000 * MILLISECOND,
+    .patience = 10000 * MILLISECOND,
+};
+
+void vgpu_scheduler_init(struct vgpu_scheduler *scheduler, const struct vgpu_policy *policy,
+                         const struct vgpu_scheduler_operations *operations)
+{
+    *scheduler = (struct vgpu_scheduler){
+        .policy = policy,
+        .operations = operations,
+        .times = vgpu_scheduler_default_times,
+        .end = VGPU_TIME_NEVER,
+    };
+}
+
+void vgpu_tenant_init(struct vgpu_tenant *tenant, struct vgpu_pool *pool)
+{
+    *tenant = (struct vgpu_tenant){
+        .pool = pool, .priority = VGPU_PRIORITY_MEDIUM, .weight = VGPU_WEIGHT_DEFAULT};
+}
+
+void vgpu_pool_init(struct vgpu_pool *pool)
+{
+    *pool = (struct vgpu_pool){.weight = VGPU_WEIGHT_DEFAULT};
+}
+
+static uint32_t millionths(uint64_t period, uint64_t budget)
+{
+    return period ? (uint32_t)((budget * MILLIONTHS + period - 1) / period) : 0;
+}
+
+int vgpu_scheduler_reserve(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,
+                           uint64_t period, uint64_t budget, uint64_t now)
+{
+    if ((period || budget) &&
+        (period < PERIOD_LEAST || period > PERIOD_MOST || budget == 0 || budget > period))
+        return -EINVAL;
+    uint32_t others = scheduler->reserved - millionths(tenant->period, tenant->budget);
+    uint32_t wanted = millionths(period, budget);
+    if (wanted && others + wanted > VGPU_RESERVED_MOST)
+        return -ENOSPC;
+    scheduler->reserved = others + wanted;
+    tenant->period = period;
+    tenant->budget = budget;
+    tenant->deadline = now + period;
+    tenant->left = (int64_t)budget;
+    return 0;
+}
+
+static void account(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
+{
+    uint64_t used = scheduler->operations->measure(scheduler, tenant);
+
+    if (used && scheduler->policy->charge)
+        scheduler->policy->charge(scheduler, tenant, used < CHARGE_MOST ? used : CHARGE_MOST);
+}
+
+/* Puts a tenant behind those that wait. */
+static void line_up(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, uint64_t now)
+{
+    tenant->next = NULL;
+    tenant->previous = scheduler->last;
+    *(scheduler->last ? &scheduler->last->next : &scheduler->first) = tenant;
+    scheduler->last = tenant;
+    scheduler->waiting_count++;
+    tenant->state = VGPU_TENANT_WAITS;
+    tenant->since = now;
+}
+
+static void leave_line(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
+{
+    *(tenant->previous ? &tenant->previous->next : &scheduler->first) = tenant->next;
+    *(tenant->next ? &tenant->next->previous : &scheduler->last) = tenant->previous;
+    scheduler->waiting_count--;
+}
+
+/* Wherever the tenant was, it wants nothing any more. */
+static void lay_down(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
+{
+    if (tenant->state == VGPU_TENANT_RESTS)
+        return;
+    if (tenant->state == VGPU_TENANT_WAITS)
+        leave_line(scheduler, tenant);
+    if (scheduler->holder == tenant) {
+        scheduler->holder = NULL;
+        scheduler->end = VGPU_TIME_NEVER;
+    }
+    tenant->state = VGPU_TENANT_RESTS;
+    tenant->queued = 0;
+    tenant->pool->wanting--;
+}
+
+static struct vgpu_tenant *choose(struct vgpu_scheduler *scheduler, uint64_t now)
+{
+    struct vgpu_tenant *first = scheduler->first;
+    uint64_t rounds = PATIENCE_ROUNDS * scheduler->times.slice * scheduler->waiting_count;
+    uint64_t patience = scheduler->times.patience > rounds ? scheduler->times.patience : rounds;
+
+    return now - first->since > patience ? first : scheduler->policy->choose(scheduler, now);
+}
+
+static uint64_t slice_of(const struct vgpu_scheduler *scheduler, const struct vgpu_tenant *tenant)
+{
+    return scheduler->policy->slice ? scheduler->policy->slice(scheduler, tenant)
+                                    : scheduler->times.slice;
+}
+
+/* The tenant, which waits no more, has the lease from now on, or goes on having it. */
+static void hold(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, uint64_t now)
+{
+    scheduler->holder = tenant;
+    tenant->state = VGPU_TENANT_HOLDS;
+    tenant->since = now;
+    if (scheduler->waiting_count)
+        scheduler->calm_from = now + scheduler->times.calm;
+    scheduler->open = scheduler->waiting_count == 0 && now >= scheduler->calm_from;
+    scheduler->end = scheduler->waiting_count ? now + slice_of(scheduler, tenant)
+                     : scheduler->open        ? VGPU_TIME_NEVER
+                                              : scheduler->calm_from;
+}
+
+static void go_on(struct vgpu_scheduler *scheduler, uint64_t now)
+{
+    if (scheduler->holder || scheduler->waiting_count == 0)
+        return;
+    struct vgpu_tenant *next = choose(scheduler, now);
+    leave_line(scheduler, next);
+    hold(scheduler, next, now);
+    scheduler->operations->grant(scheduler, next, scheduler->open);
+}
+
+/* The holder has company: its lease ends, and early if it is idle or the newcomer cannot wait. */
+static void contend(struct vgpu_scheduler *scheduler, const struct vgpu_tenant *newcomer,
+                    uint64_t now)
+{
+    struct vgpu_tenant *holder = scheduler->holder;
+
+    scheduler->calm_from = now + scheduler->times.calm;
+    if (holder->state != VGPU_TENANT_HOLDS)
+        return;
+    if (scheduler->operations->reclaim(scheduler, holder)) {
+        lay_down(scheduler, holder);
+        go_on(scheduler, now);
+        return;
+    }
+    if (scheduler->waiting_count == 1) { /* the holder was alone until now */
+        bool was_open = scheduler->open;
+        hold(scheduler, holder, now);
+        if (was_open)
+            scheduler->operations->grant(scheduler, holder, false);
+    }
+    uint64_t earliest = holder->since + scheduler->times.least;
+    if (earliest < scheduler->end && scheduler->policy->preempts &&
+        scheduler->policy->preempts(scheduler, newcomer, now))
+        scheduler->end = earliest;
+}
+
+void vgpu_scheduler_want(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,
+                         uint32_t queued, uint64_t now)
+{
+    tenant->queued = queued < VGPU_QUEUED_MOST ? queued : VGPU_QUEUED_MOST;
+    if (tenant->state != VGPU_TENANT_RESTS)
+        return;
+    if (scheduler->holder)
+        account(scheduler, scheduler->holder);
+    if (scheduler->policy->wake)
+        scheduler->policy->wake(scheduler, tenant, now);
+    tenant->pool->wanting++;
+    line_up(scheduler, tenant, now);
+    if (scheduler->holder)
+        contend(scheduler, tenant, now);
+    else
+        go_on(scheduler, now);
+}
+
+void vgpu_scheduler_rest(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, uint64_t now)
+{
+    account(scheduler, tenant);
+    switch (tenant->state) {
+    case VGPU_TENANT_WAITS:
+        lay_down(scheduler, tenant);
+        break;
+    case VGPU_TENANT_HOLDS:
+        if (scheduler->waiting_count && scheduler->operations->reclaim(scheduler, tenant))
+            lay_down(scheduler, tenant);
+        break;
+    case VGPU_TENANT_ENDS: /* it will return the lease */
+    case VGPU_TENANT_RESTS:
+        break;
+    }
+    go_on(scheduler, now);
+}
+
+void vgpu_scheduler_returned(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,
+                             bool wants, uint64_t now)
+{
+    account(scheduler, tenant);
+    if (scheduler->holder == tenant && wants) {
+        scheduler->holder = NULL;
+        line_up(scheduler, tenant, now);
+    } else if (scheduler->holder == tenant) {
+        lay_down(scheduler, tenant);
+    } else if (wants) {
+        vgpu_scheduler_want(scheduler, tenant, tenant->queued, now);
+    }
+    go_on(scheduler, now);
+}
+
+void vgpu_scheduler_remove(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,
+                           uint64_t now)
+{
+    account(scheduler, tenant);
+    lay_down(scheduler, tenant);
+    go_on(scheduler, now);
+}
+
+uint64_t vgpu_scheduler_next(const struct vgpu_scheduler *scheduler)
+{
+    return scheduler->end;
+}
+
+/* The slice is over: on to the next, unless that is the holder. */
+static void end_slice(struct vgpu_scheduler *scheduler, uint64_t now)
+{
+    struct vgpu_tenant *holder = scheduler->holder;
+
+    account(scheduler, holder);
+    line_up(scheduler, holder, now);
+    struct vgpu_tenant *next = choose(scheduler, now);
+    leave_line(scheduler, holder);
+    if (next == holder) {
+        hold(scheduler, holder, now);
+        if (scheduler->open)
+            scheduler->operations->grant(scheduler, holder, true);
+        return;
+    }
+    holder->state = VGPU_TENANT_ENDS;
+    scheduler->end = now + scheduler->times.drain;
+    if (scheduler->operations->end(scheduler, holder)) {
+        lay_down(scheduler, holder);
+        go_on(scheduler, now);
+    }
+}
+
+void vgpu_scheduler_expire(struct vgpu_scheduler *scheduler, uint64_t now)
+{
+    struct vgpu_tenant *holder = scheduler->holder;
+
+    if (!holder || now < scheduler->end)
+        return;
+    if (holder->state == VGPU_TENANT_HOLDS) {
+        end_slice(scheduler, now);
+    } else {
+        account(scheduler, holder);
+        lay_down(scheduler, holder);
+        go_on(scheduler, now);
+    }
+}

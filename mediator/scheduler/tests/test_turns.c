@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "mediator/scheduler/scheduler.h"
+
+#define MS 1000000ull
+
+enum seen { NOTHING, OPEN, SLICE, ENDING };
+
+/* Tenants that do what the test says: `idle` ones let a lease be taken. */
+struct bench {
+    struct vgpu_scheduler scheduler;
+    struct vgpu_pool pool;
+    struct vgpu_tenant tenants[3];
+    enum seen lease[3];
+    bool idle[3];
+    uint64_t used[3]; /* and not asked for yet */
+};
+
+static struct bench bench; /* the operations get no other pointer */
+
+static int index_of(const struct vgpu_tenant *tenant)
+{
+    return (int)(tenant - bench.tenants);
+}
+
+static void grant(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, bool open)
+{
+    (void)scheduler;
+    bench.lease[index_of(tenant)] = open ? OPEN : SLICE;
+}
+
+static bool reclaim(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
+{
+    (void)scheduler;
+    if (bench.idle[index_of(tenant)])
+        bench.lease[index_of(tenant)] = NOTHING;
+    return bench.idle[index_of(tenant)];
+}
+
+static bool end(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
+{
+    if (reclaim(scheduler, tenant))
+        return true;
+    bench.lease[index_of(tenant)] = ENDING;
+    return false;
+}
+
+static uint64_t measure(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
+{
+    uint64_t used = bench.used[index_of(tenant)];
+
+    (void)scheduler;
+    bench.used[index_of(tenant)] = 0;
+    return used;
+}
+
+static const struct vgpu_scheduler_operations operations = {
+    .grant = grant, .end = end, .reclaim = reclaim, .measure = measure};
+
+static int set_up(void **state)
+{
+    (void)state;
+    bench = (struct bench){0};
+    vgpu_scheduler_init(&bench.scheduler, &vgpu_policy_wfq, &operations);
+    vgpu_pool_init(&bench.pool);
+    for (int i = 0; i < 3; i++)
+        vgpu_tenant_init(&bench.tenants[i], &bench.pool);
+    return 0;
+}
+
+static void wants(int index, uint64_t now)
+{
+    vgpu_scheduler_want(&bench.scheduler, &bench.tenants[index], 1, now);
+}
+
+static void returns(int index, bool more, uint64_t now)
+{
+    bench.lease[index] = NOTHING;
+    vgpu_scheduler_returned(&bench.scheduler, &bench.tenants[index], more, now);
+}
+
+static void alone_a_lease_is_open(void **state)
+{
+    (void)state;
+    wants(0, 0);
+    assert_int_equal(bench.lease[0], OPEN);
+    assert_int_equal(vgpu_scheduler_next(&bench.scheduler), VGPU_TIME_NEVER);
+    vgpu_scheduler_expire(&bench.scheduler, 1000 * MS);
+    assert_int_equal(bench.lease[0], OPEN);
+}
+
+static void company_makes_it_a_slice_that_is_drained(void **state)
+{
+    (void)state;
+    wants(0, 0);
+    wants(1, 10 * MS);
+    assert_int_equal(bench.lease[0], SLICE);
+    assert_int_equal(bench.lease[1], NOTHING);
+    uint64_t over = vgpu_scheduler_next(&bench.scheduler);
+    assert_in_range(over, 11 * MS, 14 * MS);
+    vgpu_scheduler_expire(&bench.scheduler, over - 1); /* too early */
+    assert_int_equal(bench.lease[0], SLICE);
+    bench.used[0] = over - 10 * MS;
+    vgpu_scheduler_expire(&bench.scheduler, over);
+    assert_int_equal(bench.lease[0], ENDING);
+    assert_int_equal(bench.lease[1], NOTHING);
+    returns(0, true, over + MS);
+    assert_int_equal(bench.lease[1], SLICE);
+    bench.used[1] = 4 * MS;
+    vgpu_scheduler_expire(&bench.scheduler, over + 5 * MS);
+    assert_int_equal(bench.lease[1], ENDING);
+    returns(1, false, over + 5 * MS);
+    assert_int_equal(bench.lease[0], SLICE); /* alone again, but for how long? */
+    uint64_t calm = vgpu_scheduler_next(&bench.scheduler);
+    assert_in_range(calm, over + 1000 * MS, over + 1005 * MS);
+    vgpu_scheduler_expire(&bench.scheduler, calm);
+    assert_int_equal(bench.lease[0], OPEN);
+}
+
+static void an_idle_holder_makes_way_at_once(void **state)
+{
+    (void)state;
+    wants(0, 0);
+    bench.idle[0] = true;
+    wants(1, MS);
+    assert_int_equal(bench.lease[0], NOTHING);
+    assert_int_equal(bench.lease[1], SLICE);
+    bench.idle[0] = false;
+    wants(0, 2 * MS);
+    assert_int_equal(bench.lease[1], SLICE);
+    bench.idle[1] = true;
+    vgpu_scheduler_rest(&bench.scheduler, &bench.tenants[1], 3 * MS); /* early release */
+    assert_int_equal(bench.lease[0], SLICE);
+    assert_int_equal(bench.lease[1], NOTHING);
+}
+
+static void whoever_is_behind_goes_on_without_a_break(void **state)
+{
+    (void)state;
+    bench.tenants[0].weight = 100;
+    bench.tenants[1].weight = 1;
+    wants(0, 0);
+    wants(1, 0);
+    uint64_t now = vgpu_scheduler_next(&bench.scheduler);
+    vgpu_scheduler_expire(&bench.scheduler, now);
+    for (int leases = 0; bench.lease[0] != ENDING; leases++) {
+        bench.used[0] = vgpu_scheduler_next(&bench.scheduler) - now;
+        now = vgpu_scheduler_next(&bench.scheduler);
+        vgpu_scheduler_expire(&bench.scheduler, now);
+        assert_true(leases < 10000);
+    }
+    returns(0, true, now);
+    bench.used[1] = 4 * MS;
+    now += 4 * MS;
+    vgpu_scheduler_expire(&bench.scheduler, now);
+    returns(1, true, now);
+    for (int leases = 0; leases < 90; leases++) { /* 400 ms of 0 for these 4 of 1 */
+        bench.used[0] = 4 * MS;
+        now += 4 * MS;
+        vgpu_scheduler_expire(&bench.scheduler, now);
+        assert_int_equal(bench.lease[0], SLICE);
+    }
+}
+
+static void who_does_not_drain_is_not_waited_for_for_ever(void **state)
+{
+    (void)state;
+    wants(0, 0);
+    wants(1, 0);
+    vgpu_scheduler_expire(&bench.scheduler, 4 * MS);
+    assert_int_equal(bench.lease[0], ENDING);
+    uint64_t late = vgpu_scheduler_next(&bench.scheduler);
+    vgpu_scheduler_expire(&bench.scheduler, late);
+    assert_int_equal(bench.lease[1], SLICE);
+    bench.used[0] = 100 * MS;
+    returns(0, true, late + 40 * MS); /* and so it waits again, and has been charged */
+    assert_int_equal(bench.lease[1], SLICE);
+    assert_int_equal(bench.tenants[0].state, VGPU_TENANT_WAITS);
+    assert_true((int64_t)(bench.tenants[0].virtual - bench.tenants[1].virtual) > 0);
+}
+
+static void patience_ends(void **state)
+{
+    uint64_t now = 0;
+
+    (void)state;
+    bench.scheduler.policy = &vgpu_policy_urgency;
+    bench.tenants[0].priority = VGPU_PRIORITY_HIGH;
+    bench.tenants[0].weight = 100;
+    bench.tenants[1].priority = VGPU_PRIORITY_LOW;
+    bench.tenants[1].weight = 1;
+    wants(0, 0);
+    wants(1, 0);
+    while (bench.lease[0] != ENDING) {
+        now += 4 * MS;
+        vgpu_scheduler_expire(&bench.scheduler, now);
+        assert_true(now < 11000 * MS);
+    }
+    assert_true(now > 9000 * MS);
+    returns(0, true, now);
+    assert_int_equal(bench.lease[1], SLICE);
+}
+
+static void who_goes_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    wants(0, 0);
+    wants(1, 0);
+    wants(2, 0);
+    vgpu_scheduler_remove(&bench.scheduler, &bench.tenants[1], MS);
+    vgpu_scheduler_remove(&bench.scheduler, &bench.tenants[0], MS);
+    assert_int_equal(bench.lease[2], SLICE);
+    assert_int_equal(bench.pool.wanting, 1);
+    vgpu_scheduler_remove(&bench.scheduler, &bench.tenants[2], MS);
+    vgpu_scheduler_remove(&bench.scheduler, &bench.tenants[2], MS); /* it rests already */
+    assert_int_equal(bench.pool.wanting, 0);
+    assert_null(bench.scheduler.holder);
+    assert_int_equal(vgpu_scheduler_next(&bench.scheduler), VGPU_TIME_NEVER);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(alone_a_lease_is_open, set_up),
+        cmocka_unit_test_setup(company_makes_it_a_slice_that_is_drained, set_up),
+        cmocka_unit_test_setup(an_idle_holder_makes_way_at_once, set_up),
+        cmocka_unit_test_setup(whoever_is_behind_goes_on_without_a_break, set_up),
+        cmocka_unit_test_setup(who_does_not_drain_is_not_waited_for_for_ever, set_up),
+        cmocka_unit_test_setup(patience_ends, set_up),
+        cmocka_unit_test_setup(who_goes_leaves_nothing_behind, set_up),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
