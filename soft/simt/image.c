@@ -16,7 +16,8 @@ uint32_t vgpu_program_kernel_count(const struct vgpu_program *program)
 /* What a compiler might have allotted: 32-bit registers, two for a wide one. */
 static uint32_t estimate_registers(const struct vgpu_function *f)
 {
-    uint32_t n = (f->rows[VGPU_ROW_16] + 1) / 2 + f->rows[VGPU_ROW_32] + 2 * f->rows[VGPU_ROW_64] + 4 * f->rows[VGPU_ROW_128];
+    uint32_t n = (f->rows[VGPU_ROW_16] + 1) / 2 + f->rows[VGPU_ROW_32] + 2 * f->rows[VGPU_ROW_64] +
+                 4 * f->rows[VGPU_ROW_128];
 
     n = 8 + n / 2;
     return n > 255 ? 255 : n;

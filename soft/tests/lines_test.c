@@ -238,7 +238,8 @@ static void test_wrapping(void **state)
     check_body("sub.s32 %r1, %r0, 5;\nsetp.lt.u32 %p0, %r1, 1000;\nshr.u32 %r2, %r1, 2;\n"
                "and.b32 %r3, %r1, 3;\n",
                (uint32_t[]){32, 1});
-    check_body("add.s32 %r1, %r0, 2147483645;\nsetp.gt.s32 %p0, %r1, 2147483646;\n", (uint32_t[]){32, 1});
+    check_body("add.s32 %r1, %r0, 2147483645;\nsetp.gt.s32 %p0, %r1, 2147483646;\n",
+               (uint32_t[]){32, 1});
 }
 
 static void test_rows(void **state)
