@@ -141,16 +141,23 @@ static const char *set_memory_quota(struct vgpu_config_reader *reader, const cha
     return vgpu_config_quota(value, &reader->config->memory_quota) ? NULL : QUOTA_ALLOWED;
 }
 
-static const char *set_image_cache(struct vgpu_config_reader *reader, const char *value)
+/** An absolute path, or "none". */
+static const char *vgpu_config_path_or_none(char *path, const char *value)
 {
-    char *path = reader->config->image_cache;
-
     if (strcmp(value, "none") != 0)
-        return vgpu_config_path(path, sizeof(reader->config->image_cache), value)
-                   ? "an absolute path, or none"
-                   : NULL;
+        return vgpu_config_path(path, PATH_MAX, value) ? "an absolute path, or none" : NULL;
     *path = '\0';
     return NULL;
+}
+
+static const char *set_store(struct vgpu_config_reader *reader, const char *value)
+{
+    return vgpu_config_path_or_none(reader->config->store, value);
+}
+
+static const char *set_image_cache(struct vgpu_config_reader *reader, const char *value)
+{
+    return vgpu_config_path_or_none(reader->config->image_cache, value);
 }
 
 static const char *set_image_cache_size(struct vgpu_config_reader *reader, const char *value)
@@ -227,6 +234,7 @@ static const struct vgpu_config_key vgpu_mediator_keys[] = {
     {"memory-quota", set_memory_quota},
     {"image-cache", set_image_cache},
     {"image-cache-size", set_image_cache_size},
+    {"store", set_store},
     {"max-channels-per-vm", set_max_channels},
     {"spare-workers", set_spare_workers},
     {"log-level", set_log_level},

@@ -15,9 +15,9 @@
  *   image-cache-size=8G                    bytes with an optional K, M, G or T
  *   max-channels-per-vm=64                 1..256
  *   spare-workers=2                        0..16 that wait with the driver initialised
- *   log-level=error|warning|info
- *   [vm NAME]
- *   memory-quota=  max-channels=           instead of the defaults above
+ *   store=/var/lib/vgpu/vgpu.db            what administrators set, and usage; none: nothing is
+ * kept log-level=error|warning|info [vm NAME] memory-quota=  max-channels=           instead of the
+ * defaults above
  */
 #ifndef VGPU_MEDIATOR_CONFIG_H
 #define VGPU_MEDIATOR_CONFIG_H
@@ -65,6 +65,7 @@ struct vgpu_config {
     struct vgpu_quota memory_quota;
     char image_cache[PATH_MAX]; /* "": none */
     uint64_t image_cache_size;  /* bytes */
+    char store[PATH_MAX];       /* "": none */
     uint32_t max_channels;
     uint32_t spare_workers; /* 0..VGPU_CONFIG_SPARES_MAX */
     enum vgpu_log_level log_level;

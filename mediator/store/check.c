@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/** vgpu-mediator --check-store. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mediator/store/internal.h"
+
+/** Prints what a check of SQLite's finds wrong. Returns the number of findings, or -1 with a line
+ *  of why there could be none. `fine`: the answer that is no finding; NULL: any row is one. */
+static int vgpu_check_query(sqlite3 *database, const char *sql, const char *fine, FILE *out)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(database, sql, -1, &statement, NULL);
+    int found = 0;
+
+    while (code == SQLITE_OK || code == SQLITE_ROW) {
+        code = sqlite3_step(statement);
+        if (code != SQLITE_ROW)
+            break;
+        const char *text = vgpu_store_text(statement, 0);
+        if (fine && strcmp(text, fine) == 0)
+            continue;
+        fprintf(out, "%s: %s\n", sql, text);
+        found++;
+    }
+    if (code != SQLITE_DONE) {
+        fprintf(out, "%s: %s\n", sql, sqlite3_errmsg(database));
+        found = -1;
+    }
+    sqlite3_finalize(statement);
+    return found;
+}
+
+static uint64_t vgpu_check_count(sqlite3 *database, const char *sql)
+{
+    sqlite3_stmt *statement = NULL;
+    uint64_t count = 0;
+
+    if (sqlite3_prepare_v2(database, sql, -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW)
+        count = (uint64_t)sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return count;
+}
+
+static int vgpu_check_contents(sqlite3 *database, const char *path, FILE *out)
+{
+    int version = 0;
+
+    if (vgpu_check_query(database, "PRAGMA integrity_check", "ok", out) != 0 ||
+        vgpu_check_query(database, "PRAGMA foreign_key_check", NULL, out) != 0)
+        return -EUCLEAN;
+    int error = vgpu_schema_version(database, &version);
+    if (error)
+        return error;
+    if (version < 1 || version > vgpu_schema_current) {
+        fprintf(out, "%s: schema version %d; this program knows 1 to %d\n", path, version,
+                vgpu_schema_current);
+        return -EUCLEAN;
+    }
+    fprintf(out, "%s is good: schema version %d, %llu VMs, %llu pools, %llu actions\n", path,
+            version, (unsigned long long)vgpu_check_count(database, "SELECT count(*) FROM vms"),
+            (unsigned long long)vgpu_check_count(database, "SELECT count(*) FROM pools"),
+            (unsigned long long)vgpu_check_count(database, "SELECT count(*) FROM audit"));
+    return 0;
+}
+
+int vgpu_store_check(const char *path, FILE *out)
+{
+    sqlite3 *database = NULL;
+
+    if (access(path, R_OK) < 0) {
+        int error = -errno;
+        fprintf(out, "%s: %s\n", path, strerror(-error));
+        return error;
+    }
+    /* Writable, because a log that a killed mediator left behind is read only after recovery. */
+    int code = sqlite3_open_v2(path, &database, SQLITE_OPEN_READWRITE, NULL);
+    int error = vgpu_store_errno(code);
+    if (error) {
+        fprintf(out, "%s: %s\n", path, sqlite3_errmsg(database));
+    } else {
+        sqlite3_busy_timeout(database, 2000);
+        error = vgpu_check_contents(database, path, out);
+    }
+    sqlite3_close(database);
+    return error;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/** Of the store's files among themselves. */
+#ifndef VGPU_MEDIATOR_STORE_INTERNAL_H
+#define VGPU_MEDIATOR_STORE_INTERNAL_H
+
+#include <sqlite3.h>
+
+#include "mediator/store/store.h"
+
+struct vgpu_store {
+    sqlite3 *database;
+    int lock; /* on a file beside it: one writer */
+};
+
+/** The errno for what SQLite answered. */
+int vgpu_store_errno(int code);
+
+/** Brings the schema to `version`, from whatever older one there is: each step is all or nothing.
+ *  -ENOTSUP: it is newer. */
+int vgpu_schema_migrate(sqlite3 *database, int version);
+int vgpu_schema_version(sqlite3 *database, int *version);
+
+/** What this program writes. */
+extern const int vgpu_schema_current;
+
+/** Prepares `sql` and binds, by the letters of `types`: s (const char *; NULL: null), i (uint64_t).
+ *  NULL after an error, which vgpu_store_error() tells. */
+sqlite3_stmt *vgpu_store_prepare(struct vgpu_store *store, const char *sql, const char *types, ...);
+
+/** Runs a prepared statement to its end and finalizes it; NULL fails. */
+int vgpu_store_run(struct vgpu_store *store, sqlite3_stmt *statement);
+
+/** The errno of a finished loop over rows; finalizes. */
+int vgpu_store_finish(sqlite3_stmt *statement, int code);
+
+/** Text of a column, never NULL; valid until the next step. */
+const char *vgpu_store_text(sqlite3_stmt *statement, int column);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/** What an administrator may set for a VM, in one table: the store, the admin socket and whoever
+ *  enforces a limit go by it. */
+#ifndef VGPU_MEDIATOR_VM_LIMITS_H
+#define VGPU_MEDIATOR_VM_LIMITS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** For the scheduler, the rate limiter, the watchdog and the ledger. */
+struct vgpu_vm_limits {
+    uint64_t weight;      /* 1..100, of the VM's share among those of its pool */
+    uint64_t share_cap;   /* 1..100 per cent of GPU time, even if it is idle; 100: no cap */
+    uint64_t memory;      /* bytes of GPU memory; 0: as the configuration says */
+    uint64_t rate;        /* calls a second; 0: no limit */
+    uint64_t queue_depth; /* calls that wait; 0: as many as the ring holds */
+    uint64_t watchdog;    /* seconds until work that does not finish costs the worker its life */
+};
+
+#define VGPU_LIMITS 6u
+
+struct vgpu_limit {
+    const char *name; /* the column of the store and the key of the admin socket */
+    uint64_t least;
+    uint64_t most;
+    uint64_t initial;
+    const char *allowed; /* the same in words */
+    bool enforced;       /* false: stored and shown, but nothing acts on it yet */
+};
+
+extern const struct vgpu_limit vgpu_limits[VGPU_LIMITS];
+
+/** The value to which the entry `which` of the table belongs. */
+uint64_t *vgpu_limit_of(struct vgpu_vm_limits *limits, uint32_t which);
+
+void vgpu_limits_init(struct vgpu_vm_limits *limits);
+
+#endif
