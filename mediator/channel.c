@@ -77,10 +77,16 @@ static void vgpu_channel_lost(struct vgpu_channel *channel, const struct vgpu_wo
     struct vgpu_vm *vm = session->vm;
     char what[160];
 
-    vm->channels_failed++;
+    vm->channels_failed += !channel->revoked;
     if (!end->signaled && end->status == VGPU_WORKER_EXIT_PROTOCOL)
         vm->garbage++;
-    vgpu_worker_describe_end(&channel->worker, end, what, sizeof(what));
+    if (channel->revoked)
+        snprintf(what, sizeof(what), "was ended, because the VM is quarantined");
+    else
+        vgpu_worker_describe_end(&channel->worker, end, what, sizeof(what));
+    vgpu_events_add(&session->mediator->events, "lost", vm->name,
+                    "channel %u of %s (process %u): worker %s", channel->index, channel->program,
+                    channel->process, what);
     vgpu_log_client(VGPU_LOG_WARNING, "VM %s: channel %u of %s (process %u) is lost: worker %d %s",
                     vm->name, channel->index, channel->program, channel->process,
                     (int)channel->worker.pid, what);
@@ -268,6 +274,18 @@ void vgpu_channel_close(struct vgpu_channel *channel)
     } else if (channel->life == VGPU_CHANNEL_ALIVE) {
         channel->life = VGPU_CHANNEL_CLOSING;
         vgpu_channel_publish(channel, VGPU_CHANNEL_FREE, 0);
+        vgpu_worker_kill(&channel->worker);
+    }
+}
+
+void vgpu_channels_revoke(struct vgpu_session *session)
+{
+    for (uint32_t i = 0; i < VGPU_DOORBELL_MAX; i++) {
+        struct vgpu_channel *channel = session->channels[i];
+
+        if (!channel || channel->life != VGPU_CHANNEL_ALIVE)
+            continue;
+        channel->revoked = true;
         vgpu_worker_kill(&channel->worker);
     }
 }

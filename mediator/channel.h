@@ -21,6 +21,7 @@ struct vgpu_channel {
     uint32_t process; /* as the guest says */
     char program[64]; /* printable */
     enum vgpu_channel_life life;
+    bool revoked; /* alive, but its worker was killed because the VM is quarantined */
     uint64_t offset;
     struct vgpu_worker worker;
     struct vgpu_channel_extent {
@@ -51,6 +52,9 @@ int vgpu_channel_close_extent(struct vgpu_channel *channel, uint32_t number);
 
 /** Kills the worker. The entry is free at once, index and extent when the worker was reaped. */
 void vgpu_channel_close(struct vgpu_channel *channel);
+
+/** Takes all channels away: workers are killed, and the guest finds its channels lost. */
+void vgpu_channels_revoke(struct vgpu_session *session);
 
 /** Closes all channels; those whose workers live stay until these are reaped. */
 void vgpu_channels_close(struct vgpu_session *session);

@@ -60,7 +60,7 @@ static bool vgpu_config_number(const char *text, const char **end, uint64_t *num
     return errno == 0;
 }
 
-static bool vgpu_config_quota(const char *text, struct vgpu_quota *quota)
+bool vgpu_config_parse_quota(const char *text, struct vgpu_quota *quota)
 {
     static const char units[] = "KMGT";
     const char *end;
@@ -138,7 +138,7 @@ static const char *set_worker(struct vgpu_config_reader *reader, const char *val
 
 static const char *set_memory_quota(struct vgpu_config_reader *reader, const char *value)
 {
-    return vgpu_config_quota(value, &reader->config->memory_quota) ? NULL : QUOTA_ALLOWED;
+    return vgpu_config_parse_quota(value, &reader->config->memory_quota) ? NULL : QUOTA_ALLOWED;
 }
 
 /** An absolute path, or "none". */
@@ -164,7 +164,7 @@ static const char *set_image_cache_size(struct vgpu_config_reader *reader, const
 {
     struct vgpu_quota size;
 
-    if (!vgpu_config_quota(value, &size) || size.is_percent)
+    if (!vgpu_config_parse_quota(value, &size) || size.is_percent)
         return "bytes with an optional K, M, G or T";
     reader->config->image_cache_size = size.amount;
     return NULL;
@@ -214,7 +214,7 @@ static const char *set_log_level(struct vgpu_config_reader *reader, const char *
 static const char *set_vm_memory_quota(struct vgpu_config_reader *reader, const char *value)
 {
     reader->vm->has_memory_quota = true;
-    return vgpu_config_quota(value, &reader->vm->memory_quota) ? NULL : QUOTA_ALLOWED;
+    return vgpu_config_parse_quota(value, &reader->vm->memory_quota) ? NULL : QUOTA_ALLOWED;
 }
 
 static const char *set_vm_max_channels(struct vgpu_config_reader *reader, const char *value)

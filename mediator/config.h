@@ -6,7 +6,7 @@
  *   [mediator]
  *   device-socket=/run/vgpu/device.sock    for QEMU, mode 0600
  *   process-socket=/run/vgpu/process.sock  for programs on this host, mode 0666
- *   admin-socket=/run/vgpu/admin.sock      for vgpu-status, mode 0660
+ *   admin-socket=/run/vgpu/admin.sock      for vgpu-admin, mode 0660, group vgpu
  *   driver=auto|cuda|soft                  auto: NVIDIA's if it works, else the software GPU
  *   cuda-library=libcuda.so.1
  *   soft-library=PATH  worker=PATH         default: where they were installed or built
@@ -84,6 +84,9 @@ int vgpu_config_read(struct vgpu_config *config, FILE *file, const char *name, F
 
 /** "auto", "cuda" or "soft"; false if it is none of them. */
 bool vgpu_config_parse_driver(const char *text, enum vgpu_driver_choice *choice);
+
+/** "16G", "25%": bytes with an optional K, M, G or T, or 1% to 100%; false if it is not that. */
+bool vgpu_config_parse_quota(const char *text, struct vgpu_quota *quota);
 
 /** True for a VM name that can be a word of the log: 1..63 of letters, digits and ._:- */
 bool vgpu_config_vm_name_ok(const char *name, size_t size);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mediator/log.h"
+#include "mediator/registry.h"
 #include "mediator/window.h"
 
 /** A program has one channel, or few: any user may connect, and descriptors are for all. */
@@ -114,7 +115,13 @@ static void vgpu_handshake_attach(struct vgpu_session *session)
         vgpu_session_fail(session, "the mediator has no room for another VM: %s", strerror(-error));
         return;
     }
-    if (session->is_device) {
+    error = vgpu_registry_load(mediator, session->vm);
+    if (error) {
+        session->vm = NULL;
+        vgpu_session_fail(session, "the mediator cannot read its store: %s", strerror(-error));
+        return;
+    }
+    if (session->is_device && !session->vm->registered) {
         session->vm->pool = session->hello.pool;
         session->vm->priority = session->hello.priority;
     }
@@ -125,6 +132,7 @@ static void vgpu_handshake_attach(struct vgpu_session *session)
         VGPU_LOG_INFO, "%s: connected, window %llu MiB, %u channels, memory quota %llu MiB",
         session->label, (unsigned long long)(session->hello.window_size >> 20),
         session->hello.channels, (unsigned long long)(session->vm->ledger->quota >> 20));
+    vgpu_events_add(&mediator->events, "connected", session->vm->name, "%s", session->label);
     vgpu_session_welcome(session);
 }
 

@@ -39,6 +39,19 @@ static void vgpu_mailbox_refuse(struct vgpu_session *session, uint32_t id,
     vgpu_session_answer(session, id, &refusal, sizeof(refusal));
 }
 
+/** Whether the VM may not use the GPU now; it was told then. */
+static bool vgpu_mailbox_quarantined(struct vgpu_session *session, uint32_t id)
+{
+    const struct vgpu_vm *vm = session->vm;
+
+    if (vm->quarantined)
+        vgpu_mailbox_refuse(session, id, VGPU_MAILBOX_REFUSED,
+                            "VM %s is quarantined (%.80s); the host's administrator can let it in "
+                            "again: vgpu-admin clear-quarantine --vm-name=%s",
+                            vm->name, vm->reason, vm->name);
+    return vm->quarantined != 0;
+}
+
 static void vgpu_mailbox_identify(struct vgpu_session *session, uint32_t id, const void *request)
 {
     const struct vgpu_driver *driver = &session->mediator->driver;
@@ -113,6 +126,8 @@ static void vgpu_mailbox_channel_open(struct vgpu_session *session, uint32_t id,
                             VGPU_PROTOCOL_VERSION, (unsigned long long)VGPU_PROTOCOL_HASH);
         return;
     }
+    if (vgpu_mailbox_quarantined(session, id))
+        return;
     int error = vgpu_channel_open(session, client, &channel);
     if (error) {
         vgpu_mailbox_open_failed(session, id, error);
@@ -191,6 +206,8 @@ static void vgpu_mailbox_vector_add(struct vgpu_session *session, uint32_t id, c
         vgpu_mailbox_status(session, id, VGPU_MAILBOX_BAD_LENGTH);
         return;
     }
+    if (vgpu_mailbox_quarantined(session, id))
+        return;
     int error = vgpu_primitive_submit(&session->primitive, id, add, sizeof(*add),
                                       sizeof(struct vgpu_mailbox_vector_sum));
     if (error == -EBUSY)

@@ -2,6 +2,7 @@
 /** vgpu-mediator: the daemon. */
 #include <errno.h>
 #include <getopt.h>
+#include <grp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -13,13 +14,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "mediator/admin.h"
+#include "mediator/admin/admin.h"
 #include "mediator/device_status.h"
 #include "mediator/health.h"
 #include "mediator/listener.h"
 #include "mediator/log.h"
 #include "mediator/mediator.h"
 #include "mediator/session.h"
+#include "mediator/store/store.h"
 #include "protocol/calls.h"
 
 #define STOP_MILLISECONDS 3000
@@ -37,29 +39,36 @@ struct vgpu_options {
     const char *config; /* NULL: defaults only */
     const char *driver; /* NULL: as configured */
     bool check;
+    bool check_store;
 };
 
 static const char vgpu_help[] =
     "Usage: vgpu-mediator [--config FILE] [--driver=auto|cuda|soft] [--check-config]\n"
+    "                     [--check-store]\n"
     "Shares the GPU of this host, or the software GPU, among virtual machines and programs.\n"
     "\n"
     "  --config FILE     read settings from FILE; without it the defaults serve\n"
     "  --driver=DRIVER   cuda: NVIDIA's; soft: the software GPU; auto: the one that works\n"
     "  --check-config    say what is wrong with the settings, and start nothing\n"
+    "  --check-store     say what is wrong with the store, and start nothing; it may be in use\n"
     "  --version         print the version\n"
     "  --help            print this\n"
     "\n"
     "QEMU connects to /run/vgpu/device.sock, programs to /run/vgpu/process.sock (vgpu-run "
     "PROGRAM),\n"
-    "vgpu-status to /run/vgpu/admin.sock. SIGTERM stops it; virtual machines keep running.\n";
+    "vgpu-admin to /run/vgpu/admin.sock. SIGTERM stops it; virtual machines keep running.\n";
 
 /** Returns an exit status, or -1 to go on. */
 static int vgpu_options_parse(int argc, char **argv, struct vgpu_options *options)
 {
     static const struct option known[] = {
-        {"config", required_argument, NULL, 'c'}, {"driver", required_argument, NULL, 'd'},
-        {"check-config", no_argument, NULL, 'k'}, {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},         {0},
+        {"config", required_argument, NULL, 'c'},
+        {"driver", required_argument, NULL, 'd'},
+        {"check-config", no_argument, NULL, 'k'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {"check-store", no_argument, NULL, 's'},
+        {0},
     };
     int option;
 
@@ -73,6 +82,9 @@ static int vgpu_options_parse(int argc, char **argv, struct vgpu_options *option
             break;
         case 'k':
             options->check = true;
+            break;
+        case 's':
+            options->check_store = true;
             break;
         case 'v':
             printf("vgpu-mediator %s (protocol %016llx)\n", VGPU_VERSION,
@@ -116,6 +128,26 @@ static int vgpu_daemon_configure(struct vgpu_config *config, const struct vgpu_o
     return error;
 }
 
+static int vgpu_daemon_check_store(const struct vgpu_config *config)
+{
+    if (*config->store)
+        return vgpu_store_check(config->store, stdout);
+    printf("no store is configured (store= in [mediator])\n");
+    return 0;
+}
+
+static int vgpu_daemon_open_store(struct vgpu_mediator *mediator)
+{
+    char why[PATH_MAX + 256] = "cannot use the store: out of memory";
+    int error = 0;
+
+    if (*mediator->config.store)
+        error = vgpu_store_open(mediator->config.store, &mediator->store, why, sizeof(why));
+    if (error)
+        vgpu_log(VGPU_LOG_ERROR, "%s", why);
+    return error;
+}
+
 static void vgpu_accept_device(struct vgpu_listener *listener, int socket)
 {
     struct vgpu_daemon *daemon = vgpu_container(listener, struct vgpu_daemon, device);
@@ -137,6 +169,15 @@ static void vgpu_accept_admin(struct vgpu_listener *listener, int socket)
     vgpu_admin_serve(&daemon->mediator, socket);
 }
 
+/** The group vgpu administers, if there is one and we may say so. */
+static void vgpu_daemon_give_to_group(const char *path)
+{
+    const struct group *group = getgrnam("vgpu");
+
+    if (group && chown(path, (uid_t)-1, group->gr_gid) < 0)
+        vgpu_log(VGPU_LOG_WARNING, "cannot give %s to the group vgpu: %s", path, strerror(errno));
+}
+
 static int vgpu_daemon_listen(struct vgpu_daemon *daemon)
 {
     const struct vgpu_config *config = &daemon->mediator.config;
@@ -153,7 +194,8 @@ static int vgpu_daemon_listen(struct vgpu_daemon *daemon)
         error = vgpu_listener_open(&daemon->admin, loop, config->admin_socket, 0660);
     if (error)
         return error;
-    vgpu_log(VGPU_LOG_INFO, "sockets: %s for QEMU, %s for programs, %s for vgpu-status",
+    vgpu_daemon_give_to_group(config->admin_socket);
+    vgpu_log(VGPU_LOG_INFO, "sockets: %s for QEMU, %s for programs, %s for vgpu-admin",
              config->device_socket, config->process_socket, config->admin_socket);
     return 0;
 }
@@ -284,7 +326,9 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     if (error)
         goto out;
     vgpu_spares_init(&mediator->spares, mediator);
-    error = vgpu_driver_choose(&mediator->config, &mediator->driver, &probe);
+    error = vgpu_daemon_open_store(mediator);
+    if (!error)
+        error = vgpu_driver_choose(&mediator->config, &mediator->driver, &probe);
     if (error)
         goto destroy_loop;
     vgpu_spares_open(&mediator->spares, &probe);
@@ -302,6 +346,7 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
         error = vgpu_loop_run(mediator->loop);
     }
     vgpu_daemon_hang_up(daemon);
+    vgpu_admin_close(mediator);
     vgpu_spares_close(&mediator->spares);
     vgpu_timer_stop(mediator->loop, &daemon->stop);
     vgpu_timer_stop(mediator->loop, &mediator->watch);
@@ -311,6 +356,7 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     if (!mediator->sessions)
         vgpu_vms_destroy(&mediator->vms);
 destroy_loop:
+    vgpu_store_close(mediator->store);
     vgpu_loop_destroy(mediator->loop);
 out:
     free(notify_path);
@@ -336,7 +382,9 @@ int main(int argc, char **argv)
     int error = vgpu_daemon_configure(&daemon.mediator.config, &options);
     if (!error && options.check)
         printf("the configuration is good\n");
-    if (!error && !options.check)
+    if (!error && options.check_store)
+        error = vgpu_daemon_check_store(&daemon.mediator.config);
+    if (!error && !options.check && !options.check_store)
         error = vgpu_daemon_run(&daemon);
     vgpu_config_destroy(&daemon.mediator.config);
     return error ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -5,13 +5,16 @@
 
 #include "mediator/config.h"
 #include "mediator/driver_probe.h"
+#include "mediator/events.h"
 #include "mediator/images.h"
 #include "mediator/loop.h"
 #include "mediator/spares.h"
 #include "mediator/vm.h"
 
+struct vgpu_admin_client;
 struct vgpu_health;
 struct vgpu_session;
+struct vgpu_store;
 
 struct vgpu_mediator {
     struct vgpu_config config;
@@ -21,6 +24,9 @@ struct vgpu_mediator {
     struct vgpu_spares spares;
     struct vgpu_vm *vms;
     struct vgpu_session *sessions;
+    struct vgpu_store *store; /* NULL: nothing is kept, and nothing can be set */
+    struct vgpu_events events;
+    struct vgpu_admin_client *admins;
     struct vgpu_health *health; /* NULL: not known */
     struct vgpu_timer watch;    /* of how busy each VM keeps the GPU */
     uint64_t measured;          /* vgpu_loop_now() when it was looked at */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/** vgpu-status: shows the snapshot that the mediator's admin socket gives (mediator/admin.h). */
+/** vgpu-status: shows the snapshot that the mediator's admin socket gives (mediator/admin/admin.h).
+ */
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -40,6 +41,8 @@ static char *vgpu_status_fetch(const char *path)
     if (strlen(path) < sizeof(address.sun_path) && fd >= 0 && text) {
         strcpy(address.sun_path, path);
         got = connect(fd, (struct sockaddr *)&address, sizeof(address));
+        if (got >= 0)
+            shutdown(fd, SHUT_WR); /* no request: the snapshot */
         while (got >= 0 && length < SNAPSHOT_MAX &&
                (got = read(fd, text + length, SNAPSHOT_MAX - length)) > 0)
             length += (size_t)got;

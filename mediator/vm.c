@@ -36,6 +36,7 @@ int vgpu_vm_take(struct vgpu_vm **vms, const struct vgpu_config *config, uint64_
     strncpy(vm->name, name, sizeof(vm->name) - 1);
     vm->pool = 'A';
     vm->priority = VGPU_PRIORITY_MEDIUM;
+    vgpu_limits_init(&vm->limits);
     vm->max_channels = vgpu_config_max_channels(config, name);
     vm->id = 1;
     for (const struct vgpu_vm *other = *vms; other; other = other->next)

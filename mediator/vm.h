@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 #include "mediator/config.h"
+#include "mediator/store/store.h"
+#include "mediator/vm_limits.h"
 #include "protocol/channel.h"
 #include "protocol/worker.h"
 
@@ -31,6 +33,11 @@ struct vgpu_vm {
     uint32_t pool;
     uint32_t priority;
     uint32_t max_channels;
+    struct vgpu_vm_limits limits;
+    bool registered;            /* in the store, which pool, priority and limits are from */
+    char uuid[VGPU_STORE_UUID]; /* "": none */
+    uint64_t quarantined;       /* since then, seconds since 1970; 0: it is not */
+    char reason[VGPU_STORE_REASON];
     int ledger_fd;
     struct vgpu_ledger_page *ledger;
 

@@ -125,6 +125,7 @@ class Mediator:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(5 * PATIENCE)
             client.connect(self.admin_socket)
+            client.shutdown(socket.SHUT_WR)
             text = b"".join(iter(lambda: client.recv(65536), b"")).decode()
         names, *rows = text.strip("\n").split("\n\n")[1].split("\n")
         return [{name: int(value) if value.isdigit() else value

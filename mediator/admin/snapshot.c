@@ -1,52 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "mediator/admin.h"
+/** The text that vgpu-status shows. */
+#include "mediator/admin/admin.h"
 
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "mediator/session.h"
 #include "protocol/calls.h"
 #include "protocol/latency.h"
-
-#define CLIENT_MILLISECONDS 5000
-
-/** A client that has not yet read all of its snapshot. */
-struct vgpu_admin_client {
-    struct vgpu_loop *loop;
-    struct vgpu_source socket;
-    struct vgpu_timer deadline;
-    char *text;
-    size_t length;
-    size_t sent;
-};
-
-static void vgpu_admin_close(struct vgpu_admin_client *client)
-{
-    vgpu_timer_stop(client->loop, &client->deadline);
-    vgpu_loop_remove(client->loop, &client->socket);
-    free(client->text);
-    free(client);
-}
-
-static void vgpu_admin_expired(struct vgpu_timer *timer)
-{
-    vgpu_admin_close(vgpu_container(timer, struct vgpu_admin_client, deadline));
-}
-
-static void vgpu_admin_writable(struct vgpu_source *source, uint32_t events)
-{
-    struct vgpu_admin_client *client = vgpu_container(source, struct vgpu_admin_client, socket);
-    ssize_t sent = send(source->fd, client->text + client->sent, client->length - client->sent,
-                        MSG_DONTWAIT | MSG_NOSIGNAL);
-
-    if (sent > 0)
-        client->sent += (size_t)sent;
-    if (client->sent == client->length || events & (EPOLLHUP | EPOLLERR))
-        vgpu_admin_close(client);
-}
 
 static void vgpu_admin_print_mediator(const struct vgpu_mediator *mediator, FILE *out)
 {
@@ -96,7 +56,7 @@ static void vgpu_admin_print_vm(const struct vgpu_mediator *mediator, const stru
     fputc('\n', out);
 }
 
-static void vgpu_admin_print(const struct vgpu_mediator *mediator, FILE *out)
+void vgpu_admin_snapshot(const struct vgpu_mediator *mediator, FILE *out)
 {
     vgpu_admin_print_mediator(mediator, out);
     fprintf(out, "vm\tid\tstate\tpool\tpriority\tsessions\tchannels_open\tchannels_failed\tworkers"
@@ -105,25 +65,4 @@ static void vgpu_admin_print(const struct vgpu_mediator *mediator, FILE *out)
                  "\timages_found\timages_missed\timages_refused\timages_poisoned\n");
     for (const struct vgpu_vm *vm = mediator->vms; vm; vm = vm->next)
         vgpu_admin_print_vm(mediator, vm, out);
-}
-
-void vgpu_admin_serve(struct vgpu_mediator *mediator, int socket)
-{
-    struct vgpu_admin_client *client = calloc(1, sizeof(*client));
-    FILE *out = client ? open_memstream(&client->text, &client->length) : NULL;
-
-    if (!out) {
-        free(client);
-        close(socket);
-        return;
-    }
-    vgpu_admin_print(mediator, out);
-    fclose(out);
-    client->loop = mediator->loop;
-    client->socket = (struct vgpu_source){.fd = socket, .ready = vgpu_admin_writable};
-    client->deadline.source.fd = -1;
-    client->deadline.expired = vgpu_admin_expired;
-    if (vgpu_loop_add(mediator->loop, &client->socket, EPOLLOUT) < 0 ||
-        vgpu_timer_start(mediator->loop, &client->deadline, CLIENT_MILLISECONDS) < 0)
-        vgpu_admin_close(client);
 }

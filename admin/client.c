@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#include "admin/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static const char *client_advice(int error)
+{
+    if (error == EACCES)
+        return "; root and the group vgpu may";
+    if (error == ENOENT || error == ECONNREFUSED)
+        return "; is vgpu-mediator running? --socket=PATH, if it listens elsewhere";
+    return "";
+}
+
+FILE *client_connect(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    FILE *stream = NULL;
+
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        errno = ENAMETOOLONG;
+    } else if (fd >= 0) {
+        strcpy(address.sun_path, path);
+        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+            stream = fdopen(fd, "r+e");
+    }
+    if (!stream) {
+        fprintf(stderr, "vgpu-admin: cannot connect to %s: %s%s\n", path, strerror(errno),
+                client_advice(errno));
+        if (fd >= 0)
+            close(fd);
+    }
+    return stream;
+}
+
+json_t *client_read(FILE *stream)
+{
+    char *line = NULL;
+    size_t size = 0;
+    json_error_t wrong;
+    json_t *value = NULL;
+    ssize_t length = getline(&line, &size, stream);
+
+    if (length > 0) {
+        value = json_loadb(line, (size_t)length, 0, &wrong);
+        if (!value)
+            fprintf(stderr, "vgpu-admin: the mediator's answer is not JSON: %s\n", wrong.text);
+    }
+    free(line);
+    return value;
+}
+
+static enum admin_status client_status(const char *code)
+{
+    static const struct {
+        const char *code;
+        enum admin_status status;
+    } codes[] = {
+        {"invalid", ADMIN_USAGE},
+        {"not-found", ADMIN_NOT_FOUND},
+        {"conflict", ADMIN_CONFLICT},
+        {"no-store", ADMIN_NO_STORE},
+    };
+
+    for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++) {
+        if (strcmp(codes[i].code, code) == 0)
+            return codes[i].status;
+    }
+    return ADMIN_FAILED;
+}
+
+enum admin_status client_ask(FILE *stream, json_t *request, json_t **result)
+{
+    int sent = json_dumpf(request, stream, JSON_COMPACT);
+    const char *code = "failed", *message = "it is no answer";
+    enum admin_status status = ADMIN_DONE;
+    json_t *note;
+    size_t i;
+
+    json_decref(request);
+    if (sent == 0)
+        fputc('\n', stream);
+    fflush(stream);
+    json_t *answer = client_read(stream);
+    if (!answer) {
+        fputs("vgpu-admin: the mediator hung up\n", stderr);
+        return ADMIN_UNREACHABLE;
+    }
+    json_array_foreach(json_object_get(answer, "notes"), i, note)
+        fprintf(stderr, "vgpu-admin: note: %s\n", json_string_value(note));
+    if (json_is_true(json_object_get(answer, "ok"))) {
+        *result = json_incref(json_object_get(answer, "result"));
+    } else {
+        json_unpack(answer, "{s:{s:s, s:s}}", "error", "code", &code, "message", &message);
+        fprintf(stderr, "vgpu-admin: %s\n", message);
+        status = client_status(code);
+    }
+    json_decref(answer);
+    return status;
+}

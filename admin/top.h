@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/** vgpu-admin top: what VMs do between two looks at their counters. */
+#ifndef VGPU_ADMIN_TOP_H
+#define VGPU_ADMIN_TOP_H
+
+#include <stdio.h>
+
+#include "admin/client.h"
+#include "admin/output.h"
+
+/** Looks `count` times (0: for ever), `interval` seconds apart. */
+enum admin_status top_run(FILE *stream, enum output_form form, double interval,
+                          unsigned long count);
+
+#endif

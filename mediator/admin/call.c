@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/admin/call.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "mediator/log.h"
+#include "mediator/mediator.h"
+#include "mediator/registry.h"
+
+void vgpu_admin_fail(struct vgpu_admin_call *call, const char *code, const char *format, ...)
+{
+    va_list arguments;
+
+    if (call->error)
+        return;
+    call->error = code;
+    va_start(arguments, format);
+    vsnprintf(call->message, sizeof(call->message), format, arguments);
+    va_end(arguments);
+}
+
+void vgpu_admin_fail_store(struct vgpu_admin_call *call)
+{
+    vgpu_admin_fail(call, "failed",
+                    "nothing was changed: the store %s: %s; see the disk it is on, and "
+                    "vgpu-mediator --check-store",
+                    call->mediator->config.store, vgpu_store_error(call->mediator->store));
+}
+
+void vgpu_admin_note(struct vgpu_admin_call *call, const char *format, ...)
+{
+    va_list arguments;
+    char text[256];
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    json_array_append_new(call->notes, json_string(text));
+}
+
+bool vgpu_admin_has(const struct vgpu_admin_call *call, const char *name)
+{
+    return json_object_get(call->arguments, name) != NULL;
+}
+
+const char *vgpu_admin_text(const struct vgpu_admin_call *call, const char *name)
+{
+    const char *text = json_string_value(json_object_get(call->arguments, name));
+
+    return text ? text : "";
+}
+
+bool vgpu_admin_number(struct vgpu_admin_call *call, const char *name, uint64_t least,
+                       uint64_t most, const char *allowed, uint64_t *number)
+{
+    const char *text = vgpu_admin_text(call, name);
+    char *end = NULL;
+
+    errno = 0;
+    if (isdigit((unsigned char)*text)) /* strtoull would take a sign */
+        *number = strtoull(text, &end, 10);
+    if (end && !*end && errno == 0 && *number >= least && *number <= most)
+        return true;
+    vgpu_admin_fail(call, "invalid", "%s=%s is not %s", name, text, allowed);
+    return false;
+}
+
+bool vgpu_admin_pool(struct vgpu_admin_call *call, uint32_t *pool)
+{
+    const char *text = vgpu_admin_text(call, "pool");
+
+    if (*text < 'A' || *text > 'Z' || text[1]) {
+        vgpu_admin_fail(call, "invalid", "pool=%s is not a letter from A to Z", text);
+        return false;
+    }
+    *pool = (uint32_t)*text;
+    return true;
+}
+
+void vgpu_admin_put_text(json_t *object, const char *key, const char *text)
+{
+    json_object_set_new(object, key, json_string(text));
+}
+
+void vgpu_admin_put_number(json_t *object, const char *key, uint64_t number)
+{
+    json_object_set_new(object, key,
+                        json_integer(number > INT64_MAX ? INT64_MAX : (json_int_t)number));
+}
+
+json_t *vgpu_admin_refusal(const char *code, const char *message)
+{
+    return json_pack("{s:b, s:{s:s, s:s}}", "ok", 0, "error", "code", code, "message", message);
+}
+
+json_t *vgpu_admin_event(const struct vgpu_event *event)
+{
+    json_t *row = json_object();
+
+    vgpu_admin_put_number(row, "event", event->number);
+    vgpu_admin_put_number(row, "time_ms", event->milliseconds);
+    vgpu_admin_put_text(row, "kind", event->kind);
+    vgpu_admin_put_text(row, "vm", event->vm);
+    vgpu_admin_put_text(row, "text", event->text);
+    return row;
+}
+
+static const struct vgpu_admin_verb *vgpu_admin_find_verb(const char *name)
+{
+    static const struct vgpu_admin_verb *const tables[] = {
+        vgpu_admin_vm_verbs, vgpu_admin_pool_verbs, vgpu_admin_show_verbs};
+
+    for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
+        for (const struct vgpu_admin_verb *verb = tables[i]; verb->name; verb++) {
+            if (strcmp(verb->name, name) == 0)
+                return verb;
+        }
+    }
+    return NULL;
+}
+
+/** Makes every argument text: numbers and booleans are told like words of a command line. */
+static bool vgpu_admin_arguments_to_text(json_t *arguments)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+
+    json_object_foreach_safe(arguments, next, key, value)
+    {
+        char text[24];
+
+        if (json_is_string(value))
+            continue;
+        if (json_is_integer(value))
+            snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(value));
+        else if (json_is_boolean(value))
+            snprintf(text, sizeof(text), "%s", json_is_true(value) ? "true" : "false");
+        else
+            return false;
+        json_object_set_new(arguments, key, json_string(text));
+    }
+    return true;
+}
+
+static void vgpu_admin_check_arguments(struct vgpu_admin_call *call,
+                                       const struct vgpu_admin_verb *verb)
+{
+    const char *key;
+    json_t *value;
+
+    if (!vgpu_admin_arguments_to_text(call->arguments)) {
+        vgpu_admin_fail(call, "invalid", "arguments are strings, whole numbers or booleans");
+        return;
+    }
+    json_object_foreach(call->arguments, key, value)
+    {
+        uint32_t i = 0;
+
+        while (i < VGPU_ADMIN_ARGUMENTS && verb->arguments[i] &&
+               strcmp(verb->arguments[i], key) != 0)
+            i++;
+        if (i == VGPU_ADMIN_ARGUMENTS || !verb->arguments[i])
+            vgpu_admin_fail(call, "invalid", "%s knows no argument %.40s; see vgpu-admin help %s",
+                            verb->name, key, verb->name);
+    }
+}
+
+/** Writes down what was asked and what came of it, in the transaction that is open. */
+static int vgpu_admin_log(const struct vgpu_admin_call *call, const struct vgpu_admin_verb *verb)
+{
+    char *arguments = json_dumps(call->arguments, JSON_COMPACT);
+    const struct vgpu_store_action action = {
+        .time = (uint64_t)time(NULL),
+        .uid = call->uid,
+        .pid = call->pid,
+        .verb = verb->name,
+        .target = call->target,
+        .arguments = arguments ? arguments : "",
+        .outcome = call->error ? call->message : "done",
+    };
+    int error = vgpu_store_log_action(call->mediator->store, &action);
+
+    free(arguments);
+    return error;
+}
+
+/** It was committed. */
+static void vgpu_admin_apply(const struct vgpu_admin_call *call, const struct vgpu_admin_verb *verb)
+{
+    struct vgpu_mediator *mediator = call->mediator;
+
+    vgpu_log(VGPU_LOG_INFO, "user %u: %s %s", call->uid, verb->name, call->target);
+    if (call->change == VGPU_ADMIN_PUT_VM)
+        vgpu_registry_apply(mediator, &call->vm);
+    else if (call->change == VGPU_ADMIN_REMOVED_VM)
+        vgpu_registry_forget(mediator, call->vm.name);
+    vgpu_events_add(&mediator->events, "administration",
+                    call->change == VGPU_ADMIN_NOTHING ? "" : call->vm.name, "%s %s by user %u",
+                    verb->name, call->target, call->uid);
+}
+
+static void vgpu_admin_change(struct vgpu_admin_call *call, const struct vgpu_admin_verb *verb)
+{
+    struct vgpu_store *store = call->mediator->store;
+
+    if (!store) {
+        vgpu_admin_fail(call, "no-store",
+                        "this mediator keeps nothing; set store= in [mediator] of its "
+                        "configuration and start it again");
+        return;
+    }
+    if (vgpu_store_begin(store)) {
+        vgpu_admin_fail_store(call);
+        return;
+    }
+    verb->run(call);
+    if (!call->error && (vgpu_admin_log(call, verb) || vgpu_store_commit(store)))
+        vgpu_admin_fail_store(call);
+    if (!call->error) {
+        vgpu_admin_apply(call, verb);
+        return;
+    }
+    vgpu_store_roll_back(store);
+    if (vgpu_admin_log(call, verb))
+        vgpu_log(VGPU_LOG_ERROR, "cannot write the audit: %s", vgpu_store_error(store));
+}
+
+static void vgpu_admin_run(struct vgpu_admin_call *call, const struct vgpu_admin_verb *verb)
+{
+    vgpu_admin_check_arguments(call, verb);
+    if (call->error)
+        return;
+    if (verb->changes)
+        vgpu_admin_change(call, verb);
+    else
+        verb->run(call);
+    /* After the change: the VM is told as it is now. */
+    if (!call->error && call->change == VGPU_ADMIN_PUT_VM)
+        call->result = vgpu_admin_vm_row(call->mediator, &call->vm,
+                                         vgpu_registry_seen(call->mediator, call->vm.name));
+}
+
+json_t *vgpu_admin_answer(struct vgpu_admin_call *call, const char *line, size_t length)
+{
+    json_error_t wrong;
+    json_t *answer;
+
+    call->notes = json_array();
+    call->arguments = json_loadb(line, length, JSON_REJECT_DUPLICATES, &wrong);
+    const char *name = json_string_value(json_object_get(call->arguments, "verb"));
+    const struct vgpu_admin_verb *verb = name ? vgpu_admin_find_verb(name) : NULL;
+    if (!call->arguments)
+        vgpu_admin_fail(call, "invalid", "the request is not JSON: %s", wrong.text);
+    else if (!name)
+        vgpu_admin_fail(call, "invalid", "the request has no verb");
+    else if (!verb)
+        vgpu_admin_fail(call, "invalid", "no verb %.40s; see vgpu-admin help", name);
+    if (verb) {
+        json_object_del(call->arguments, "verb");
+        vgpu_admin_run(call, verb);
+    }
+    if (call->error)
+        answer = vgpu_admin_refusal(call->error, call->message);
+    else
+        answer = json_pack("{s:b, s:o, s:O}", "ok", 1, "result",
+                           call->result ? json_incref(call->result) : json_object(), "notes",
+                           call->notes);
+    json_decref(call->result);
+    json_decref(call->notes);
+    json_decref(call->arguments);
+    return answer;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/** One request of the admin socket (admin.h), from its line to the line of its answer. */
+#ifndef VGPU_MEDIATOR_ADMIN_CALL_H
+#define VGPU_MEDIATOR_ADMIN_CALL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mediator/events.h"
+#include "mediator/store/store.h"
+
+struct vgpu_mediator;
+
+#define VGPU_ADMIN_ARGUMENTS 16u
+
+struct vgpu_admin_call {
+    struct vgpu_mediator *mediator;
+    uint32_t uid; /* of the client */
+    uint32_t pid;
+    json_t *arguments; /* the request without its verb */
+    /** What the verb's function leaves: */
+    json_t *result;    /* an object, or an array of objects */
+    json_t *notes;     /* array of strings for the administrator */
+    const char *error; /* its code; NULL: it went well */
+    char message[384];
+    bool follow; /* events are to come */
+    /** What becomes of the VM `vm` in memory when the change was committed. */
+    enum { VGPU_ADMIN_NOTHING, VGPU_ADMIN_PUT_VM, VGPU_ADMIN_REMOVED_VM } change;
+    struct vgpu_store_vm vm;
+    char target[VGPU_CONFIG_VM_NAME]; /* for the audit: a VM or a pool */
+};
+
+struct vgpu_admin_verb {
+    const char *name;
+    /** Its changes of the store are one transaction, which is committed if it leaves no error. */
+    bool changes;
+    void (*run)(struct vgpu_admin_call *call);
+    const char *arguments[VGPU_ADMIN_ARGUMENTS]; /* that it knows, up to the first NULL */
+};
+
+extern const struct vgpu_admin_verb vgpu_admin_vm_verbs[];
+extern const struct vgpu_admin_verb vgpu_admin_pool_verbs[];
+extern const struct vgpu_admin_verb vgpu_admin_show_verbs[];
+
+/** The answer to a line, a new reference; NULL: out of memory. */
+json_t *vgpu_admin_answer(struct vgpu_admin_call *call, const char *line, size_t length);
+json_t *vgpu_admin_refusal(const char *code, const char *message);
+json_t *vgpu_admin_event(const struct vgpu_event *event);
+
+/* For the verbs: */
+
+/** Ends the call with this error; the first one counts. */
+void vgpu_admin_fail(struct vgpu_admin_call *call, const char *code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/** Ends it because the store did not do what it should. */
+void vgpu_admin_fail_store(struct vgpu_admin_call *call);
+void vgpu_admin_note(struct vgpu_admin_call *call, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/** The argument as text, "" if it is not there. */
+const char *vgpu_admin_text(const struct vgpu_admin_call *call, const char *name);
+bool vgpu_admin_has(const struct vgpu_admin_call *call, const char *name);
+/** The argument as a number; false, after a failure, if it is none or out of range. */
+bool vgpu_admin_number(struct vgpu_admin_call *call, const char *name, uint64_t least,
+                       uint64_t most, const char *allowed, uint64_t *number);
+/** The argument `pool`: a letter; false after a failure. */
+bool vgpu_admin_pool(struct vgpu_admin_call *call, uint32_t *pool);
+
+/** A member of an object, from here on owned by it. */
+void vgpu_admin_put_text(json_t *object, const char *key, const char *text);
+void vgpu_admin_put_number(json_t *object, const char *key, uint64_t number);
+
+/** What list-vms and show-vm tell of a VM, a new reference: `record` NULL: it is not registered;
+ *  `seen` NULL: it was not seen. One of them is there. */
+struct vgpu_vm;
+json_t *vgpu_admin_vm_row(const struct vgpu_mediator *mediator, const struct vgpu_store_vm *record,
+                          const struct vgpu_vm *seen);
+
+#endif

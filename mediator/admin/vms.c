@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT */
+/** Verbs about one VM. */
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "mediator/admin/call.h"
+#include "mediator/mediator.h"
+#include "mediator/registry.h"
+#include "protocol/registers.h"
+
+static const char *const vgpu_admin_priorities[] = {
+    [VGPU_PRIORITY_LOW] = "low", [VGPU_PRIORITY_MEDIUM] = "medium", [VGPU_PRIORITY_HIGH] = "high"};
+
+/** A UUID in its usual form, in lower case. */
+static bool vgpu_admin_parse_uuid(const char *text, char *uuid)
+{
+    if (strlen(text) != VGPU_STORE_UUID - 1)
+        return false;
+    for (uint32_t i = 0; i < VGPU_STORE_UUID; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+        if (text[i] && (dash ? text[i] != '-' : !isxdigit((unsigned char)text[i])))
+            return false;
+        uuid[i] = (char)tolower((unsigned char)text[i]);
+    }
+    return true;
+}
+
+/** Reads vm-name and vm-uuid into call->vm. False after a failure. */
+static bool vgpu_admin_take_target(struct vgpu_admin_call *call)
+{
+    const char *name = vgpu_admin_text(call, "vm-name");
+
+    if (!vgpu_admin_has(call, "vm-name") && !vgpu_admin_has(call, "vm-uuid"))
+        vgpu_admin_fail(call, "invalid", "which VM? give vm-name or vm-uuid");
+    else if (vgpu_admin_has(call, "vm-name") && !vgpu_config_vm_name_ok(name, VGPU_CONFIG_VM_NAME))
+        vgpu_admin_fail(call, "invalid",
+                        "vm-name=%.80s is not 1 to 63 letters, digits and any of ._:-", name);
+    else if (vgpu_admin_has(call, "vm-uuid") &&
+             !vgpu_admin_parse_uuid(vgpu_admin_text(call, "vm-uuid"), call->vm.uuid))
+        vgpu_admin_fail(call, "invalid", "vm-uuid=%.80s is not a UUID",
+                        vgpu_admin_text(call, "vm-uuid"));
+    snprintf(call->vm.name, sizeof(call->vm.name), "%s", name);
+    snprintf(call->target, sizeof(call->target), "%s", *name ? name : call->vm.uuid);
+    return !call->error;
+}
+
+/** The record of the VM that the call names: 0, or -ENOENT if it is not registered; any other error
+ *  has failed the call. */
+static int vgpu_admin_look_up(struct vgpu_admin_call *call)
+{
+    struct vgpu_store_vm found;
+    int error = -ENOENT;
+
+    if (!vgpu_admin_take_target(call))
+        return -EINVAL;
+    if (call->mediator->store)
+        error = vgpu_store_find_vm(call->mediator->store, *call->vm.name ? call->vm.name : NULL,
+                                   call->vm.uuid, &found);
+    if (error && error != -ENOENT)
+        vgpu_admin_fail_store(call);
+    if (!error && *call->vm.uuid && strcmp(call->vm.uuid, found.uuid) != 0) {
+        vgpu_admin_fail(call, "conflict", "VM %s has the UUID %s; give only one of both",
+                        found.name, *found.uuid ? found.uuid : "(none)");
+        return -EINVAL;
+    }
+    if (!error) {
+        call->vm = found;
+        memcpy(call->target, found.name, sizeof(call->target));
+    }
+    return error;
+}
+
+/** The VM must be registered. False after a failure. */
+static bool vgpu_admin_find(struct vgpu_admin_call *call)
+{
+    int error = vgpu_admin_look_up(call);
+
+    if (error == -ENOENT && *call->vm.name)
+        vgpu_admin_fail(call, "not-found",
+                        "VM %s is not registered; see vgpu-admin list-vms, or register it: "
+                        "vgpu-admin register-vm --vm-name=%s",
+                        call->vm.name, call->vm.name);
+    else if (error == -ENOENT)
+        vgpu_admin_fail(call, "not-found",
+                        "no VM with the UUID %s is registered; see vgpu-admin list-vms",
+                        call->vm.uuid);
+    return error == 0;
+}
+
+static bool vgpu_admin_take_memory(struct vgpu_admin_call *call, uint64_t *memory)
+{
+    uint64_t total = call->mediator->driver.probe.memory_total;
+    const char *text = vgpu_admin_text(call, "memory");
+    struct vgpu_quota quota = {0};
+
+    if (strcmp(text, "default") != 0 && !vgpu_config_parse_quota(text, &quota))
+        return false;
+    *memory =
+        quota.is_percent ? (uint64_t)((unsigned __int128)total * quota.amount / 100) : quota.amount;
+    if (*memory > total)
+        vgpu_admin_note(call, "the GPU has only %llu bytes of memory", (unsigned long long)total);
+    return true;
+}
+
+/** The key of a limit as an argument: words of a command line are joined by dashes. */
+static void vgpu_admin_argument_name(const struct vgpu_limit *limit, char *name, size_t size)
+{
+    snprintf(name, size, "%s", limit->name);
+    for (char *c = name; *c; c++)
+        *c = *c == '_' ? '-' : *c;
+}
+
+/** Takes what limits there are among the arguments into call->vm. Their number; 0 after a failure.
+ */
+static uint32_t vgpu_admin_take_limits(struct vgpu_admin_call *call)
+{
+    uint32_t taken = 0;
+
+    for (uint32_t i = 0; i < VGPU_LIMITS && !call->error; i++) {
+        const struct vgpu_limit *limit = &vgpu_limits[i];
+        uint64_t *value = vgpu_limit_of(&call->vm.limits, i);
+        char name[32];
+
+        vgpu_admin_argument_name(limit, name, sizeof(name));
+        if (!vgpu_admin_has(call, name))
+            continue;
+        if (strcmp(name, "memory") != 0)
+            vgpu_admin_number(call, name, limit->least, limit->most, limit->allowed, value);
+        else if (!vgpu_admin_take_memory(call, value) || *value > limit->most)
+            vgpu_admin_fail(call, "invalid", "memory=%.40s is not %s",
+                            vgpu_admin_text(call, "memory"), limit->allowed);
+        if (!limit->enforced)
+            vgpu_admin_note(call, "%s is stored, but not yet enforced by this version", name);
+        taken++;
+    }
+    return call->error ? 0 : taken;
+}
+
+static void vgpu_admin_take_priority(struct vgpu_admin_call *call)
+{
+    const char *text = vgpu_admin_text(call, "priority");
+
+    for (uint32_t i = VGPU_PRIORITY_LOW; i <= VGPU_PRIORITY_HIGH; i++) {
+        if (strcmp(text, vgpu_admin_priorities[i]) == 0) {
+            call->vm.priority = i;
+            return;
+        }
+    }
+    vgpu_admin_fail(call, "invalid", "priority=%.40s is not low, medium or high", text);
+}
+
+/** Stores call->vm. */
+static void vgpu_admin_put(struct vgpu_admin_call *call)
+{
+    int error = call->error ? 0 : vgpu_store_put_vm(call->mediator->store, &call->vm);
+
+    if (error == -ENOENT)
+        vgpu_admin_fail(call, "not-found",
+                        "there is no pool %c; see vgpu-admin list-pools, or create it: vgpu-admin "
+                        "create-pool --pool=%c",
+                        (int)call->vm.pool, (int)call->vm.pool);
+    else if (error == -EEXIST)
+        vgpu_admin_fail(call, "conflict",
+                        "another VM has the UUID %s; see vgpu-admin show-vm --vm-uuid=%s",
+                        call->vm.uuid, call->vm.uuid);
+    else if (error)
+        vgpu_admin_fail_store(call);
+    call->change = VGPU_ADMIN_PUT_VM;
+}
+
+/** What a VM has before anybody has set something. */
+static void vgpu_admin_defaults(struct vgpu_admin_call *call)
+{
+    const struct vgpu_vm *seen = vgpu_registry_seen(call->mediator, call->vm.name);
+    struct vgpu_store *store = call->mediator->store;
+    struct vgpu_store_pool pool = {.name = seen ? seen->pool : 'A', .weight = 50}, there;
+
+    /* The VM's device named the pool. */
+    if (vgpu_store_find_pool(store, pool.name, &there) == -ENOENT) {
+        vgpu_admin_note(call, "pool %c was not there, and is now", (int)pool.name);
+        if (vgpu_store_put_pool(store, &pool))
+            vgpu_admin_fail_store(call);
+    }
+    call->vm.pool = pool.name;
+    call->vm.priority = seen ? seen->priority : VGPU_PRIORITY_MEDIUM;
+    vgpu_limits_init(&call->vm.limits);
+}
+
+static void register_vm(struct vgpu_admin_call *call)
+{
+    int error;
+
+    if (!vgpu_admin_has(call, "vm-name")) {
+        vgpu_admin_fail(call, "invalid", "which VM? give vm-name");
+        return;
+    }
+    error = vgpu_admin_look_up(call);
+    if (!error)
+        vgpu_admin_fail(call, "conflict",
+                        "VM %s is registered already; change it with vgpu-admin set-...",
+                        call->vm.name);
+    if (error != -ENOENT)
+        return;
+    vgpu_admin_defaults(call);
+    if (vgpu_admin_has(call, "pool"))
+        vgpu_admin_pool(call, &call->vm.pool);
+    if (vgpu_admin_has(call, "priority"))
+        vgpu_admin_take_priority(call);
+    vgpu_admin_take_limits(call);
+    vgpu_admin_put(call);
+}
+
+static void unregister_vm(struct vgpu_admin_call *call)
+{
+    const struct vgpu_vm *seen;
+
+    if (!vgpu_admin_find(call))
+        return;
+    if (call->vm.quarantined) {
+        vgpu_admin_fail(call, "conflict",
+                        "VM %s is quarantined; first vgpu-admin clear-quarantine --vm-name=%s",
+                        call->vm.name, call->vm.name);
+        return;
+    }
+    if (vgpu_store_remove_vm(call->mediator->store, call->vm.name))
+        vgpu_admin_fail_store(call);
+    seen = vgpu_registry_seen(call->mediator, call->vm.name);
+    if (seen && seen->sessions)
+        vgpu_admin_note(call, "it is connected, and goes on with the limits of the configuration");
+    call->change = VGPU_ADMIN_REMOVED_VM;
+}
+
+static void set_pool(struct vgpu_admin_call *call)
+{
+    if (!vgpu_admin_find(call) || !vgpu_admin_pool(call, &call->vm.pool))
+        return;
+    vgpu_admin_put(call);
+    vgpu_admin_note(call, "pool is stored and shown, but not yet enforced by this version");
+}
+
+static void set_priority(struct vgpu_admin_call *call)
+{
+    if (!vgpu_admin_find(call))
+        return;
+    vgpu_admin_take_priority(call);
+    vgpu_admin_put(call);
+    vgpu_admin_note(call, "priority is stored and shown, but not yet enforced by this version");
+}
+
+/** set-weight, set-memory, set-rate-limit, set-share-cap and set-watchdog. */
+static void set_limits(struct vgpu_admin_call *call)
+{
+    const struct vgpu_vm *seen;
+
+    if (!vgpu_admin_find(call))
+        return;
+    if (vgpu_admin_take_limits(call) == 0) {
+        vgpu_admin_fail(call, "invalid", "nothing to set; see vgpu-admin help");
+        return;
+    }
+    seen = vgpu_registry_seen(call->mediator, call->vm.name);
+    if (seen && call->vm.limits.memory && vgpu_vm_memory_used(seen) > call->vm.limits.memory)
+        vgpu_admin_note(call, "it uses more memory than that now, and keeps it until it frees it");
+    vgpu_admin_put(call);
+}
+
+static void quarantine(struct vgpu_admin_call *call)
+{
+    const char *reason = vgpu_admin_text(call, "reason");
+    int error = vgpu_admin_look_up(call);
+
+    if (error == -ENOENT && vgpu_registry_seen(call->mediator, call->vm.name)) {
+        vgpu_admin_defaults(call);
+        vgpu_admin_note(call, "VM %s was not registered, and is now", call->vm.name);
+    } else if (error) {
+        vgpu_admin_find(call); /* says what is wrong */
+        return;
+    }
+    if (call->vm.quarantined) {
+        vgpu_admin_fail(call, "conflict", "VM %s is quarantined already: %s", call->vm.name,
+                        call->vm.reason);
+        return;
+    }
+    call->vm.quarantined = (uint64_t)time(NULL);
+    vgpu_log_clean(call->vm.reason, sizeof(call->vm.reason),
+                   *reason ? reason : "by an administrator",
+                   *reason ? strlen(reason) + 1 : sizeof("by an administrator"));
+    vgpu_admin_put(call);
+}
+
+static void clear_quarantine(struct vgpu_admin_call *call)
+{
+    if (!vgpu_admin_find(call))
+        return;
+    if (!call->vm.quarantined) {
+        vgpu_admin_fail(call, "conflict", "VM %s is not quarantined", call->vm.name);
+        return;
+    }
+    call->vm.quarantined = 0;
+    call->vm.reason[0] = '\0';
+    vgpu_admin_put(call);
+}
+
+json_t *vgpu_admin_vm_row(const struct vgpu_mediator *mediator, const struct vgpu_store_vm *record,
+                          const struct vgpu_vm *seen)
+{
+    struct vgpu_vm_limits limits = record ? record->limits : seen->limits;
+    uint32_t pool = record ? record->pool : seen->pool;
+    const char letter[] = {(char)pool, '\0'};
+    json_t *row = json_object();
+
+    vgpu_admin_put_text(row, "vm", record ? record->name : seen->name);
+    vgpu_admin_put_text(row, "uuid", record ? record->uuid : "");
+    vgpu_admin_put_text(row, "state", !seen ? "never seen" : seen->sessions ? "connected" : "away");
+    json_object_set_new(row, "registered", json_boolean(record != NULL));
+    vgpu_admin_put_text(row, "pool", letter);
+    vgpu_admin_put_text(row, "priority",
+                        vgpu_admin_priorities[record ? record->priority : seen->priority]);
+    vgpu_admin_put_number(row, "weight", limits.weight);
+    vgpu_admin_put_number(row, "share_cap_percent", limits.share_cap);
+    vgpu_admin_put_number(row, "rate", limits.rate);
+    vgpu_admin_put_number(row, "queue_depth", limits.queue_depth);
+    vgpu_admin_put_number(row, "watchdog_seconds", limits.watchdog);
+    vgpu_admin_put_number(row, "memory_used_bytes", seen ? vgpu_vm_memory_used(seen) : 0);
+    vgpu_admin_put_number(row, "memory_quota_bytes",
+                          seen ? seen->ledger->quota
+                          : limits.memory
+                              ? limits.memory
+                              : vgpu_config_memory_quota(&mediator->config, record->name,
+                                                         mediator->driver.probe.memory_total));
+    vgpu_admin_put_number(row, "channels", seen ? seen->channels_open : 0);
+    vgpu_admin_put_number(row, "faults", seen ? seen->channels_failed : 0);
+    vgpu_admin_put_text(row, "quarantine", record && record->quarantined ? record->reason : "");
+    return row;
+}
+
+static void show_vm(struct vgpu_admin_call *call)
+{
+    const struct vgpu_vm *seen;
+    int error = vgpu_admin_look_up(call);
+
+    seen = vgpu_registry_seen(call->mediator, call->vm.name);
+    if (error == -ENOENT && !seen)
+        vgpu_admin_find(call); /* says so */
+    else if (!error || error == -ENOENT)
+        call->result = vgpu_admin_vm_row(call->mediator, error ? NULL : &call->vm, seen);
+}
+
+static void vgpu_admin_list_one(const struct vgpu_store_vm *record, void *user)
+{
+    const struct vgpu_admin_call *call = user;
+
+    json_array_append_new(call->result,
+                          vgpu_admin_vm_row(call->mediator, record,
+                                            vgpu_registry_seen(call->mediator, record->name)));
+}
+
+static void list_vms(struct vgpu_admin_call *call)
+{
+    const struct vgpu_mediator *mediator = call->mediator;
+
+    call->result = json_array();
+    if (mediator->store && vgpu_store_list_vms(mediator->store, vgpu_admin_list_one, call))
+        vgpu_admin_fail_store(call);
+    for (const struct vgpu_vm *vm = mediator->vms; vm; vm = vm->next) {
+        if (!vm->registered)
+            json_array_append_new(call->result, vgpu_admin_vm_row(mediator, NULL, vm));
+    }
+}
+
+#define TARGET "vm-name", "vm-uuid"
+
+const struct vgpu_admin_verb vgpu_admin_vm_verbs[] = {
+    {"register-vm",
+     true,
+     register_vm,
+     {TARGET, "pool", "priority", "weight", "share-cap", "memory", "rate", "queue-depth",
+      "watchdog"}},
+    {"unregister-vm", true, unregister_vm, {TARGET}},
+    {"list-vms", false, list_vms, {NULL}},
+    {"show-vm", false, show_vm, {TARGET}},
+    {"set-pool", true, set_pool, {TARGET, "pool"}},
+    {"set-priority", true, set_priority, {TARGET, "priority"}},
+    {"set-weight", true, set_limits, {TARGET, "weight"}},
+    {"set-rate-limit", true, set_limits, {TARGET, "rate", "queue-depth"}},
+    {"set-memory", true, set_limits, {TARGET, "memory"}},
+    {"set-share-cap", true, set_limits, {TARGET, "share-cap"}},
+    {"set-watchdog", true, set_limits, {TARGET, "watchdog"}},
+    {"quarantine", true, quarantine, {TARGET, "reason"}},
+    {"clear-quarantine", true, clear_quarantine, {TARGET}},
+    {NULL, false, NULL, {NULL}},
+};

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/registry.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mediator/log.h"
+#include "mediator/session.h"
+
+struct vgpu_vm *vgpu_registry_seen(const struct vgpu_mediator *mediator, const char *name)
+{
+    struct vgpu_vm *vm = mediator->vms;
+
+    while (vm && strcmp(vm->name, name) != 0)
+        vm = vm->next;
+    return vm;
+}
+
+static void vgpu_registry_set_quota(const struct vgpu_mediator *mediator, struct vgpu_vm *vm)
+{
+    uint64_t total = mediator->driver.probe.memory_total;
+    uint64_t quota = vm->limits.memory;
+
+    if (quota == 0)
+        quota = vgpu_config_memory_quota(&mediator->config, vm->name, total);
+    /* Relaxed: workers compare with whatever they see, and what they hold already stays theirs. */
+    __atomic_store_n(&vm->ledger->quota, quota < total ? quota : total, __ATOMIC_RELAXED);
+}
+
+static void vgpu_registry_revoke(struct vgpu_mediator *mediator, const struct vgpu_vm *vm)
+{
+    for (struct vgpu_session *session = mediator->sessions; session; session = session->next) {
+        if (session->vm != vm || session->state != VGPU_SESSION_ATTACHED)
+            continue;
+        vgpu_channels_revoke(session);
+        if (session->primitive.runs)
+            vgpu_worker_kill(&session->primitive.worker);
+    }
+}
+
+static void vgpu_registry_copy(const struct vgpu_mediator *mediator, struct vgpu_vm *vm,
+                               const struct vgpu_store_vm *record)
+{
+    vm->registered = true;
+    vm->pool = record->pool;
+    vm->priority = record->priority;
+    vm->limits = record->limits;
+    vm->quarantined = record->quarantined;
+    memcpy(vm->uuid, record->uuid, sizeof(vm->uuid));
+    memcpy(vm->reason, record->reason, sizeof(vm->reason));
+    vgpu_registry_set_quota(mediator, vm);
+}
+
+int vgpu_registry_load(struct vgpu_mediator *mediator, struct vgpu_vm *vm)
+{
+    struct vgpu_store_vm record;
+    int error;
+
+    if (!mediator->store)
+        return 0;
+    error = vgpu_store_find_vm(mediator->store, vm->name, NULL, &record);
+    if (!error)
+        vgpu_registry_copy(mediator, vm, &record);
+    else if (error != -ENOENT)
+        vgpu_log(VGPU_LOG_ERROR, "cannot read VM %s from the store: %s", vm->name,
+                 vgpu_store_error(mediator->store));
+    return error == -ENOENT ? 0 : error;
+}
+
+void vgpu_registry_apply(struct vgpu_mediator *mediator, const struct vgpu_store_vm *record)
+{
+    struct vgpu_vm *vm = vgpu_registry_seen(mediator, record->name);
+
+    if (!vm)
+        return;
+    vgpu_registry_copy(mediator, vm, record);
+    if (vm->quarantined)
+        vgpu_registry_revoke(mediator, vm);
+}
+
+void vgpu_registry_forget(struct vgpu_mediator *mediator, const char *name)
+{
+    struct vgpu_vm *vm = vgpu_registry_seen(mediator, name);
+
+    if (!vm)
+        return;
+    vm->registered = false;
+    vm->uuid[0] = '\0';
+    vgpu_limits_init(&vm->limits);
+    vgpu_registry_set_quota(mediator, vm);
+}

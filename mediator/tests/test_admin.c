@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT */
+/** The admin socket: what it answers, what it changes for VMs that run, and what stays. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "mediator/tests/client.h"
+#include "mediator/tests/fake_worker.h"
+#include "protocol/mailbox.h"
+
+static struct test_mediator mediator;
+static struct test_client client;
+static FILE *admin;
+
+static FILE *connect_admin(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const struct timeval patience = {.tv_sec = 5};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", mediator.admin);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    return fdopen(fd, "r+");
+}
+
+static json_t *read_line(FILE *stream)
+{
+    static char line[1 << 20];
+
+    return fgets(line, sizeof(line), stream) ? json_loads(line, 0, NULL) : NULL;
+}
+
+/** Sends a line; the answer, for the caller to put. */
+static json_t *ask_raw(FILE *stream, const char *line)
+{
+    fprintf(stream, "%s\n", line);
+    fflush(stream);
+    return read_line(stream);
+}
+
+/** Asks something that must be done; its result. */
+static json_t *ask(const char *line)
+{
+    json_t *answer = ask_raw(admin, line);
+
+    if (!json_is_true(json_object_get(answer, "ok")))
+        fail_msg("%s: %s", line, answer ? json_dumps(answer, 0) : "hung up");
+    json_t *result = json_incref(json_object_get(answer, "result"));
+    json_decref(answer);
+    return result;
+}
+
+static void must(const char *line)
+{
+    json_decref(ask(line));
+}
+
+/** Asks something that must be refused with this code. */
+static void refused(const char *line, const char *code)
+{
+    json_t *answer = ask_raw(admin, line);
+    const char *got = NULL, *message = NULL;
+
+    assert_int_equal(
+        json_unpack(answer, "{s:{s:s, s:s}}", "error", "code", &got, "message", &message), 0);
+    if (strcmp(got, code) != 0)
+        fail_msg("%s: %s: %s", line, got, message);
+    json_decref(answer);
+}
+
+static void start(const char *settings)
+{
+    char all[256] = "";
+
+    test_mediator_create(&mediator, ""); /* for its folder */
+    assert_int_equal(test_mediator_stop(&mediator, SIGTERM), 0);
+    snprintf(all, sizeof(all), settings, mediator.folder);
+    FILE *config = fopen(mediator.config, "a");
+    fprintf(config, "%s\n", all);
+    fclose(config);
+    test_mediator_start(&mediator);
+    admin = connect_admin();
+}
+
+static int start_with_store(void **state)
+{
+    (void)state;
+    start("store=%s/vgpu.db");
+    test_client_create(&client);
+    return 0;
+}
+
+static int start_without_store(void **state)
+{
+    (void)state;
+    start("");
+    test_client_create(&client);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fclose(admin);
+    test_client_destroy(&client);
+    assert_int_equal(test_mediator_stop(&mediator, SIGTERM), 0);
+    test_mediator_destroy(&mediator);
+    return 0;
+}
+
+static uint64_t quota_of_client(void)
+{
+    const struct vgpu_mailbox_request request = {.op = VGPU_MAILBOX_STATUS};
+    union {
+        uint8_t bytes[VGPU_MAILBOX_BYTES];
+        struct vgpu_mailbox_vm_status status;
+    } answer;
+
+    test_client_mailbox(&client, &request, sizeof(request), answer.bytes);
+    return answer.status.memory_quota;
+}
+
+static void a_quota_holds_for_a_vm_that_runs(void **state)
+{
+    (void)state;
+    test_client_attach(&client, mediator.device, "web");
+    assert_int_equal(quota_of_client(), FAKE_MEMORY_TOTAL);
+    must("{\"verb\": \"register-vm\", \"vm-name\": \"web\"}");
+    must("{\"verb\": \"set-memory\", \"vm-name\": \"web\", \"memory\": \"25%\"}");
+    assert_int_equal(quota_of_client(), FAKE_MEMORY_TOTAL / 4);
+    must("{\"verb\": \"set-memory\", \"vm-name\": \"web\", \"memory\": \"1000T\"}");
+    assert_int_equal(quota_of_client(), FAKE_MEMORY_TOTAL);
+    must("{\"verb\": \"set-memory\", \"vm-name\": \"web\", \"memory\": 4096}");
+    assert_int_equal(quota_of_client(), 4096);
+    must("{\"verb\": \"unregister-vm\", \"vm-name\": \"web\"}");
+    assert_int_equal(quota_of_client(), FAKE_MEMORY_TOTAL);
+}
+
+static void what_is_registered_holds_when_a_vm_connects(void **state)
+{
+    (void)state;
+    must("{\"verb\": \"create-pool\", \"pool\": \"C\"}");
+    must("{\"verb\": \"register-vm\", \"vm-name\": \"web\", \"pool\": \"C\", \"priority\": "
+         "\"high\", \"memory\": \"1M\", \"weight\": 80}");
+    struct vgpu_control_welcome welcome = test_client_attach(&client, mediator.device, "web");
+    assert_int_equal(welcome.pool, 'C');
+    assert_int_equal(welcome.priority, VGPU_PRIORITY_HIGH);
+    assert_int_equal(quota_of_client(), 1 << 20);
+    json_t *row = ask("{\"verb\": \"show-vm\", \"vm-name\": \"web\"}");
+    assert_string_equal(json_string_value(json_object_get(row, "state")), "connected");
+    assert_int_equal(json_integer_value(json_object_get(row, "weight")), 80);
+    json_decref(row);
+}
+
+static void a_quarantined_vm_loses_its_channels_and_gets_none(void **state)
+{
+    struct vgpu_mailbox_channel channels[2];
+
+    (void)state;
+    test_client_attach(&client, mediator.device, "web");
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(test_client_open(&client, "hang", &channels[i]), VGPU_MAILBOX_OK);
+    must("{\"verb\": \"quarantine\", \"vm-name\": \"web\", \"reason\": \"it mines\"}");
+    for (int i = 0; i < 2; i++)
+        test_client_await_state(&client, channels[i].channel, VGPU_CHANNEL_LOST);
+    assert_int_equal(test_mediator_workers(&mediator), 0);
+    test_client_close(&client, channels[0].channel, channels[0].key);
+    assert_int_equal(test_client_open(&client, "wait", &channels[0]), VGPU_MAILBOX_REFUSED);
+    test_mediator_logged(&mediator, "VM web is quarantined (it mines)");
+    refused("{\"verb\": \"quarantine\", \"vm-name\": \"web\"}", "conflict");
+    refused("{\"verb\": \"unregister-vm\", \"vm-name\": \"web\"}", "conflict");
+    /* It is no fault of the VM that its channels were taken. */
+    assert_int_equal(test_mediator_field(&mediator, "web", "channels_failed"), 0);
+    assert_int_equal(test_mediator_stop(&mediator, SIGKILL), 128 + SIGKILL);
+    test_mediator_start(&mediator); /* and it stays so */
+    fclose(admin);
+    admin = connect_admin();
+    test_client_attach(&client, mediator.device, "web");
+    assert_int_equal(test_client_open(&client, "wait", &channels[0]), VGPU_MAILBOX_REFUSED);
+    must("{\"verb\": \"clear-quarantine\", \"vm-name\": \"web\"}");
+    assert_int_equal(test_client_open(&client, "wait", &channels[0]), VGPU_MAILBOX_OK);
+}
+
+static void what_is_wrong_changes_nothing(void **state)
+{
+    static const struct {
+        const char *line, *code;
+    } wrong[] = {
+        {"{\"verb\": \"set-weight\", \"vm-name\": \"web\", \"weight\": 0}", "invalid"},
+        {"{\"verb\": \"set-weight\", \"vm-name\": \"web\", \"weight\": 101}", "invalid"},
+        {"{\"verb\": \"set-weight\", \"vm-name\": \"web\", \"weight\": \"1e1\"}", "invalid"},
+        {"{\"verb\": \"set-weight\", \"vm-name\": \"web\"}", "invalid"},
+        {"{\"verb\": \"set-weight\", \"weight\": 1}", "invalid"},
+        {"{\"verb\": \"set-weight\", \"vm-name\": \"web\", \"weight\": 1, \"rate\": 1}", "invalid"},
+        {"{\"verb\": \"set-weight\", \"vm-name\": \"web\", \"weight\": [1]}", "invalid"},
+        {"{\"verb\": \"set-rate-limit\", \"vm-name\": \"web\", \"rate\": -1}", "invalid"},
+        {"{\"verb\": \"set-memory\", \"vm-name\": \"web\", \"memory\": \"101%\"}", "invalid"},
+        {"{\"verb\": \"set-watchdog\", \"vm-name\": \"web\", \"watchdog\": 0}", "invalid"},
+        {"{\"verb\": \"set-priority\", \"vm-name\": \"web\", \"priority\": \"top\"}", "invalid"},
+        {"{\"verb\": \"set-pool\", \"vm-name\": \"web\", \"pool\": \"Q\"}", "not-found"},
+        {"{\"verb\": \"set-pool\", \"vm-name\": \"web\", \"pool\": \"AB\"}", "invalid"},
+        {"{\"verb\": \"set-weight\", \"vm-name\": \"db\", \"weight\": 1}", "not-found"},
+        {"{\"verb\": \"register-vm\", \"vm-name\": \"web\"}", "conflict"},
+        {"{\"verb\": \"register-vm\", \"vm-name\": \"../x\"}", "invalid"},
+        {"{\"verb\": \"register-vm\", \"vm-name\": \"db\", \"vm-uuid\": \"6f1d\"}", "invalid"},
+        {"{\"verb\": \"register-vm\", \"vm-name\": \"db\", \"vm-uuid\": "
+         "\"6f1d2c3e-8f4a-5b6c-9d7e-0a1b2c3d4e5f\"}",
+         "conflict"},
+        {"{\"verb\": \"clear-quarantine\", \"vm-name\": \"web\"}", "conflict"},
+        {"{\"verb\": \"delete-pool\", \"pool\": \"B\"}", "conflict"},
+        {"{\"verb\": \"delete-pool\", \"pool\": \"A\"}", "conflict"},
+        {"{\"verb\": \"create-pool\", \"pool\": \"B\"}", "conflict"},
+        {"{\"verb\": \"create-pool\", \"pool\": \"D\", \"weight\": 0}", "invalid"},
+        {"{\"verb\": \"frobnicate\"}", "invalid"},
+        {"{\"verb\": 7}", "invalid"},
+        {"{\"verb\": \"list-vms\", \"verb\": \"list-vms\"}", "invalid"},
+        {"[]", "invalid"},
+        {"", "invalid"},
+        {"{", "invalid"},
+    };
+    json_t *before, *after;
+
+    (void)state;
+    must("{\"verb\": \"create-pool\", \"pool\": \"B\"}");
+    must("{\"verb\": \"register-vm\", \"vm-name\": \"web\", \"pool\": \"B\", \"vm-uuid\": "
+         "\"6F1D2C3E-8f4a-5b6c-9d7e-0a1b2c3d4e5f\"}");
+    before =
+        json_pack("[o, o]", ask("{\"verb\": \"list-vms\"}"), ask("{\"verb\": \"list-pools\"}"));
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+        refused(wrong[i].line, wrong[i].code);
+    after = json_pack("[o, o]", ask("{\"verb\": \"list-vms\"}"), ask("{\"verb\": \"list-pools\"}"));
+    assert_true(json_equal(before, after));
+    json_decref(before);
+    json_decref(after);
+    json_t *audit = ask("{\"verb\": \"show-audit\"}");
+    assert_true(json_array_size(audit) > 20); /* those that were refused, too */
+    json_decref(audit);
+}
+
+static void without_a_store_all_can_be_seen_and_nothing_set(void **state)
+{
+    json_t *vms;
+
+    (void)state;
+    test_client_attach(&client, mediator.device, "web");
+    refused("{\"verb\": \"register-vm\", \"vm-name\": \"web\"}", "no-store");
+    refused("{\"verb\": \"show-audit\"}", "no-store");
+    vms = ask("{\"verb\": \"list-vms\"}");
+    assert_int_equal(json_array_size(vms), 1);
+    json_decref(vms);
+    must("{\"verb\": \"show-vm\", \"vm-name\": \"web\"}");
+    must("{\"verb\": \"list-pools\"}");
+}
+
+static void channels_and_connections_are_shown(void **state)
+{
+    struct vgpu_mailbox_channel channel;
+    json_t *rows;
+
+    (void)state;
+    test_client_attach(&client, mediator.device, "web");
+    assert_int_equal(test_client_open(&client, "charge-4096", &channel), VGPU_MAILBOX_OK);
+    test_await(test_mediator_field(&mediator, "web", "memory_used") == 4096, 5);
+    rows = ask("{\"verb\": \"show-queue\", \"vm-name\": \"web\"}");
+    assert_int_equal(json_array_size(rows), 1);
+    assert_int_equal(
+        json_integer_value(json_object_get(json_array_get(rows, 0), "memory_used_bytes")), 4096);
+    json_decref(rows);
+    rows = ask("{\"verb\": \"show-connections\"}");
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(rows, 0), "process")),
+                     getpid());
+    json_decref(rows);
+    rows = ask("{\"verb\": \"show-metrics\"}");
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(rows, 0), "gpu_ns")), 1000);
+    json_decref(rows);
+    refused("{\"verb\": \"show-queue\", \"vm-name\": \"db\"}", "not-found");
+    must("{\"verb\": \"show-health\"}");
+}
+
+static void followers_are_told_at_once(void **state)
+{
+    FILE *follower = connect_admin();
+    json_t *event;
+
+    (void)state;
+    event = ask_raw(follower, "{\"verb\": \"events\", \"follow\": true}");
+    assert_true(json_is_true(json_object_get(event, "ok")));
+    json_decref(event);
+    test_client_attach(&client, mediator.device, "web");
+    event = read_line(follower);
+    assert_string_equal(json_string_value(json_object_get(event, "kind")), "connected");
+    assert_string_equal(json_string_value(json_object_get(event, "vm")), "web");
+    json_decref(event);
+    fclose(follower);
+    must("{\"verb\": \"register-vm\", \"vm-name\": \"web\"}"); /* one less to tell */
+    json_t *events = ask("{\"verb\": \"events\"}");
+    assert_int_equal(json_array_size(events), 2);
+    json_decref(events);
+}
+
+static void garbage_and_many_clients_are_survived(void **state)
+{
+    FILE *many[80];
+    char big[20000];
+
+    (void)state;
+    FILE *garbage = connect_admin();
+    memset(big, 'x', sizeof(big));
+    fwrite(big, 1, sizeof(big), garbage);
+    fflush(garbage);
+    json_t *answer = read_line(garbage);
+    assert_true(json_is_false(json_object_get(answer, "ok")));
+    json_decref(answer);
+    fclose(garbage);
+    for (int i = 0; i < 80; i++)
+        many[i] = connect_admin();
+    must("{\"verb\": \"list-vms\"}");
+    assert_null(ask_raw(many[79], "{\"verb\": \"list-vms\"}")); /* one too many */
+    for (int i = 0; i < 80; i++)
+        fclose(many[i]);
+    test_await(test_mediator_field(&mediator, NULL, "refused") == 0, 5); /* the snapshot comes */
+}
+
+static void a_killed_mediator_keeps_what_it_acknowledged(void **state)
+{
+    char line[512];
+    int weight = 0;
+
+    (void)state;
+    must("{\"verb\": \"register-vm\", \"vm-name\": \"web\"}");
+    for (int round = 0; round < 5; round++) {
+        int asked;
+
+        for (asked = 0; asked < 5 + round; asked++) {
+            weight = weight % 100 + 1;
+            snprintf(line, sizeof(line),
+                     "{\"verb\": \"set-weight\", \"vm-name\": \"web\", \"weight\": %d}", weight);
+            must(line);
+        }
+        assert_int_equal(test_mediator_stop(&mediator, SIGKILL), 128 + SIGKILL);
+        fclose(admin);
+        test_mediator_start(&mediator);
+        admin = connect_admin();
+        json_t *row = ask("{\"verb\": \"show-vm\", \"vm-name\": \"web\"}");
+        assert_int_equal(json_integer_value(json_object_get(row, "weight")), weight);
+        json_decref(row);
+    }
+    snprintf(line, sizeof(line), "%s --config %s --check-store >/dev/null", getenv("VGPU_MEDIATOR"),
+             mediator.config);
+    assert_int_equal(system(line), 0); /* while it is in use */
+}
+
+#define WITH_STORE(test)    cmocka_unit_test_setup_teardown(test, start_with_store, stop)
+#define WITHOUT_STORE(test) cmocka_unit_test_setup_teardown(test, start_without_store, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_STORE(a_quota_holds_for_a_vm_that_runs),
+        WITH_STORE(what_is_registered_holds_when_a_vm_connects),
+        WITH_STORE(a_quarantined_vm_loses_its_channels_and_gets_none),
+        WITH_STORE(what_is_wrong_changes_nothing),
+        WITHOUT_STORE(without_a_store_all_can_be_seen_and_nothing_set),
+        WITHOUT_STORE(channels_and_connections_are_shown),
+        WITH_STORE(followers_are_told_at_once),
+        WITHOUT_STORE(garbage_and_many_clients_are_survived),
+        WITH_STORE(a_killed_mediator_keeps_what_it_acknowledged),
+    };
+
+    signal(SIGPIPE, SIG_IGN); /* some are hung up on */
+    return cmocka_run_group_tests_name("admin", tests, NULL, NULL);
+}
