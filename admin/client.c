@@ -80,8 +80,6 @@ enum admin_status client_ask(FILE *stream, json_t *request, json_t **result)
     int sent = json_dumpf(request, stream, JSON_COMPACT);
     const char *code = "failed", *message = "it is no answer";
     enum admin_status status = ADMIN_DONE;
-    json_t *note;
-    size_t i;
 
     json_decref(request);
     if (sent == 0)
@@ -92,8 +90,9 @@ enum admin_status client_ask(FILE *stream, json_t *request, json_t **result)
         fputs("vgpu-admin: the mediator hung up\n", stderr);
         return ADMIN_UNREACHABLE;
     }
-    json_array_foreach(json_object_get(answer, "notes"), i, note)
-        fprintf(stderr, "vgpu-admin: note: %s\n", json_string_value(note));
+    const json_t *notes = json_object_get(answer, "notes");
+    for (size_t i = 0; i < json_array_size(notes); i++)
+        fprintf(stderr, "vgpu-admin: note: %s\n", json_string_value(json_array_get(notes, i)));
     if (json_is_true(json_object_get(answer, "ok"))) {
         *result = json_incref(json_object_get(answer, "result"));
     } else {

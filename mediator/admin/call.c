@@ -242,7 +242,7 @@ static void vgpu_admin_run(struct vgpu_admin_call *call, const struct vgpu_admin
         verb->run(call);
     /* After the change: the VM is told as it is now. */
     if (!call->error && call->change == VGPU_ADMIN_PUT_VM)
-        call->result = vgpu_admin_vm_row(call->mediator, &call->vm,
+        call->result = vgpu_admin_vm_row(call->mediator, &call->vm, true,
                                          vgpu_registry_seen(call->mediator, call->vm.name));
 }
 

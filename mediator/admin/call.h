@@ -71,10 +71,9 @@ bool vgpu_admin_pool(struct vgpu_admin_call *call, uint32_t *pool);
 void vgpu_admin_put_text(json_t *object, const char *key, const char *text);
 void vgpu_admin_put_number(json_t *object, const char *key, uint64_t number);
 
-/** What list-vms and show-vm tell of a VM, a new reference: `record` NULL: it is not registered;
- *  `seen` NULL: it was not seen. One of them is there. */
 struct vgpu_vm;
-json_t *vgpu_admin_vm_row(const struct vgpu_mediator *mediator, const struct vgpu_store_vm *record,
-                          const struct vgpu_vm *seen);
+/** What list-vms and show-vm tell of a VM, a new reference; `seen` NULL: it was not seen. */
+json_t *vgpu_admin_vm_row(const struct vgpu_mediator *mediator, const struct vgpu_store_vm *vm,
+                          bool registered, const struct vgpu_vm *seen);
 
 #endif

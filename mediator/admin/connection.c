@@ -57,7 +57,8 @@ static void vgpu_admin_queue(struct vgpu_admin_client *client, const char *text,
     size_t pending = client->length - client->sent;
     char *grown = NULL;
 
-    memmove(client->output, client->output + client->sent, client->output ? pending : 0);
+    if (pending)
+        memmove(client->output, client->output + client->sent, pending);
     client->length = pending;
     client->sent = 0;
     if (pending + length <= OUTPUT_MAX)
@@ -241,6 +242,10 @@ void vgpu_admin_serve(struct vgpu_mediator *mediator, int socket)
 
 void vgpu_admin_close(struct vgpu_mediator *mediator)
 {
-    while (mediator->admins)
-        vgpu_admin_end(mediator->admins);
+    struct vgpu_admin_client *next;
+
+    for (struct vgpu_admin_client *client = mediator->admins; client; client = next) {
+        next = client->next;
+        vgpu_admin_end(client);
+    }
 }

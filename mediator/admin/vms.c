@@ -304,36 +304,42 @@ static void clear_quarantine(struct vgpu_admin_call *call)
     vgpu_admin_put(call);
 }
 
-json_t *vgpu_admin_vm_row(const struct vgpu_mediator *mediator, const struct vgpu_store_vm *record,
-                          const struct vgpu_vm *seen)
+/** What a VM that is not registered has. */
+static struct vgpu_store_vm vgpu_admin_unregistered(const struct vgpu_vm *seen)
 {
-    struct vgpu_vm_limits limits = record ? record->limits : seen->limits;
-    uint32_t pool = record ? record->pool : seen->pool;
-    const char letter[] = {(char)pool, '\0'};
+    struct vgpu_store_vm vm = {
+        .pool = seen->pool, .priority = seen->priority, .limits = seen->limits};
+
+    memcpy(vm.name, seen->name, sizeof(vm.name));
+    return vm;
+}
+
+json_t *vgpu_admin_vm_row(const struct vgpu_mediator *mediator, const struct vgpu_store_vm *vm,
+                          bool registered, const struct vgpu_vm *seen)
+{
+    const char pool[] = {(char)vm->pool, '\0'};
+    uint64_t total = mediator->driver.probe.memory_total;
+    uint64_t quota = vm->limits.memory
+                         ? vm->limits.memory
+                         : vgpu_config_memory_quota(&mediator->config, vm->name, total);
     json_t *row = json_object();
 
-    vgpu_admin_put_text(row, "vm", record ? record->name : seen->name);
-    vgpu_admin_put_text(row, "uuid", record ? record->uuid : "");
+    vgpu_admin_put_text(row, "vm", vm->name);
+    vgpu_admin_put_text(row, "uuid", vm->uuid);
     vgpu_admin_put_text(row, "state", !seen ? "never seen" : seen->sessions ? "connected" : "away");
-    json_object_set_new(row, "registered", json_boolean(record != NULL));
-    vgpu_admin_put_text(row, "pool", letter);
-    vgpu_admin_put_text(row, "priority",
-                        vgpu_admin_priorities[record ? record->priority : seen->priority]);
-    vgpu_admin_put_number(row, "weight", limits.weight);
-    vgpu_admin_put_number(row, "share_cap_percent", limits.share_cap);
-    vgpu_admin_put_number(row, "rate", limits.rate);
-    vgpu_admin_put_number(row, "queue_depth", limits.queue_depth);
-    vgpu_admin_put_number(row, "watchdog_seconds", limits.watchdog);
+    json_object_set_new(row, "registered", json_boolean(registered));
+    vgpu_admin_put_text(row, "pool", pool);
+    vgpu_admin_put_text(row, "priority", vgpu_admin_priorities[vm->priority]);
+    vgpu_admin_put_number(row, "weight", vm->limits.weight);
+    vgpu_admin_put_number(row, "share_cap_percent", vm->limits.share_cap);
+    vgpu_admin_put_number(row, "rate", vm->limits.rate);
+    vgpu_admin_put_number(row, "queue_depth", vm->limits.queue_depth);
+    vgpu_admin_put_number(row, "watchdog_seconds", vm->limits.watchdog);
     vgpu_admin_put_number(row, "memory_used_bytes", seen ? vgpu_vm_memory_used(seen) : 0);
-    vgpu_admin_put_number(row, "memory_quota_bytes",
-                          seen ? seen->ledger->quota
-                          : limits.memory
-                              ? limits.memory
-                              : vgpu_config_memory_quota(&mediator->config, record->name,
-                                                         mediator->driver.probe.memory_total));
+    vgpu_admin_put_number(row, "memory_quota_bytes", quota < total ? quota : total);
     vgpu_admin_put_number(row, "channels", seen ? seen->channels_open : 0);
-    vgpu_admin_put_number(row, "faults", seen ? seen->channels_failed : 0);
-    vgpu_admin_put_text(row, "quarantine", record && record->quarantined ? record->reason : "");
+    vgpu_admin_put_number(row, "channels_lost", seen ? seen->channels_failed : 0);
+    vgpu_admin_put_text(row, "quarantine", vm->quarantined ? vm->reason : "");
     return row;
 }
 
@@ -343,10 +349,12 @@ static void show_vm(struct vgpu_admin_call *call)
     int error = vgpu_admin_look_up(call);
 
     seen = vgpu_registry_seen(call->mediator, call->vm.name);
-    if (error == -ENOENT && !seen)
+    if (error == -ENOENT && seen)
+        call->vm = vgpu_admin_unregistered(seen);
+    else if (error == -ENOENT)
         vgpu_admin_find(call); /* says so */
-    else if (!error || error == -ENOENT)
-        call->result = vgpu_admin_vm_row(call->mediator, error ? NULL : &call->vm, seen);
+    if (!call->error)
+        call->result = vgpu_admin_vm_row(call->mediator, &call->vm, !error, seen);
 }
 
 static void vgpu_admin_list_one(const struct vgpu_store_vm *record, void *user)
@@ -354,7 +362,7 @@ static void vgpu_admin_list_one(const struct vgpu_store_vm *record, void *user)
     const struct vgpu_admin_call *call = user;
 
     json_array_append_new(call->result,
-                          vgpu_admin_vm_row(call->mediator, record,
+                          vgpu_admin_vm_row(call->mediator, record, true,
                                             vgpu_registry_seen(call->mediator, record->name)));
 }
 
@@ -366,8 +374,10 @@ static void list_vms(struct vgpu_admin_call *call)
     if (mediator->store && vgpu_store_list_vms(mediator->store, vgpu_admin_list_one, call))
         vgpu_admin_fail_store(call);
     for (const struct vgpu_vm *vm = mediator->vms; vm; vm = vm->next) {
+        const struct vgpu_store_vm plain = vgpu_admin_unregistered(vm);
+
         if (!vm->registered)
-            json_array_append_new(call->result, vgpu_admin_vm_row(mediator, NULL, vm));
+            json_array_append_new(call->result, vgpu_admin_vm_row(mediator, &plain, false, vm));
     }
 }
 

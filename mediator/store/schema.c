@@ -77,7 +77,7 @@ int vgpu_schema_migrate(sqlite3 *database, int version)
 
     if (!error && (have < 0 || have > version))
         error = -ENOTSUP;
-    for (; !error && have < version; have++)
+    for (; !error && have < version && have < vgpu_schema_current; have++)
         error = vgpu_schema_step(database, have);
     return error;
 }

@@ -81,24 +81,23 @@ static void refused(const char *line, const char *code)
     json_decref(answer);
 }
 
-static void start(const char *settings)
+static void start(bool with_store)
 {
-    char all[256] = "";
-
     test_mediator_create(&mediator, ""); /* for its folder */
-    assert_int_equal(test_mediator_stop(&mediator, SIGTERM), 0);
-    snprintf(all, sizeof(all), settings, mediator.folder);
-    FILE *config = fopen(mediator.config, "a");
-    fprintf(config, "%s\n", all);
-    fclose(config);
-    test_mediator_start(&mediator);
+    if (with_store) {
+        assert_int_equal(test_mediator_stop(&mediator, SIGTERM), 0);
+        FILE *config = fopen(mediator.config, "a");
+        fprintf(config, "store=%s/vgpu.db\n", mediator.folder);
+        fclose(config);
+        test_mediator_start(&mediator);
+    }
     admin = connect_admin();
 }
 
 static int start_with_store(void **state)
 {
     (void)state;
-    start("store=%s/vgpu.db");
+    start(true);
     test_client_create(&client);
     return 0;
 }
@@ -106,7 +105,7 @@ static int start_with_store(void **state)
 static int start_without_store(void **state)
 {
     (void)state;
-    start("");
+    start(false);
     test_client_create(&client);
     return 0;
 }
