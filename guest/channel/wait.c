@@ -6,8 +6,11 @@
 #include "guest/channel/channel_private.h"
 #include "protocol/latency.h"
 
-#define SPIN_NANOSECONDS 40000u    /* about two round trips of a small call */
-#define SOON_NANOSECONDS 80000u    /* when a sleeper knows of what came while others spin */
+/* Where a processor is free for it: a sleeper hears some 30 us late, which is much of such a wait.
+ * NVIDIA's driver spins through all of it. */
+#define SPIN_NANOSECONDS 400000u
+#define SPIN_FEW_CORES   40000u    /* about two round trips of a small call */
+#define SPIN_CAUTIOUS    5000u     /* while nothing has come soon of late */
 #define SPIN_CHECKS      32u       /* between looks at the clock */
 #define SLEEP_LEAST      1000000u  /* ns, where an interrupt wakes us before */
 #define SLEEP_MOST       20000000u /* ns; also how late a lost channel is noticed */
@@ -48,12 +51,16 @@ void vgpu_sleepers_init(struct vgpu_channel *channel)
     channel->spin_credit = VGPU_SPIN_CREDIT_MAX;
 }
 
+static uint64_t spin_time(const struct vgpu_channel *channel)
+{
+    return channel->few_cores ? SPIN_FEW_CORES : SPIN_NANOSECONDS;
+}
+
 /* Spins as long as it is likely to be worth it. The credit rises with what came soon. */
 static bool spin(struct vgpu_channel *channel, vgpu_condition *condition, void *argument)
 {
-    uint64_t limit = __atomic_load_n(&channel->spin_credit, __ATOMIC_RELAXED)
-                         ? SPIN_NANOSECONDS
-                         : SPIN_NANOSECONDS / 8;
+    uint64_t limit = __atomic_load_n(&channel->spin_credit, __ATOMIC_RELAXED) ? spin_time(channel)
+                                                                              : SPIN_CAUTIOUS;
     uint64_t start = vgpu_channel_clock();
     do {
         uint32_t checks = channel->few_cores ? 1 : SPIN_CHECKS;
@@ -73,7 +80,8 @@ static bool spin(struct vgpu_channel *channel, vgpu_condition *condition, void *
 static void learn(struct vgpu_channel *channel, uint64_t start)
 {
     uint32_t credit = __atomic_load_n(&channel->spin_credit, __ATOMIC_RELAXED);
-    bool soon = vgpu_channel_clock() - start < SOON_NANOSECONDS;
+    /* Twice that: a sleeper knows late of what came while others spin. */
+    bool soon = vgpu_channel_clock() - start < 2 * spin_time(channel);
     if (soon && credit < VGPU_SPIN_CREDIT_MAX)
         __atomic_store_n(&channel->spin_credit, credit + 1, __ATOMIC_RELAXED);
     else if (!soon && credit > 0)
