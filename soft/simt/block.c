@@ -199,7 +199,9 @@ static void start_warp(struct vgpu_runner *r, struct vgpu_warp *w)
     w->frames[0] = r->free_frames[--r->free_frame_count];
     w->base[0] = w->frames[0];
     w->base[1] = b->placed->constant_rows;
-    w->local = r->local == NULL ? NULL : r->local + (size_t)w->index * VGPU_LANES * b->local_stride;
+    /* A kernel without local memory calls functions without any: their frames have an address. */
+    w->local =
+        r->local == NULL ? r->frames : r->local + (size_t)w->index * VGPU_LANES * b->local_stride;
     stack = (uint32_t *)(void *)(w->frames[0] + VGPU_FRAME_STACK);
     memset(stack, 0, VGPU_LANES * sizeof(*stack));
     w->started = true;

@@ -383,6 +383,25 @@ static void calls_by_hand(void **state)
     rig_drop(&rig);
 }
 
+/* Neither the kernel nor the function has a byte of local memory. */
+static void calls_without_a_stack(void **state)
+{
+    static const char text[] =
+        HEADER ".global .u32 calls;\n.func count()\n{\nred.global.add.u32 [calls], 1;\nret;\n}\n"
+               ".visible .entry k(.param .u64 out)\n{\n.reg .b64 o;\n.reg .b32 r;\n"
+               "call count;\ncall count, ();\nbar.sync 0;\nld.param.u64 o, [out];\n"
+               "ld.volatile.global.u32 r, [calls];\nst.global.u32 [o], r;\nret;\n}\n";
+    struct rig rig;
+    uint32_t *out;
+
+    (void)state;
+    rig_load(&rig, text);
+    out = rig_allocate(&rig, sizeof(*out));
+    rig_run(&rig, "k", (struct geometry){1, 40, 0}, &out);
+    assert_int_equal(*out, 80);
+    rig_drop(&rig);
+}
+
 /* Lanes that leave a function at different places and meet again in the caller; a shuffle inside a
    function that lanes reach from two call sites' common depth. */
 static void exits_and_rejoining(void **state)
@@ -437,12 +456,12 @@ static void named_barriers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(atomic_operations), cmocka_unit_test(compare_and_exchange),
-        cmocka_unit_test(short_atomics),     cmocka_unit_test(shuffles),
-        cmocka_unit_test(votes_and_matches), cmocka_unit_test(groups_of_lanes),
-        cmocka_unit_test(special_registers), cmocka_unit_test(tables_of_branches),
-        cmocka_unit_test(calls_by_hand),     cmocka_unit_test(exits_and_rejoining),
-        cmocka_unit_test(named_barriers),
+        cmocka_unit_test(atomic_operations),   cmocka_unit_test(compare_and_exchange),
+        cmocka_unit_test(short_atomics),       cmocka_unit_test(shuffles),
+        cmocka_unit_test(votes_and_matches),   cmocka_unit_test(groups_of_lanes),
+        cmocka_unit_test(special_registers),   cmocka_unit_test(tables_of_branches),
+        cmocka_unit_test(calls_by_hand),       cmocka_unit_test(calls_without_a_stack),
+        cmocka_unit_test(exits_and_rejoining), cmocka_unit_test(named_barriers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
