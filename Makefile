@@ -4,9 +4,10 @@
 
 BUILD := build
 SANITIZED := build-sanitized
+FUZZED := build-fuzz
 
-.PHONY: all help packages build demo check test sanitize vm-test lint format kernels qemu device \
-        bundle clean
+.PHONY: all help packages build demo check test sanitize vm-test fuzz fuzz-smoke lint format \
+        kernels qemu device bundle clean
 
 all: build
 
@@ -17,6 +18,7 @@ help:
 	@echo "make test      unit and integration tests only"
 	@echo "make qemu      a QEMU with the device in tree, from Debian's source"
 	@echo "make bundle    the demo as one archive for a machine without a network"
+	@echo "make fuzz      fuzzers of PTX, images and records for 10 minutes in all (clang)"
 	@echo "make lint      clang-format, cppcheck and clang-tidy"
 	@echo "make format    rewrite the sources as clang-format wants them"
 	@echo "make kernels   remake the committed PTX (needs nvcc)"
@@ -53,8 +55,16 @@ sanitize: packages $(SANITIZED)/build.ninja
 	@device/build-device $(SANITIZED)/device
 	@meson test -C $(SANITIZED) --no-rebuild --print-errorlogs
 
-check: test vm-test sanitize lint
+check: test vm-test sanitize fuzz-smoke lint
 	@scripts/test-summary $(BUILD) $(SANITIZED)
+
+# Each of the three has its third of 10 minutes.
+fuzz: packages
+	@fuzz/run $(FUZZED) 200
+
+# Without clang's libFuzzer there is nothing to run, which it says.
+fuzz-smoke: packages
+	@fuzz/run $(FUZZED) 5 || [ $$? = 77 ]
 
 lint: build
 	@scripts/lint $(BUILD)
@@ -75,4 +85,4 @@ bundle: build device
 	@scripts/bundle $(BUILD)
 
 clean:
-	rm -rf $(BUILD) $(SANITIZED)
+	rm -rf $(BUILD) $(SANITIZED) $(FUZZED)
