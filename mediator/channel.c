@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "mediator/history.h"
 #include "mediator/log.h"
 #include "mediator/mediator.h"
 #include "mediator/session.h"
@@ -71,19 +72,31 @@ static uint32_t vgpu_channel_error(const struct vgpu_channel *channel,
     return CUDA_ERROR_DEVICE_UNAVAILABLE;
 }
 
+static enum vgpu_fault vgpu_channel_fault(const struct vgpu_worker_end *end)
+{
+    if (!end->signaled && end->status == VGPU_WORKER_EXIT_PROTOCOL)
+        return VGPU_FAULT_PROTOCOL;
+    if (!end->signaled && end->status == VGPU_WORKER_EXIT_DRIVER)
+        return VGPU_FAULT_DRIVER;
+    return VGPU_FAULT_CRASH;
+}
+
 static void vgpu_channel_lost(struct vgpu_channel *channel, const struct vgpu_worker_end *end)
 {
     struct vgpu_session *session = channel->session;
     struct vgpu_vm *vm = session->vm;
     char what[160];
 
-    vm->channels_failed += !channel->revoked;
     if (!end->signaled && end->status == VGPU_WORKER_EXIT_PROTOCOL)
         vm->garbage++;
     if (channel->revoked)
         snprintf(what, sizeof(what), "was ended, because the VM is quarantined");
     else
         vgpu_worker_describe_end(&channel->worker, end, what, sizeof(what));
+    if (!channel->revoked) {
+        vm->channels_failed++;
+        vgpu_history_fault(vm, vgpu_channel_fault(end), what);
+    }
     vgpu_events_add(&session->mediator->events, "lost", vm->name,
                     "channel %u of %s (process %u): worker %s", channel->index, channel->program,
                     channel->process, what);

@@ -17,6 +17,7 @@
 #include "mediator/admin/admin.h"
 #include "mediator/device_status.h"
 #include "mediator/health.h"
+#include "mediator/history.h"
 #include "mediator/listener.h"
 #include "mediator/log.h"
 #include "mediator/mediator.h"
@@ -339,6 +340,8 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
         error = vgpu_daemon_listen(daemon);
     if (!error)
         error = vgpu_device_watch(mediator);
+    if (!error)
+        error = vgpu_history_open(mediator);
     if (!error) {
         vgpu_daemon_log_start(mediator);
         vgpu_images_open(&mediator->images, mediator);
@@ -347,6 +350,7 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     }
     vgpu_daemon_hang_up(daemon);
     vgpu_admin_close(mediator);
+    vgpu_history_close(mediator);
     vgpu_spares_close(&mediator->spares);
     vgpu_timer_stop(mediator->loop, &daemon->stop);
     vgpu_timer_stop(mediator->loop, &mediator->watch);
@@ -371,6 +375,7 @@ int main(int argc, char **argv)
         .admin.source.fd = -1,
         .signals.fd = -1,
         .mediator.watch.source.fd = -1,
+        .mediator.history.source.fd = -1,
         .mediator.images.folder = -1,
         .stop = {.source.fd = -1, .expired = vgpu_daemon_stop_late},
     };

@@ -24,7 +24,8 @@ struct vgpu_mediator {
     struct vgpu_spares spares;
     struct vgpu_vm *vms;
     struct vgpu_session *sessions;
-    struct vgpu_store *store; /* NULL: nothing is kept, and nothing can be set */
+    struct vgpu_store *store;  /* NULL: nothing is kept, and nothing can be set */
+    struct vgpu_timer history; /* when usage is written to the store */
     struct vgpu_events events;
     struct vgpu_admin_client *admins;
     struct vgpu_health *health; /* NULL: not known */

@@ -25,6 +25,28 @@ struct vgpu_counters {
     uint64_t latency[VGPU_LATENCY_BUCKETS];
 };
 
+/** What cost a VM a worker. */
+enum vgpu_fault {
+    VGPU_FAULT_CRASH,    /* it was killed by a signal, or ended for no reason of its own */
+    VGPU_FAULT_PROTOCOL, /* garbage was in the ring */
+    VGPU_FAULT_DRIVER,   /* the driver could not go on */
+    VGPU_FAULTS
+};
+
+struct vgpu_vm_fault {
+    uint64_t count;
+    char detail[160]; /* of the last one */
+};
+
+/** Counts that are in the store already. */
+struct vgpu_vm_written {
+    uint64_t gpu_nanoseconds;
+    uint64_t calls;
+    uint64_t bytes_to_device;
+    uint64_t bytes_from_device;
+    uint64_t faults[VGPU_FAULTS];
+};
+
 /** Lives as long as the mediator, so that totals and ledger outlast a reboot of the VM. */
 struct vgpu_vm {
     struct vgpu_vm *next;
@@ -44,12 +66,15 @@ struct vgpu_vm {
     uint32_t sessions; /* attached ones */
     uint32_t workers;  /* alive, primitive workers included */
     uint32_t channels_open;
-    uint32_t channels_failed;    /* lost: the worker died, or garbage was in the ring */
-    uint64_t refused;            /* connections and mailbox requests that were turned down */
-    uint32_t busy;               /* per cent of the last second in which the GPU worked for it */
-    uint64_t measured;           /* its GPU nanoseconds when `busy` was measured */
-    uint64_t garbage;            /* violations of the protocol, on the socket and in rings */
-    struct vgpu_counters totals; /* of workers that have ended */
+    uint32_t channels_failed; /* lost: the worker died, or garbage was in the ring */
+    uint64_t refused;         /* connections and mailbox requests that were turned down */
+    uint32_t busy;            /* per cent of the last second in which the GPU worked for it */
+    uint64_t measured;        /* its GPU nanoseconds when `busy` was measured */
+    uint64_t garbage;         /* violations of the protocol, on the socket and in rings */
+    struct vgpu_vm_fault faults[VGPU_FAULTS];
+    struct vgpu_vm_written written;
+    struct vgpu_counters counted; /* as of the last writing */
+    struct vgpu_counters totals;  /* of workers that have ended */
 };
 
 /** The VM of this name, made if there is none yet. Returns 0 or a negative errno. */

@@ -113,7 +113,8 @@ json_t *vgpu_admin_event(const struct vgpu_event *event)
 static const struct vgpu_admin_verb *vgpu_admin_find_verb(const char *name)
 {
     static const struct vgpu_admin_verb *const tables[] = {
-        vgpu_admin_vm_verbs, vgpu_admin_pool_verbs, vgpu_admin_show_verbs};
+        vgpu_admin_vm_verbs, vgpu_admin_pool_verbs, vgpu_admin_show_verbs,
+        vgpu_admin_history_verbs};
 
     for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
         for (const struct vgpu_admin_verb *verb = tables[i]; verb->name; verb++) {

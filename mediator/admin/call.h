@@ -42,6 +42,7 @@ struct vgpu_admin_verb {
 extern const struct vgpu_admin_verb vgpu_admin_vm_verbs[];
 extern const struct vgpu_admin_verb vgpu_admin_pool_verbs[];
 extern const struct vgpu_admin_verb vgpu_admin_show_verbs[];
+extern const struct vgpu_admin_verb vgpu_admin_history_verbs[];
 
 /** The answer to a line, a new reference; NULL: out of memory. */
 json_t *vgpu_admin_answer(struct vgpu_admin_call *call, const char *line, size_t length);

@@ -33,6 +33,9 @@ int vgpu_store_run(struct vgpu_store *store, sqlite3_stmt *statement);
 /** The errno of a finished loop over rows; finalizes. */
 int vgpu_store_finish(sqlite3_stmt *statement, int code);
 
+/** Number of a column. */
+uint64_t vgpu_store_number(sqlite3_stmt *statement, int column);
+
 /** Text of a column, never NULL; valid until the next step. */
 const char *vgpu_store_text(sqlite3_stmt *statement, int column);
 

@@ -209,3 +209,8 @@ const char *vgpu_store_text(sqlite3_stmt *statement, int column)
 
     return text ? (const char *)text : "";
 }
+
+uint64_t vgpu_store_number(sqlite3_stmt *statement, int column)
+{
+    return (uint64_t)sqlite3_column_int64(statement, column);
+}

@@ -10,11 +10,6 @@
     "quarantined, reason"
 #define VM_FIRST_LIMIT 4 /* among them, in the order of vgpu_limits */
 
-static uint64_t vgpu_store_number(sqlite3_stmt *statement, int column)
-{
-    return (uint64_t)sqlite3_column_int64(statement, column);
-}
-
 /** The errno of a write that a rule of the schema may have stopped. */
 static int vgpu_store_write_error(struct vgpu_store *store, int error)
 {

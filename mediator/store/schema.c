@@ -36,6 +36,23 @@ static const char *const vgpu_schema_steps[] = {
     "  arguments TEXT NOT NULL,\n"
     "  outcome TEXT NOT NULL\n"
     ") STRICT;\n",
+    "CREATE TABLE usage (\n"
+    "  vm TEXT NOT NULL,\n"
+    "  hour INTEGER NOT NULL,\n"
+    "  gpu_ns INTEGER NOT NULL,\n"
+    "  calls INTEGER NOT NULL,\n"
+    "  to_device_bytes INTEGER NOT NULL,\n"
+    "  from_device_bytes INTEGER NOT NULL,\n"
+    "  PRIMARY KEY (vm, hour)\n"
+    ") STRICT, WITHOUT ROWID;\n"
+    "CREATE TABLE faults (\n"
+    "  vm TEXT NOT NULL,\n"
+    "  hour INTEGER NOT NULL,\n"
+    "  kind TEXT NOT NULL,\n"
+    "  count INTEGER NOT NULL,\n"
+    "  detail TEXT NOT NULL,\n"
+    "  PRIMARY KEY (vm, hour, kind)\n"
+    ") STRICT, WITHOUT ROWID;\n",
 };
 
 const int vgpu_schema_current = sizeof(vgpu_schema_steps) / sizeof(*vgpu_schema_steps);

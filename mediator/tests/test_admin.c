@@ -289,6 +289,37 @@ static void channels_and_connections_are_shown(void **state)
     must("{\"verb\": \"show-health\"}");
 }
 
+static json_int_t field_of_first(const char *line, const char *field)
+{
+    json_t *rows = ask(line);
+    json_int_t value = json_integer_value(json_object_get(json_array_get(rows, 0), field));
+
+    json_decref(rows);
+    return value;
+}
+
+static void usage_and_faults_outlast_the_mediator(void **state)
+{
+    struct vgpu_mailbox_channel channel;
+
+    (void)state;
+    test_client_attach(&client, mediator.device, "web");
+    assert_int_equal(test_client_open(&client, "charge-4096", &channel), VGPU_MAILBOX_OK);
+    test_await(field_of_first("{\"verb\": \"show-usage\"}", "calls") == 7, 5);
+    assert_int_equal(test_client_open(&client, "crash", &channel), VGPU_MAILBOX_OK);
+    test_client_await_state(&client, channel.channel, VGPU_CHANNEL_LOST);
+    assert_int_equal(test_mediator_stop(&mediator, SIGTERM), 0); /* it writes what is left */
+    test_mediator_start(&mediator);
+    fclose(admin);
+    admin = connect_admin();
+    test_client_attach(&client, mediator.device, "web");
+    assert_int_equal(field_of_first("{\"verb\": \"show-usage\", \"vm-name\": \"web\"}", "gpu_ns"),
+                     1000);
+    assert_int_equal(field_of_first("{\"verb\": \"show-faults\"}", "count"), 1);
+    assert_int_equal(field_of_first("{\"verb\": \"show-usage\", \"vm-name\": \"db\"}", "calls"), 0);
+    refused("{\"verb\": \"show-usage\", \"hours\": 0}", "invalid");
+}
+
 static void followers_are_told_at_once(void **state)
 {
     FILE *follower = connect_admin();
@@ -374,6 +405,7 @@ int main(void)
         WITH_STORE(what_is_wrong_changes_nothing),
         WITHOUT_STORE(without_a_store_all_can_be_seen_and_nothing_set),
         WITHOUT_STORE(channels_and_connections_are_shown),
+        WITH_STORE(usage_and_faults_outlast_the_mediator),
         WITH_STORE(followers_are_told_at_once),
         WITHOUT_STORE(garbage_and_many_clients_are_survived),
         WITH_STORE(a_killed_mediator_keeps_what_it_acknowledged),

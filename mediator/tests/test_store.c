@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mediator/store/history.h"
 #include "mediator/store/internal.h"
 
 static char folder[64], path[96], why[256];
@@ -140,6 +141,72 @@ static void it_has_one_writer_and_a_private_mode(void **state)
     assert_non_null(strstr(why, "another mediator"));
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
+}
+
+static void an_older_schema_becomes_this_one(void **state)
+{
+    struct vgpu_store_vm vm = make_vm("web", "");
+    struct vgpu_store old = {0};
+    int version = 0;
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/state/old.db", folder);
+    assert_int_equal(sqlite3_open(path, &old.database), SQLITE_OK);
+    assert_int_equal(vgpu_schema_migrate(old.database, 1), 0);
+    assert_int_equal(vgpu_store_put_vm(&old, &vm), 0);
+    assert_int_equal(
+        vgpu_store_add_usage(&old, &(struct vgpu_store_usage){.vm = "web", .calls = 1}), -EIO);
+    sqlite3_close(old.database);
+    vgpu_store_close(store);
+    open_store();
+    assert_int_equal(vgpu_schema_version(store->database, &version), 0);
+    assert_int_equal(version, vgpu_schema_current);
+    assert_int_equal(vgpu_store_find_vm(store, "web", NULL, &vm), 0);
+    assert_int_equal(
+        vgpu_store_add_usage(store, &(struct vgpu_store_usage){.vm = "web", .calls = 1}), 0);
+}
+
+static void sum_calls(const struct vgpu_store_usage *usage, void *user)
+{
+    uint64_t *sum = user;
+
+    sum[0]++;
+    sum[1] += usage->calls;
+}
+
+static void last_fault(const struct vgpu_store_faults *faults, void *user)
+{
+    snprintf(user, 64, "%s %llu %s", faults->kind, (unsigned long long)faults->count,
+             faults->detail);
+}
+
+static void usage_and_faults_add_up_by_the_hour(void **state)
+{
+    struct vgpu_store_usage usage = {.vm = "web", .hour = 10, .calls = 3};
+    struct vgpu_store_faults faults = {
+        .vm = "web", .hour = 10, .kind = "crash", .count = 2, .detail = "first"};
+    uint64_t sum[2] = {0};
+    char text[64] = "";
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        usage.hour = 10 + (uint64_t)i / 2;
+        assert_int_equal(vgpu_store_add_usage(store, &usage), 0);
+    }
+    assert_int_equal(vgpu_store_add_faults(store, &faults), 0);
+    faults.detail = "second";
+    assert_int_equal(vgpu_store_add_faults(store, &faults), 0);
+    assert_int_equal(vgpu_store_list_usage(store, 0, "web", sum_calls, sum), 0);
+    assert_int_equal(sum[0], 2);
+    assert_int_equal(sum[1], 12);
+    assert_int_equal(vgpu_store_list_faults(store, 0, NULL, last_fault, text), 0);
+    assert_string_equal(text, "crash 4 second");
+    assert_int_equal(vgpu_store_expire(store, 11), 0);
+    memset(sum, 0, sizeof(sum));
+    assert_int_equal(vgpu_store_list_usage(store, 0, NULL, sum_calls, sum), 0);
+    assert_int_equal(sum[1], 6);
+    assert_int_equal(vgpu_store_list_usage(store, 0, "db", sum_calls, sum), 0);
+    assert_int_equal(sum[0], 1); /* nothing more */
 }
 
 static void a_newer_schema_is_left_alone(void **state)
@@ -279,6 +346,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_rolled_back_did_not_happen, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(it_has_one_writer_and_a_private_mode, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(an_older_schema_becomes_this_one, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(usage_and_faults_add_up_by_the_hour, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(a_newer_schema_is_left_alone, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(damage_is_found, make_folder, remove_folder),

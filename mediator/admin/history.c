@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/** Verbs about what is long past: usage and faults by the hour. */
+#include "mediator/history.h"
+
+#include <time.h>
+
+#include "mediator/admin/call.h"
+#include "mediator/store/history.h"
+
+#define HOUR_MILLISECONDS 3600000u
+
+/** From which hour on to tell. False after a failure. */
+static bool vgpu_admin_take_hours(struct vgpu_admin_call *call, uint64_t *since)
+{
+    uint64_t hours = 24, now = (uint64_t)time(NULL) / 3600;
+
+    if (vgpu_admin_has(call, "hours") &&
+        !vgpu_admin_number(call, "hours", 1, 9600, "hours from 1 to 9600", &hours))
+        return false;
+    if (!call->mediator->store) {
+        vgpu_admin_fail(call, "no-store",
+                        "this mediator keeps no history; set store= in "
+                        "[mediator] of its configuration and start it again");
+        return false;
+    }
+    if (vgpu_history_write(call->mediator)) { /* to tell the last minute, too */
+        vgpu_admin_fail_store(call);
+        return false;
+    }
+    *since = now >= hours ? now - hours + 1 : 0;
+    call->result = json_array();
+    return true;
+}
+
+static const char *vgpu_admin_optional_vm(const struct vgpu_admin_call *call)
+{
+    return vgpu_admin_has(call, "vm-name") ? vgpu_admin_text(call, "vm-name") : NULL;
+}
+
+static void vgpu_admin_usage_row(const struct vgpu_store_usage *usage, void *user)
+{
+    json_t *rows = user, *row = json_object();
+
+    vgpu_admin_put_number(row, "time_ms", usage->hour * HOUR_MILLISECONDS);
+    vgpu_admin_put_text(row, "vm", usage->vm);
+    vgpu_admin_put_number(row, "gpu_ns", usage->gpu_nanoseconds);
+    vgpu_admin_put_number(row, "calls", usage->calls);
+    vgpu_admin_put_number(row, "to_device_bytes", usage->bytes_to_device);
+    vgpu_admin_put_number(row, "from_device_bytes", usage->bytes_from_device);
+    json_array_append_new(rows, row);
+}
+
+static void show_usage(struct vgpu_admin_call *call)
+{
+    uint64_t since;
+
+    if (vgpu_admin_take_hours(call, &since) &&
+        vgpu_store_list_usage(call->mediator->store, since, vgpu_admin_optional_vm(call),
+                              vgpu_admin_usage_row, call->result))
+        vgpu_admin_fail_store(call);
+}
+
+static void vgpu_admin_faults_row(const struct vgpu_store_faults *faults, void *user)
+{
+    json_t *rows = user, *row = json_object();
+
+    vgpu_admin_put_number(row, "time_ms", faults->hour * HOUR_MILLISECONDS);
+    vgpu_admin_put_text(row, "vm", faults->vm);
+    vgpu_admin_put_text(row, "kind", faults->kind);
+    vgpu_admin_put_number(row, "count", faults->count);
+    vgpu_admin_put_text(row, "detail", faults->detail);
+    json_array_append_new(rows, row);
+}
+
+static void show_faults(struct vgpu_admin_call *call)
+{
+    uint64_t since;
+
+    if (vgpu_admin_take_hours(call, &since) &&
+        vgpu_store_list_faults(call->mediator->store, since, vgpu_admin_optional_vm(call),
+                               vgpu_admin_faults_row, call->result))
+        vgpu_admin_fail_store(call);
+}
+
+const struct vgpu_admin_verb vgpu_admin_history_verbs[] = {
+    {"show-usage", false, show_usage, {"vm-name", "hours"}},
+    {"show-faults", false, show_faults, {"vm-name", "hours"}},
+    {NULL, false, NULL, {NULL}},
+};

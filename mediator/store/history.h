@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/** Usage and faults of VMs, registered or not, added up for each hour. Errors as in store.h. */
+#ifndef VGPU_MEDIATOR_STORE_HISTORY_H
+#define VGPU_MEDIATOR_STORE_HISTORY_H
+
+#include "mediator/store/store.h"
+
+/** Strings are the caller's. */
+struct vgpu_store_usage {
+    const char *vm;
+    uint64_t hour; /* since 1970 */
+    uint64_t gpu_nanoseconds;
+    uint64_t calls;
+    uint64_t bytes_to_device;
+    uint64_t bytes_from_device;
+};
+
+struct vgpu_store_faults {
+    const char *vm;
+    uint64_t hour; /* since 1970 */
+    const char *kind;
+    uint64_t count;
+    const char *detail; /* of the last one */
+};
+
+/** Add to what is there of this VM and hour. */
+int vgpu_store_add_usage(struct vgpu_store *store, const struct vgpu_store_usage *usage);
+int vgpu_store_add_faults(struct vgpu_store *store, const struct vgpu_store_faults *faults);
+
+/** Forgets what is older than `hour`. */
+int vgpu_store_expire(struct vgpu_store *store, uint64_t hour);
+
+/** From the hour `since` on, the oldest first; `vm` NULL: of all. */
+int vgpu_store_list_usage(struct vgpu_store *store, uint64_t since, const char *vm,
+                          void (*each)(const struct vgpu_store_usage *usage, void *user),
+                          void *user);
+int vgpu_store_list_faults(struct vgpu_store *store, uint64_t since, const char *vm,
+                           void (*each)(const struct vgpu_store_faults *faults, void *user),
+                           void *user);
+
+#endif
