@@ -360,12 +360,15 @@ static uint64_t fragment_constant(const struct vgpu_matrix *f, char which, bool 
                                   uint32_t *registers)
 {
     uint32_t rows = which == 'b' ? f->k : f->m, columns = which == 'a' ? f->k : f->n;
+    uint32_t distinct = which == 'b' ? vgpu_matrix_b(f) : vgpu_matrix_a(f);
+    uint32_t high =
+        (uint32_t)__builtin_ctz(which == 'b' ? f->k / (4 * VGPU_MATRIX_PARTS_B(f)) : f->m / 8u);
 
     *registers = which == 'a'   ? wmma_registers(f, true)
                  : which == 'b' ? wmma_registers(f, false)
                                 : vgpu_matrix_accumulators(f, (enum vgpu_element)(f->cd & 15));
     return rows | (uint64_t)columns << 8 | (uint64_t)*registers << 24 | (uint64_t)by_column << 32 |
-           (uint64_t)which << 40;
+           (uint64_t)which << 40 | (uint64_t)distinct << 48 | (uint64_t)high << 56;
 }
 
 /* A type of A for which the accumulator's load or store has the given shape. */

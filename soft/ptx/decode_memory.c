@@ -201,7 +201,9 @@ static uint32_t elements_of(struct ptx_parser *p, struct ptx_statement *s,
         return 0;
     }
     for (uint32_t i = 0; i < count; i++) {
-        list[i] = count == 1 ? o : &s->elements[o->first + i];
+        /* One register may stand in braces, too. */
+        list[i] =
+            o->kind == PTX_OPERAND_VECTOR && o->count == count ? &s->elements[o->first + i] : o;
         if (list[i]->kind != PTX_OPERAND_REGISTER)
             continue;
         if (list[i]->type->kind == PTX_PRED || register_bits(list[i]->type) < ptx_type_bits(type) ||

@@ -47,6 +47,12 @@ static inline void *row_of(const struct vgpu_warp *w, uint32_t offset)
     return __builtin_assume_aligned(any_row(w, offset), 64);
 }
 
+/* The rows of an instruction that has a list of them. */
+static inline const uint32_t *list_of(const struct vgpu_warp *w, const struct vgpu_inst *i)
+{
+    return w->block->unit->lists + i->row[VGPU_LIST];
+}
+
 #define ROW(T, operand)  ((T *)row_of(w, i->row[operand]))
 #define MASK(operand)    (*(uint32_t *)any_row(w, i->row[operand]))
 #define LANE_ON(mask, l) (((mask) >> (l)&1u) != 0)

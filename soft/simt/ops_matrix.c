@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mma, wmma, ldmatrix, stmatrix, movmatrix: matrices that are spread over the lanes of a warp.
+ * mma and wmma.mma: products of matrices that are spread over the lanes of a warp.
  *
  * Products of the short floating-point formats are exact in f64; they are added up in f64, the
  * accumulator first, and rounded once at the end. PTX asks for at least single precision and leaves
@@ -8,22 +8,16 @@
  */
 #include <math.h>
 
-#include "soft/simt/access.h"
 #include "soft/simt/fp8.h"
+#include "soft/simt/lanes.h"
 #include "soft/simt/matrix.h"
 
+/* Elements of floating-point matrices, and the longest row of integers. */
+#define MOST_A 1024
+#define MOST_B 512
+#define MOST_C 256
 #define MOST_K 256
-#define MOST_M 32
 #define MOST_N 32
-
-/* The analyser knows of no shape that the front end lets through: it takes sizes for 0, and what a
- * shape fills for empty. */
-// NOLINTBEGIN(clang-analyzer-core.*)
-
-static inline const uint32_t *list_of(const struct vgpu_warp *w, const struct vgpu_inst *i)
-{
-    return w->block->unit->lists + i->row[VGPU_LIST];
-}
 
 /* ---- fragments to matrices ---- */
 
@@ -89,7 +83,7 @@ static inline void unpack_doubles(enum vgpu_element type, const double *row, dou
                          T *a)                                                                     \
     {                                                                                              \
         unsigned parts = VGPU_MATRIX_PARTS_A(f), columns = vgpu_matrix_stored(f), high = f->m / 8; \
-        T v[32 * VGPU_LANES];                                                                      \
+        T v[32 * VGPU_LANES] = {0};                                                                \
         for (unsigned r = 0; r < vgpu_matrix_a(f); r++) {                                          \
             unpack((enum vgpu_element)f->a, (const R *)row_of(w, rows[r]), v);                     \
             for (unsigned l = 0; l < VGPU_LANES; l++)                                              \
@@ -102,7 +96,7 @@ static inline void unpack_doubles(enum vgpu_element type, const double *row, dou
                          T *b)                                                                     \
     {                                                                                              \
         unsigned parts = VGPU_MATRIX_PARTS_B(f), high = f->k / (4 * parts);                        \
-        T v[32 * VGPU_LANES];                                                                      \
+        T v[32 * VGPU_LANES] = {0};                                                                \
         for (unsigned r = 0; r < vgpu_matrix_b(f); r++) {                                          \
             unpack((enum vgpu_element)f->b, (const R *)row_of(w, rows[r]), v);                     \
             for (unsigned l = 0; l < VGPU_LANES; l++) {                                            \
@@ -260,8 +254,8 @@ HANDLER(mma_float)
     const uint32_t *c_rows = d_rows + vgpu_matrix_accumulators(&f, (enum vgpu_element)(f.cd & 15));
     const uint32_t *a_rows = c_rows + vgpu_matrix_accumulators(&f, (enum vgpu_element)(f.cd >> 4));
     const uint32_t *b_rows = a_rows + vgpu_matrix_a(&f);
-    float a[MOST_M * 64], b[64 * MOST_N];
-    double c[MOST_M * MOST_N];
+    float a[MOST_A] = {0}, b[MOST_B] = {0};
+    double c[MOST_C] = {0};
 
     floats_a(w, &f, a_rows, a);
     floats_b(w, &f, b_rows, b);
@@ -284,8 +278,8 @@ HANDLER(mma_integer)
     unsigned accumulators = vgpu_matrix_accumulators(&f, VGPU_ELEMENT_S32);
     const uint32_t *d_rows = list_of(w, i), *c_rows = d_rows + accumulators;
     const uint32_t *a_rows = c_rows + accumulators, *b_rows = a_rows + vgpu_matrix_a(&f);
-    int32_t a[16 * MOST_K], b[MOST_K * MOST_N];
-    int64_t sums[MOST_M * MOST_N];
+    int32_t a[16 * MOST_K] = {0}, b[8 * MOST_K] = {0};
+    int64_t sums[MOST_C] = {0};
 
     integers_a(w, &f, a_rows, a);
     integers_b(w, &f, b_rows, b);
@@ -329,7 +323,7 @@ HANDLER(mma_double)
     unsigned accumulators = vgpu_matrix_accumulators(&f, VGPU_ELEMENT_F64);
     const uint32_t *d_rows = list_of(w, i), *c_rows = d_rows + accumulators;
     const uint32_t *a_rows = c_rows + accumulators, *b_rows = a_rows + vgpu_matrix_a(&f);
-    double a[16 * 16], b[16 * 8], result[4][VGPU_LANES];
+    double a[16 * 16] = {0}, b[16 * 8] = {0}, result[4][VGPU_LANES];
 
     doubles_a(w, &f, a_rows, a);
     doubles_b(w, &f, b_rows, b);
@@ -377,7 +371,7 @@ HANDLER(mma_pairs)
     bool wide_c = f.cd >> 4 == VGPU_ELEMENT_F32, wide_d = (f.cd & 15) == VGPU_ELEMENT_F32;
     const uint32_t *d_rows = list_of(w, i), *c_rows = d_rows + (wide_d ? 8 : 4);
     const uint32_t *a_rows = c_rows + (wide_c ? 8 : 4), *b_rows = a_rows + 2;
-    double a[4][8][4], b[4][4][8], c[4][8][8];
+    double a[4][8][4] = {0}, b[4][4][8] = {0}, c[4][8][8] = {0};
 
     for (unsigned l = 0; l < VGPU_LANES; l++) {
         unsigned q = l / 4 % 4, high = l < 16 ? 0 : 4;
@@ -418,229 +412,5 @@ HANDLER(mma_pairs)
     return 0;
 }
 
-/* ---- wmma.load and wmma.store ---- */
-
-/*
- * One matrix in memory: `lines` of `length` elements, a stride apart. The address is in A (of all
- * lanes the same), the stride in elements in B; imm is the offset. x: space; y: element; z: flags
- * of the address. C: a constant that says the rest, see vgpu_fragment.
- */
-struct fragment {
-    unsigned rows, columns; /* of the matrix */
-    unsigned registers;     /* in the list, copies included */
-    bool by_column;
-    char which; /* 'a', 'b' or 'c' */
-};
-
-static inline struct fragment fragment_of(const struct vgpu_warp *w, const struct vgpu_inst *i)
-{
-    uint64_t v = *(const uint64_t *)row_of(w, i->row[VGPU_C]);
-
-    return (struct fragment){.rows = v & 0xff,
-                             .columns = v >> 8 & 0xffff,
-                             .registers = v >> 24 & 0xff,
-                             .by_column = v >> 32 & 1,
-                             .which = (char)(v >> 40)};
-}
-
-/* The host addresses of the lines; the first lane's pointer is that of the warp. */
-static int find_lines(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m,
-                      const struct fragment *f, uint8_t **lines)
-{
-    unsigned first = (unsigned)__builtin_ctz(m), bits = vgpu_element_bits((enum vgpu_element)i->y);
-    unsigned count = f->by_column ? f->columns : f->rows;
-    uint32_t bytes = (f->by_column ? f->rows : f->columns) * bits / 8;
-    uint64_t stride = (uint64_t)ROW(uint32_t, VGPU_B)[first] * bits / 8;
-    struct vgpu_inst line = *i;
-
-    for (unsigned n = 0; n < count; n++) {
-        uint8_t *at[VGPU_LANES];
-
-        line.imm = (int64_t)((uint64_t)i->imm + n * stride);
-        if (access_lanes(w, &line, UINT32_C(1) << first, bytes, bits < 32 ? 4 : bits / 8, at) != 0)
-            return -1;
-        lines[n] = at[first];
-    }
-    return 0;
-}
-
-/* Where the first element of register r of lane l is, and how far the next one is. */
-static inline void place_of(const struct fragment *f, unsigned parts, unsigned r, unsigned l,
-                            unsigned *row, unsigned *column)
-{
-    unsigned group = VGPU_LANE_GROUP(l), of = VGPU_LANE_OF(l), high;
-
-    if (f->which == 'a') {
-        high = f->rows / 8;
-        r %= high * (f->columns / (4 * parts));
-        *row = r % high * 8 + group;
-        *column = (r / high * 4 + of) * parts;
-    } else if (f->which == 'b') {
-        high = f->rows / (4 * parts);
-        r %= high * (f->columns / 8);
-        *row = (r % high * 4 + of) * parts;
-        *column = r / high * 8 + group;
-    } else {
-        /* Registers of f16 hold two neighbours; otherwise two registers do. */
-        unsigned n = parts == 2 ? r * 2 : r;
-
-        high = f->rows / 8;
-        *row = n / 2 % high * 8 + group;
-        *column = n / 2 / high * 8 + of * 2 + n % 2;
-    }
-}
-
-static inline uint32_t read_bits(const uint8_t *line, unsigned n, unsigned bits)
-{
-    uint32_t word;
-
-    if (bits < 8)
-        return (uint32_t)(line[n * bits / 8] >> n * bits % 8) & ((1u << bits) - 1);
-    word = 0;
-    memcpy(&word, line + n * bits / 8, bits / 8);
-    return word;
-}
-
-HANDLER(wmma_load)
-{
-    struct fragment f = fragment_of(w, i);
-    unsigned bits = vgpu_element_bits((enum vgpu_element)i->y), parts = bits < 32 ? 32 / bits : 1;
-    const uint32_t *rows = list_of(w, i);
-    uint8_t *lines[MOST_K];
-
-    if (find_lines(w, i, m, &f, lines) != 0)
-        return -1;
-    for (unsigned r = 0; r < f.registers; r++) {
-        for (unsigned l = 0; l < VGPU_LANES; l++) {
-            unsigned row, column;
-            uint32_t value = 0;
-
-            if (!LANE_ON(m, l))
-                continue;
-            place_of(&f, parts, r, l, &row, &column);
-            if (bits == 64) {
-                memcpy((uint64_t *)row_of(w, rows[r]) + l,
-                       f.by_column ? lines[column] + row * 8 : lines[row] + column * 8, 8);
-                continue;
-            }
-            for (unsigned e = 0; e < parts; e++) {
-                unsigned down = row + (f.which == 'b' ? e : 0);
-                unsigned right = column + (f.which == 'b' ? 0 : e);
-                uint32_t v = f.by_column ? read_bits(lines[right], down, bits)
-                                         : read_bits(lines[down], right, bits);
-
-                value |= v << e * bits;
-            }
-            ((uint32_t *)row_of(w, rows[r]))[l] = value;
-        }
-    }
-    return 0;
-}
-
-HANDLER(wmma_store)
-{
-    struct fragment f = fragment_of(w, i);
-    unsigned bytes = vgpu_element_bits((enum vgpu_element)i->y) / 8, parts = bytes == 2 ? 2 : 1;
-    const uint32_t *rows = list_of(w, i);
-    uint8_t *lines[MOST_K];
-
-    if (find_lines(w, i, m, &f, lines) != 0)
-        return -1;
-    for (unsigned r = 0; r < f.registers; r++) {
-        const uint8_t *from = row_of(w, rows[r]);
-
-        for (unsigned l = 0; l < VGPU_LANES; l++) {
-            unsigned row, column;
-
-            place_of(&f, parts, r, l, &row, &column);
-            for (unsigned e = 0; e < parts && LANE_ON(m, l); e++) {
-                uint8_t *to = f.by_column ? lines[column + e] + row * bytes
-                                          : lines[row] + (column + e) * bytes;
-
-                memcpy(to, from + (l * parts + e) * bytes, bytes);
-            }
-        }
-    }
-    return 0;
-}
-
-/* ---- ldmatrix, stmatrix, movmatrix: 8x8 matrices of 16 bits; y: how many, C: transposed ---- */
-
-/* Row n of matrix k is at the address of lane 8k + n. */
-static int find_rows(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m, uint8_t **at)
-{
-    uint32_t lanes = i->y == 4 ? VGPU_ALL_LANES : (UINT32_C(1) << 8 * i->y) - 1;
-
-    if ((lanes & ~m) != 0)
-        return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_INSTRUCTION, (unsigned)__builtin_ctz(m), 0, 0);
-    return access_lanes(w, i, lanes, 16, 16, at);
-}
-
-static inline void spread_matrix(const uint8_t *const rows[8], bool transposed, uint16_t *pairs)
-{
-    for (unsigned l = 0; l < VGPU_LANES; l++) {
-        for (unsigned e = 0; e < 2; e++) {
-            unsigned row = transposed ? VGPU_LANE_OF(l) * 2 + e : VGPU_LANE_GROUP(l);
-            unsigned column = transposed ? VGPU_LANE_GROUP(l) : VGPU_LANE_OF(l) * 2 + e;
-
-            memcpy(&pairs[l * 2 + e], rows[row] + column * 2, 2);
-        }
-    }
-}
-
-HANDLER(ldmatrix)
-{
-    bool transposed = MASK(VGPU_C) != 0;
-    const uint32_t *rows = list_of(w, i);
-    uint8_t *at[VGPU_LANES];
-
-    if (find_rows(w, i, m, at) != 0)
-        return -1;
-    for (unsigned k = 0; k < i->y; k++) {
-        uint32_t pairs[VGPU_LANES], *d = row_of(w, rows[k]);
-
-        spread_matrix((const uint8_t *const *)at + k * 8, transposed, (uint16_t *)pairs);
-        STORE_LANES(d, m, pairs[l]);
-    }
-    return 0;
-}
-
-HANDLER(stmatrix)
-{
-    bool transposed = MASK(VGPU_C) != 0;
-    const uint32_t *rows = list_of(w, i);
-    uint8_t *at[VGPU_LANES];
-
-    if (find_rows(w, i, m, at) != 0)
-        return -1;
-    for (unsigned n = 0; n < i->y * 64u; n++) {
-        const uint16_t *pairs = row_of(w, rows[n / 64]);
-        unsigned l = n / 2 % VGPU_LANES, e = n % 2;
-        unsigned row = transposed ? VGPU_LANE_OF(l) * 2 + e : VGPU_LANE_GROUP(l);
-        unsigned column = transposed ? VGPU_LANE_GROUP(l) : VGPU_LANE_OF(l) * 2 + e;
-
-        if (LANE_ON(m, l))
-            memcpy(at[n / 64 * 8 + row] + column * 2, &pairs[l * 2 + e], 2);
-    }
-    return 0;
-}
-
-HANDLER(movmatrix)
-{
-    uint32_t a[VGPU_LANES], pairs[VGPU_LANES], *d = ROW(uint32_t, VGPU_D);
-    const uint8_t *rows[8];
-
-    memcpy(a, ROW(uint32_t, VGPU_A), sizeof(a));
-    for (unsigned n = 0; n < 8; n++)
-        rows[n] = (const uint8_t *)(a + n * 4);
-    spread_matrix(rows, true, (uint16_t *)pairs);
-    STORE_LANES(d, m, pairs[l]);
-    return 0;
-}
-
 const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_matrix)[] = {
-    OP_ENTRY(mma_float) OP_ENTRY(mma_integer) OP_ENTRY(mma_double) OP_ENTRY(mma_pairs)
-        OP_ENTRY(wmma_load) OP_ENTRY(wmma_store) OP_ENTRY(ldmatrix) OP_ENTRY(stmatrix)
-            OP_ENTRY(movmatrix) OP_END};
-
-// NOLINTEND(clang-analyzer-core.*)
+    OP_ENTRY(mma_float) OP_ENTRY(mma_integer) OP_ENTRY(mma_double) OP_ENTRY(mma_pairs) OP_END};

@@ -112,8 +112,10 @@ static void forms_of_the_manual(void **state)
     struct tally tally = {0};
 
     (void)state;
-    if (file == NULL)
+    if (file == NULL) {
         fail_msg("%s cannot be read", getenv("FORMS"));
+        return;
+    }
     while (fgets(line, sizeof(line), file) != NULL) {
         const char *at = line;
         bool runs;
