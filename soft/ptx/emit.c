@@ -379,6 +379,10 @@ static const struct {
     {"%cluster_nctarank", "sreg_one"},
     {"%aggr_smem_size", "sreg_total_smem_size"},
     {"%current_graph_exec", "sreg_none"},
+    {"%reserved_smem_offset_begin", "sreg_reserved_begin"},
+    {"%reserved_smem_offset_1", "sreg_reserved_begin"},
+    {"%reserved_smem_offset_end", "sreg_reserved_end"},
+    {"%reserved_smem_offset_cap", "sreg_reserved_cap"},
     {"%envreg1", "sreg_envreg1"},
     {"%envreg2", "sreg_envreg2"},
     {"%clock", "sreg_clock"},
@@ -425,6 +429,8 @@ uint32_t ptx_special(struct ptx_parser *p, struct ptx_statement *s, struct ptx_s
             strcmp(specials[i].name, "%globaltimer") == 0 || strcmp(text, "%gridid") == 0 ||
             strcmp(text, "%current_graph_exec") == 0)
             natural = VGPU_ROW_64;
+        if (strncmp(text, "%reserved_smem", 14) == 0)
+            p->unit->reserved_shared = true;
         ref = ptx_new_register(p, natural);
         b = ptx_begin(p, s, specials[i].key);
         ptx_define(&b, VGPU_D, ref);

@@ -255,6 +255,7 @@ struct vgpu_unit {
     uint32_t call_frame_bytes; /* of every frame deeper than a kernel's */
     uint32_t stack_align;      /* of local frames */
     uint32_t kernel;           /* index in functions */
+    bool reserved_shared;      /* the code uses the system's part of shared memory */
 };
 
 struct vgpu_kernel {

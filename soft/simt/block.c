@@ -172,6 +172,11 @@ int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
     b->shared_bytes = launch->dynamic_shared_bytes > 0
                           ? grid->kernel->dynamic_shared + launch->dynamic_shared_bytes
                           : grid->kernel->shared_bytes;
+    b->total_shared = b->shared_bytes;
+    if (b->unit->reserved_shared) {
+        b->reserved_shared = (b->shared_bytes + 15u) & ~15u;
+        b->shared_bytes = b->reserved_shared + VGPU_RESERVED_SHARED;
+    }
     b->local_bytes = grid->kernel->stack_bytes;
     b->local_stride = stride_of(b->local_bytes);
     r->frame_bytes = grid->kernel->frame_bytes;

@@ -209,7 +209,10 @@ static inline uint64_t nanoseconds(void)
     X(sreg_globaltimer_lo, uint32_t, nanoseconds())                                                \
     X(sreg_globaltimer_hi, uint32_t, nanoseconds() >> 32)                                          \
     X(sreg_dynamic_smem_size, uint32_t, w->block->launch->dynamic_shared_bytes)                    \
-    X(sreg_total_smem_size, uint32_t, w->block->shared_bytes)                                      \
+    X(sreg_reserved_begin, uint32_t, w->block->reserved_shared)                                    \
+    X(sreg_reserved_end, uint32_t, w->block->reserved_shared + VGPU_RESERVED_SHARED)               \
+    X(sreg_reserved_cap, uint32_t, VGPU_RESERVED_SHARED)                                           \
+    X(sreg_total_smem_size, uint32_t, w->block->total_shared)                                      \
     X(sreg_dynamic_shared, uint32_t, w->block->kernel->dynamic_shared)
 
 #define LANE_SPECIAL_OPS(X)                                                                        \

@@ -14,6 +14,8 @@
 
 #define VGPU_MAX_WARPS    32
 #define VGPU_MAX_BARRIERS 16
+/* Bytes of shared memory behind a kernel's own: cooperative groups have barriers there. */
+#define VGPU_RESERVED_SHARED 1024u
 /* Number of the barrier of the cluster in a group that waits there. */
 #define VGPU_CLUSTER_BARRIER VGPU_MAX_BARRIERS
 
@@ -100,8 +102,10 @@ struct vgpu_block {
     struct vgpu_memory *memory;
     const uint8_t *pages; /* see vgpu_memory_pages() */
     uint8_t *shared;
-    uint32_t shared_bytes; /* static, alignment and dynamic */
-    uint32_t local_bytes;  /* per lane */
+    uint32_t shared_bytes;    /* all that may be accessed */
+    uint32_t total_shared;    /* static, alignment and dynamic */
+    uint32_t reserved_shared; /* where what belongs to the system starts, if the kernel uses it */
+    uint32_t local_bytes;     /* per lane */
     uint32_t local_stride;
     uint32_t id[3];
     uint32_t shape[3]; /* threads along each axis that the warps' thread numbers are for */

@@ -135,6 +135,28 @@ static void shared_addresses_have_32_bits(void **state)
     rig_drop(&rig);
 }
 
+/* What cooperative groups use of shared memory is behind what the kernel has. */
+static void shared_memory_of_the_system(void **state)
+{
+    static const char text[] =
+        HEADER ".visible .entry k(.param .u64 p) {\n" CTA_LANE
+               ".shared .align 4 .b32 s[33]; mov.u32 r10, %reserved_smem_offset_1;\n"
+               "mov.u32 r11, %total_smem_size; shl.b32 r1, r0, 2; add.u32 r10, r10, r1;\n"
+               "st.shared.u32 [r10], r0; mov.u32 r12, s; add.u32 r12, r12, r1;\n"
+               "st.shared.u32 [r12], 7; ld.shared.u32 r2, [r10]; mad.lo.u32 r2, r11, 100, r2;\n"
+               "mul.wide.u32 q2, r0, 4; add.u64 q2, q0, q2; st.global.u32 [q2], r2; ret; }\n";
+    struct rig rig;
+    uint32_t *out;
+
+    (void)state;
+    rig_load(&rig, text);
+    out = rig_allocate(&rig, 128);
+    rig_run(&rig, "k", (struct geometry){1, 32, 0}, &out);
+    for (uint32_t i = 0; i < 32; i++)
+        assert_int_equal(out[i], 33 * 4 * 100 + i);
+    rig_drop(&rig);
+}
+
 /* Every block adds one and waits until all have: none can end before the last has begun. */
 static void blocks_wait_for_each_other(void **state)
 {
@@ -167,6 +189,7 @@ int main(void)
         cmocka_unit_test(matrices_are_loaded_and_turned),
         cmocka_unit_test(rows_outside_are_faults),
         cmocka_unit_test(shared_addresses_have_32_bits),
+        cmocka_unit_test(shared_memory_of_the_system),
         cmocka_unit_test(blocks_wait_for_each_other),
     };
 
