@@ -146,11 +146,8 @@ void ptx_push(struct ptx_parser *p, const struct ptx_build *b)
         !ptx_grow(p, &p->info, PTX_INFO, unit->code_count, sizeof(*p->info)))
         return;
     unit->code[unit->code_count] = b->inst;
-    p->info[unit->code_count] = (struct ptx_info){.line = b->line,
-                                                  .shaped = b->shaped,
-                                                  .rows = b->rows,
-                                                  .defs = b->defs,
-                                                  .list = b->list};
+    p->info[unit->code_count] = (struct ptx_info){
+        .line = b->line, .shaped = b->shaped, .rows = b->rows, .defs = b->defs, .list = b->list};
     unit->code_count++;
 }
 
