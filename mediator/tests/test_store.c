@@ -131,6 +131,37 @@ static void what_was_rolled_back_did_not_happen(void **state)
     assert_int_equal(vgpu_store_find_vm(store, "web", NULL, &vm), -ENOENT);
 }
 
+static void a_full_disk_refuses_and_breaks_nothing(void **state)
+{
+    struct vgpu_store_action action = {
+        .verb = "set-weight", .target = "web", .arguments = "{}", .outcome = "done"};
+    struct vgpu_store_vm vm = make_vm("web", "");
+    uint64_t weight = 0;
+    char text[1024] = "";
+    int error = 0;
+
+    (void)state;
+    assert_int_equal(sqlite3_exec(store->database, "PRAGMA max_page_count = 24", NULL, NULL, NULL),
+                     SQLITE_OK);
+    for (int i = 0; i < 10000 && !error; i++) {
+        vm.limits.weight = (uint64_t)i % 100 + 1;
+        assert_int_equal(vgpu_store_begin(store), 0);
+        error = vgpu_store_put_vm(store, &vm);
+        if (!error)
+            error = vgpu_store_log_action(store, &action);
+        if (error)
+            vgpu_store_roll_back(store);
+        else
+            error = vgpu_store_commit(store);
+        if (!error)
+            weight = vm.limits.weight;
+    }
+    assert_int_equal(error, -ENOSPC);
+    assert_int_equal(vgpu_store_find_vm(store, "web", NULL, &vm), 0);
+    assert_int_equal(vm.limits.weight, weight); /* the last that was done */
+    assert_int_equal(check_store(text, sizeof(text)), 0);
+}
+
 static void it_has_one_writer_and_a_private_mode(void **state)
 {
     struct vgpu_store *second;
@@ -344,6 +375,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_vm_is_there_after_a_restart, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(rules_of_the_schema_hold, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(what_was_rolled_back_did_not_happen, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(a_full_disk_refuses_and_breaks_nothing, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(it_has_one_writer_and_a_private_mode, make_folder,
                                         remove_folder),
