@@ -31,6 +31,7 @@ void ptx_unit_free(struct vgpu_unit *unit)
     free(unit->constants);
     free(unit->calls);
     free(unit->targets);
+    free(unit->products);
     free(unit->lists);
     free(unit);
 }

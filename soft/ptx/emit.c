@@ -106,6 +106,8 @@ struct ptx_build ptx_begin(struct ptx_parser *p, const struct ptx_statement *s, 
     b.inst.run = b.inst.plain = vgpu_ops_find(key);
     b.line = vgpu_ops_find_for("line", key);
     b.shaped = vgpu_ops_find_for("shaped", key);
+    b.varies = strcmp(key, "sreg_tid") == 0 || strcmp(key, "sreg_ctaid") == 0;
+    b.atomic = strncmp(key, "atom_", 5) == 0;
     if (b.inst.run == NULL && p->error == 0) {
         char why[100];
 
@@ -146,8 +148,13 @@ void ptx_push(struct ptx_parser *p, const struct ptx_build *b)
         !ptx_grow(p, &p->info, PTX_INFO, unit->code_count, sizeof(*p->info)))
         return;
     unit->code[unit->code_count] = b->inst;
-    p->info[unit->code_count] = (struct ptx_info){
-        .line = b->line, .shaped = b->shaped, .rows = b->rows, .defs = b->defs, .list = b->list};
+    p->info[unit->code_count] = (struct ptx_info){.line = b->line,
+                                                  .shaped = b->shaped,
+                                                  .rows = b->rows,
+                                                  .defs = b->defs,
+                                                  .list = b->list,
+                                                  .varies = b->varies,
+                                                  .atomic = b->atomic};
     unit->code_count++;
 }
 

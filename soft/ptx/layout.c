@@ -169,10 +169,10 @@ static uint32_t own_stack(const struct vgpu_unit *unit, const struct vgpu_functi
     return (f->local_bytes + unit->stack_align - 1) & ~(unit->stack_align - 1);
 }
 
-static void resolve_code(struct ptx_parser *p, const struct vgpu_function *f,
-                         const uint32_t *constants)
+static void resolve_code(struct ptx_parser *p, const struct vgpu_function *f, uint32_t start,
+                         uint32_t count, const uint32_t *constants)
 {
-    for (uint32_t i = f->start; i < f->start + f->count; i++) {
+    for (uint32_t i = start; i < start + count; i++) {
         struct vgpu_inst *inst = &p->unit->code[i];
 
         for (uint32_t o = 0; o < VGPU_OPERANDS; o++) {
@@ -300,16 +300,24 @@ void ptx_layout(struct ptx_parser *p)
 {
     uint32_t *constants;
 
+    ptx_simplify(p);
     if (p->shared_count > 0)
         qsort(p->shared, p->shared_count, sizeof(*p->shared), by_function);
     place_shared(p);
     place_frames(p);
     constants = place_constants(p);
     ptx_choose_shapes(p);
-    for (uint32_t i = 0; i < p->unit->function_count && p->error == 0; i++)
-        resolve_code(p, &p->unit->functions[i], constants);
+    for (uint32_t i = 0; i < p->unit->function_count && p->error == 0; i++) {
+        const struct vgpu_function *f = &p->unit->functions[i];
+
+        resolve_code(p, f, f->start, f->count, constants);
+    }
+    if (p->error == 0)
+        resolve_code(p, &p->unit->functions[p->unit->kernel], p->unit->prologue_start,
+                     p->unit->prologue_count, constants);
     free(constants);
     measure_runs(p->unit);
+    ptx_fuse(p);
     drop_incomplete(p->unit);
     if (p->error == 0)
         measure_stacks(p);

@@ -119,12 +119,17 @@ struct ptx_build {
     uint8_t rows;              /* bit per operand that is a row */
     uint8_t defs;              /* those written */
     uint8_t list;              /* rows in unit.lists */
+    bool varies, atomic;       /* see struct ptx_info */
 };
 
 struct ptx_info {
     vgpu_handler line;   /* the operation with a result that may be a line, or NULL */
     vgpu_handler shaped; /* the operation with sources that may be lines, or NULL */
     uint8_t rows, defs, list;
+    bool varies; /* a special register that is not the same in all of a launch */
+    bool atomic; /* y says whether D is written */
+    bool once;   /* D is written here alone, and read in one place */
+    bool target; /* branches lead here */
 };
 
 struct ptx_fixup {
@@ -387,8 +392,14 @@ void ptx_emit_return(struct ptx_parser *p, struct ptx_statement *s);
 /* layout.c: turns registers into offsets once every count is known. */
 void ptx_layout(struct ptx_parser *p);
 
+/* simplify.c: fewer instructions for the same. */
+void ptx_simplify(struct ptx_parser *p);
+
 /* shapes.c: registers that may be lines, and the handlers that know of them. */
 void ptx_choose_shapes(struct ptx_parser *p);
+
+/* fuse.c: superinstructions. */
+void ptx_fuse(struct ptx_parser *p);
 
 /* compile.c: units. */
 /** Says that the unit needs the code of a function of the module; there must be some. */

@@ -25,7 +25,9 @@
 struct vgpu_warp;
 struct vgpu_inst;
 
-/** Runs one instruction for the lanes in `mask`; 0, or non-zero when a fault is noted in the warp.
+/**
+ * Runs one instruction for the lanes in `mask`; negative when a fault is noted in the warp. A
+ * handler for several instructions returns how many behind this one are done, too.
  */
 typedef int (*vgpu_handler)(struct vgpu_warp *warp, const struct vgpu_inst *inst, uint32_t mask);
 
@@ -235,6 +237,12 @@ struct vgpu_call {
     struct vgpu_argument *arguments; /* return values first */
 };
 
+/** A chain of products of words in shared memory: loads of two factors and a sum, several times. */
+struct vgpu_products {
+    uint32_t count;
+    int64_t range[2][2]; /* least and greatest offset from each factor's address */
+};
+
 /**
  * One kernel and what it calls. Its functions and variables start with those of the module, under
  * the same indices: an address of a function is the same in every unit of a program.
@@ -246,10 +254,12 @@ struct vgpu_unit {
     struct vgpu_relocation *relocations; /* in its own variables' initial values */
     struct vgpu_constant *constants;
     struct vgpu_call *calls;
-    uint32_t *targets; /* of branch tables */
-    uint32_t *lists;   /* rows of instructions that have more than fit in them */
+    struct vgpu_products *products; /* the index is imm of the first sum */
+    uint32_t *targets;              /* of branch tables */
+    uint32_t *lists;                /* rows of instructions that have more than fit in them */
     uint32_t code_count, function_count, variable_count, relocation_count;
-    uint32_t constant_count, call_count, target_count, list_count;
+    uint32_t constant_count, call_count, target_count, list_count, product_count;
+    uint32_t prologue_start, prologue_count; /* in code: what each frame of a launch starts with */
     uint32_t module_functions, module_variables; /* how many belong to the module */
     uint32_t constant_rows[VGPU_ROW_CLASSES];
     uint32_t call_frame_bytes; /* of every frame deeper than a kernel's */

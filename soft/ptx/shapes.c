@@ -80,11 +80,14 @@ static void deny_result(struct shapes *s, uint32_t at)
     }
 }
 
-static void choose_handler(const struct shapes *s, struct vgpu_inst *inst,
-                           const struct ptx_info *info)
+static void choose_handler(struct shapes *s, uint32_t at)
 {
+    struct vgpu_inst *inst = &s->unit->code[at];
+    const struct ptx_info *info = &s->info[at];
     bool touched = false;
 
+    if (inst->control != VGPU_CONTROL_NONE)
+        return;
     for (uint32_t o = 0; o < VGPU_OPERANDS; o++) {
         if ((info->rows & ~info->defs) >> o & 1 && has_shape(inst->row[o])) {
             inst->shaped |= (uint8_t)(1u << o);
@@ -97,21 +100,15 @@ static void choose_handler(const struct shapes *s, struct vgpu_inst *inst,
         inst->run = info->shaped != NULL ? info->shaped : vgpu_ops_find_for("shaped", "other");
 }
 
-static void choose(struct shapes *s, struct vgpu_inst *code, const struct ptx_info *info)
+/* For the kernel's instructions, those before its blocks run and the others. */
+static void for_each(struct shapes *s, void (*act)(struct shapes *s, uint32_t at))
 {
-    uint32_t first = s->f->start, end = s->f->start + s->f->count;
+    const struct vgpu_unit *unit = s->unit;
 
-    for (uint32_t i = first; i < end; i++)
-        deny_users(s, i);
-    do {
-        s->changed = false;
-        for (uint32_t i = first; i < end; i++)
-            deny_result(s, i);
-    } while (s->changed);
-    for (uint32_t i = first; i < end; i++) {
-        if (code[i].control == VGPU_CONTROL_NONE)
-            choose_handler(s, &code[i], &info[i]);
-    }
+    for (uint32_t i = 0; i < unit->prologue_count; i++)
+        act(s, unit->prologue_start + i);
+    for (uint32_t i = 0; i < s->f->count; i++)
+        act(s, s->f->start + i);
 }
 
 void ptx_choose_shapes(struct ptx_parser *p)
@@ -132,6 +129,11 @@ void ptx_choose_shapes(struct ptx_parser *p)
         notes[i] = 1;
     s.may[0] = notes;
     s.may[1] = notes + narrow;
-    choose(&s, p->unit->code, p->info);
+    for_each(&s, deny_users);
+    do {
+        s.changed = false;
+        for_each(&s, deny_result);
+    } while (s.changed);
+    for_each(&s, choose_handler);
     free(notes);
 }

@@ -142,8 +142,8 @@ static inline bool access_shared(struct vgpu_warp *w, const struct vgpu_inst *i,
     const uint32_t *a;
     uint32_t imm = (uint32_t)i->imm, limit = w->block->shared_bytes;
 
-    if (m != VGPU_ALL_LANES || i->x != VGPU_SPACE_SHARED || i->y != 1 ||
-        (i->z & VGPU_ADDRESS_32) == 0 || limit < bytes)
+    if (m != VGPU_ALL_LANES || i->x != VGPU_SPACE_SHARED || (i->z & VGPU_ADDRESS_32) == 0 ||
+        limit < bytes)
         return false;
     a = ROW(uint32_t, VGPU_A);
     LANE_LOOP offset[l] = a[l] + imm;

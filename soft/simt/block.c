@@ -151,6 +151,23 @@ static void number_threads(struct vgpu_block *b, const uint32_t shape[3])
     }
 }
 
+/* What is the same in all warps of a launch: once for each of the frames that they use. */
+static void run_prologue(struct vgpu_runner *r)
+{
+    const struct vgpu_unit *unit = r->block.unit;
+    const struct vgpu_inst *first = unit->code + unit->prologue_start;
+    struct vgpu_warp *w = &r->block.warps[0];
+
+    w->block = &r->block;
+    w->alive = w->mask = VGPU_ALL_LANES;
+    w->base[1] = r->block.placed->constant_rows;
+    for (uint32_t n = 0; n < r->free_frame_count; n++) {
+        w->base[0] = r->free_frames[n];
+        for (uint32_t i = 0; i < unit->prologue_count; i++)
+            (void)first[i].run(w, &first[i], VGPU_ALL_LANES);
+    }
+}
+
 int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
 {
     const struct vgpu_launch *launch = grid->launch;
@@ -190,6 +207,7 @@ int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
     for (uint32_t n = 0; n < b->warp_count; n++)
         r->free_frames[n] = r->frames + (size_t)n * r->frame_bytes;
     r->free_frame_count = b->warp_count;
+    run_prologue(r);
     return 0;
 }
 
@@ -340,7 +358,9 @@ int vgpu_runner_block(struct vgpu_runner *r, uint64_t index, struct vgpu_fault *
     b->id[1] = (uint32_t)(index / grid[0] % grid[1]);
     b->id[2] = (uint32_t)(index / grid[0] / grid[1]);
     b->alive = b->threads;
-    memset(b->barriers, 0, sizeof(b->barriers));
+    if (b->barriers_used != 0)
+        memset(b->barriers, 0, sizeof(b->barriers));
+    b->barriers_used = 0;
     b->cluster_arrived = 0;
     b->cluster_phase = false;
     for (uint32_t n = 0; n < b->warp_count; n++)

@@ -69,11 +69,23 @@ DEFINE_ORDER(max_bf16, vgpu_bf16_value, false)
     HANDLER(name)                                                                                  \
     {                                                                                              \
         uint8_t *at[VGPU_LANES];                                                                   \
+        uint32_t offset[VGPU_LANES];                                                               \
         const T *rb = ROW(T, VGPU_B), *rc = i->row[VGPU_C] != 0 ? ROW(T, VGPU_C) : rb;             \
         T *d = i->y ? ROW(T, VGPU_D) : NULL;                                                       \
+        w->budget -= ATOMIC_COST;                                                                  \
+        if (d == NULL && access_shared(w, i, m, sizeof(T), offset)) {                              \
+            for (unsigned l = 0; l < VGPU_LANES; l++) {                                            \
+                T *p = (T *)(w->block->shared + offset[l]), old = *p, b = rb[l], c = rc[l];        \
+                const bool global = false;                                                         \
+                (void)old;                                                                         \
+                (void)c;                                                                           \
+                (void)global;                                                                      \
+                *p = (T)(EXPR);                                                                    \
+            }                                                                                      \
+            return 0;                                                                              \
+        }                                                                                          \
         if (access_lanes(w, i, m, sizeof(T), sizeof(T), at) != 0)                                  \
             return -1;                                                                             \
-        w->budget -= ATOMIC_COST;                                                                  \
         for (uint32_t rest = m; rest != 0; rest &= rest - 1) {                                     \
             unsigned l = (unsigned)__builtin_ctz(rest);                                            \
             T b = rb[l], c = rc[l], old, *p = (T *)at[l];                                          \

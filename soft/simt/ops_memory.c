@@ -52,7 +52,7 @@ static inline void access_whole(void *to, const void *from, uint32_t bytes)
             LANE_LOOP d[l] = (R)from[l];                                                           \
             return 0;                                                                              \
         }                                                                                          \
-        if (access_shared(w, i, m, sizeof(T), offset)) {                                           \
+        if (i->y == 1 && access_shared(w, i, m, sizeof(T), offset)) {                              \
             R *d = ROW(R, VGPU_D);                                                                 \
             const uint8_t *shared = w->block->shared;                                              \
             if (sizeof(R) == 4 && sizeof(T) == 4) {                                                \
@@ -95,7 +95,7 @@ static inline void access_whole(void *to, const void *from, uint32_t bytes)
             LANE_LOOP to[l] = (T)from[l];                                                          \
             return 0;                                                                              \
         }                                                                                          \
-        if (access_shared(w, i, m, sizeof(T), offset)) {                                           \
+        if (i->y == 1 && access_shared(w, i, m, sizeof(T), offset)) {                              \
             const R *from = ROW(R, VGPU_D);                                                        \
             uint8_t *shared = w->block->shared;                                                    \
             for (unsigned l = 0; l < VGPU_LANES; l++)                                              \
@@ -130,7 +130,7 @@ static inline void access_whole(void *to, const void *from, uint32_t bytes)
         if ((i->z & VGPU_ORDERED) != 0 || !find_segments(w, i, m, sizeof(T), &s))                  \
             return on_lanes(w, i, m);                                                              \
         if (sizeof(R) >= 4 && i->x != VGPU_SPACE_SHARED)                                           \
-            fetch_ahead(vgpu_shape_of(d), s.at[0]);                                                \
+            fetch_ahead(vgpu_shape_of(d), &s);                                                     \
         if (s.is_row)                                                                              \
             LANE_LOOP d[l] = (R)((const T *)s.at[0])[l];                                           \
         else if (sizeof(R) == 4 && sizeof(T) == 4 && s.rise == sizeof(T))                          \

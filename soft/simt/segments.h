@@ -30,12 +30,12 @@ static inline bool pages_good(const struct vgpu_warp *w, const uint64_t *base, u
 }
 
 /** False when the ordinary handler has to look at each lane. */
-static inline bool find_segments(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m,
-                                 uint32_t bytes, struct segments *s)
+static inline bool find_segments_at(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m,
+                                    uint32_t bytes, int64_t offset, struct segments *s)
 {
     const struct vgpu_shape *a = SHAPE(VGPU_A);
     uint64_t rise = a->line.stride, span, width = VGPU_SEGMENT_LANES * bytes;
-    vgpu_bases base = a->line.base + (uint64_t)i->imm, number = {0, 1, 2, 3}, gaps;
+    vgpu_bases base = a->line.base + (uint64_t)offset, number = {0, 1, 2, 3}, gaps;
 
     if (m != VGPU_ALL_LANES || (a->state & VGPU_SHAPE_LINE) == 0 || i->y != 1)
         return false;
@@ -66,6 +66,12 @@ static inline bool find_segments(struct vgpu_warp *w, const struct vgpu_inst *i,
     return pages_good(w, (const uint64_t *)s->at, span);
 }
 
+static inline bool find_segments(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m,
+                                 uint32_t bytes, struct segments *s)
+{
+    return find_segments_at(w, i, m, bytes, i->imm, s);
+}
+
 /*
  * Warps that step through memory by more than a page at a time get no help from the processor, and
  * do not have the company of other warps that a GPU hides the waiting with. The row of the result
@@ -73,14 +79,13 @@ static inline bool find_segments(struct vgpu_warp *w, const struct vgpu_inst *i,
  */
 #define FETCH_AHEAD 8 /* times of an interpreted loop, about as long as memory takes to answer */
 
-static inline void fetch_ahead(struct vgpu_shape *d, const uint8_t *at)
+static inline void fetch_ahead(struct vgpu_shape *d, const struct segments *s)
 {
-    uint64_t step = (uintptr_t)at - d->line.stride;
-    uintptr_t next = (uintptr_t)at + FETCH_AHEAD * step;
+    uint64_t step = (uintptr_t)s->at[0] - d->line.stride;
 
-    d->line.stride = (uintptr_t)at;
-    __builtin_prefetch((const void *)next);
-    __builtin_prefetch((const void *)(next + 64));
+    d->line.stride = (uintptr_t)s->at[0];
+    __builtin_prefetch((const void *)((uintptr_t)s->at[0] + FETCH_AHEAD * step));
+    __builtin_prefetch((const void *)((uintptr_t)s->at[2] + FETCH_AHEAD * step));
 }
 
 /* Words: eight in a row in each segment. */

@@ -246,7 +246,8 @@ static void wait_for_cluster(struct vgpu_warp *w, struct vgpu_group *group, uint
 static void check_barriers(struct vgpu_block *b)
 {
     check_cluster_barrier(b);
-    for (uint32_t id = 0; id < VGPU_MAX_BARRIERS; id++) {
+    for (uint32_t left = b->barriers_used; left != 0; left &= left - 1) {
+        uint32_t id = (uint32_t)__builtin_ctz(left);
         const struct vgpu_barrier *bar = &b->barriers[id];
 
         if (bar->arrived > 0 && bar->expected == 0 && bar->arrived >= b->alive)
@@ -257,13 +258,14 @@ static void check_barriers(struct vgpu_block *b)
 static void lanes_exit(struct vgpu_warp *w, uint32_t mask)
 {
     w->alive &= ~mask;
-    w->block->alive -= (uint32_t)__builtin_popcount(mask);
+    w->block->alive -= mask == VGPU_ALL_LANES ? VGPU_LANES : (uint32_t)__builtin_popcount(mask);
     /* Who waited for these lanes looks again. */
     for (uint32_t g = 0; g < w->group_count; g++) {
         if (w->groups[g].state == VGPU_GROUP_SYNC)
             w->groups[g].state = VGPU_GROUP_READY;
     }
-    open_warp_sync(w);
+    if (w->group_count > 0)
+        open_warp_sync(w);
     check_barriers(w->block);
 }
 
@@ -284,6 +286,7 @@ static int arrive(struct vgpu_warp *w, struct vgpu_group *group, const struct vg
     if (id >= VGPU_MAX_BARRIERS || (i->row[VGPU_B] != 0 && expected == 0))
         return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_INSTRUCTION, lane, 0, 0);
     bar = &b->barriers[id];
+    b->barriers_used |= UINT32_C(1) << id;
     bar->expected = expected;
     bar->arrived += (uint32_t)__builtin_popcount(mask);
     if (i->x >= VGPU_BARRIER_POPC) {
@@ -416,10 +419,13 @@ static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
         if (length > 0) {
             length = length < stop - pc ? length : stop - pc;
             for (const struct vgpu_inst *end = i + length; i < end; i++) {
-                if (__builtin_expect(i->run(w, i, mask) != 0, 0)) {
+                int more = i->run(w, i, mask);
+
+                if (__builtin_expect(more < 0, 0)) {
                     group->pc = (uint32_t)(i - code);
                     return -1;
                 }
+                i += more;
             }
             pc += length;
             continue;
@@ -459,6 +465,13 @@ static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
         }
         group->pc = pc;
         w->budget--;
+        if (i->control == VGPU_CONTROL_COLLECTIVE && m == mask &&
+            satisfied(w, i, mask, mask) == mask) {
+            if (i->run(w, i, mask) != 0)
+                return -1;
+            pc++;
+            continue;
+        }
         if (control(w, group, i, m) != 0)
             return -1;
         return 0;

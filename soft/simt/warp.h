@@ -114,8 +114,9 @@ struct vgpu_block {
     uint32_t worker; /* number of the host thread: %smid */
     uint32_t worker_count;
     uint64_t grid_id;
-    uint64_t workspace;    /* see %envreg1 */
-    uint64_t frame_memory; /* bytes of call frames in use */
+    uint64_t workspace;     /* see %envreg1 */
+    uint64_t frame_memory;  /* bytes of call frames in use */
+    uint32_t barriers_used; /* bit by number: some thread has arrived there in this block */
     struct vgpu_barrier barriers[VGPU_MAX_BARRIERS];
     uint32_t cluster_arrived; /* threads, at the barrier of the cluster, which is this block */
     bool cluster_phase;       /* changes when all have arrived */

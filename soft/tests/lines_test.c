@@ -150,9 +150,9 @@ static void say_end(struct text *t)
            "st.global.u32 [%%a1+4], %%t3;\nret;\n}\n");
 }
 
-static void run(struct rig *rig, const char *name, const uint32_t shape[2], void *in, void *out)
+static void launch(struct rig *rig, const char *name, const uint32_t shape[2],
+                   const uint64_t *parameters)
 {
-    uint64_t parameters[] = {(uintptr_t)in, (uintptr_t)out};
     struct vgpu_launch launch = {
         .image = rig->image,
         .kernel = (uint32_t)vgpu_program_find_kernel(rig->program, name),
@@ -164,6 +164,16 @@ static void run(struct rig *rig, const char *name, const uint32_t shape[2], void
 
     if (vgpu_simt_run(&launch, &fault) != 0)
         fail_msg("%s: %s", name, fault.text);
+}
+
+static void run(struct rig *rig, const char *name, const uint32_t shape[2], void *in, void *out)
+{
+    launch(rig, name, shape, (uint64_t[]){(uintptr_t)in, (uintptr_t)out});
+}
+
+static void run_out(struct rig *rig, const char *name, const uint32_t shape[2], void *out)
+{
+    launch(rig, name, shape, (uint64_t[]){(uintptr_t)out});
 }
 
 /* What the special registers say, 128 bytes for each thread. */
@@ -310,12 +320,110 @@ static void test_fault_of_line(void **state)
     rig_drop(&rig);
 }
 
+/* Chains of products in shared memory, which one handler computes, against the same with volatile
+   loads, which are left alone. Numbers are chosen so that order and rounding show. */
+static void say_products(struct text *t, const char *name, const char *load, uint32_t rows,
+                         bool swapped)
+{
+    say(t,
+        ".visible .entry %s(.param .u64 out)\n{\n.reg .b32 %%r<9>;\n.reg .b64 %%a<3>;\n"
+        ".reg .f32 %%x<9>, %%y<9>, %%s<9>;\n.reg .pred %%p<2>;\n.shared .align 4 .b8 m[8192];\n"
+        "ld.param.u64 %%a0, [out];\nmov.u32 %%r0, %%tid.x;\nmov.u32 %%r1, %%tid.y;\n"
+        "mov.u32 %%r2, %%ntid.x;\nmad.lo.u32 %%r3, %%r1, %%r2, %%r0;\nshl.b32 %%r4, %%r3, 2;\n"
+        "mov.u32 %%r5, m;\nadd.u32 %%r5, %%r5, %%r4;\n",
+        name);
+    for (uint32_t i = 0; i < 4; i++)
+        say(t,
+            "xor.b32 %%r6, %%r3, %u;\ncvt.rn.f32.u32 %%x0, %%r6;\n"
+            "fma.rn.f32 %%x0, %%x0, 0f3DCCCCCD, 0fC2C80000;\nst.shared.f32 [%%r5+%u], %%x0;\n",
+            i * 5, i * 1024);
+    say(t,
+        "setp.eq.u32 %%p0, %%r3, 3;\n@%%p0 st.shared.u32 [%%r5], 0x7f800001;\nbar.sync 0;\n"
+        "mov.u32 %%r6, m;\nshl.b32 %%r7, %%r1, %u;\nadd.u32 %%r7, %%r6, %%r7;\n"
+        "shl.b32 %%r8, %%r0, 2;\nadd.u32 %%r8, %%r6, %%r8;\nmov.f32 %%s0, 0f3F800000;\n",
+        rows);
+    for (uint32_t i = 0; i < 6; i++) {
+        if (!swapped)
+            say(t, "%s.f32 %%x%u, [%%r7+%u];\n", load, i + 1, 4 * i);
+        say(t, "%s.f32 %%y%u, [%%r8+%u];\n", load, i + 1, 1024 + 64 * i);
+        if (swapped)
+            say(t, "%s.f32 %%x%u, [%%r7+%u];\n", load, i + 1, 4 * i);
+        say(t, "fma.rn.f32 %%s%u, %%x%u, %%y%u, %%s%u;\n", i + 1, i + 1, i + 1, i);
+    }
+    say(t, "mul.wide.u32 %%a1, %%r3, 4;\nadd.u64 %%a0, %%a0, %%a1;\n"
+           "st.global.f32 [%%a0], %%s6;\nret;\n}\n");
+}
+
+static void check_products(const uint32_t shape[2], uint32_t rows, bool swapped)
+{
+    static char buffer[16384];
+    struct text t = {buffer, sizeof(buffer), 0};
+    size_t bytes = (size_t)shape[0] * shape[1] * 4;
+    uint32_t *fused, *single;
+    struct rig rig;
+    bool nan = false;
+
+    say(&t, HEADER);
+    say_products(&t, "fused", "ld.shared", rows, swapped);
+    say_products(&t, "single", "ld.volatile.shared", rows, swapped);
+    rig_load(&rig, buffer);
+    fused = rig_allocate(&rig, bytes);
+    single = rig_allocate(&rig, bytes);
+    run_out(&rig, "fused", shape, fused);
+    run_out(&rig, "single", shape, single);
+    assert_memory_equal(fused, single, bytes);
+    for (size_t i = 0; i < bytes / 4; i++)
+        nan |= fused[i] == 0x7fffffff;
+    assert_true(nan);
+    rig_drop(&rig);
+}
+
+static void test_products(void **state)
+{
+    (void)state;
+    check_products((uint32_t[]){16, 16}, 6, false);
+    check_products((uint32_t[]){16, 16}, 6, true);
+    check_products((uint32_t[]){8, 8}, 5, false);
+    check_products((uint32_t[]){8, 8}, 5, true);
+    check_products((uint32_t[]){32, 4}, 7, false);
+    check_products((uint32_t[]){32, 4}, 7, true);
+    check_products((uint32_t[]){32, 1}, 2, false);
+    check_products((uint32_t[]){32, 1}, 2, true);
+    check_products((uint32_t[]){20, 3}, 4, false);
+    check_products((uint32_t[]){20, 3}, 4, true);
+}
+
+/* A chain that leaves shared memory at its end is the fault of that load alone. */
+static void test_fault_of_products(void **state)
+{
+    static const char *const text =
+        HEADER ".visible .entry k(.param .u64 out)\n{\n.reg .b32 %r<2>;\n.reg .b64 %a<3>;\n"
+               ".reg .f32 %x<5>, %s<3>;\n.shared .align 4 .b8 m[256];\nld.param.u64 %a0, [out];\n"
+               "mov.u32 %r0, m;\nld.shared.f32 %x0, [%r0];\nld.shared.f32 %x1, [%r0+4];\n"
+               "fma.rn.f32 %s1, %x0, %x1, 0f00000000;\nld.shared.f32 %x2, [%r0+8];\n"
+               "ld.shared.f32 %x3, [%r0+256];\nfma.rn.f32 %s2, %x2, %x3, %s1;\n"
+               "st.global.f32 [%a0], %s2;\nret;\n}\n";
+    struct vgpu_fault fault;
+    uint64_t parameter;
+    struct rig rig;
+
+    (void)state;
+    rig_load(&rig, text);
+    parameter = (uintptr_t)rig_allocate(&rig, 4096);
+    assert_true(rig_launch(&rig, "k", (struct geometry){1, 32, 0}, &parameter, &fault) != 0);
+    assert_int_equal(fault.kind, VGPU_FAULT_ILLEGAL_ADDRESS);
+    assert_int_equal(fault.address, 256);
+    assert_int_equal(fault.line, 16);
+    rig_drop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),       cmocka_unit_test(test_tiles),
         cmocka_unit_test(test_odd_shapes), cmocka_unit_test(test_wrapping),
         cmocka_unit_test(test_divergence), cmocka_unit_test(test_fault_of_line),
+        cmocka_unit_test(test_products),   cmocka_unit_test(test_fault_of_products),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
