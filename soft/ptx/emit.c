@@ -99,6 +99,17 @@ struct ptx_build ptx_begin_control(const struct ptx_statement *s, enum vgpu_cont
     return b;
 }
 
+/* Bytes of one element that an operation reads or writes in memory; 0 if it does not. */
+static uint8_t element_bytes(const char *key)
+{
+    unsigned int bits = 0;
+
+    if (sscanf(key, "ld_%*[us]%u_", &bits) == 1 || sscanf(key, "st_b%u_", &bits) == 1 ||
+        sscanf(key, "atom_%*[a-z]_%*[busf]%u", &bits) == 1)
+        return (uint8_t)(bits / 8);
+    return 0;
+}
+
 struct ptx_build ptx_begin(struct ptx_parser *p, const struct ptx_statement *s, const char *key)
 {
     struct ptx_build b = ptx_begin_control(s, VGPU_CONTROL_NONE);
@@ -108,6 +119,7 @@ struct ptx_build ptx_begin(struct ptx_parser *p, const struct ptx_statement *s, 
     b.shaped = vgpu_ops_find_for("shaped", key);
     b.varies = strcmp(key, "sreg_tid") == 0 || strcmp(key, "sreg_ctaid") == 0;
     b.atomic = strncmp(key, "atom_", 5) == 0;
+    b.inst.bytes = element_bytes(key);
     if (b.inst.run == NULL && p->error == 0) {
         char why[100];
 
@@ -148,6 +160,10 @@ void ptx_push(struct ptx_parser *p, const struct ptx_build *b)
         !ptx_grow(p, &p->info, PTX_INFO, unit->code_count, sizeof(*p->info)))
         return;
     unit->code[unit->code_count] = b->inst;
+    if (b->inst.x > VGPU_SPACE_GENERIC)
+        unit->code[unit->code_count].bytes = 0;
+    else if (b->inst.y > 1)
+        unit->code[unit->code_count].bytes *= b->inst.y;
     p->info[unit->code_count] = (struct ptx_info){.line = b->line,
                                                   .shaped = b->shaped,
                                                   .rows = b->rows,

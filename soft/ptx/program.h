@@ -89,6 +89,7 @@ struct vgpu_inst {
     uint8_t control;     /* enum vgpu_control */
     uint8_t x, y, z;     /* meaning is the handler's: rounding, flags, space, count */
     uint8_t shaped;      /* bit per operand: a source whose row has a shape */
+    uint8_t bytes;       /* what a lane reads or writes in global memory, for profiles */
     uint16_t run_length; /* from here on, so many have neither guard nor control */
 };
 

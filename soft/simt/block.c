@@ -20,6 +20,7 @@ static uint32_t stride_of(uint32_t bytes)
 
 struct vgpu_runner {
     struct vgpu_block block;
+    struct vgpu_counts counts;
     struct vgpu_grid *grid;
     uint8_t *frames; /* of kernels: one for each warp that is under way */
     size_t frames_size;
@@ -175,6 +176,8 @@ int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
     uint32_t threads = launch->block[0] * launch->block[1] * launch->block[2];
 
     r->grid = grid;
+    r->counts = (struct vgpu_counts){0};
+    b->counts = vgpu_profile_wanted() ? &r->counts : NULL;
     b->launch = launch;
     b->unit = grid->placed->unit;
     b->placed = grid->placed;
@@ -348,6 +351,11 @@ static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
     return 0;
 }
 
+const struct vgpu_counts *vgpu_runner_counts(const struct vgpu_runner *r)
+{
+    return r->block.counts;
+}
+
 int vgpu_runner_block(struct vgpu_runner *r, uint64_t index, struct vgpu_fault *fault)
 {
     struct vgpu_block *b = &r->block;
@@ -358,6 +366,7 @@ int vgpu_runner_block(struct vgpu_runner *r, uint64_t index, struct vgpu_fault *
     b->id[1] = (uint32_t)(index / grid[0] % grid[1]);
     b->id[2] = (uint32_t)(index / grid[0] / grid[1]);
     b->alive = b->threads;
+    r->counts.warps += b->warp_count;
     if (b->barriers_used != 0)
         memset(b->barriers, 0, sizeof(b->barriers));
     b->barriers_used = 0;

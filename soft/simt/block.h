@@ -27,6 +27,8 @@ void vgpu_runner_destroy(struct vgpu_runner *runner);
 
 /** Gets ready for blocks of `grid`. 0 or -ENOMEM. */
 int vgpu_runner_begin(struct vgpu_runner *runner, struct vgpu_grid *grid);
+/** What the blocks since vgpu_runner_begin() did; NULL unless a profile is wanted. */
+const struct vgpu_counts *vgpu_runner_counts(const struct vgpu_runner *runner);
 /** Runs block `index`; 0, or -EFAULT with *fault filled in. */
 int vgpu_runner_block(struct vgpu_runner *runner, uint64_t index, struct vgpu_fault *fault);
 

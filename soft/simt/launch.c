@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "soft/simt/block.h"
@@ -60,10 +61,10 @@ static void run_blocks(struct job *job, struct vgpu_runner *runner)
 
     while (error == 0) {
         if (atomic_load_explicit(&job->grid.stop, memory_order_relaxed) != 0)
-            return;
+            break;
         index = atomic_fetch_add_explicit(&job->grid.next, 1, memory_order_relaxed);
         if (index >= job->grid.blocks)
-            return;
+            break;
         if (launch->cancel != NULL && *launch->cancel != 0) {
             fault = (struct vgpu_fault){.kind = VGPU_FAULT_CANCELLED, .text = "cancelled"};
             error = -EFAULT;
@@ -71,7 +72,10 @@ static void run_blocks(struct job *job, struct vgpu_runner *runner)
             error = vgpu_runner_block(runner, index, &fault);
         }
     }
-    note_failure(job, error, error == -EFAULT ? &fault : NULL);
+    if (vgpu_runner_counts(runner) != NULL)
+        vgpu_profile_add(job->grid.kernel->name, vgpu_runner_counts(runner));
+    if (error != 0)
+        note_failure(job, error, error == -EFAULT ? &fault : NULL);
 }
 
 /* ---- pool threads ---- */
@@ -320,9 +324,18 @@ static void run_apart(struct job *job)
         put_runner(runner);
 }
 
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 int vgpu_simt_run(const struct vgpu_launch *launch, struct vgpu_fault *fault)
 {
     struct job job = {.grid = {.launch = launch}};
+    double start = vgpu_profile_wanted() ? now() : 0;
     int error = check(launch, &job.grid.blocks);
 
     *fault = (struct vgpu_fault){0};
@@ -341,6 +354,8 @@ int vgpu_simt_run(const struct vgpu_launch *launch, struct vgpu_fault *fault)
     } else {
         run_apart(&job);
     }
+    if (vgpu_profile_wanted())
+        vgpu_profile_launch(job.grid.kernel->name, now() - start);
     *fault = job.fault;
     return job.error;
 }

@@ -418,6 +418,8 @@ static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
 
         if (length > 0) {
             length = length < stop - pc ? length : stop - pc;
+            if (__builtin_expect(w->block->counts != NULL, 0))
+                vgpu_counts_add(w->block->counts, i, length, mask);
             for (const struct vgpu_inst *end = i + length; i < end; i++) {
                 int more = i->run(w, i, mask);
 
@@ -437,6 +439,8 @@ static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
                 continue;
             }
         }
+        if (__builtin_expect(w->block->counts != NULL, 0))
+            vgpu_counts_add(w->block->counts, i, 1, m);
         if (i->control == VGPU_CONTROL_NONE) {
             if (__builtin_expect(i->run(w, i, m) != 0, 0)) {
                 group->pc = pc;

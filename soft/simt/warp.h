@@ -9,6 +9,7 @@
 #define VGPU_SOFT_WARP_H
 
 #include "soft/ptx/program.h"
+#include "soft/simt/profile.h"
 #include "soft/simt/shape.h"
 #include "soft/simt/simt.h"
 
@@ -113,6 +114,7 @@ struct vgpu_block {
     uint32_t warp_count;
     uint32_t worker; /* number of the host thread: %smid */
     uint32_t worker_count;
+    struct vgpu_counts *counts; /* NULL unless a profile is wanted */
     uint64_t grid_id;
     uint64_t workspace;     /* see %envreg1 */
     uint64_t frame_memory;  /* bytes of call frames in use */
