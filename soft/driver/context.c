@@ -7,6 +7,7 @@
 #include "interop/export_tables.h"
 #include "soft/driver/code/library.h"
 #include "soft/driver/memory/allocation.h"
+#include "soft/driver/memory/leaks.h"
 #include "soft/driver/stream/stream.h"
 
 /* ---- threads ---- */
@@ -145,6 +146,8 @@ static void tear_down(struct vgpu_context *context)
     context->legacy = NULL;
     vgpu_library_forget_context(context);
     vgpu_object_withdraw_owned(context);
+    if (vgpu_driver()->memcheck)
+        vgpu_leaks_report(context);
     vgpu_allocation_free_all(context);
     pthread_mutex_unlock(&lives);
 }

@@ -156,7 +156,8 @@ static CUresult open_device(struct vgpu_device *device, int ordinal, int number,
     device->ordinal = ordinal;
     device->number = number;
     device->bytes = bytes;
-    if (vgpu_memory_create(bytes, &device->memory) < 0)
+    if (vgpu_memory_create(bytes, &device->memory) < 0 ||
+        (the_driver.memcheck && vgpu_memory_be_exact(device->memory) < 0))
         return CUDA_ERROR_OUT_OF_MEMORY;
     device->primary = vgpu_context_create_primary(device);
     return device->primary ? vgpu_memory_pool_open_device(device) : CUDA_ERROR_OUT_OF_MEMORY;
@@ -172,6 +173,7 @@ static void after_fork(void)
 static CUresult start(void)
 {
     const char *blocking = getenv("CUDA_LAUNCH_BLOCKING");
+    const char *memcheck = getenv("VGPU_SOFT_MEMCHECK");
     int numbers[VGPU_SOFT_MOST_DEVICES];
     int count = visible_devices(wanted_devices(), numbers);
     size_t bytes = wanted_memory();
@@ -179,6 +181,7 @@ static CUresult start(void)
     if (count == 0)
         return CUDA_ERROR_NO_DEVICE;
     the_driver.capability = wanted_capability();
+    the_driver.memcheck = memcheck && atoi(memcheck) != 0;
     the_driver.processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
     for (int i = 0; i < count; i++) {
         CUresult result = open_device(&the_driver.devices[i], i, numbers[i], bytes);

@@ -61,6 +61,7 @@ struct vgpu_driver {
      */
     int capability;
     bool launch_blocking; /* CUDA_LAUNCH_BLOCKING */
+    bool memcheck;        /* VGPU_SOFT_MEMCHECK */
     bool forked;          /* this is the child of a process that had CUDA: it has none */
     int device_count;
     struct vgpu_device devices[VGPU_SOFT_MOST_DEVICES];

@@ -295,4 +295,11 @@ uint64_t vgpu_row_offset(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t width, 
 /** Where the rows end, rounded up to a cache line. */
 uint64_t vgpu_rows_end(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t header);
 
+/**
+ * Copies the line of PTX that an instruction of a function of the module is on, as far as it fits
+ * with a NUL, without what it is indented by. Returns its length; 0 if there is no such line.
+ */
+size_t vgpu_program_source(const struct vgpu_program *program, uint32_t function, uint32_t line,
+                           char *out, size_t size);
+
 #endif

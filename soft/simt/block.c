@@ -3,12 +3,12 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "soft/simt/memory_pages.h"
+#include "soft/simt/report.h"
 
 /* Distance of lanes' local memories: odd in cache lines, so that they spread over the cache. */
 static uint32_t stride_of(uint32_t bytes)
@@ -185,7 +185,7 @@ int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
     b->kernel = grid->kernel;
     b->grid_id = grid->id;
     b->workspace = grid->workspace;
-    b->pages = vgpu_memory_pages(launch->image->memory);
+    b->pages = vgpu_memory_kernel_pages(launch->image->memory);
     b->threads = threads;
     b->warp_count = (threads + VGPU_LANES - 1) / VGPU_LANES;
     number_threads(b, launch->block);
@@ -250,55 +250,6 @@ static void prepare_warp(struct vgpu_block *b, uint32_t index)
     w->groups[0] = (struct vgpu_group){.mask = w->alive, .pc = b->kernel->start};
 }
 
-static const char *fault_name(enum vgpu_fault_kind kind)
-{
-    switch (kind) {
-    case VGPU_FAULT_ILLEGAL_ADDRESS:
-        return "illegal address";
-    case VGPU_FAULT_MISALIGNED_ADDRESS:
-        return "misaligned address";
-    case VGPU_FAULT_TRAP:
-        return "trap";
-    case VGPU_FAULT_ASSERT:
-        return "assertion failed";
-    case VGPU_FAULT_ILLEGAL_INSTRUCTION:
-        return "illegal instruction";
-    case VGPU_FAULT_STACK:
-        return "call stack exhausted";
-    case VGPU_FAULT_DEADLOCK:
-        return "deadlock: no thread can go on";
-    case VGPU_FAULT_CANCELLED:
-        return "cancelled";
-    default:
-        return "out of memory";
-    }
-}
-
-static int report(const struct vgpu_block *b, const struct vgpu_warp *w, enum vgpu_fault_kind kind,
-                  uint32_t lane, uint32_t pc, struct vgpu_fault *fault)
-{
-    char access[64] = "";
-
-    *fault = (struct vgpu_fault){
-        .kind = kind,
-        .block = {b->id[0], b->id[1], b->id[2]},
-        .thread = {w->tid[0][lane], w->tid[1][lane], w->tid[2][lane]},
-        .line = b->unit->code[pc].line,
-    };
-    if (kind == VGPU_FAULT_ILLEGAL_ADDRESS || kind == VGPU_FAULT_MISALIGNED_ADDRESS) {
-        fault->address = w->fault_address;
-        fault->access_bytes = w->fault_bytes;
-        snprintf(access, sizeof(access), " 0x%llx (%u bytes)", (unsigned long long)w->fault_address,
-                 w->fault_bytes);
-    }
-    snprintf(fault->text, sizeof(fault->text),
-             "kernel %.48s: %.60s%s, block (%u,%u,%u), thread (%u,%u,%u), line %u", b->kernel->name,
-             w->fault_text[0] != '\0' ? w->fault_text : fault_name(kind), access, fault->block[0],
-             fault->block[1], fault->block[2], fault->thread[0], fault->thread[1], fault->thread[2],
-             fault->line);
-    return -EFAULT;
-}
-
 static bool cancelled(const struct vgpu_runner *r)
 {
     const volatile int *cancel = r->grid->launch->cancel;
@@ -329,7 +280,7 @@ static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
                 start_warp(r, w);
             turn = vgpu_warp_run(w, &pc);
             if (turn == VGPU_TURN_FAULT)
-                return report(b, w, w->fault, w->fault_lane, pc, fault);
+                return vgpu_fault_report(w, w->fault, w->fault_lane, pc, fault);
             progress |= turn != VGPU_TURN_BLOCKED || w->clock != w->clock_seen;
             w->clock_seen = w->clock;
             if (turn == VGPU_TURN_DONE) {
@@ -338,15 +289,16 @@ static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
                 r->free_frames[r->free_frame_count++] = w->frames[0];
             }
             if ((turn == VGPU_TURN_SPENT || turn == VGPU_TURN_BLOCKED) && cancelled(r))
-                return report(b, w, VGPU_FAULT_CANCELLED, 0, pc, fault);
+                return vgpu_fault_report(w, VGPU_FAULT_CANCELLED, 0, pc, fault);
         }
     }
     for (uint32_t n = 0; n < b->warp_count && left > 0; n++) {
         const struct vgpu_warp *w = &b->warps[n];
 
         if (!w->done)
-            return report(b, w, VGPU_FAULT_DEADLOCK, (uint32_t)__builtin_ctz(w->groups[0].mask),
-                          w->groups[0].pc, fault);
+            return vgpu_fault_report(w, VGPU_FAULT_DEADLOCK,
+                                     (uint32_t)__builtin_ctz(w->groups[0].mask), w->groups[0].pc,
+                                     fault);
     }
     return 0;
 }

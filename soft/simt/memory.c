@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,6 +22,9 @@ struct range {
     uint64_t start;
     size_t size;
     size_t wanted; /* what was asked for; 0: free */
+    /* Of an exact memory: freed, and not to be used again yet. */
+    bool stale;
+    struct range *next_stale;
 };
 
 struct host_range {
@@ -33,6 +37,9 @@ struct vgpu_memory {
     uint8_t *arena;
     size_t size, free_bytes;
     uint8_t *pages;
+    uint8_t *no_pages; /* of an exact memory, or NULL */
+    struct range *first_stale, **last_stale;
+    size_t stale_bytes;
     struct range *first, *first_free;
     struct range **used; /* sorted by address */
     size_t used_count, used_capacity;
@@ -86,6 +93,7 @@ int vgpu_memory_create(size_t size, struct vgpu_memory **out)
     m->size = m->free_bytes = size;
     m->arena = reserve(size);
     m->pages = reserve(MAP_SIZE);
+    m->last_stale = &m->first_stale;
     m->first = calloc(1, sizeof(*m->first));
     if (m->arena == NULL || m->pages == NULL || m->first == NULL ||
         vgpu_texture_table_create(&m->textures) < 0) {
@@ -107,6 +115,8 @@ void vgpu_memory_destroy(struct vgpu_memory *m)
         munmap(m->arena, m->size);
     if (m->pages != NULL)
         munmap(m->pages, MAP_SIZE);
+    if (m->no_pages != NULL)
+        munmap(m->no_pages, MAP_SIZE);
     while (m->first != NULL) {
         struct range *next = m->first->next;
 
@@ -123,6 +133,11 @@ void vgpu_memory_destroy(struct vgpu_memory *m)
 const uint8_t *vgpu_memory_pages(const struct vgpu_memory *m)
 {
     return m->pages;
+}
+
+const uint8_t *vgpu_memory_kernel_pages(const struct vgpu_memory *m)
+{
+    return m->no_pages != NULL ? m->no_pages : m->pages;
 }
 
 struct vgpu_texture_table *vgpu_memory_textures(const struct vgpu_memory *m)
@@ -244,12 +259,64 @@ static struct range *find_room(struct vgpu_memory *m, size_t size, uint64_t *sta
     return NULL;
 }
 
+static void merge_with_next(struct vgpu_memory *m, struct range *r)
+{
+    struct range *next = r->next;
+
+    free_list_remove(m, next);
+    r->size += next->size;
+    r->next = next->next;
+    if (next->next != NULL)
+        next->next->previous = r;
+    free(next);
+}
+
+/* Makes a range free that is in no list. */
+static void add_free(struct vgpu_memory *m, struct range *r)
+{
+    r->wanted = 0;
+    free_list_add(m, r);
+    if (r->next != NULL && r->next->wanted == 0)
+        merge_with_next(m, r);
+    if (r->previous != NULL && r->previous->wanted == 0)
+        merge_with_next(m, r->previous);
+}
+
+/* Lets ranges that were freed first be used again, until no more than `most` bytes are kept. */
+static void release_stale(struct vgpu_memory *m, size_t most)
+{
+    while (m->stale_bytes > most && m->first_stale != NULL) {
+        struct range *r = m->first_stale;
+
+        m->first_stale = r->next_stale;
+        if (m->first_stale == NULL)
+            m->last_stale = &m->first_stale;
+        m->stale_bytes -= r->size;
+        r->stale = false;
+        r->next_stale = NULL;
+        add_free(m, r);
+    }
+}
+
+static void add_stale(struct vgpu_memory *m, struct range *r)
+{
+    r->stale = true;
+    *m->last_stale = r;
+    m->last_stale = &r->next_stale;
+    m->stale_bytes += r->size;
+    release_stale(m, m->size / 2);
+}
+
 static int allocate(struct vgpu_memory *m, size_t wanted, size_t size, uint64_t *address)
 {
     uint64_t start;
     /* Room in the arena is not enough: other memory of the device's may have been charged. */
     struct range *r = size <= m->free_bytes ? find_room(m, size, &start) : NULL;
 
+    if (r == NULL && m->stale_bytes > 0 && size <= m->free_bytes) {
+        release_stale(m, 0);
+        r = find_room(m, size, &start);
+    }
     if (r == NULL)
         return -ENOMEM;
     if (start != r->start) {
@@ -283,6 +350,9 @@ int vgpu_memory_allocate(struct vgpu_memory *m, size_t wanted, uint64_t *address
     if (__builtin_add_overflow(wanted, unit - 1, &size))
         return -ENOMEM;
     size &= ~(unit - 1);
+    /* What comes behind the end is nobody else's. */
+    if (m->no_pages != NULL && __builtin_add_overflow(size, unit, &size))
+        return -ENOMEM;
     pthread_mutex_lock(&m->lock);
     error = allocate(m, wanted, size, address);
     pthread_mutex_unlock(&m->lock);
@@ -295,18 +365,6 @@ static void wipe(uint64_t start, size_t size)
     if (size >= PAGE_SIZE && madvise((void *)(uintptr_t)start, size, MADV_DONTNEED) == 0)
         return;
     memset((void *)(uintptr_t)start, 0, size);
-}
-
-static void merge_with_next(struct vgpu_memory *m, struct range *r)
-{
-    struct range *next = r->next;
-
-    free_list_remove(m, next);
-    r->size += next->size;
-    r->next = next->next;
-    if (next->next != NULL)
-        next->next->previous = r;
-    free(next);
 }
 
 int vgpu_memory_free(struct vgpu_memory *m, uint64_t address)
@@ -326,12 +384,10 @@ int vgpu_memory_free(struct vgpu_memory *m, uint64_t address)
     pages_remove(m, r->start, r->size);
     wipe(r->start, r->size);
     m->free_bytes += r->size;
-    r->wanted = 0;
-    free_list_add(m, r);
-    if (r->next != NULL && r->next->wanted == 0)
-        merge_with_next(m, r);
-    if (r->previous != NULL && r->previous->wanted == 0)
-        merge_with_next(m, r->previous);
+    if (m->no_pages != NULL)
+        add_stale(m, r);
+    else
+        add_free(m, r);
     pthread_mutex_unlock(&m->lock);
     return 0;
 }
@@ -456,4 +512,81 @@ int vgpu_memory_unmap_host(struct vgpu_memory *m, uint64_t address)
     }
     pthread_mutex_unlock(&m->lock);
     return error;
+}
+
+/* ---- checks to the byte ---- */
+
+int vgpu_memory_be_exact(struct vgpu_memory *m)
+{
+    if (m->no_pages == NULL)
+        m->no_pages = reserve(MAP_SIZE);
+    return m->no_pages != NULL ? 0 : -ENOMEM;
+}
+
+/* The first byte from `address` on that is in no allocation or mapping, or `address`. */
+static uint64_t end_of_reach(const struct vgpu_memory *m, uint64_t address)
+{
+    size_t at = used_after(m, address);
+
+    if (at > 0 && address - m->used[at - 1]->start < m->used[at - 1]->wanted)
+        return m->used[at - 1]->start + m->used[at - 1]->wanted;
+    at = host_from(m, address + 1);
+    if (at > 0 && address - m->hosts[at - 1].start < m->hosts[at - 1].size)
+        return m->hosts[at - 1].start + m->hosts[at - 1].size;
+    return address;
+}
+
+bool vgpu_memory_reaches(struct vgpu_memory *m, uint64_t address, size_t size)
+{
+    uint64_t end, reach = address;
+
+    if (m->no_pages == NULL || __builtin_add_overflow(address, size, &end))
+        return false;
+    pthread_mutex_lock(&m->lock);
+    while (reach < end) {
+        uint64_t next = end_of_reach(m, reach);
+
+        if (next == reach)
+            break;
+        reach = next;
+    }
+    pthread_mutex_unlock(&m->lock);
+    return reach >= end;
+}
+
+/* Of what is in use, and what was: the range that ends last before the address, or holds it. */
+static const struct range *range_before(const struct vgpu_memory *m, uint64_t address)
+{
+    const struct range *found = NULL;
+
+    for (const struct range *r = m->first; r != NULL && r->start <= address; r = r->next)
+        found = r->wanted != 0 ? r : found;
+    return found;
+}
+
+void vgpu_memory_describe(struct vgpu_memory *m, uint64_t address, char *text, size_t size)
+{
+    const struct range *r;
+    size_t at;
+
+    pthread_mutex_lock(&m->lock);
+    r = range_before(m, address);
+    at = used_after(m, address);
+    if (address - (uint64_t)(uintptr_t)m->arena >= m->size)
+        snprintf(text, size, "not in device memory");
+    else if (r != NULL && address - r->start < r->wanted)
+        snprintf(text, size, "in %s%zu bytes at 0x%llx", r->stale ? "freed " : "", r->wanted,
+                 (unsigned long long)r->start);
+    else if (at < m->used_count &&
+             (r == NULL || m->used[at]->start - address < address - r->start - r->wanted))
+        snprintf(text, size, "%llu before %zu bytes at 0x%llx",
+                 (unsigned long long)(m->used[at]->start - address), m->used[at]->wanted,
+                 (unsigned long long)m->used[at]->start);
+    else if (r != NULL)
+        snprintf(text, size, "%llu behind the end of %s%zu bytes at 0x%llx",
+                 (unsigned long long)(address - r->start - r->wanted), r->stale ? "freed " : "",
+                 r->wanted, (unsigned long long)r->start);
+    else
+        snprintf(text, size, "nothing is allocated");
+    pthread_mutex_unlock(&m->lock);
 }

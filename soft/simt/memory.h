@@ -46,6 +46,16 @@ void vgpu_memory_discharge(struct vgpu_memory *memory, size_t size);
 int vgpu_memory_map_host(struct vgpu_memory *memory, uint64_t address, size_t size);
 int vgpu_memory_unmap_host(struct vgpu_memory *memory, uint64_t address);
 
+/**
+ * From now on accesses of kernels are checked to the byte, allocations are kept apart, and what is
+ * freed is not used again for as long as there is other room. Slow; before the first launch.
+ */
+int vgpu_memory_be_exact(struct vgpu_memory *memory);
+
+/** Says in words where an address is that no kernel may use: "12 bytes behind 400 bytes at 0x..."
+ */
+void vgpu_memory_describe(struct vgpu_memory *memory, uint64_t address, char *text, size_t size);
+
 /** True if all `size` bytes at `address` may be read and written by a kernel. */
 bool vgpu_memory_accessible(const struct vgpu_memory *memory, uint64_t address, size_t size);
 

@@ -14,6 +14,13 @@
  */
 const uint8_t *vgpu_memory_pages(const struct vgpu_memory *memory);
 
+/** The same, or a map without any page if vgpu_memory_reaches() is to be asked about each access.
+ */
+const uint8_t *vgpu_memory_kernel_pages(const struct vgpu_memory *memory);
+
+/** True if the memory is exact and the bytes are within what was allocated or mapped. */
+bool vgpu_memory_reaches(struct vgpu_memory *memory, uint64_t address, size_t size);
+
 struct vgpu_texture_table;
 
 /** The textures of a device are kept with its memory. */

@@ -163,7 +163,8 @@ HANDLER(cp_async)
             continue;
         if ((from & (i->y - 1u)) != 0)
             return vgpu_warp_fault(w, VGPU_FAULT_MISALIGNED_ADDRESS, l, from, bytes);
-        if (bytes > 0 && !vgpu_pages_valid(w->block->pages, from, bytes))
+        if (bytes > 0 && !vgpu_pages_valid(w->block->pages, from, bytes) &&
+            !vgpu_memory_reaches(w->block->memory, from, bytes))
             return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_ADDRESS, l, from, bytes);
         if (bytes > 0)
             memcpy(to[l], (const void *)(uintptr_t)from, bytes);

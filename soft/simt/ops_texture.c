@@ -66,7 +66,7 @@ HANDLER(tex)
         if (t == NULL)
             return -1;
         fill_sample(w, i, l, &s);
-        if (!vgpu_texture_sample(t, &s, w->block->pages, result[l], &fault))
+        if (!vgpu_texture_sample(t, &s, vgpu_memory_pages(w->block->memory), result[l], &fault))
             return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_ADDRESS, l, fault, t->element);
     }
     /* Last: a result may go where the handles are. */
@@ -164,7 +164,7 @@ static int surface_place(struct vgpu_warp *w, const struct vgpu_inst *i, unsigne
                                         : 0;
     address = level->address + (uint64_t)z * level->slice + (uint64_t)y * level->pitch +
               (uint64_t)x * bytes;
-    if (!vgpu_pages_valid(w->block->pages, address, bytes))
+    if (!vgpu_pages_valid(vgpu_memory_pages(w->block->memory), address, bytes))
         return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_ADDRESS, l, address, bytes);
     *at = (uint8_t *)(uintptr_t)address;
     return 0;

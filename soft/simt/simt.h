@@ -140,7 +140,7 @@ struct vgpu_fault {
     uint32_t block[3];
     uint32_t thread[3];
     uint32_t line;  /* of the PTX text */
-    char text[160]; /* one line for a log: kernel, what, where */
+    char text[448]; /* one line for a log: kernel, what, where */
 };
 
 /**

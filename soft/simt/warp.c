@@ -28,7 +28,10 @@ void *vgpu_warp_generic(const struct vgpu_warp *w, uint32_t lane, uint64_t addre
     uint64_t offset;
 
     if (address < VGPU_WINDOW_SHARED)
-        return vgpu_pages_valid(b->pages, address, size) ? (void *)(uintptr_t)address : NULL;
+        return vgpu_pages_valid(b->pages, address, size) ||
+                       vgpu_memory_reaches(b->memory, address, size)
+                   ? (void *)(uintptr_t)address
+                   : NULL;
     offset = address & (VGPU_WINDOW_BYTES - 1);
     switch (address - offset) {
     case VGPU_WINDOW_SHARED:

@@ -9,6 +9,7 @@
 #define VGPU_SOFT_WARP_H
 
 #include "soft/ptx/program.h"
+#include "soft/simt/memory_pages.h"
 #include "soft/simt/profile.h"
 #include "soft/simt/shape.h"
 #include "soft/simt/simt.h"

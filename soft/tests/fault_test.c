@@ -15,6 +15,12 @@ static void expect(struct rig *rig, const char *kernel, struct geometry g, const
     assert_non_null(strstr(fault->text, kernel));
 }
 
+static void said(const struct vgpu_fault *fault, const char *what)
+{
+    if (strstr(fault->text, what) == NULL)
+        fail_msg("'%s' is not in: %s", what, fault->text);
+}
+
 static void illegal_addresses(void **state)
 {
     struct rig rig;
@@ -180,6 +186,9 @@ static void deadlocks_are_found(void **state)
         HEADER ".visible .entry lonely_barrier()\n"
                "{\n.reg .pred p;\n.reg .u32 t;\nmov.u32 t, %tid.x;\nsetp.lt.u32 p, t, 32;\n"
                "@p bar.sync 1, 64;\nbar.sync 2, 64;\nret;\n}\n"
+               ".visible .entry gone()\n"
+               "{\n.reg .pred p;\n.reg .u32 t;\nmov.u32 t, %tid.x;\nsetp.ge.u32 p, t, 32;\n"
+               "@p exit;\nbar.sync 3, 96;\nret;\n}\n"
                ".visible .entry lonely_shuffle()\n"
                "{\n.reg .pred p;\n.reg .u32 t;\nmov.u32 t, %tid.x;\nsetp.lt.u32 p, t, 16;\n"
                "@p bra other;\nshfl.sync.idx.b32 t, t, 0, 31, -1;\nret;\n"
@@ -190,7 +199,96 @@ static void deadlocks_are_found(void **state)
     (void)state;
     rig_load(&rig, text);
     expect(&rig, "lonely_barrier", (struct geometry){1, 64, 0}, NULL, VGPU_FAULT_DEADLOCK, &fault);
+    said(&fault, "of 64 threads, 32 wait at barrier 1 that 32 of 64 have reached, 32 wait at "
+                 "barrier 2 that 32 of 64 have reached");
+    said(&fault, "@p bar.sync 1, 64;");
+    expect(&rig, "gone", (struct geometry){1, 96, 0}, NULL, VGPU_FAULT_DEADLOCK, &fault);
+    said(&fault, "of 96 threads, 32 wait at barrier 3 that 32 of 96 have reached, 64 have exited");
     expect(&rig, "lonely_shuffle", (struct geometry){1, 32, 0}, NULL, VGPU_FAULT_DEADLOCK, &fault);
+    said(&fault, "of 32 threads, 32 wait for other lanes of their warps");
+    rig_drop(&rig);
+}
+
+/* Checked to the byte: reads and writes of each size, at the edges of what there is. */
+static void exact_checks_see_every_byte(void **state)
+{
+    static const char text[] =
+        HEADER ".visible .entry bytes(.param .u64 at)\n"
+               "{\n.reg .b64 a;\n.reg .b32 t;\n.reg .b64 l;\nld.param.u64 a, [at];\n"
+               "mov.u32 t, %tid.x;\ncvt.u64.u32 l, t;\nadd.u64 a, a, l;\nst.u8 [a], 1;\nret;\n}\n"
+               ".visible .entry words(.param .u64 at)\n"
+               "{\n.reg .b64 a;\n.reg .b32 t;\n.reg .b64 l;\nld.param.u64 a, [at];\n"
+               "mov.u32 t, %tid.x;\nmul.wide.u32 l, t, 4;\nadd.u64 a, a, l;\n"
+               "ld.global.u32 t, [a];\nred.global.add.u32 [a], t;\nret;\n}\n";
+    struct rig rig;
+    struct vgpu_fault fault;
+    char *first, *second, what[64];
+    uint64_t at;
+
+    (void)state;
+    rig_load(&rig, text);
+    first = rig_allocate(&rig, 100);
+    /* By pages there is no difference. */
+    rig_run(&rig, "bytes", (struct geometry){1, 101, 0}, &first);
+    assert_int_equal(vgpu_memory_be_exact(rig.memory), 0);
+    rig_run(&rig, "bytes", (struct geometry){1, 100, 0}, &first);
+    rig_run(&rig, "words", (struct geometry){1, 25, 0}, &first);
+    expect(&rig, "bytes", (struct geometry){1, 101, 0}, &first, VGPU_FAULT_ILLEGAL_ADDRESS, &fault);
+    assert_int_equal(fault.thread[0], 100);
+    assert_int_equal(fault.address, (uint64_t)(uintptr_t)first + 100);
+    snprintf(what, sizeof(what), "(1 bytes; 0 behind the end of 100 bytes at %p)", (void *)first);
+    said(&fault, what);
+    said(&fault, ": st.u8 [a], 1;");
+    expect(&rig, "words", (struct geometry){2, 32, 0}, &first, VGPU_FAULT_ILLEGAL_ADDRESS, &fault);
+    assert_int_equal(fault.thread[0], 25);
+    said(&fault, ": ld.global.u32 t, [a];");
+    /* What follows directly is not reached by going on too far. */
+    first = rig_allocate(&rig, 512);
+    second = rig_allocate(&rig, 512);
+    rig_run(&rig, "words", (struct geometry){1, 128, 0}, &first);
+    rig_run(&rig, "words", (struct geometry){1, 128, 0}, &second);
+    expect(&rig, "words", (struct geometry){1, 129, 0}, &first, VGPU_FAULT_ILLEGAL_ADDRESS, &fault);
+    at = (uint64_t)(uintptr_t)second - 4;
+    expect(&rig, "words", (struct geometry){1, 32, 0}, &at, VGPU_FAULT_ILLEGAL_ADDRESS, &fault);
+    snprintf(what, sizeof(what), "4 before 512 bytes at %p", (void *)second);
+    said(&fault, what);
+    rig_drop(&rig);
+}
+
+static void exact_checks_see_what_was_freed(void **state)
+{
+    struct rig rig;
+    struct vgpu_fault fault;
+    struct {
+        int *to;
+        int index;
+    } p = {NULL, 1};
+    size_t before, after, total;
+    char what[64];
+    int *other;
+
+    (void)state;
+    rig_load_file(&rig, "output.ptx");
+    assert_int_equal(vgpu_memory_be_exact(rig.memory), 0);
+    vgpu_memory_info(rig.memory, &before, &total);
+    p.to = rig_allocate(&rig, 1 << 20);
+    rig_run(&rig, "store", (struct geometry){1, 32, 0}, &p);
+    assert_int_equal(vgpu_memory_free(rig.memory, (uint64_t)(uintptr_t)p.to), 0);
+    assert_int_equal(vgpu_memory_free(rig.memory, (uint64_t)(uintptr_t)p.to), -EINVAL);
+    /* Nobody else gets it at once. */
+    other = rig_allocate(&rig, 1 << 20);
+    assert_ptr_not_equal(other, p.to);
+    expect(&rig, "store", (struct geometry){1, 32, 0}, &p, VGPU_FAULT_ILLEGAL_ADDRESS, &fault);
+    snprintf(what, sizeof(what), "in freed 1048576 bytes at %p", (void *)p.to);
+    said(&fault, what);
+    assert_int_equal(vgpu_memory_free(rig.memory, (uint64_t)(uintptr_t)other), 0);
+    vgpu_memory_info(rig.memory, &after, &total);
+    assert_int_equal(after, before);
+    /* Until there is no other room. */
+    for (int n = 0; n < 64; n++) {
+        p.to = rig_allocate(&rig, total / 4 * 3);
+        assert_int_equal(vgpu_memory_free(rig.memory, (uint64_t)(uintptr_t)p.to), 0);
+    }
     rig_drop(&rig);
 }
 
@@ -247,6 +345,8 @@ int main(void)
         cmocka_unit_test(endless_loops_can_be_cancelled),
         cmocka_unit_test(endless_waiting_can_be_cancelled),
         cmocka_unit_test(deadlocks_are_found),
+        cmocka_unit_test(exact_checks_see_every_byte),
+        cmocka_unit_test(exact_checks_see_what_was_freed),
         cmocka_unit_test(wrong_calls_are_found),
         cmocka_unit_test(geometry_is_checked),
     };

@@ -227,7 +227,7 @@ CUresult vgpu_allocation_create_host(struct vgpu_context *context, size_t size, 
     if (memory == MAP_FAILED)
         return CUDA_ERROR_OUT_OF_MEMORY;
     allocation = describe(context, VGPU_ALLOCATION_HOST, (uintptr_t)memory, size, flags);
-    result = map_everywhere(allocation.address, bytes, NULL);
+    result = map_everywhere(allocation.address, size, NULL);
     if (result == CUDA_SUCCESS) {
         result = insert(&allocation);
         if (result == CUDA_SUCCESS) {
