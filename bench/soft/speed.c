@@ -231,7 +231,7 @@ static double middle(double *values, unsigned int count)
 
 static bool measure(struct bench *b, const struct subject *s)
 {
-    double device[ROUNDS_MAX], native[ROUNDS_MAX], ratio[ROUNDS_MAX], part;
+    double device[ROUNDS_MAX] = {0}, native[ROUNDS_MAX] = {0}, ratio[ROUNDS_MAX] = {0}, part;
 
     fill(b, s->counts);
     clear(b, s);
@@ -331,7 +331,7 @@ static double multiply_on(int cores, unsigned int rounds)
     child = fork();
     if (child == 0) {
         struct bench b = {.rounds = rounds};
-        double times[ROUNDS_MAX];
+        double times[ROUNDS_MAX] = {0};
 
         if (!keep_cores(cores))
             _exit(2);
@@ -353,7 +353,7 @@ static double multiply_on(int cores, unsigned int rounds)
 /* Rounds of one and of two cores take turns, each in a process of its own. */
 static bool measure_cores(unsigned int rounds)
 {
-    double gains[5], gain;
+    double gains[5] = {0}, gain;
 
     if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
         printf("%-24s needs 2 cores\n", "SGEMM on 2 cores");

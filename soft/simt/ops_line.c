@@ -269,9 +269,8 @@ DEFINE_LINE(sreg_laneid, 32, VGPU_SHAPE_LINE, line_copy(&r, &lane_numbers))
             return on_lanes(w, i, m);                                                              \
         for (unsigned k = 0; k < VGPU_SEGMENTS; k++) {                                             \
             T a0 = (T)a->line.base[k], b0 = (T)b->line.base[k], a1, b1;                            \
-            if (__builtin_add_overflow(a0, 7 * rise_a, &a1) |                                      \
-                    __builtin_add_overflow(b0, 7 * rise_b, &b1) ||                                 \
-                (a0 OP b0) != (a1 OP b1))                                                          \
+            if (__builtin_add_overflow(a0, 7 * rise_a, &a1) ||                                     \
+                __builtin_add_overflow(b0, 7 * rise_b, &b1) || (a0 OP b0) != (a1 OP b1))           \
                 return on_lanes(w, i, m);                                                          \
             test |= (a0 OP b0) ? UINT32_C(0xff) << k * VGPU_SEGMENT_LANES : 0;                     \
         }                                                                                          \

@@ -14,8 +14,8 @@ struct vgpu_channel *fixture_open(void)
     assert_int_equal(vgpu_worker_create(&channel->worker, driver, &channel->page, &channel->ledger),
                      0);
     /* Zero, without touching megabytes that most tests never use. */
-    channel->worker.extent = mmap(NULL, VGPU_CHANNEL_BYTES, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    channel->worker.extent =
+        mmap(NULL, VGPU_CHANNEL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(channel->worker.extent != MAP_FAILED);
     channel->header = vgpu_worker_channel(&channel->worker);
     return channel;
