@@ -279,7 +279,7 @@ static void read_call_targets(struct ptx_parser *p, struct ptx_symbol *s)
         if (p->error == 0 && (target == NULL || target->kind != PTX_SYMBOL_FUNCTION))
             ptx_fail(p, -EINVAL, p->token.line, "'%.*s' is not a function",
                      (int)(name.length < 100 ? name.length : 100), name.start);
-        if (p->error != 0)
+        if (p->error != 0 || target == NULL)
             return;
         if (first)
             s->index = target->index;
