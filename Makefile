@@ -85,4 +85,4 @@ bundle: build device
 	@scripts/bundle $(BUILD)
 
 clean:
-	rm -rf $(BUILD) $(SANITIZED) $(FUZZED)
+	rm -rf $(BUILD) $(SANITIZED) $(FUZZED) build-programs
