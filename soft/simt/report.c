@@ -66,7 +66,7 @@ static void describe(const struct vgpu_block *b, const struct vgpu_inst *i, uint
 
 static void describe_deadlock(const struct vgpu_block *b, char *text, size_t size)
 {
-    uint32_t at[VGPU_MAX_BARRIERS] = {0}, lanes = 0;
+    uint32_t at[VGPU_MAX_BARRIERS] = {0}, lanes = 0, cluster = 0;
     size_t n;
 
     for (uint32_t k = 0; k < b->warp_count; k++) {
@@ -75,8 +75,11 @@ static void describe_deadlock(const struct vgpu_block *b, char *text, size_t siz
         for (uint32_t g = 0; g < w->group_count && !w->done; g++) {
             uint32_t count = (uint32_t)__builtin_popcount(w->groups[g].mask);
 
-            if (w->groups[g].state == VGPU_GROUP_BARRIER)
+            if (w->groups[g].state == VGPU_GROUP_BARRIER &&
+                w->groups[g].barrier < VGPU_MAX_BARRIERS)
                 at[w->groups[g].barrier] += count;
+            else if (w->groups[g].state == VGPU_GROUP_BARRIER)
+                cluster += count;
             else
                 lanes += count;
         }
@@ -92,6 +95,8 @@ static void describe_deadlock(const struct vgpu_block *b, char *text, size_t siz
                                   at[id], id, barrier->arrived,
                                   barrier->expected != 0 ? barrier->expected : b->alive);
     }
+    if (cluster > 0 && n < size)
+        n += (size_t)snprintf(text + n, size - n, ", %u wait at the cluster's barrier", cluster);
     if (lanes > 0 && n < size)
         n +=
             (size_t)snprintf(text + n, size - n, ", %u wait for other lanes of their warps", lanes);

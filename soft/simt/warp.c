@@ -116,28 +116,39 @@ static uint32_t meeting_point(const struct vgpu_warp *w, const struct vgpu_group
 
 /* ---- synchronisation inside the warp ---- */
 
-/* Lanes whose member mask is covered by `present`; exited lanes count as present. */
-static uint32_t satisfied(const struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t lanes,
-                          uint32_t present)
+/* Of the lanes that are there, those that all alive members of their masks are there with, and with
+   the same mask: lanes that wait for others wait for them to say the same. */
+static uint32_t agreed(const uint32_t *members, uint32_t there, uint32_t alive)
 {
-    const uint32_t *members =
-        (const uint32_t *)(w->base[i->row[VGPU_F] & 1] + (i->row[VGPU_F] & ~1u));
-    uint32_t result = 0, wanted = 0;
+    uint32_t result = 0;
+
+    for (uint32_t left = there; left != 0;) {
+        uint32_t mask = members[__builtin_ctz(left)], same = 0;
+
+        for (unsigned l = 0; l < VGPU_LANES; l++)
+            same |= (uint32_t)(members[l] == mask) << l;
+        same &= left;
+        left &= ~same;
+        if ((mask & alive & ~same) == 0)
+            result |= same;
+    }
+    return result;
+}
+
+static const uint32_t *members_of(const struct vgpu_warp *w, const struct vgpu_inst *i)
+{
+    return (const uint32_t *)(w->base[i->row[VGPU_F] & 1] + (i->row[VGPU_F] & ~1u));
+}
+
+/* The lanes of a group at a collective operation that need not wait. */
+static uint32_t satisfied(const struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t lanes)
+{
+    const uint32_t *members = members_of(w, i);
 
     /* Nearly always all of them say the same, as a constant. */
     if ((i->row[VGPU_F] & 1) != 0)
-        return (members[0] & w->alive & ~present) == 0 ? lanes : 0;
-    for (unsigned l = 0; l < VGPU_LANES; l++)
-        wanted |= lanes >> l & 1 ? members[l] : 0;
-    if ((wanted & w->alive & ~present) == 0)
-        return lanes;
-    for (uint32_t left = lanes; left != 0; left &= left - 1) {
-        unsigned l = (unsigned)__builtin_ctz(left);
-
-        if ((members[l] & w->alive & ~present) == 0)
-            result |= UINT32_C(1) << l;
-    }
-    return result;
+        return (members[0] & w->alive & ~lanes) == 0 ? lanes : 0;
+    return agreed(members, lanes, w->alive);
 }
 
 /* bar.warp.sync does not need one address: every group that waits at one counts. Lets go whoever
@@ -145,25 +156,29 @@ static uint32_t satisfied(const struct vgpu_warp *w, const struct vgpu_inst *i, 
 static bool open_warp_sync(struct vgpu_warp *w)
 {
     const struct vgpu_inst *code = w->block->unit->code;
-    uint32_t present = 0, count = w->group_count;
+    uint32_t members[VGPU_LANES] = {0}, there = 0, count = w->group_count, all;
     uint8_t *frame = w->base[0];
-    bool any = false;
 
     for (uint32_t g = 0; g < count; g++) {
-        if (w->groups[g].state == VGPU_GROUP_WARP_SYNC)
-            present |= w->groups[g].mask;
-    }
-    for (uint32_t g = 0; g < count; g++) {
-        struct vgpu_group *group = &w->groups[g];
-        uint32_t go;
+        const struct vgpu_group *group = &w->groups[g];
+        const uint32_t *own;
 
         if (group->state != VGPU_GROUP_WARP_SYNC)
             continue;
         w->base[0] = w->frames[group->depth];
-        go = satisfied(w, &code[group->pc], group->mask, present);
-        if (go == 0)
+        own = members_of(w, &code[group->pc]);
+        for (unsigned l = 0; l < VGPU_LANES; l++)
+            members[l] = group->mask >> l & 1 ? own[l] : members[l];
+        there |= group->mask;
+    }
+    w->base[0] = frame;
+    all = agreed(members, there, w->alive);
+    for (uint32_t g = 0; g < count; g++) {
+        struct vgpu_group *group = &w->groups[g];
+        uint32_t go = group->mask & all;
+
+        if (group->state != VGPU_GROUP_WARP_SYNC || go == 0)
             continue;
-        any = true;
         if (go == group->mask) {
             group->state = VGPU_GROUP_READY;
             group->pc++;
@@ -172,8 +187,7 @@ static bool open_warp_sync(struct vgpu_warp *w)
             vgpu_group_add(w, go, group->pc + 1, group->depth);
         }
     }
-    w->base[0] = frame;
-    return any;
+    return all != 0;
 }
 
 /* ---- exits and barriers ---- */
@@ -376,7 +390,7 @@ static int control(struct vgpu_warp *w, struct vgpu_group *group, const struct v
         open_warp_sync(w);
         return 0;
     case VGPU_CONTROL_COLLECTIVE:
-        go = satisfied(w, i, mask, mask);
+        go = satisfied(w, i, mask);
         if (go != 0 && i->run(w, i, go) != 0)
             return -1;
         /* Whoever lacks a member waits here; the others, and those off by guard, go on. */
@@ -473,7 +487,7 @@ static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
         group->pc = pc;
         w->budget--;
         if (i->control == VGPU_CONTROL_COLLECTIVE && m == mask &&
-            satisfied(w, i, mask, mask) == mask) {
+            satisfied(w, i, mask) == mask) {
             if (i->run(w, i, mask) != 0)
                 return -1;
             pc++;

@@ -383,6 +383,30 @@ static void calls_by_hand(void **state)
     rig_drop(&rig);
 }
 
+/* Lanes that are at one instruction with different masks do not meet there: half of the warp does
+   it by itself first, while the other half waits for all. */
+static void masks_are_agreed_on(void **state)
+{
+    static const char text[] = HEADER
+        ".visible .entry k(.param .u64 out)\n{\n.reg .b64 o, a;\n.reg .b32 t, m, r;\n"
+        ".reg .pred low, mine, done;\nld.param.u64 o, [out];\nmov.u32 t, %tid.x;\n"
+        "mul.wide.u32 a, t, 4;\nadd.u64 o, o, a;\nsetp.lt.u32 low, t, 16;\n"
+        "selp.b32 m, 0xffff, -1, low;\nsetp.eq.u32 mine, 0, 0;\n"
+        "again: vote.sync.ballot.b32 r, mine, m;\nbar.warp.sync m;\nsetp.eq.s32 done, m, -1;\n"
+        "@done bra out_;\nmov.b32 m, -1;\nsetp.ne.u32 mine, 0, 0;\nbra again;\n"
+        "out_: st.global.u32 [o], r;\nret;\n}\n";
+    struct rig rig;
+    uint32_t *out;
+
+    (void)state;
+    rig_load(&rig, text);
+    out = rig_allocate(&rig, 32 * sizeof(*out));
+    rig_run(&rig, "k", (struct geometry){1, 32, 0}, &out);
+    for (uint32_t n = 0; n < 32; n++)
+        assert_int_equal(out[n], 0xffff0000);
+    rig_drop(&rig);
+}
+
 /* Neither the kernel nor the function has a byte of local memory. */
 static void calls_without_a_stack(void **state)
 {
@@ -461,7 +485,8 @@ int main(void)
         cmocka_unit_test(votes_and_matches),   cmocka_unit_test(groups_of_lanes),
         cmocka_unit_test(special_registers),   cmocka_unit_test(tables_of_branches),
         cmocka_unit_test(calls_by_hand),       cmocka_unit_test(calls_without_a_stack),
-        cmocka_unit_test(exits_and_rejoining), cmocka_unit_test(named_barriers),
+        cmocka_unit_test(masks_are_agreed_on), cmocka_unit_test(exits_and_rejoining),
+        cmocka_unit_test(named_barriers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
