@@ -271,7 +271,7 @@ static struct product product_of(const struct form *f, const uint64_t *a, const 
  * the high one; of 8-bit forms, lanes take turns. The selector says which lanes of four have it.
  */
 struct chosen {
-    unsigned column[16][64]; /* of each stored one */
+    unsigned column[16][128]; /* of each stored one */
     uint32_t index[32];
 };
 

@@ -56,7 +56,7 @@ REFERENCE(min_merged,
           ((uint64_t)limited(least(S(a, "w"), U(b, "b3")), 16, true) & 0xffff) << 16 | (c & 0xffff))
 REFERENCE(byte_merged, ((uint64_t)(U(a, "w") + U(b, "w")) & 0xff) << 16 | (c & 0xff00ffff))
 REFERENCE(shl_wrap, U(a, "w") << (b & 31))
-REFERENCE(shl_sat, limited(S(a, "h1") << (b > 32 ? 32 : b), 32, true))
+REFERENCE(shl_sat, limited(S(a, "h1") * (INT64_C(1) << (b > 32 ? 32 : b)), 32, true))
 REFERENCE(shr_clamp, (b > 32 ? 32 : b) == 32 ? (S(a, "w") < 0 ? -1 : 0)
                                              : (int64_t)(int32_t)a >> (b > 32 ? 32 : b))
 REFERENCE(set_add, (uint64_t)(S(a, "h0") < S(b, "b2")) + c)
