@@ -16,8 +16,9 @@
     X(half)                                                                                        \
     X(convert)                                                                                     \
     X(memory)                                                                                      \
-    X(atomic) X(warp) X(matrix) X(fragment) X(async) X(narrow) X(packed) X(wide) X(video)          \
-        X(texture) X(line) X(fused)
+    X(atomic)                                                                                      \
+    X(warp)                                                                                        \
+    X(matrix) X(fragment) X(async) X(narrow) X(packed) X(wide) X(video) X(texture) X(line) X(fused)
 
 #define DECLARE(family)                                                                            \
     extern const struct vgpu_op vgpu_ops_##family##_baseline[];                                    \

@@ -486,8 +486,7 @@ static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
         }
         group->pc = pc;
         w->budget--;
-        if (i->control == VGPU_CONTROL_COLLECTIVE && m == mask &&
-            satisfied(w, i, mask) == mask) {
+        if (i->control == VGPU_CONTROL_COLLECTIVE && m == mask && satisfied(w, i, mask) == mask) {
             if (i->run(w, i, mask) != 0)
                 return -1;
             pc++;
