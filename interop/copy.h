@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/** What copy_batch.c and copy_peer.c ask the libcuda that they are a part of. Any thread may ask.
- */
+/** What copy_batch.c and copy_peer.c ask the libcuda that they are a part of, and what the copies
+ * of both have in common. Any thread may ask. */
 #ifndef VGPU_INTEROP_COPY_H
 #define VGPU_INTEROP_COPY_H
 
@@ -17,5 +17,29 @@ CUresult vgpu_copy_submit_3d(const CUDA_MEMCPY3D *copy, CUstream stream, bool du
 
 /** CUDA_ERROR_INVALID_CONTEXT unless it lives; NULL is the current one. */
 CUresult vgpu_copy_check_context(CUcontext context);
+
+/** The box of one plane that a copy of rows is. */
+static inline CUDA_MEMCPY3D vgpu_copy_as_box(const CUDA_MEMCPY2D *copy)
+{
+    return (CUDA_MEMCPY3D){
+        .srcXInBytes = copy->srcXInBytes,
+        .srcY = copy->srcY,
+        .srcMemoryType = copy->srcMemoryType,
+        .srcHost = copy->srcHost,
+        .srcDevice = copy->srcDevice,
+        .srcArray = copy->srcArray,
+        .srcPitch = copy->srcPitch,
+        .dstXInBytes = copy->dstXInBytes,
+        .dstY = copy->dstY,
+        .dstMemoryType = copy->dstMemoryType,
+        .dstHost = copy->dstHost,
+        .dstDevice = copy->dstDevice,
+        .dstArray = copy->dstArray,
+        .dstPitch = copy->dstPitch,
+        .WidthInBytes = copy->WidthInBytes,
+        .Height = copy->Height,
+        .Depth = 1,
+    };
+}
 
 #endif

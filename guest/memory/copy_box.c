@@ -323,25 +323,7 @@ static CUresult copy_2d(const CUDA_MEMCPY2D *copy, CUstream stream, bool now)
         CUresult error = vgpu_process_ready(vgpu_process());
         return error ? error : CUDA_ERROR_INVALID_VALUE;
     }
-    CUDA_MEMCPY3D deep = {
-        .srcXInBytes = copy->srcXInBytes,
-        .srcY = copy->srcY,
-        .srcMemoryType = copy->srcMemoryType,
-        .srcHost = copy->srcHost,
-        .srcDevice = copy->srcDevice,
-        .srcArray = copy->srcArray,
-        .srcPitch = copy->srcPitch,
-        .dstXInBytes = copy->dstXInBytes,
-        .dstY = copy->dstY,
-        .dstMemoryType = copy->dstMemoryType,
-        .dstHost = copy->dstHost,
-        .dstDevice = copy->dstDevice,
-        .dstArray = copy->dstArray,
-        .dstPitch = copy->dstPitch,
-        .WidthInBytes = copy->WidthInBytes,
-        .Height = copy->Height,
-        .Depth = 1,
-    };
+    CUDA_MEMCPY3D deep = vgpu_copy_as_box(copy);
     return copy_3d(&deep, stream, now);
 }
 

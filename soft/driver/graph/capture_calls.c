@@ -3,7 +3,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "interop/per_thread.h"
 #include "soft/driver/graph/capture_state.h"
 
 static CUresult enter(CUstream handle, struct vgpu_stream **stream)
@@ -373,31 +372,3 @@ CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
     *mode = old;
     return CUDA_SUCCESS;
 }
-
-VGPU_PTSZ(cuStreamBeginCapture, (CUstream stream), (vgpu_per_thread(stream)))
-VGPU_PTSZ(cuStreamBeginCapture_v2, (CUstream stream, CUstreamCaptureMode mode),
-          (vgpu_per_thread(stream), mode))
-VGPU_PTSZ(cuStreamBeginCaptureToGraph,
-          (CUstream stream, CUgraph graph, const CUgraphNode *dependencies,
-           const CUgraphEdgeData *data, size_t count, CUstreamCaptureMode mode),
-          (vgpu_per_thread(stream), graph, dependencies, data, count, mode))
-VGPU_PTSZ(cuStreamEndCapture, (CUstream stream, CUgraph *graph), (vgpu_per_thread(stream), graph))
-VGPU_PTSZ(cuStreamIsCapturing, (CUstream stream, CUstreamCaptureStatus *status),
-          (vgpu_per_thread(stream), status))
-VGPU_PTSZ(cuStreamGetCaptureInfo, (CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id),
-          (vgpu_per_thread(stream), status, id))
-VGPU_PTSZ(cuStreamGetCaptureInfo_v2,
-          (CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id, CUgraph *graph,
-           const CUgraphNode **dependencies, size_t *count),
-          (vgpu_per_thread(stream), status, id, graph, dependencies, count))
-VGPU_PTSZ(cuStreamGetCaptureInfo_v3,
-          (CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id, CUgraph *graph,
-           const CUgraphNode **dependencies, const CUgraphEdgeData **data, size_t *count),
-          (vgpu_per_thread(stream), status, id, graph, dependencies, data, count))
-VGPU_PTSZ(cuStreamUpdateCaptureDependencies,
-          (CUstream stream, CUgraphNode *dependencies, size_t count, unsigned int flags),
-          (vgpu_per_thread(stream), dependencies, count, flags))
-VGPU_PTSZ(cuStreamUpdateCaptureDependencies_v2,
-          (CUstream stream, CUgraphNode *dependencies, const CUgraphEdgeData *data, size_t count,
-           unsigned int flags),
-          (vgpu_per_thread(stream), dependencies, data, count, flags))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cuMemcpy*: each is a box of rows from one kind of memory to another. */
+#include "interop/copy.h"
 #include "interop/per_thread.h"
 #include "soft/driver/memory/copy.h"
 
@@ -179,25 +180,7 @@ static CUresult copy_2d(const CUDA_MEMCPY2D *copy, CUstream stream, enum vgpu_co
 
     if (!copy)
         return CUDA_ERROR_INVALID_VALUE;
-    box = (CUDA_MEMCPY3D){
-        .srcXInBytes = copy->srcXInBytes,
-        .srcY = copy->srcY,
-        .srcMemoryType = copy->srcMemoryType,
-        .srcHost = copy->srcHost,
-        .srcDevice = copy->srcDevice,
-        .srcArray = copy->srcArray,
-        .srcPitch = copy->srcPitch,
-        .dstXInBytes = copy->dstXInBytes,
-        .dstY = copy->dstY,
-        .dstMemoryType = copy->dstMemoryType,
-        .dstHost = copy->dstHost,
-        .dstDevice = copy->dstDevice,
-        .dstArray = copy->dstArray,
-        .dstPitch = copy->dstPitch,
-        .WidthInBytes = copy->WidthInBytes,
-        .Height = copy->Height,
-        .Depth = 1,
-    };
+    box = vgpu_copy_as_box(copy);
     return vgpu_copy(&box, stream, mode);
 }
 
