@@ -3,8 +3,10 @@
  * An interoperability table. nvidia-smi of driver 580 asks for c4fe3e6c-c98f-6c4e-a327-ee696e12f7c4
  * and ends with "Mismatch in versions" if there is none. Seen by handing out a table whose slots
  * only log: word 0 is taken for the size in bytes; slot 26 gets lines of nvidia-smi's own log
- * (format, arguments), slot 81 is called once per device and slot 72 once by dmon; all go on when
- * the answer is 0 and nothing was written. So every slot is a function that does nothing.
+ * (format, arguments), slot 81 is called once per device and slot 72 once by dmon: these go on when
+ * the answer is 0 and nothing was written. -q asks slots 213 to 215 for lists of processes (device,
+ * count, entries as of nvmlDeviceGetComputeRunningProcesses_v3): those that compute, draw, and are
+ * clients of the multi-process service. The others are answered with NVML_ERROR_NOT_SUPPORTED.
  */
 #include <string.h>
 
@@ -15,6 +17,11 @@
 static int do_nothing(void)
 {
     return NVML_SUCCESS;
+}
+
+static int refuse(void)
+{
+    return NVML_ERROR_NOT_SUPPORTED;
 }
 
 __attribute__((visibility("default"))) nvmlReturn_t
@@ -32,7 +39,11 @@ nvmlReturn_t nvmlInternalGetExportTable(const void **table, const unsigned char 
     /* Several threads may do this at once: all write the same. */
     slots[0] = (const void *)sizeof(slots); /* NOLINT(performance-no-int-to-ptr): it is a number */
     for (size_t i = 1; i < SLOTS; i++)
-        slots[i] = (const void *)do_nothing;
+        slots[i] = (const void *)refuse;
+    slots[26] = slots[72] = slots[81] = (const void *)do_nothing;
+    slots[213] = (const void *)nvmlDeviceGetComputeRunningProcesses_v3;
+    slots[214] = (const void *)nvmlDeviceGetGraphicsRunningProcesses_v3;
+    slots[215] = (const void *)nvmlDeviceGetMPSComputeRunningProcesses_v3;
     *table = slots;
     return NVML_SUCCESS;
 }

@@ -208,7 +208,8 @@ static nvmlReturn_t fill_field(nvmlDevice_t handle, nvmlFieldValue_t *field)
     };
     unsigned long long value;
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
-        if (known[i].field != field->fieldId)
+        /* Of the whole GPU, where a field can be asked of parts: they are not known. */
+        if (known[i].field != field->fieldId || field->scopeId != 0)
             continue;
         nvmlReturn_t error = vgpu_nvml_reading(handle, known[i].reading, &value);
         if (error)
