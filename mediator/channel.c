@@ -119,12 +119,24 @@ static void vgpu_channel_worker_ended(struct vgpu_worker *worker, const struct v
     vgpu_vm_worker_ended(vm, worker->page);
     vm->channels_open--;
     session->workers--;
+    vgpu_lease_drop(&session->mediator->leases, channel);
     if (channel->life == VGPU_CHANNEL_ALIVE)
         vgpu_channel_lost(channel, end);
     vgpu_worker_release(worker);
     if (channel->life == VGPU_CHANNEL_CLOSING)
         vgpu_channel_free(channel);
     vgpu_session_settle(session);
+}
+
+static void vgpu_channel_heard(struct vgpu_worker *worker,
+                               const struct vgpu_worker_message *message)
+{
+    struct vgpu_channel *channel = vgpu_container(worker, struct vgpu_channel, worker);
+
+    if (message->op == VGPU_WORKER_LEASE && message->length == 0)
+        vgpu_lease_heard(&channel->session->mediator->leases, channel);
+    else
+        vgpu_worker_kill(worker); /* it talks out of turn: `ended` will say so */
 }
 
 static int vgpu_channel_start(struct vgpu_channel *channel)
@@ -144,9 +156,11 @@ static int vgpu_channel_start(struct vgpu_channel *channel)
         .channel = channel->index,
         .offset = channel->offset,
         .size = VGPU_CHANNEL_BYTES,
+        .lease = vgpu_lease_first(session->vm),
     };
     vgpu_worker_init(&channel->worker);
     channel->worker.ended = vgpu_channel_worker_ended;
+    channel->worker.received = vgpu_channel_heard;
     return vgpu_spares_serve(&session->mediator->spares, &channel->worker, &service);
 }
 
@@ -191,6 +205,7 @@ int vgpu_channel_open(struct vgpu_session *session, const struct vgpu_mailbox_cl
     session->workers++;
     session->vm->workers++;
     session->vm->channels_open++;
+    vgpu_lease_add(channel);
     vgpu_channel_publish(channel, VGPU_CHANNEL_OPEN, 0);
     *out = channel;
     return 0;

@@ -16,6 +16,7 @@ enum vgpu_channel_life {
 
 struct vgpu_channel {
     struct vgpu_session *session;
+    struct vgpu_channel *next_of_vm; /* while its worker lives */
     uint32_t index;
     uint32_t key;
     uint32_t process; /* as the guest says */

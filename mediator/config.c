@@ -198,6 +198,16 @@ static const char *set_spare_workers(struct vgpu_config_reader *reader, const ch
     return NULL;
 }
 
+static const char *set_scheduler(struct vgpu_config_reader *reader, const char *value)
+{
+    const struct vgpu_policy *policy = vgpu_policy_find(value);
+
+    if (!policy)
+        return "wfq, urgency, fifo or deadline";
+    reader->config->scheduler = policy;
+    return NULL;
+}
+
 static const char *set_log_level(struct vgpu_config_reader *reader, const char *value)
 {
     if (strcmp(value, "error") == 0)
@@ -223,6 +233,24 @@ static const char *set_vm_max_channels(struct vgpu_config_reader *reader, const 
     return vgpu_config_channels(value, &reader->vm->max_channels);
 }
 
+static const char *set_vm_weight(struct vgpu_config_reader *reader, const char *value)
+{
+    const char *end;
+    uint64_t number;
+
+    if (!vgpu_config_number(value, &end, &number) || *end || number < 1 ||
+        number > VGPU_WEIGHT_MOST)
+        return "a number from 1 to 100";
+    reader->vm->weight = (uint32_t)number;
+    return NULL;
+}
+
+static const char *set_vm_priority(struct vgpu_config_reader *reader, const char *value)
+{
+    reader->vm->has_priority = vgpu_priority_find(value, &reader->vm->priority);
+    return reader->vm->has_priority ? NULL : "low, medium or high";
+}
+
 static const struct vgpu_config_key vgpu_mediator_keys[] = {
     {"device-socket", set_device_socket},
     {"process-socket", set_process_socket},
@@ -237,6 +265,7 @@ static const struct vgpu_config_key vgpu_mediator_keys[] = {
     {"store", set_store},
     {"max-channels-per-vm", set_max_channels},
     {"spare-workers", set_spare_workers},
+    {"scheduler", set_scheduler},
     {"log-level", set_log_level},
     {NULL, NULL},
 };
@@ -244,6 +273,8 @@ static const struct vgpu_config_key vgpu_mediator_keys[] = {
 static const struct vgpu_config_key vgpu_vm_keys[] = {
     {"memory-quota", set_vm_memory_quota},
     {"max-channels", set_vm_max_channels},
+    {"weight", set_vm_weight},
+    {"priority", set_vm_priority},
     {NULL, NULL},
 };
 
@@ -281,6 +312,7 @@ static void vgpu_config_vm_section(struct vgpu_config_reader *reader, const char
         return;
     }
     memcpy(vm->name, name, strlen(name) + 1);
+    vm->weight = VGPU_WEIGHT_DEFAULT;
     vm->next = reader->config->vms;
     reader->config->vms = vm;
     reader->vm = vm;
@@ -421,6 +453,7 @@ void vgpu_config_init(struct vgpu_config *config)
         .image_cache_size = 8ull << 30,
         .max_channels = 64,
         .spare_workers = 2,
+        .scheduler = &vgpu_policy_wfq,
         .log_level = VGPU_LOG_INFO,
     };
     vgpu_path_find(VGPU_PART_WORKER, config->worker, sizeof(config->worker));
@@ -482,4 +515,22 @@ uint32_t vgpu_config_max_channels(const struct vgpu_config *config, const char *
     const struct vgpu_config_vm *own = vgpu_config_find_vm(config, vm);
 
     return own && own->has_max_channels ? own->max_channels : config->max_channels;
+}
+
+uint32_t vgpu_config_weight(const struct vgpu_config *config, const char *vm)
+{
+    const struct vgpu_config_vm *own = vgpu_config_find_vm(config, vm);
+
+    return own ? own->weight : VGPU_WEIGHT_DEFAULT;
+}
+
+bool vgpu_config_priority(const struct vgpu_config *config, const char *vm,
+                          enum vgpu_priority *priority)
+{
+    const struct vgpu_config_vm *own = vgpu_config_find_vm(config, vm);
+
+    if (!own || !own->has_priority)
+        return false;
+    *priority = own->priority;
+    return true;
 }

@@ -15,9 +15,14 @@
  *   image-cache-size=8G                    bytes with an optional K, M, G or T
  *   max-channels-per-vm=64                 1..256
  *   spare-workers=2                        0..16 that wait with the driver initialised
- *   store=/var/lib/vgpu/vgpu.db            what administrators set, and usage; none: nothing is
- * kept log-level=error|warning|info [vm NAME] memory-quota=  max-channels=           instead of the
- * defaults above
+ *   scheduler=wfq|urgency|fifo|deadline    how VMs share the GPU
+ *   store=/var/lib/vgpu/vgpu.db            what administrators set, and usage; or none
+ *   log-level=error|warning|info
+ *
+ *   [vm NAME]
+ *   memory-quota=  max-channels=           instead of the defaults above
+ *   weight=50                              1..100, of its share of GPU time
+ *   priority=low|medium|high               instead of what the device says
  */
 #ifndef VGPU_MEDIATOR_CONFIG_H
 #define VGPU_MEDIATOR_CONFIG_H
@@ -29,6 +34,7 @@
 #include <sys/un.h>
 
 #include "mediator/log.h"
+#include "mediator/scheduler/policy.h"
 
 #define VGPU_CONFIG_VM_NAME    64u
 #define VGPU_CONFIG_SPARES_MAX 16u
@@ -50,8 +56,11 @@ struct vgpu_config_vm {
     char name[VGPU_CONFIG_VM_NAME];
     struct vgpu_quota memory_quota;
     uint32_t max_channels;
+    uint32_t weight; /* 1..VGPU_WEIGHT_MOST */
+    enum vgpu_priority priority;
     bool has_memory_quota;
     bool has_max_channels;
+    bool has_priority;
 };
 
 struct vgpu_config {
@@ -68,6 +77,7 @@ struct vgpu_config {
     char store[PATH_MAX];       /* "": none */
     uint32_t max_channels;
     uint32_t spare_workers; /* 0..VGPU_CONFIG_SPARES_MAX */
+    const struct vgpu_policy *scheduler;
     enum vgpu_log_level log_level;
     struct vgpu_config_vm *vms;
 };
@@ -95,5 +105,9 @@ bool vgpu_config_vm_name_ok(const char *name, size_t size);
 uint64_t vgpu_config_memory_quota(const struct vgpu_config *config, const char *vm,
                                   uint64_t memory_total);
 uint32_t vgpu_config_max_channels(const struct vgpu_config *config, const char *vm);
+uint32_t vgpu_config_weight(const struct vgpu_config *config, const char *vm);
+/** False if nothing is said of it. */
+bool vgpu_config_priority(const struct vgpu_config *config, const char *vm,
+                          enum vgpu_priority *priority);
 
 #endif

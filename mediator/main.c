@@ -327,7 +327,9 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     if (error)
         goto out;
     vgpu_spares_init(&mediator->spares, mediator);
-    error = vgpu_daemon_open_store(mediator);
+    error = vgpu_lease_init(&mediator->leases, mediator->loop, mediator->config.scheduler);
+    if (!error)
+        error = vgpu_daemon_open_store(mediator);
     if (!error)
         error = vgpu_driver_choose(&mediator->config, &mediator->driver, &probe);
     if (error)
@@ -361,6 +363,7 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
         vgpu_vms_destroy(&mediator->vms);
 destroy_loop:
     vgpu_store_close(mediator->store);
+    vgpu_lease_close(&mediator->leases);
     vgpu_loop_destroy(mediator->loop);
 out:
     free(notify_path);
@@ -376,6 +379,7 @@ int main(int argc, char **argv)
         .signals.fd = -1,
         .mediator.watch.source.fd = -1,
         .mediator.history.source.fd = -1,
+        .mediator.leases.timer.fd = -1,
         .mediator.images.folder = -1,
         .stop = {.source.fd = -1, .expired = vgpu_daemon_stop_late},
     };

@@ -7,6 +7,7 @@
 #include "mediator/driver_probe.h"
 #include "mediator/events.h"
 #include "mediator/images.h"
+#include "mediator/lease.h"
 #include "mediator/loop.h"
 #include "mediator/spares.h"
 #include "mediator/vm.h"
@@ -22,6 +23,7 @@ struct vgpu_mediator {
     struct vgpu_loop *loop;
     struct vgpu_images images;
     struct vgpu_spares spares;
+    struct vgpu_leases leases;
     struct vgpu_vm *vms;
     struct vgpu_session *sessions;
     struct vgpu_store *store;  /* NULL: nothing is kept, and nothing can be set */

@@ -39,7 +39,7 @@ static void vgpu_registry_revoke(struct vgpu_mediator *mediator, const struct vg
     }
 }
 
-static void vgpu_registry_copy(const struct vgpu_mediator *mediator, struct vgpu_vm *vm,
+static void vgpu_registry_copy(struct vgpu_mediator *mediator, struct vgpu_vm *vm,
                                const struct vgpu_store_vm *record)
 {
     vm->registered = true;
@@ -50,6 +50,7 @@ static void vgpu_registry_copy(const struct vgpu_mediator *mediator, struct vgpu
     memcpy(vm->uuid, record->uuid, sizeof(vm->uuid));
     memcpy(vm->reason, record->reason, sizeof(vm->reason));
     vgpu_registry_set_quota(mediator, vm);
+    vgpu_lease_attach(&mediator->leases, vm);
 }
 
 int vgpu_registry_load(struct vgpu_mediator *mediator, struct vgpu_vm *vm)
@@ -88,5 +89,7 @@ void vgpu_registry_forget(struct vgpu_mediator *mediator, const char *name)
     vm->registered = false;
     vm->uuid[0] = '\0';
     vgpu_limits_init(&vm->limits);
+    vm->limits.weight = vgpu_config_weight(&mediator->config, name);
     vgpu_registry_set_quota(mediator, vm);
+    vgpu_lease_attach(&mediator->leases, vm);
 }

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "mediator/lease.h"
 #include "mediator/shared.h"
 #include "protocol/assignment.h"
 
@@ -183,6 +184,8 @@ int vgpu_worker_serve(struct vgpu_worker *worker, const struct vgpu_worker_servi
     page->has_window = window;
     page->offset = service->offset;
     page->size = service->size;
+    page->lease.state = service->lease;
+    page->lease.window = VGPU_LEASE_WINDOW;
     page->has_images = images >= 0;
     if (service->images && page->has_images)
         page->images.room = vgpu_images_room(service->images);

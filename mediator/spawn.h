@@ -37,6 +37,7 @@ struct vgpu_worker_service {
     uint32_t channel;
     uint64_t offset;
     uint64_t size;
+    uint32_t lease; /* enum vgpu_lease_state, to begin with */
 };
 
 struct vgpu_worker {

@@ -37,6 +37,8 @@ int vgpu_vm_take(struct vgpu_vm **vms, const struct vgpu_config *config, uint64_
     vm->pool = 'A';
     vm->priority = VGPU_PRIORITY_MEDIUM;
     vgpu_limits_init(&vm->limits);
+    vm->limits.weight = vgpu_config_weight(config, name);
+    vgpu_tenant_init(&vm->tenant, NULL);
     vm->max_channels = vgpu_config_max_channels(config, name);
     vm->id = 1;
     for (const struct vgpu_vm *other = *vms; other; other = other->next)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "mediator/config.h"
+#include "mediator/scheduler/scheduler.h"
 #include "mediator/store/store.h"
 #include "mediator/vm_limits.h"
 #include "protocol/channel.h"
@@ -46,6 +47,7 @@ struct vgpu_vm_written {
     uint64_t bytes_from_device;
     uint64_t faults[VGPU_FAULTS];
 };
+struct vgpu_channel;
 
 /** Lives as long as the mediator, so that totals and ledger outlast a reboot of the VM. */
 struct vgpu_vm {
@@ -75,6 +77,15 @@ struct vgpu_vm {
     struct vgpu_vm_written written;
     struct vgpu_counters counted; /* as of the last writing */
     struct vgpu_counters totals;  /* of workers that have ended */
+
+    struct vgpu_tenant tenant;     /* its turns at the GPU: mediator/lease.h */
+    struct vgpu_channel *channels; /* those whose workers live */
+    uint64_t charged;              /* GPU nanoseconds that the scheduler was told of */
+    uint64_t charged_at;           /* vgpu_loop_now() */
+    uint64_t may_charge; /* nanoseconds in which it had a lease and that were not charged */
+    uint64_t leases;     /* that it has had */
+    bool has_lease;
+    bool is_open; /* the lease */
 };
 
 /** The VM of this name, made if there is none yet. Returns 0 or a negative errno. */

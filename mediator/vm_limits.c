@@ -7,7 +7,7 @@
 #define MOST_BYTES (1ull << 62)
 
 const struct vgpu_limit vgpu_limits[VGPU_LIMITS] = {
-    {"weight", 1, 100, 50, "a number from 1 to 100", false},
+    {"weight", 1, 100, 50, "a number from 1 to 100", true},
     {"share_cap", 1, 100, 100, "per cent from 1 to 100; 100 is no cap", false},
     {"memory", 0, MOST_BYTES, 0,
      "bytes with an optional K, M, G or T, 1% to 100% of the GPU's memory, or default", true},

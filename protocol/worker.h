@@ -49,6 +49,24 @@ struct vgpu_ledger_page {
     uint64_t used;  /* bytes charged by all workers of the VM */
 };
 
+/** Whether a worker may bring work to the GPU; mediator/lease.h says when. */
+enum vgpu_lease_state {
+    VGPU_LEASE_OPEN = 0,    /* as much as it likes */
+    VGPU_LEASE_BOUNDED = 1, /* so much that `window` is not exceeded, and with word of idleness */
+    VGPU_LEASE_ENDING = 2,  /* nothing more: when all is done, the worker makes it NONE */
+    VGPU_LEASE_NONE = 3,    /* nothing: the worker says if it wants to */
+};
+
+/** With OPEN or BOUNDED: nothing is in flight, and the mediator may make it NONE without asking.
+ *  The worker takes the bit out before it brings work. */
+#define VGPU_LEASE_IDLE 4u
+
+struct vgpu_worker_lease {
+    uint32_t state;  /* exchanged by both sides; acquire and release */
+    uint32_t wants;  /* worker: 1: a record waits for a lease; relaxed, a message follows */
+    uint64_t window; /* mediator: nanoseconds of GPU time in flight at most, when bounded */
+};
+
 /** A worker's use of the image cache. 64-bit atomics, relaxed. */
 struct vgpu_worker_images {
     uint64_t room;   /* bytes that it may still store; set by the mediator at every sweep */
@@ -80,6 +98,7 @@ struct vgpu_worker_page {
     uint64_t gpu_nanoseconds; /* measured with events, busy intervals */
     uint64_t calls_total;
     struct vgpu_worker_images images;
+    struct vgpu_worker_lease lease;
     uint64_t calls[VGPU_WORKER_CALLS_MAX]; /* by call id */
 
     struct vgpu_worker_extent extents[VGPU_CHANNEL_EXTENTS_MAX];
@@ -99,6 +118,7 @@ enum vgpu_worker_op {
     /** mediator -> worker, once: the page says for whom, and descriptors come with it; no answer
      *  (protocol/assignment.h). Before it only PROBE is answered. */
     VGPU_WORKER_SERVE = 3,
+    VGPU_WORKER_LEASE = 4, /* either way: look at the lease in the page; no data, no answer */
 };
 
 /** One SEQPACKET datagram each way; `length` bytes of data are valid. */

@@ -268,6 +268,15 @@ static bool operation_end(struct vgpu_scheduler *scheduler, struct vgpu_tenant *
     return false;
 }
 
+static void operation_abandon(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
+{
+    struct machine *machine = machine_of(scheduler);
+    struct vm *vm = vm_of(tenant);
+
+    vm->lease = LEASE_NONE; /* and its worker, which hears of it, wants it back if it has work */
+    plan(machine, 0, EVENT_GRANTED, (uint32_t)(vm - machine->vms), ++vm->stamp);
+}
+
 static uint64_t operation_measure(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
 {
     struct vm *vm = vm_of(tenant);
@@ -281,6 +290,7 @@ static uint64_t operation_measure(struct vgpu_scheduler *scheduler, struct vgpu_
 static const struct vgpu_scheduler_operations operations = {
     .grant = operation_grant,
     .end = operation_end,
+    .abandon = operation_abandon,
     .reclaim = operation_reclaim,
     .measure = operation_measure,
 };

@@ -48,23 +48,6 @@ static bool parse_number(const char *text, uint32_t least, uint32_t most, uint32
     return true;
 }
 
-static bool parse_priority(const char *text, enum vgpu_priority *priority)
-{
-    static const char *const names[] = {
-        [VGPU_PRIORITY_LOW] = "low",
-        [VGPU_PRIORITY_MEDIUM] = "medium",
-        [VGPU_PRIORITY_HIGH] = "high",
-    };
-
-    for (uint32_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *priority = (enum vgpu_priority)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool find_pool(const struct vgpu_sim_scenario *scenario, const char *name, uint32_t *pool)
 {
     for (*pool = 0; *pool < scenario->pool_count; ++*pool) {
@@ -116,7 +99,7 @@ static bool set_vm(const struct vgpu_sim_scenario *scenario, struct vgpu_sim_vm_
     if (strcmp(key, "pool") == 0)
         return find_pool(scenario, value, &vm->pool);
     if (strcmp(key, "priority") == 0)
-        return parse_priority(value, &vm->priority);
+        return vgpu_priority_find(value, &vm->priority);
     if (strcmp(key, "weight") == 0)
         return parse_number(value, 1, VGPU_WEIGHT_MOST, &vm->weight);
     if (strcmp(key, "batch") == 0)

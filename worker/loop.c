@@ -40,6 +40,7 @@ struct loop {
     uint32_t credit;   /* 0..SPIN_CREDIT_MOST: of late, how much came as soon as that */
     uint64_t quiet;    /* time since when nothing has come; 0: something just did */
     uint64_t thorough; /* time of the last thorough look */
+    bool held;         /* a record was taken out that the lease does not admit yet */
     bool tidy;         /* all work has a mark with an event behind it */
     uint32_t records;
 };
@@ -177,6 +178,7 @@ static bool wait_for_work(struct loop *loop, bool full)
     if (thorough)
         loop->thorough = time;
     bool news = vgpu_fence_poll(worker, thorough);
+    vgpu_lease_look(worker, loop->held);
     worker->fences.unwatched = false;
     if (news) {
         loop->quiet = time;
@@ -190,6 +192,7 @@ static bool wait_for_work(struct loop *loop, bool full)
         return sleep_until_called(loop, waited);
     if (worker->fences.count == 0)
         vgpu_pools_tidy(worker);
+    vgpu_lease_rest(worker);
     if (!vgpu_ring_sleep(&loop->ring))
         return true;
     bool go_on = sleep_until_called(loop, waited);
@@ -207,6 +210,7 @@ static bool look_around(struct loop *loop)
     }
     vgpu_usage_cover(worker);
     vgpu_fence_poll(worker, true);
+    vgpu_lease_look(worker, false);
     return serve(loop);
 }
 
@@ -220,11 +224,13 @@ static void log_garbage(const struct vgpu_worker *worker, const struct vgpu_call
 
 static enum vgpu_worker_exit run_channel(struct loop *loop)
 {
-    struct vgpu_call_header header;
+    struct vgpu_worker *worker = loop->worker;
+    struct vgpu_call_header header = {0};
     uint8_t payload[VGPU_PAYLOAD_MAX];
     for (;;) {
-        bool full = loop->worker->fences.count >= VGPU_MARKS_MANY;
-        int got = full ? 0 : vgpu_ring_pop(&loop->ring, &header, payload);
+        bool full = worker->fences.count >= VGPU_MARKS_MANY ||
+                    (loop->held && !vgpu_lease_admits(worker, &header));
+        int got = full ? 0 : loop->held ? 1 : vgpu_ring_pop(&loop->ring, &header, payload);
         if (got < 0) {
             vgpu_log("garbage in the ring: %s",
                      got == -VGPU_RING_BAD_TAIL ? "impossible tail" : "payload too large");
@@ -235,8 +241,11 @@ static enum vgpu_worker_exit run_channel(struct loop *loop)
                 return VGPU_WORKER_EXIT_OK;
             continue;
         }
-        if (vgpu_loop_record(loop->worker, &header, payload) < 0) {
-            log_garbage(loop->worker, &header);
+        loop->held = !loop->held && !vgpu_lease_admits(worker, &header);
+        if (loop->held)
+            continue;
+        if (vgpu_loop_record(worker, &header, payload) < 0) {
+            log_garbage(worker, &header);
             return VGPU_WORKER_EXIT_PROTOCOL;
         }
         learn(loop);

@@ -230,6 +230,8 @@ bool vgpu_primitive_serve(struct vgpu_primitive *primitive, int socket)
             return true;
         if (got <= 0)
             return false; /* hung up */
+        if ((size_t)got >= head && message.op == VGPU_WORKER_LEASE)
+            continue; /* it has woken us, which is all that it is for */
         if ((size_t)got < head || message.length > (size_t)got - head ||
             !vgpu_primitive_answer(primitive, &message)) {
             vgpu_log("the mediator sent no message that a worker knows");

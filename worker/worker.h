@@ -20,6 +20,7 @@
 #include "worker/driver.h"
 #include "worker/graph/graph_names.h"
 #include "worker/handles.h"
+#include "worker/lease.h"
 #include "worker/memory/ledger.h"
 #include "worker/memory/mapping.h"
 #include "worker/memory/pool.h"
@@ -49,6 +50,7 @@ struct vgpu_worker {
     struct vgpu_virtual virtual;
     struct vgpu_mappings mappings;
     struct vgpu_fences fences;
+    struct vgpu_lease lease;
     struct vgpu_image_buffer image;
     struct vgpu_image_cache images;
     struct vgpu_linker *linkers; /* list */

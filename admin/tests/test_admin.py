@@ -105,7 +105,7 @@ class Administration(Case):
     def test_a_limit_that_is_not_enforced_is_named(self):
         self.done("register-vm", "--vm-name=web")
         self.assertIn("not yet enforced",
-                      self.run_admin("set-weight", "--vm-name=web", "--weight=3").stderr)
+                      self.run_admin("set-watchdog", "--vm-name=web", "--watchdog=3").stderr)
         self.assertEqual(self.run_admin("set-memory", "--vm-name=web", "--memory=1M").stderr, "")
 
     def test_forms_of_output(self):

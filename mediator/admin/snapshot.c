@@ -50,6 +50,8 @@ static void vgpu_admin_print_vm(const struct vgpu_mediator *mediator, const stru
         counters.images_missed,
         counters.images_refused,
         counters.images_poisoned,
+        vm->tenant.weight,
+        vm->leases,
     };
     for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
         fprintf(out, "\t%llu", (unsigned long long)numbers[i]);
@@ -59,10 +61,11 @@ static void vgpu_admin_print_vm(const struct vgpu_mediator *mediator, const stru
 void vgpu_admin_snapshot(const struct vgpu_mediator *mediator, FILE *out)
 {
     vgpu_admin_print_mediator(mediator, out);
-    fprintf(out, "vm\tid\tstate\tpool\tpriority\tsessions\tchannels_open\tchannels_failed\tworkers"
-                 "\tcalls\tbytes_to_device\tbytes_from_device\tgpu_ns\tp50_ns\tp99_ns\tround_trips"
-                 "\tmemory_used\tmemory_quota\trefused\tgarbage"
-                 "\timages_found\timages_missed\timages_refused\timages_poisoned\n");
+    fprintf(out,
+            "vm\tid\tstate\tpool\tpriority\tsessions\tchannels_open\tchannels_failed\tworkers"
+            "\tcalls\tbytes_to_device\tbytes_from_device\tgpu_ns\tp50_ns\tp99_ns\tround_trips"
+            "\tmemory_used\tmemory_quota\trefused\tgarbage"
+            "\timages_found\timages_missed\timages_refused\timages_poisoned\tweight\tleases\n");
     for (const struct vgpu_vm *vm = mediator->vms; vm; vm = vm->next)
         vgpu_admin_print_vm(mediator, vm, out);
 }

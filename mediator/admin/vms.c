@@ -238,7 +238,6 @@ static void set_pool(struct vgpu_admin_call *call)
     if (!vgpu_admin_find(call) || !vgpu_admin_pool(call, &call->vm.pool))
         return;
     vgpu_admin_put(call);
-    vgpu_admin_note(call, "pool is stored and shown, but not yet enforced by this version");
 }
 
 static void set_priority(struct vgpu_admin_call *call)
@@ -247,7 +246,6 @@ static void set_priority(struct vgpu_admin_call *call)
         return;
     vgpu_admin_take_priority(call);
     vgpu_admin_put(call);
-    vgpu_admin_note(call, "priority is stored and shown, but not yet enforced by this version");
 }
 
 /** set-weight, set-memory, set-rate-limit, set-share-cap and set-watchdog. */

@@ -20,6 +20,23 @@ const struct vgpu_policy *vgpu_policy_find(const char *name)
     return NULL;
 }
 
+bool vgpu_priority_find(const char *name, enum vgpu_priority *priority)
+{
+    static const char *const names[] = {
+        [VGPU_PRIORITY_LOW] = "low",
+        [VGPU_PRIORITY_MEDIUM] = "medium",
+        [VGPU_PRIORITY_HIGH] = "high",
+    };
+
+    for (uint32_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *priority = (enum vgpu_priority)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 uint32_t vgpu_tenant_weight(const struct vgpu_tenant *tenant)
 {
     static const uint32_t multiplier[] = {

@@ -47,8 +47,9 @@ struct vgpu_tenant {
     /* the scheduler's */
     struct vgpu_tenant *next, *previous; /* among those that wait */
     enum vgpu_tenant_state state;
-    uint32_t queued; /* pieces of work that wait, 0..VGPU_QUEUED_MOST */
-    uint64_t since;  /* when its wait or its lease began */
+    uint32_t queued;  /* pieces of work that wait, 0..VGPU_QUEUED_MOST */
+    uint64_t advance; /* nanoseconds that it was charged for before they were measured */
+    uint64_t since;   /* when its wait or its lease began */
 
     /* the policies' */
     uint64_t virtual;  /* wfq: GPU time that it has used, over its weight */
@@ -83,6 +84,9 @@ extern const struct vgpu_policy vgpu_policy_deadline;
 
 /** By its name; NULL if there is none. */
 const struct vgpu_policy *vgpu_policy_find(const char *name);
+
+/** "low", "medium" or "high"; false if it is none of them. */
+bool vgpu_priority_find(const char *name, enum vgpu_priority *priority);
 
 /** Multiplier of the priority (high 4, medium 2, low 1) times weight: 1..VGPU_EFFECTIVE_MOST. */
 uint32_t vgpu_tenant_weight(const struct vgpu_tenant *tenant);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "mediator/scheduler/scheduler.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 
@@ -41,6 +42,20 @@ void vgpu_pool_init(struct vgpu_pool *pool)
     *pool = (struct vgpu_pool){.weight = VGPU_WEIGHT_DEFAULT};
 }
 
+void vgpu_scheduler_move(struct vgpu_tenant *tenant, struct vgpu_pool *pool)
+{
+    struct vgpu_pool *former = tenant->pool;
+
+    tenant->pool = pool;
+    if (former == NULL || former == pool)
+        return;
+    tenant->virtual += pool->floor - former->floor;
+    if (tenant->state != VGPU_TENANT_RESTS) {
+        former->wanting--;
+        pool->wanting++;
+    }
+}
+
 static uint32_t millionths(uint64_t period, uint64_t budget)
 {
     return period ? (uint32_t)((budget * MILLIONTHS + period - 1) / period) : 0;
@@ -64,12 +79,19 @@ int vgpu_scheduler_reserve(struct vgpu_scheduler *scheduler, struct vgpu_tenant 
     return 0;
 }
 
+static void charge(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, uint64_t used)
+{
+    if (used && scheduler->policy->charge)
+        scheduler->policy->charge(scheduler, tenant, used < CHARGE_MOST ? used : CHARGE_MOST);
+}
+
 static void account(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
 {
     uint64_t used = scheduler->operations->measure(scheduler, tenant);
+    uint64_t paid = used < tenant->advance ? used : tenant->advance;
 
-    if (used && scheduler->policy->charge)
-        scheduler->policy->charge(scheduler, tenant, used < CHARGE_MOST ? used : CHARGE_MOST);
+    tenant->advance -= paid;
+    charge(scheduler, tenant, used - paid);
 }
 
 /* Puts a tenant behind those that wait. */
@@ -110,7 +132,11 @@ static void lay_down(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenan
 static struct vgpu_tenant *choose(struct vgpu_scheduler *scheduler, uint64_t now)
 {
     struct vgpu_tenant *first = scheduler->first;
+    assert(first);
     uint64_t rounds = PATIENCE_ROUNDS * scheduler->times.slice * scheduler->waiting_count;
+    /* Of work that outlasted its lease the end may have been measured since. */
+    for (struct vgpu_tenant *tenant = first; tenant; tenant = tenant->next)
+        account(scheduler, tenant);
     uint64_t patience = scheduler->times.patience > rounds ? scheduler->times.patience : rounds;
 
     return now - first->since > patience ? first : scheduler->policy->choose(scheduler, now);
@@ -211,14 +237,14 @@ void vgpu_scheduler_rest(struct vgpu_scheduler *scheduler, struct vgpu_tenant *t
 void vgpu_scheduler_returned(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,
                              bool wants, uint64_t now)
 {
+    if (scheduler->holder != tenant)
+        return;
     account(scheduler, tenant);
-    if (scheduler->holder == tenant && wants) {
+    if (wants) {
         scheduler->holder = NULL;
         line_up(scheduler, tenant, now);
-    } else if (scheduler->holder == tenant) {
+    } else {
         lay_down(scheduler, tenant);
-    } else if (wants) {
-        vgpu_scheduler_want(scheduler, tenant, tenant->queued, now);
     }
     go_on(scheduler, now);
 }
@@ -269,7 +295,11 @@ void vgpu_scheduler_expire(struct vgpu_scheduler *scheduler, uint64_t now)
         end_slice(scheduler, now);
     } else {
         account(scheduler, holder);
+        /* It is measured when it ends; until then it must not look as if it had not been. */
+        charge(scheduler, holder, scheduler->times.drain);
+        holder->advance += scheduler->times.drain;
         lay_down(scheduler, holder);
+        scheduler->operations->abandon(scheduler, holder);
         go_on(scheduler, now);
     }
 }

@@ -24,6 +24,9 @@ struct vgpu_scheduler_operations {
     /** Asks for the lease back. True if it is back at once: the tenant had nothing in flight. Or
      *  else vgpu_scheduler_returned() follows when it has drained. */
     bool (*end)(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant);
+    /** Work in flight has outlasted the drain limit: the lease is over, and others go on beside
+     *  what is left. The tenant may want the GPU again. */
+    void (*abandon)(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant);
     /** Takes the lease back if the tenant does not use it, without asking. True if so. */
     bool (*reclaim)(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant);
     /** GPU nanoseconds that it has used since this was last asked. */
@@ -64,6 +67,9 @@ void vgpu_tenant_init(struct vgpu_tenant *tenant, struct vgpu_pool *pool);
 /** A pool with the default weight. */
 void vgpu_pool_init(struct vgpu_pool *pool);
 
+/** Puts the tenant into another pool, or its first; it is as far ahead or behind there. */
+void vgpu_scheduler_move(struct vgpu_tenant *tenant, struct vgpu_pool *pool);
+
 /** Declares that the tenant needs `budget` in every `period` (nanoseconds; both 0: takes it back).
  *  Returns 0, -EINVAL (budget not within the period, period under 1 ms or over 10 s) or -ENOSPC
  *  (others have reserved too much); then the former reservation stays. */
@@ -78,8 +84,7 @@ void vgpu_scheduler_want(struct vgpu_scheduler *scheduler, struct vgpu_tenant *t
 void vgpu_scheduler_rest(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,
                          uint64_t now);
 
-/** The tenant has drained and given its lease back. `wants`: it has more work. Also when that comes
- *  so late that others went on without it. */
+/** The holder has drained and given its lease back. `wants`: it has more work. */
 void vgpu_scheduler_returned(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,
                              bool wants, uint64_t now);
 

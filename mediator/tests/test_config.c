@@ -70,8 +70,11 @@ static void good_files_are_taken(void **state)
         "log-level=warning\n"
         "image-cache=/srv/images\n"
         "image-cache-size=512M\n"
+        "scheduler=deadline\n"
         "[vm web-1.example]\n"
         "memory-quota=2G\n"
+        "weight=80\n"
+        "priority=high\n"
         "[vm 0b6ae4a2-0d2c-4a53-8d4b-1f1d5cf3a0ff-and-then-some-more-text-x]\n"
         "max-channels=256\n"
         "[vm bare]\n"
@@ -94,6 +97,13 @@ static void good_files_are_taken(void **state)
     assert_string_equal(config.image_cache, "/srv/images");
     assert_int_equal(config.image_cache_size, 512 << 20);
     assert_int_equal(config.spare_workers, 16);
+    assert_ptr_equal(config.scheduler, &vgpu_policy_deadline);
+    assert_int_equal(vgpu_config_weight(&config, "web-1.example"), 80);
+    assert_int_equal(vgpu_config_weight(&config, "other"), 50);
+    enum vgpu_priority priority = VGPU_PRIORITY_LOW;
+    assert_true(vgpu_config_priority(&config, "web-1.example", &priority));
+    assert_int_equal(priority, VGPU_PRIORITY_HIGH);
+    assert_false(vgpu_config_priority(&config, "bare", &priority));
     assert_int_equal(vgpu_config_memory_quota(&config, "other", 4 * GIB), GIB);
     assert_int_equal(vgpu_config_memory_quota(&config, "bare", 4 * GIB), GIB);
     assert_int_equal(vgpu_config_memory_quota(&config, "web-1.example", 4 * GIB), 2 * GIB);
@@ -116,6 +126,9 @@ static const struct {
     {"[mediators]\ndriver=soft\n", "test.ini:1: unknown section [mediators]; allowed are "
                                    "[mediator] and [vm NAME]"},
     {"driver=soft\n", "test.ini:1: \"driver\" is outside of a section"},
+    {"[mediator]\nscheduler=fair\n", "test.ini:2: scheduler: \"fair\" is not wfq, urgency,"},
+    {"[vm a]\nweight=0\n", "test.ini:2: weight: \"0\" is not a number from 1 to 100"},
+    {"[vm a]\npriority=2\n", "test.ini:2: priority: \"2\" is not low, medium or high"},
     {"[mediator]\n\ndriver=nvidia\n", "test.ini:3: driver: \"nvidia\" is not auto, cuda or soft"},
     {"[mediator]\ndriver=soft\ndriver=soft\n", "test.ini:3: \"driver\" is there twice"},
     {"[mediator]\n[mediator]\n", "test.ini:2: a second section [mediator]"},

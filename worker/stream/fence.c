@@ -203,6 +203,7 @@ static CUresult place(struct vgpu_worker *worker, struct vgpu_mark mark)
     if (!make_room(&worker->fences))
         return CUDA_ERROR_OUT_OF_MEMORY;
     mark.context = worker->current;
+    mark.batch = worker->lease.filling;
     if (mark.kind == VGPU_MARK_GPU)
         error = place_write(worker, &mark);
     else

@@ -33,7 +33,8 @@ struct vgpu_mark {
     enum vgpu_mark_kind kind;
     uint32_t fence;
     uint32_t value;
-    uint64_t idle; /* vgpu_usage_idle() when it was placed */
+    uint32_t batch; /* of records before it (worker/lease.h) */
+    uint64_t idle;  /* vgpu_usage_idle() when it was placed */
 };
 
 struct vgpu_fences {

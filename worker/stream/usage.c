@@ -19,6 +19,11 @@ static const bool brings_work[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_cuGraphLaunch] = true,
 };
 
+bool vgpu_usage_brings_work(uint32_t call)
+{
+    return call <= VGPU_CALL_MAX && brings_work[call];
+}
+
 static uint64_t now(void)
 {
     struct timespec time;
@@ -70,7 +75,7 @@ uint64_t vgpu_usage_idle(struct vgpu_context *context)
 void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
 {
     struct vgpu_context *context = worker->current;
-    if (context == NULL || worker->call > VGPU_CALL_MAX || !brings_work[worker->call])
+    if (context == NULL || !vgpu_usage_brings_work(worker->call))
         return;
     if (vgpu_capture_holds(worker, stream))
         return;
@@ -135,6 +140,11 @@ void vgpu_usage_reached(struct vgpu_context *context, bool watched)
     }
     usage->idle_since = now();
     usage->begin_known = watched;
+}
+
+bool vgpu_usage_is_idle(const struct vgpu_context *context)
+{
+    return !context->usage.begun || context->usage.idle_since != 0;
 }
 
 CUresult vgpu_usage_take(struct vgpu_worker *worker, struct vgpu_context *context, CUevent *event)

@@ -40,6 +40,9 @@ struct vgpu_usage {
     uint64_t last_idle;  /* `idle` when it was placed */
 };
 
+/** Whether calls of this number bring work to the GPU. */
+bool vgpu_usage_brings_work(uint32_t call);
+
 /** The record being replayed names `stream` of the current context: if it brings work to the GPU,
  *  idleness ends, and the stream is noted. */
 void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream);
@@ -57,6 +60,9 @@ void vgpu_usage_cover(struct vgpu_worker *worker);
 
 /** Marks were reached: if no work is left, idleness begins. `watched`: it was seen at once. */
 void vgpu_usage_reached(struct vgpu_context *context, bool watched);
+
+/** No work is left, as far as is known. */
+bool vgpu_usage_is_idle(const struct vgpu_context *context);
 
 /** Nanoseconds of idleness so far. */
 uint64_t vgpu_usage_idle(struct vgpu_context *context);

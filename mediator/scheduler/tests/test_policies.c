@@ -165,6 +165,33 @@ static void wfq_shares_between_pools_first(void **state)
         assert_in_range(used[i], 95 * MS, 105 * MS);
 }
 
+static void a_tenant_can_move_to_another_pool(void **state)
+{
+    struct bench bench;
+
+    (void)state;
+    set_up(&bench, &vgpu_policy_wfq);
+    waits(&bench, 0, 0);
+    charge(&bench, 0, 3600 * SECOND);
+    waits(&bench, 1, 0);
+    charge(&bench, 0, 3 * MS);
+    bench.pools[1].floor = 12345;
+    bench.tenants[2].pool = bench.tenants[3].pool = &bench.pools[1];
+    for (int i = 0; i < 2; i++)
+        vgpu_scheduler_move(&bench.tenants[i], &bench.pools[1]);
+    assert_int_equal(bench.pools[0].wanting, 0);
+    assert_int_equal(bench.pools[1].wanting, 2);
+    waits(&bench, 2, 0);
+    uint64_t used[3] = {0};
+    for (int i = 0; i < 300; i++) {
+        int next = chosen(&bench, 0);
+        charge(&bench, next, MS);
+        used[next] += MS;
+    }
+    for (int i = 0; i < 3; i++)
+        assert_in_range(used[i], 95 * MS, 105 * MS);
+}
+
 static void wfq_saves_nothing_up_for_who_rests(void **state)
 {
     struct bench bench;
@@ -265,6 +292,7 @@ int main(void)
         cmocka_unit_test(wfq_chooses_who_is_furthest_behind),
         cmocka_unit_test(wfq_prefers_the_urgent_within_a_slice),
         cmocka_unit_test(wfq_shares_between_pools_first),
+        cmocka_unit_test(a_tenant_can_move_to_another_pool),
         cmocka_unit_test(wfq_saves_nothing_up_for_who_rests),
         cmocka_unit_test(wfq_preempts_for_who_is_behind_or_more_important),
         cmocka_unit_test(deadline_gives_budgets_by_the_end_of_the_period),

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/lease.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "worker/context.h"
+#include "worker/log.h"
+#include "worker/worker.h"
+
+#define BATCHES_PER_WINDOW 4u
+#define ESTIMATE_LEAST     500u        /* nanoseconds */
+#define ESTIMATE_MOST      1000000000u /* more than any window */
+#define CORRECTION_MOST    8.0         /* of an estimate at a time */
+
+/* Has the mediator look at the page. If the socket is full, it has yet to look for an older one. */
+static void tell(struct vgpu_worker *worker)
+{
+    const struct vgpu_worker_message message = {.op = VGPU_WORKER_LEASE};
+    const size_t head = offsetof(struct vgpu_worker_message, data);
+
+    if (send(worker->socket, &message, head, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN &&
+        errno != EPIPE && errno != ECONNRESET)
+        vgpu_log("cannot tell the mediator of the lease: %s", strerror(errno));
+}
+
+/* Pairs with the mediator's exchanges: what was submitted before is part of what it takes back. */
+static bool exchange(struct vgpu_worker *worker, uint32_t from, uint32_t to)
+{
+    return __atomic_compare_exchange_n(&worker->page->lease.state, &from, to, false,
+                                       __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+static uint32_t state_of(const struct vgpu_worker *worker)
+{
+    return __atomic_load_n(&worker->page->lease.state, __ATOMIC_ACQUIRE);
+}
+
+/* Relaxed: the message, or the exchange that follows, brings it over. */
+static void set_wants(struct vgpu_worker *worker, bool wants)
+{
+    __atomic_store_n(&worker->page->lease.wants, wants, __ATOMIC_RELAXED);
+}
+
+static bool has_drained(struct vgpu_worker *worker)
+{
+    if (worker->fences.count)
+        return false;
+    for (struct vgpu_context *context = worker->contexts; context; context = context->next) {
+        vgpu_usage_reached(context, !worker->fences.unwatched);
+        if (!vgpu_usage_is_idle(context))
+            return false;
+    }
+    return true;
+}
+
+/* Launches are of a kind if they are of the same function, shape and stream; other calls if they
+ * are the same call, as their arguments are addresses. */
+static uint8_t kind_of(const struct vgpu_call_header *header)
+{
+    uint32_t hash = 2166136261u ^ header->call;
+    bool by_arguments =
+        header->call == VGPU_CALL_vgpuLaunch || header->call == VGPU_CALL_cuGraphLaunch;
+
+    for (uint32_t i = 0; by_arguments && i < sizeof(header->arguments); i++)
+        hash = (hash ^ header->arguments[i]) * 16777619u;
+    return (uint8_t)(hash ^ hash >> 8 ^ hash >> 16 ^ hash >> 24);
+}
+
+/* Brings the estimates of the batches `from` to `to` nearer to what they took together. */
+static void learn(struct vgpu_lease *lease, uint32_t from, uint32_t to, uint64_t took)
+{
+    bool seen[VGPU_LEASE_KINDS] = {false};
+    uint64_t expected = 0;
+
+    for (uint32_t number = from; number != to; number++)
+        expected += lease->batches[number % VGPU_LEASE_BATCHES].estimate;
+    if (expected == 0 || took == 0)
+        return;
+    double ratio = (double)took / (double)expected;
+    ratio = ratio > CORRECTION_MOST       ? CORRECTION_MOST
+            : ratio < 1 / CORRECTION_MOST ? 1 / CORRECTION_MOST
+                                          : ratio;
+    for (uint32_t number = from; number != to; number++) {
+        const struct vgpu_lease_batch *batch = &lease->batches[number % VGPU_LEASE_BATCHES];
+        for (uint32_t i = 0; i < batch->records; i++) {
+            uint8_t kind = batch->kinds[i];
+            double estimate = lease->estimates[kind] * (seen[kind] ? 1 : (1 + ratio) / 2);
+            lease->estimates[kind] = estimate < ESTIMATE_LEAST  ? ESTIMATE_LEAST
+                                     : estimate > ESTIMATE_MOST ? ESTIMATE_MOST
+                                                                : (uint32_t)estimate;
+            seen[kind] = true;
+        }
+    }
+}
+
+/* Takes out the batches that the GPU has reached the end of. */
+static void take_out_done(struct vgpu_worker *worker)
+{
+    struct vgpu_lease *lease = &worker->lease;
+    uint32_t oldest = worker->fences.count ? worker->fences.marks[0].batch : lease->filling;
+    uint32_t first = lease->first;
+
+    if ((int32_t)(oldest - first) <= 0) /* marks from before there were batches count as older */
+        return;
+    uint64_t measured = __atomic_load_n(&worker->page->gpu_nanoseconds, __ATOMIC_RELAXED);
+    learn(lease, first, oldest, measured - lease->measured);
+    lease->measured = measured;
+    for (; first != oldest; first++) {
+        struct vgpu_lease_batch *batch = &lease->batches[first % VGPU_LEASE_BATCHES];
+        lease->in_flight -= batch->estimate;
+        *batch = (struct vgpu_lease_batch){0};
+    }
+    lease->first = oldest;
+}
+
+/* Puts marks behind the batch that is being filled, and begins the next. */
+static void close_batch(struct vgpu_worker *worker)
+{
+    struct vgpu_lease *lease = &worker->lease;
+
+    if (lease->batches[lease->filling % VGPU_LEASE_BATCHES].records == 0)
+        return;
+    vgpu_usage_cover(worker);
+    lease->filling++;
+}
+
+static bool is_full(const struct vgpu_lease *lease, uint64_t window)
+{
+    const struct vgpu_lease_batch *batch = &lease->batches[lease->filling % VGPU_LEASE_BATCHES];
+
+    return batch->estimate >= window / BATCHES_PER_WINDOW ||
+           batch->records == VGPU_LEASE_BATCH_RECORDS;
+}
+
+/* Where this is false there are marks, of which the loop looks when they are reached. */
+static bool fits(struct vgpu_worker *worker, const struct vgpu_call_header *header)
+{
+    struct vgpu_lease *lease = &worker->lease;
+    /* relaxed: any of the mediator's values will do */
+    uint64_t window = __atomic_load_n(&worker->page->lease.window, __ATOMIC_RELAXED);
+    uint8_t kind = kind_of(header);
+
+    take_out_done(worker);
+    if (lease->in_flight >= window || is_full(lease, window)) {
+        close_batch(worker);
+        take_out_done(worker); /* all of it, if there are no marks to wait for */
+    }
+    if (lease->filling - lease->first == VGPU_LEASE_BATCHES - 1 ||
+        (lease->in_flight >= window && lease->in_flight > 0))
+        return false;
+    if (lease->estimates[kind] == 0)
+        lease->estimates[kind] = (uint32_t)(window / BATCHES_PER_WINDOW) % ESTIMATE_MOST + 1;
+    struct vgpu_lease_batch *batch = &lease->batches[lease->filling % VGPU_LEASE_BATCHES];
+    batch->kinds[batch->records++] = kind;
+    batch->estimate += lease->estimates[kind];
+    lease->in_flight += lease->estimates[kind];
+    return true;
+}
+
+/* All but an open lease. */
+static bool admits_bounded(struct vgpu_worker *worker, const struct vgpu_call_header *header,
+                           uint32_t state)
+{
+    while (state & VGPU_LEASE_IDLE && !exchange(worker, state, state & ~VGPU_LEASE_IDLE))
+        state = state_of(worker);
+    switch (state & ~VGPU_LEASE_IDLE) {
+    case VGPU_LEASE_OPEN:
+        return true;
+    case VGPU_LEASE_BOUNDED:
+        return fits(worker, header);
+    case VGPU_LEASE_NONE:
+        if (!worker->page->lease.wants) {
+            set_wants(worker, true);
+            tell(worker);
+        }
+        return false;
+    default: /* it is ending: see vgpu_lease_look() */
+        return false;
+    }
+}
+
+bool vgpu_lease_admits(struct vgpu_worker *worker, const struct vgpu_call_header *header)
+{
+    if (!vgpu_usage_brings_work(header->call))
+        return true;
+    uint32_t state = state_of(worker);
+    if (state == VGPU_LEASE_OPEN && !worker->page->lease.wants)
+        return true;
+    bool admitted = admits_bounded(worker, header, state);
+    if (admitted && worker->page->lease.wants)
+        set_wants(worker, false);
+    return admitted;
+}
+
+void vgpu_lease_look(struct vgpu_worker *worker, bool waits)
+{
+    if (state_of(worker) != VGPU_LEASE_ENDING || !has_drained(worker))
+        return;
+    set_wants(worker, waits);
+    /* If the mediator was quicker, and has given up waiting, it has to know all the same. */
+    exchange(worker, VGPU_LEASE_ENDING, VGPU_LEASE_NONE);
+    tell(worker);
+}
+
+void vgpu_lease_rest(struct vgpu_worker *worker)
+{
+    uint32_t state = state_of(worker);
+
+    if ((state != VGPU_LEASE_OPEN && state != VGPU_LEASE_BOUNDED) || !has_drained(worker))
+        return;
+    /* Of an open lease nobody wants to know: it is taken when somebody asks. */
+    if (exchange(worker, state, state | VGPU_LEASE_IDLE) && state == VGPU_LEASE_BOUNDED)
+        tell(worker);
+}

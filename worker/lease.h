@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The lease of the GPU: work goes to it only while the mediator lets it (protocol/worker.h). An
+ * open lease costs one load per record. In a bounded one what is in flight is kept to so many
+ * nanoseconds of GPU time, as estimated from how long the like of it took before. For the worker's
+ * thread.
+ */
+#ifndef VGPU_WORKER_LEASE_H
+#define VGPU_WORKER_LEASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define VGPU_LEASE_BATCHES       8u
+#define VGPU_LEASE_BATCH_RECORDS 32u
+#define VGPU_LEASE_KINDS         256u
+
+struct vgpu_worker;
+struct vgpu_call_header;
+
+/** Records with marks behind them (worker/stream/fence.h), which carry the batch's number. */
+struct vgpu_lease_batch {
+    uint64_t estimate; /* nanoseconds, of all its records */
+    uint32_t records;
+    uint8_t kinds[VGPU_LEASE_BATCH_RECORDS];
+};
+
+struct vgpu_lease {
+    struct vgpu_lease_batch batches[VGPU_LEASE_BATCHES]; /* by number, modulo */
+    uint32_t first;   /* number of the oldest that is in flight */
+    uint32_t filling; /* number of the one that records are added to */
+    uint64_t in_flight;
+    uint64_t measured;                    /* GPU time when the last batch was reached */
+    uint32_t estimates[VGPU_LEASE_KINDS]; /* nanoseconds of a record of this kind; 0: unknown */
+};
+
+/** Whether the record may be replayed now. If not, ask again whenever something has happened; the
+ *  mediator knows by then. Counts a record that it admits as in flight. */
+bool vgpu_lease_admits(struct vgpu_worker *worker, const struct vgpu_call_header *header);
+
+/** To be called after marks were looked at: gives the lease back if it has ended and all is done.
+ *  `waits`: a record could not be admitted. */
+void vgpu_lease_look(struct vgpu_worker *worker, bool waits);
+
+/** To be called before sleeping with nothing in the ring: lets the mediator take the lease away
+ *  without a word, if nothing is in flight. */
+void vgpu_lease_rest(struct vgpu_worker *worker);
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "worker/tests/fixture.h"
+
+#define WINDOW 1000000u
+
+/* A worker with a context, a function and the mediator's end of its socket. */
+struct rig {
+    struct vgpu_channel *channel;
+    struct vgpu_worker *worker;
+    struct vgpu_worker_lease *lease;
+    int mediator;
+};
+
+static struct rig open_rig(uint32_t state)
+{
+    struct rig rig = {.channel = fixture_open_context()};
+    int sockets[2];
+
+    fixture_load(rig.channel, "image");
+    fake.queued = true;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, sockets), 0);
+    rig.worker = &rig.channel->worker;
+    rig.worker->socket = sockets[0];
+    rig.mediator = sockets[1];
+    rig.lease = &rig.channel->page.lease;
+    rig.lease->state = state;
+    rig.lease->window = WINDOW;
+    return rig;
+}
+
+static void close_rig(struct rig *rig)
+{
+    close(rig->worker->socket);
+    close(rig->mediator);
+    fixture_close(rig->channel);
+}
+
+/* How often the worker has spoken since the last time. */
+static int heard(const struct rig *rig)
+{
+    struct vgpu_worker_message message;
+    int count = 0;
+
+    while (recv(rig->mediator, &message, sizeof(message), 0) > 0) {
+        assert_int_equal(message.op, VGPU_WORKER_LEASE);
+        count++;
+    }
+    return count;
+}
+
+static bool admits(const struct rig *rig, enum vgpu_call call)
+{
+    const struct vgpu_call_header header = {.call = (uint16_t)call, .context = CONTEXT};
+    return vgpu_lease_admits(rig->worker, &header);
+}
+
+/* What the loop does with a launch, if it may. */
+static bool try_launch(struct rig *rig)
+{
+    if (!admits(rig, VGPU_CALL_vgpuLaunch))
+        return false;
+    assert_int_equal(fixture_launch(rig->channel, 0), CUDA_SUCCESS);
+    return true;
+}
+
+static void finish(struct rig *rig)
+{
+    vgpu_usage_cover(rig->worker);
+    fake_run(NULL, UINT32_MAX);
+    vgpu_fence_poll(rig->worker, true);
+}
+
+static void without_a_lease_only_work_waits(void **state)
+{
+    struct rig rig = open_rig(VGPU_LEASE_NONE);
+
+    (void)state;
+    assert_true(admits(&rig, VGPU_CALL_cuMemAlloc));
+    assert_true(admits(&rig, VGPU_CALL_vgpuFence));
+    assert_int_equal(heard(&rig), 0);
+    assert_false(admits(&rig, VGPU_CALL_vgpuLaunch));
+    assert_false(admits(&rig, VGPU_CALL_vgpuLaunch));
+    assert_int_equal(heard(&rig), 1); /* once is enough */
+    assert_int_equal(rig.lease->wants, 1);
+    rig.lease->state = VGPU_LEASE_BOUNDED;
+    assert_true(try_launch(&rig));
+    assert_int_equal(rig.lease->wants, 0);
+    close_rig(&rig);
+}
+
+static void a_lease_that_ends_is_given_back_when_all_is_done(void **state)
+{
+    struct rig rig = open_rig(VGPU_LEASE_OPEN);
+
+    (void)state;
+    assert_true(try_launch(&rig));
+    rig.lease->state = VGPU_LEASE_ENDING;
+    assert_false(admits(&rig, VGPU_CALL_vgpuLaunch));
+    vgpu_lease_look(rig.worker, true);
+    assert_int_equal(rig.lease->state, VGPU_LEASE_ENDING);
+    finish(&rig);
+    vgpu_lease_look(rig.worker, true);
+    assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
+    assert_int_equal(rig.lease->wants, 1);
+    assert_int_equal(heard(&rig), 1);
+    close_rig(&rig);
+}
+
+static void an_idle_lease_can_be_taken_until_there_is_work(void **state)
+{
+    struct rig rig = open_rig(VGPU_LEASE_OPEN);
+
+    (void)state;
+    assert_true(try_launch(&rig));
+    vgpu_lease_rest(rig.worker);
+    assert_int_equal(rig.lease->state, VGPU_LEASE_OPEN); /* the launch is under way */
+    finish(&rig);
+    vgpu_lease_rest(rig.worker);
+    assert_int_equal(rig.lease->state, VGPU_LEASE_OPEN | VGPU_LEASE_IDLE);
+    assert_int_equal(heard(&rig), 0);
+    assert_true(try_launch(&rig));
+    assert_int_equal(rig.lease->state, VGPU_LEASE_OPEN);
+    finish(&rig);
+    rig.lease->state = VGPU_LEASE_BOUNDED;
+    vgpu_lease_rest(rig.worker);
+    assert_int_equal(rig.lease->state, VGPU_LEASE_BOUNDED | VGPU_LEASE_IDLE);
+    assert_int_equal(heard(&rig), 1); /* others wait for it */
+    rig.lease->state = VGPU_LEASE_NONE;
+    assert_false(try_launch(&rig));
+    assert_int_equal(heard(&rig), 1);
+    close_rig(&rig);
+}
+
+static int launches_in_flight(struct rig *rig)
+{
+    int count = 0;
+    while (try_launch(rig) && count < 100000)
+        count++;
+    return count;
+}
+
+static void a_bounded_lease_bounds_what_is_in_flight(void **state)
+{
+    struct rig rig = open_rig(VGPU_LEASE_BOUNDED);
+
+    (void)state;
+    int unknown = launches_in_flight(&rig);
+    assert_in_range(unknown, 1, 8); /* each could be long */
+    assert_false(try_launch(&rig));
+    finish(&rig);
+    assert_true(try_launch(&rig)); /* as soon as there is room */
+    close_rig(&rig);
+}
+
+static void estimates_follow_what_was_measured(void **state)
+{
+    struct rig rig = open_rig(VGPU_LEASE_BOUNDED);
+    const uint64_t lasts[] = {10000, 400000, 20000}; /* nanoseconds */
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        int count = 0;
+        for (int round = 0; round < 40; round++) {
+            count = launches_in_flight(&rig);
+            vgpu_usage_cover(rig.worker);
+            fake_run(NULL, UINT32_MAX);
+            /* what the GPU would have taken, whatever the fake's clock says */
+            uint64_t before = rig.worker->lease.measured;
+            uint64_t took = (uint64_t)count * lasts[i];
+            vgpu_fence_poll(rig.worker, true);
+            rig.channel->page.gpu_nanoseconds = before + took;
+        }
+        /* up to a batch more than the window */
+        assert_in_range((uint64_t)count * lasts[i], WINDOW / 2, WINDOW + WINDOW / 2);
+    }
+    close_rig(&rig);
+}
+
+static void a_lease_taken_while_it_ended_is_asked_for_again(void **state)
+{
+    struct rig rig = open_rig(VGPU_LEASE_NONE);
+
+    (void)state;
+    assert_false(try_launch(&rig));
+    assert_int_equal(heard(&rig), 1);
+    rig.lease->state = VGPU_LEASE_ENDING; /* granted and ended before the worker looked */
+    assert_false(try_launch(&rig));
+    vgpu_lease_look(rig.worker, true);
+    assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
+    assert_int_equal(rig.lease->wants, 1);
+    assert_int_equal(heard(&rig), 1);
+    close_rig(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_a_lease_only_work_waits),
+        cmocka_unit_test(a_lease_that_ends_is_given_back_when_all_is_done),
+        cmocka_unit_test(an_idle_lease_can_be_taken_until_there_is_work),
+        cmocka_unit_test(a_bounded_lease_bounds_what_is_in_flight),
+        cmocka_unit_test(estimates_follow_what_was_measured),
+        cmocka_unit_test(a_lease_taken_while_it_ended_is_asked_for_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
