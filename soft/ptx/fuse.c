@@ -6,9 +6,12 @@
 #include "soft/ptx/parser.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "soft/simt/ops.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Offsets of addresses are no further apart than this. */
 #define MOST_APART (1 << 20)
@@ -86,6 +89,32 @@ static void fuse_products(struct vgpu_unit *unit, const struct ptx_info *info,
     }
 }
 
+/* An address that is computed for the instruction behind it. */
+static void fuse_addresses(struct vgpu_unit *unit, const struct ptx_info *info)
+{
+    static const char *const makers[][2] = {{"add_b64", "sum"}, {"mad_wide_s32", "product"}};
+    static const char *const users[] = {"ld_u32_32", "ld_u64_64", "st_b32_32", "st_b64_64"};
+
+    for (size_t a = 0; a < COUNT(makers); a++) {
+        vgpu_handler maker = vgpu_ops_find_for("line", makers[a][0]);
+
+        for (size_t b = 0; b < COUNT(users); b++) {
+            vgpu_handler user = vgpu_ops_find_for("shaped", users[b]);
+            char name[32];
+
+            snprintf(name, sizeof(name), "%s_%s", makers[a][1], users[b]);
+            for (uint32_t i = 0; i + 1 < unit->code_count; i++) {
+                struct vgpu_inst *inst = &unit->code[i], *next = inst + 1;
+
+                if (inst->run == maker && next->run == user && inst->run_length >= 2 &&
+                    !info[i + 1].target && next->row[VGPU_A] == inst->row[VGPU_D] &&
+                    next->x <= VGPU_SPACE_GENERIC && (next->z & VGPU_ORDERED) == 0)
+                    inst->run = vgpu_ops_find_for("fused", name);
+            }
+        }
+    }
+}
+
 void ptx_fuse(struct ptx_parser *p)
 {
     struct vgpu_unit *unit = p->unit;
@@ -93,6 +122,8 @@ void ptx_fuse(struct ptx_parser *p)
                                .fma = vgpu_ops_find("fma_f32"),
                                .products = vgpu_ops_find("fused_products_shared")};
 
+    if (p->error == 0)
+        fuse_addresses(unit, p->info);
     if (p->error != 0 || h.products == NULL)
         return;
     unit->products = calloc(unit->code_count / 6 + 1, sizeof(*unit->products));

@@ -113,8 +113,6 @@ static void drop_unused(struct simplifier *s)
     }
 }
 
-/* ---- a product and a sum ---- */
-
 static bool defines(const struct vgpu_inst *inst, const struct ptx_info *info, uint32_t ref)
 {
     for (uint32_t o = 0; o < VGPU_OPERANDS; o++) {
@@ -123,6 +121,57 @@ static bool defines(const struct vgpu_inst *inst, const struct ptx_info *info, u
     }
     return false;
 }
+
+/* ---- the number of a thread in the grid ---- */
+
+/* Whether `ref` is a register that only one instruction writes: that one, which reads a special
+   register along an axis. */
+static bool reads_special(const struct simplifier *s, uint32_t ref, vgpu_handler special,
+                          uint8_t *axis)
+{
+    const struct count *c = count_of(s, ref);
+
+    for (uint32_t i = s->first; c != NULL && c->defs == 1 && i < s->end; i++) {
+        const struct vgpu_inst *inst = &s->unit->code[i];
+
+        if (s->fate[i] != FATE_STAYS || !defines(inst, &s->p->info[i], ref))
+            continue;
+        *axis = inst->x;
+        return inst->plain == special && inst->guard == 0;
+    }
+    return false;
+}
+
+/* blockIdx * blockDim + threadIdx is what most kernels start with. */
+static void join_numbers(struct simplifier *s)
+{
+    vgpu_handler mad = vgpu_ops_find("mad_lo_b32"), block = vgpu_ops_find("sreg_ctaid");
+    vgpu_handler size = vgpu_ops_find("sreg_ntid"), thread = vgpu_ops_find("sreg_tid");
+
+    for (uint32_t i = s->first; i < s->end; i++) {
+        struct vgpu_inst *inst = &s->unit->code[i];
+        uint8_t a = 0, b = 0, c = 0;
+
+        if (inst->control != VGPU_CONTROL_NONE || inst->plain != mad || s->fate[i] != FATE_STAYS ||
+            !reads_special(s, inst->row[VGPU_C], thread, &c) ||
+            !((reads_special(s, inst->row[VGPU_A], block, &a) &&
+               reads_special(s, inst->row[VGPU_B], size, &b)) ||
+              (reads_special(s, inst->row[VGPU_A], size, &a) &&
+               reads_special(s, inst->row[VGPU_B], block, &b))) ||
+            a != b || b != c)
+            continue;
+        count_instruction(s, i, UINT32_MAX);
+        inst->run = inst->plain = vgpu_ops_find("sreg_number");
+        inst->x = c;
+        s->p->info[i].line = vgpu_ops_find_for("line", "sreg_number");
+        s->p->info[i].shaped = NULL;
+        s->p->info[i].rows = s->p->info[i].defs;
+        s->p->info[i].varies = true;
+        count_instruction(s, i, 1);
+    }
+}
+
+/* ---- a product and a sum ---- */
 
 /* The instruction of this block that makes `ref`, if nothing has changed its sources since. */
 static int64_t maker_of(const struct simplifier *s, uint32_t ref, uint32_t user, vgpu_handler plain)
@@ -351,8 +400,9 @@ void ptx_simplify(struct ptx_parser *p)
         for (uint32_t i = s.first; i < s.end; i++)
             count_instruction(&s, i, 1);
         find_targets(&s);
-        drop_unused(&s);
         join_moves(&s);
+        join_numbers(&s);
+        drop_unused(&s);
         join_products(&s);
         find_prologue(&s);
         good = compact(&s);

@@ -136,8 +136,7 @@ static void set_thread_ids(struct vgpu_warp *w, const uint32_t shape[3])
         }
     }
     for (unsigned axis = 0; axis < 3; axis++)
-        w->tid_shape[axis].state =
-            vgpu_line_find(w->tid[axis], &w->tid_shape[axis].line) ? VGPU_SHAPE_LINE : 0;
+        vgpu_shape_find(w->tid[axis], &w->tid_shape[axis]);
 }
 
 /* Blocks of one shape have the same threads: the numbers stay from launch to launch. */
@@ -216,11 +215,11 @@ int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
 
 /* ---- one block ---- */
 
-/* A warp that ended leaves its frame to the next one, warm in the cache. */
+/* A warp that ended leaves its frame to the next one, warm in the cache. Its local memory starts at
+   zero: only deeper frames have other places. */
 static void start_warp(struct vgpu_runner *r, struct vgpu_warp *w)
 {
     struct vgpu_block *b = &r->block;
-    uint32_t *stack;
 
     w->frames[0] = r->free_frames[--r->free_frame_count];
     w->base[0] = w->frames[0];
@@ -228,8 +227,6 @@ static void start_warp(struct vgpu_runner *r, struct vgpu_warp *w)
     /* A kernel without local memory calls functions without any: their frames have an address. */
     w->local =
         r->local == NULL ? r->frames : r->local + (size_t)w->index * VGPU_LANES * b->local_stride;
-    stack = (uint32_t *)(void *)(w->frames[0] + VGPU_FRAME_STACK);
-    memset(stack, 0, VGPU_LANES * sizeof(*stack));
     w->started = true;
 }
 
@@ -314,9 +311,13 @@ int vgpu_runner_block(struct vgpu_runner *r, uint64_t index, struct vgpu_fault *
     const uint32_t *grid = b->launch->grid;
     int error;
 
-    b->id[0] = (uint32_t)(index % grid[0]);
-    b->id[1] = (uint32_t)(index / grid[0] % grid[1]);
-    b->id[2] = (uint32_t)(index / grid[0] / grid[1]);
+    b->id[0] = (uint32_t)index;
+    b->id[1] = b->id[2] = 0;
+    if (index >= grid[0]) {
+        b->id[0] = (uint32_t)(index % grid[0]);
+        b->id[1] = (uint32_t)(index / grid[0] % grid[1]);
+        b->id[2] = (uint32_t)(index / grid[0] / grid[1]);
+    }
     b->alive = b->threads;
     r->counts.warps += b->warp_count;
     if (b->barriers_used != 0)

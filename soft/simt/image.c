@@ -135,8 +135,8 @@ static void fill_shape(uint8_t *row, uint32_t width, uint64_t value)
 {
     struct vgpu_shape *shape = vgpu_shape_of(row);
 
-    *shape =
-        (struct vgpu_shape){.state = VGPU_SHAPE_LINE | (width == VGPU_ROW_64 ? VGPU_SHAPE_64 : 0)};
+    *shape = (struct vgpu_shape){.state = VGPU_SHAPE_LINE | VGPU_SHAPE_SAME |
+                                          (width == VGPU_ROW_64 ? VGPU_SHAPE_64 : 0)};
     for (unsigned k = 0; k < VGPU_SEGMENTS; k++)
         shape->line.base[k] = value;
 }

@@ -5,7 +5,72 @@
  * them it does its own and leaves the others to their own handlers, which are still there.
  */
 #include "soft/simt/half.h"
+#include "soft/simt/line_rules.h"
 #include "soft/simt/segments.h"
+
+/* ---- an address is computed, and used ---- */
+
+/* Where the next instruction goes, by what this one adds; false when this one is done and no more.
+ */
+#define DEFINE_ADDRESS(name, LINES, RULE)                                                          \
+    static inline bool name(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m,            \
+                            uint32_t bytes, struct segments *s)                                    \
+    {                                                                                              \
+        struct vgpu_shape *d = SHAPE(VGPU_D);                                                      \
+        struct vgpu_line r;                                                                        \
+        if (!((LINES)&VGPU_SHAPE_LINE) || !whole_warp(w, m) || !(RULE)) {                          \
+            (void)line_on_lanes(w, i, m);                                                          \
+            return false;                                                                          \
+        }                                                                                          \
+        d->line = r;                                                                               \
+        d->state = VGPU_SHAPE_LINE | VGPU_SHAPE_STALE | VGPU_SHAPE_64;                             \
+        return find_segments_of(w, i + 1, m, bytes, i[1].imm, &r, s);                              \
+    }
+DEFINE_ADDRESS(address_sum, SHAPE(VGPU_A)->state &SHAPE(VGPU_B)->state,
+               line_add(&r, SHAPE(VGPU_A), SHAPE(VGPU_B)))
+DEFINE_ADDRESS(address_product, SHAPE(VGPU_A)->state &SHAPE(VGPU_B)->state &SHAPE(VGPU_C)->state,
+               line_mad_s(&r, SHAPE(VGPU_A), SHAPE(VGPU_B), SHAPE(VGPU_C)))
+
+#define DEFINE_ADDRESS_LOAD(name, ADDRESS, T)                                                      \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        struct segments s;                                                                         \
+        T *d;                                                                                      \
+        if (!ADDRESS(w, i, m, sizeof(T), &s))                                                      \
+            return 0;                                                                              \
+        d = row_of(w, i[1].row[VGPU_D]);                                                           \
+        fetch_ahead(vgpu_shape_of(d), &s);                                                         \
+        LOAD_SEGMENTS(d, T, T, s);                                                                 \
+        return 1;                                                                                  \
+    }
+
+#define DEFINE_ADDRESS_STORE(name, ADDRESS, T)                                                     \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        struct segments s;                                                                         \
+        const T *from;                                                                             \
+        if (!ADDRESS(w, i, m, sizeof(T), &s))                                                      \
+            return 0;                                                                              \
+        expand_sources(w, i + 1, 1u << VGPU_D);                                                    \
+        from = row_of(w, i[1].row[VGPU_D]);                                                        \
+        STORE_SEGMENTS(from, T, T, s);                                                             \
+        return 1;                                                                                  \
+    }
+
+#define ADDRESS_LOADS(X)                                                                           \
+    X(sum_ld_u32_32, address_sum, uint32_t)                                                        \
+    X(sum_ld_u64_64, address_sum, uint64_t)                                                        \
+    X(product_ld_u32_32, address_product, uint32_t)                                                \
+    X(product_ld_u64_64, address_product, uint64_t)
+#define ADDRESS_STORES(X)                                                                          \
+    X(sum_st_b32_32, address_sum, uint32_t)                                                        \
+    X(sum_st_b64_64, address_sum, uint64_t)                                                        \
+    X(product_st_b32_32, address_product, uint32_t)                                                \
+    X(product_st_b64_64, address_product, uint64_t)
+ADDRESS_LOADS(DEFINE_ADDRESS_LOAD)
+ADDRESS_STORES(DEFINE_ADDRESS_STORE)
+
+/* ---- products ---- */
 
 #if defined(__FMA__)
 
@@ -86,8 +151,10 @@ HANDLER(products_shared)
 
 #endif
 
+#define FUSED_ENTRY(name, ...) {"fused_" #name, name},
+
 const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_fused)[] = {
 #if defined(__FMA__)
     {"fused_products_shared", products_shared},
 #endif
-    OP_END};
+    ADDRESS_LOADS(FUSED_ENTRY) ADDRESS_STORES(FUSED_ENTRY) OP_END};

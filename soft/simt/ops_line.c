@@ -3,170 +3,7 @@
  * Arithmetic of lines (shape.h): a few words instead of 32 lanes. What is no line after all, or is
  * computed for a part of the warp only, is left to the ordinary handlers.
  */
-#include "soft/simt/shaped.h"
-
-/* The ordinary handler does it, for a result that had a shape up to now. */
-__attribute__((noinline)) static int line_on_lanes(struct vgpu_warp *w, const struct vgpu_inst *i,
-                                                   uint32_t m)
-{
-    struct vgpu_shape *d = SHAPE(VGPU_D);
-
-    expand_sources(w, i, UINT32_MAX);
-    if ((d->state & VGPU_SHAPE_STALE) != 0 && !whole_warp(w, m))
-        vgpu_shape_expand(d);
-    d->state = 0;
-    return i->plain(w, i, m);
-}
-
-/* The last lane of each segment. */
-#define ENDS(line) ((line)->base + (VGPU_SEGMENT_LANES - 1) * (line)->stride)
-
-static inline bool is_uniform(const struct vgpu_line *a)
-{
-    return a->stride == 0 && !ANY_BIT(a->base ^ a->base[0]);
-}
-
-/* A line of 32-bit lanes as one of 64-bit lanes; false if lanes wrap around in a segment. */
-static inline bool widen_s(struct vgpu_line *r, const struct vgpu_line *a)
-{
-    r->base = ((a->base & UINT32_MAX) ^ 0x80000000u) - 0x80000000u;
-    r->stride = (uint64_t)(int64_t)(int32_t)a->stride;
-    return !ANY_BIT((ENDS(r) + 0x80000000u) >> 32);
-}
-
-static inline bool widen_u(struct vgpu_line *r, const struct vgpu_line *a)
-{
-    r->base = a->base & UINT32_MAX;
-    r->stride = (uint64_t)(int64_t)(int32_t)a->stride;
-    return !ANY_BIT(ENDS(r) >> 32);
-}
-
-static inline bool line_copy(struct vgpu_line *r, const struct vgpu_line *a)
-{
-    *r = *a;
-    return true;
-}
-
-static inline bool line_add(struct vgpu_line *r, const struct vgpu_line *a,
-                            const struct vgpu_line *b)
-{
-    r->base = a->base + b->base;
-    r->stride = a->stride + b->stride;
-    return true;
-}
-
-static inline bool line_sub(struct vgpu_line *r, const struct vgpu_line *a,
-                            const struct vgpu_line *b)
-{
-    r->base = a->base - b->base;
-    r->stride = a->stride - b->stride;
-    return true;
-}
-
-static inline bool line_mul(struct vgpu_line *r, const struct vgpu_line *a,
-                            const struct vgpu_line *b)
-{
-    const struct vgpu_line *factor = is_uniform(b) ? b : a;
-
-    r->stride = (factor == b ? a : b)->stride * factor->base[0];
-    r->base = a->base * b->base;
-    return (a->stride | b->stride) == 0 || is_uniform(factor);
-}
-
-static inline bool line_mul_s(struct vgpu_line *r, const struct vgpu_line *a,
-                              const struct vgpu_line *b)
-{
-    struct vgpu_line x, y;
-
-    return widen_s(&x, a) && widen_s(&y, b) && line_mul(r, &x, &y);
-}
-
-static inline bool line_mul_u(struct vgpu_line *r, const struct vgpu_line *a,
-                              const struct vgpu_line *b)
-{
-    struct vgpu_line x, y;
-
-    return widen_u(&x, a) && widen_u(&y, b) && line_mul(r, &x, &y);
-}
-
-#define DEFINE_MAD(name, product)                                                                  \
-    static inline bool name(struct vgpu_line *r, const struct vgpu_line *a,                        \
-                            const struct vgpu_line *b, const struct vgpu_line *c)                  \
-    {                                                                                              \
-        return product(r, a, b) && line_add(r, r, c);                                              \
-    }
-DEFINE_MAD(line_mad, line_mul)
-DEFINE_MAD(line_mad_s, line_mul_s)
-DEFINE_MAD(line_mad_u, line_mul_u)
-
-static inline bool line_shl(struct vgpu_line *r, const struct vgpu_line *a,
-                            const struct vgpu_line *b)
-{
-    uint32_t n = (uint32_t)b->base[0];
-
-    r->base = a->base << (n & 31);
-    r->stride = a->stride << (n & 31);
-    return n < 32 && is_uniform(b);
-}
-
-/* To the right: of segments whose lanes all come to the same. */
-static inline bool right_u(struct vgpu_line *r, const struct vgpu_line *a,
-                           const struct vgpu_line *b)
-{
-    struct vgpu_line x;
-    uint32_t n = (uint32_t)b->base[0];
-
-    if (n >= 32 || !is_uniform(b) || !widen_u(&x, a))
-        return false;
-    r->base = x.base >> n;
-    r->stride = 0;
-    return !ANY_BIT((ENDS(&x) >> n) ^ r->base);
-}
-
-static inline bool right_s(struct vgpu_line *r, const struct vgpu_line *a,
-                           const struct vgpu_line *b)
-{
-    struct vgpu_line x;
-    uint32_t n = (uint32_t)b->base[0];
-
-    if (n >= 32 || !is_uniform(b) || !widen_s(&x, a))
-        return false;
-    x.base += UINT64_C(1) << 31;
-    r->base = (x.base >> n) - (UINT64_C(1) << 31 >> n);
-    r->stride = 0;
-    return !ANY_BIT((ENDS(&x) ^ x.base) >> n);
-}
-
-/* With a mask of low bits: of segments that stay between two of its multiples. */
-static inline bool line_and32(struct vgpu_line *r, const struct vgpu_line *a,
-                              const struct vgpu_line *b)
-{
-    uint64_t mask = b->base[0] & UINT32_MAX;
-    struct vgpu_line x;
-
-    if ((a->stride | b->stride) == 0) {
-        r->base = a->base & b->base;
-        r->stride = 0;
-        return true;
-    }
-    if (!is_uniform(b) || (mask & (mask + 1)) != 0 || !widen_u(&x, a))
-        return false;
-    r->base = x.base & mask;
-    r->stride = x.stride;
-    return !ANY_BIT((ENDS(&x) ^ x.base) & ~mask);
-}
-
-#define DEFINE_BITWISE(name, OP)                                                                   \
-    static inline bool name(struct vgpu_line *r, const struct vgpu_line *a,                        \
-                            const struct vgpu_line *b)                                             \
-    {                                                                                              \
-        r->base = a->base OP b->base;                                                              \
-        r->stride = 0;                                                                             \
-        return (a->stride | b->stride) == 0;                                                       \
-    }
-DEFINE_BITWISE(line_and64, &)
-DEFINE_BITWISE(line_or, |)
-DEFINE_BITWISE(line_xor, ^)
+#include "soft/simt/line_rules.h"
 
 /* ---- handlers; D is a row that may be a line ---- */
 
@@ -178,18 +15,19 @@ DEFINE_BITWISE(line_xor, ^)
         if (__builtin_expect(!((LINES)&VGPU_SHAPE_LINE) || !whole_warp(w, m) || !(RULE), 0))       \
             return line_on_lanes(w, i, m);                                                         \
         d->line = r;                                                                               \
-        d->state = VGPU_SHAPE_LINE | VGPU_SHAPE_STALE | ((BITS) == 64 ? VGPU_SHAPE_64 : 0);        \
+        d->state = VGPU_SHAPE_LINE | VGPU_SHAPE_STALE | ((BITS) == 64 ? VGPU_SHAPE_64 : 0) |       \
+                   ((LINES)&VGPU_SHAPE_SAME);                                                      \
         return 0;                                                                                  \
     }
 
 #define DEFINE_LINE1(name, BITS, RULE)                                                             \
-    DEFINE_LINE(name, BITS, SHAPE(VGPU_A)->state, RULE(&r, &SHAPE(VGPU_A)->line))
+    DEFINE_LINE(name, BITS, SHAPE(VGPU_A)->state, RULE(&r, SHAPE(VGPU_A)))
 #define DEFINE_LINE2(name, BITS, RULE)                                                             \
     DEFINE_LINE(name, BITS, SHAPE(VGPU_A)->state &SHAPE(VGPU_B)->state,                            \
-                RULE(&r, &SHAPE(VGPU_A)->line, &SHAPE(VGPU_B)->line))
+                RULE(&r, SHAPE(VGPU_A), SHAPE(VGPU_B)))
 #define DEFINE_LINE3(name, BITS, RULE)                                                             \
     DEFINE_LINE(name, BITS, SHAPE(VGPU_A)->state &SHAPE(VGPU_B)->state &SHAPE(VGPU_C)->state,      \
-                RULE(&r, &SHAPE(VGPU_A)->line, &SHAPE(VGPU_B)->line, &SHAPE(VGPU_C)->line))
+                RULE(&r, SHAPE(VGPU_A), SHAPE(VGPU_B), SHAPE(VGPU_C)))
 
 /* clang-format off */
 #define LINE1_OPS(X)                                                                               \
@@ -218,7 +56,7 @@ LINE3_OPS(DEFINE_LINE3)
 
 /* ---- parameters and special registers ---- */
 
-static inline bool line_uniform(struct vgpu_line *r, uint64_t value)
+static inline bool line_same(struct vgpu_line *r, uint64_t value)
 {
     r->base = (vgpu_bases){value, value, value, value};
     r->stride = 0;
@@ -234,7 +72,7 @@ static inline uint64_t parameter(const struct vgpu_warp *w, const struct vgpu_in
 }
 
 #define DEFINE_UNIFORM(name, BITS, VALUE)                                                          \
-    DEFINE_LINE(name, BITS, VGPU_SHAPE_LINE, line_uniform(&r, (VALUE)))
+    DEFINE_LINE(name, BITS, VGPU_SHAPE_LINE | VGPU_SHAPE_SAME, line_same(&r, (VALUE)))
 
 /* clang-format off */
 #define UNIFORM_OPS(X)                                                                             \
@@ -249,9 +87,19 @@ static inline uint64_t parameter(const struct vgpu_warp *w, const struct vgpu_in
 /* clang-format on */
 UNIFORM_OPS(DEFINE_UNIFORM)
 
-DEFINE_LINE(sreg_tid, 32, w->tid_shape[i->x].state, line_copy(&r, &w->tid_shape[i->x].line))
+DEFINE_LINE(sreg_tid, 32, w->tid_shape[i->x].state, line_copy(&r, &w->tid_shape[i->x]))
 
-static const struct vgpu_line lane_numbers = {{0, 8, 16, 24}, 1};
+/* The number of the thread in the whole grid, along an axis. */
+static inline bool line_number(struct vgpu_line *r, const struct vgpu_warp *w, unsigned axis)
+{
+    *r = w->tid_shape[axis].line;
+    r->base += (uint64_t)w->block->id[axis] * w->block->launch->block[axis];
+    return true;
+}
+
+DEFINE_LINE(sreg_number, 32, w->tid_shape[i->x].state, line_number(&r, w, i->x))
+
+static const struct vgpu_shape lane_numbers = {{{0, 8, 16, 24}, 1}, VGPU_SHAPE_LINE};
 
 DEFINE_LINE(sreg_laneid, 32, VGPU_SHAPE_LINE, line_copy(&r, &lane_numbers))
 
@@ -277,6 +125,49 @@ DEFINE_LINE(sreg_laneid, 32, VGPU_SHAPE_LINE, line_copy(&r, &lane_numbers))
         return put_test(w, i, m, test);                                                            \
     }
 
+typedef int64_t vgpu_signed_bases __attribute__((vector_size(8 * VGPU_SEGMENTS), aligned(8)));
+
+/* All ones or zeros for each segment, as a mask of lanes. */
+static inline uint32_t lanes_of(const vgpu_signed_bases *segments)
+{
+#if defined(__AVX__)
+    uint32_t bits = (uint32_t)_mm256_movemask_pd((__m256d)*segments);
+#else
+    uint32_t bits = 0;
+
+    for (unsigned k = 0; k < VGPU_SEGMENTS; k++)
+        bits |= (uint32_t)((*segments)[k] & 1) << k;
+#endif
+    return (bits * 0x00204081u & 0x01010101u) * 0xffu;
+}
+
+/* The same for 32 bits, all segments at once. */
+#define DEFINE_SHAPED_TEST_32(name, WIDEN, OP)                                                     \
+    HANDLER(shaped_##name)                                                                         \
+    {                                                                                              \
+        const struct vgpu_shape *a = SHAPE(VGPU_A), *b = SHAPE(VGPU_B);                            \
+        struct vgpu_line x, y;                                                                     \
+        vgpu_signed_bases first, last;                                                             \
+        if (!(a->state & b->state & VGPU_SHAPE_LINE) || !WIDEN(&x, a) || !WIDEN(&y, b))            \
+            return on_lanes(w, i, m);                                                              \
+        first = (vgpu_signed_bases)x.base OP(vgpu_signed_bases) y.base;                            \
+        last = (vgpu_signed_bases)ENDS(&x) OP(vgpu_signed_bases) ENDS(&y);                         \
+        if (ANY_BIT((vgpu_bases)(first ^ last)))                                                   \
+            return on_lanes(w, i, m);                                                              \
+        return put_test(w, i, m, lanes_of(&first));                                                \
+    }
+
+#define TEST_OPS_32(X)                                                                             \
+    X(setp_lt_u32, widen_u, <)                                                                     \
+    X(setp_le_u32, widen_u, <=)                                                                    \
+    X(setp_gt_u32, widen_u, >)                                                                     \
+    X(setp_ge_u32, widen_u, >=)                                                                    \
+    X(setp_lt_s32, widen_s, <)                                                                     \
+    X(setp_le_s32, widen_s, <=)                                                                    \
+    X(setp_gt_s32, widen_s, >)                                                                     \
+    X(setp_ge_s32, widen_s, >=)
+TEST_OPS_32(DEFINE_SHAPED_TEST_32)
+
 /* Lines that are equal somewhere may differ elsewhere, unless they have one slope. */
 #define DEFINE_SHAPED_EQUALITY(name, T, OP)                                                        \
     HANDLER(shaped_##name)                                                                         \
@@ -292,17 +183,16 @@ DEFINE_LINE(sreg_laneid, 32, VGPU_SHAPE_LINE, line_copy(&r, &lane_numbers))
         return put_test(w, i, m, test);                                                            \
     }
 
-#define TEST_OPS(X, N)                                                                             \
-    X(setp_lt_u##N, uint##N##_t, int##N##_t, <)                                                    \
-    X(setp_le_u##N, uint##N##_t, int##N##_t, <=)                                                   \
-    X(setp_gt_u##N, uint##N##_t, int##N##_t, >)                                                    \
-    X(setp_ge_u##N, uint##N##_t, int##N##_t, >=)                                                   \
-    X(setp_lt_s##N, int##N##_t, int##N##_t, <)                                                     \
-    X(setp_le_s##N, int##N##_t, int##N##_t, <=)                                                    \
-    X(setp_gt_s##N, int##N##_t, int##N##_t, >)                                                     \
-    X(setp_ge_s##N, int##N##_t, int##N##_t, >=)
-TEST_OPS(DEFINE_SHAPED_TEST, 32)
-TEST_OPS(DEFINE_SHAPED_TEST, 64)
+#define TEST_OPS_64(X)                                                                             \
+    X(setp_lt_u64, uint64_t, int64_t, <)                                                           \
+    X(setp_le_u64, uint64_t, int64_t, <=)                                                          \
+    X(setp_gt_u64, uint64_t, int64_t, >)                                                           \
+    X(setp_ge_u64, uint64_t, int64_t, >=)                                                          \
+    X(setp_lt_s64, int64_t, int64_t, <)                                                            \
+    X(setp_le_s64, int64_t, int64_t, <=)                                                           \
+    X(setp_gt_s64, int64_t, int64_t, >)                                                            \
+    X(setp_ge_s64, int64_t, int64_t, >=)
+TEST_OPS_64(DEFINE_SHAPED_TEST)
 
 #define EQUALITY_OPS(X)                                                                            \
     X(setp_eq_b32, uint32_t, ==)                                                                   \
@@ -319,5 +209,6 @@ HANDLER(shaped_other)
 
 const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_line)[] = {
     LINE1_OPS(LINE_ENTRY) LINE2_OPS(LINE_ENTRY) LINE3_OPS(LINE_ENTRY) UNIFORM_OPS(LINE_ENTRY)
-        LINE_ENTRY(sreg_tid) LINE_ENTRY(sreg_laneid) TEST_OPS(SHAPED_ENTRY, 32)
-            TEST_OPS(SHAPED_ENTRY, 64) EQUALITY_OPS(SHAPED_ENTRY) SHAPED_ENTRY(other) OP_END};
+        LINE_ENTRY(sreg_tid) LINE_ENTRY(sreg_number) LINE_ENTRY(sreg_laneid)
+            TEST_OPS_32(SHAPED_ENTRY) TEST_OPS_64(SHAPED_ENTRY) EQUALITY_OPS(SHAPED_ENTRY)
+                SHAPED_ENTRY(other) OP_END};

@@ -131,15 +131,7 @@ static inline void access_whole(void *to, const void *from, uint32_t bytes)
             return on_lanes(w, i, m);                                                              \
         if (sizeof(R) >= 4 && i->x != VGPU_SPACE_SHARED)                                           \
             fetch_ahead(vgpu_shape_of(d), &s);                                                     \
-        if (s.is_row)                                                                              \
-            LANE_LOOP d[l] = (R)((const T *)s.at[0])[l];                                           \
-        else if (sizeof(R) == 4 && sizeof(T) == 4 && s.rise == sizeof(T))                          \
-            load_pieces((uint32_t *)d, &s);                                                        \
-        else if (sizeof(R) == 4 && sizeof(T) == 4 && s.rise == 0)                                  \
-            load_single((uint32_t *)d, &s);                                                        \
-        else                                                                                       \
-            for (unsigned l = 0; l < VGPU_LANES; l++)                                              \
-                d[l] = (R) * (const T *)LANE_AT(s, l);                                             \
+        LOAD_SEGMENTS(d, R, T, s);                                                                 \
         return 0;                                                                                  \
     }
 
@@ -151,13 +143,7 @@ static inline void access_whole(void *to, const void *from, uint32_t bytes)
         if (!find_segments(w, i, m, sizeof(T), &s))                                                \
             return on_lanes(w, i, m);                                                              \
         expand_sources(w, i, 1u << VGPU_D);                                                        \
-        if (s.is_row)                                                                              \
-            LANE_LOOP((T *)s.at[0])[l] = (T)from[l];                                               \
-        else if (sizeof(R) == 4 && sizeof(T) == 4 && s.rise == sizeof(T))                          \
-            store_pieces((const uint32_t *)from, &s);                                              \
-        else                                                                                       \
-            for (unsigned l = 0; l < VGPU_LANES; l++)                                              \
-                *(T *)LANE_AT(s, l) = (T)from[l];                                                  \
+        STORE_SEGMENTS(from, R, T, s);                                                             \
         return 0;                                                                                  \
     }
 

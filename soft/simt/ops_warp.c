@@ -217,6 +217,7 @@ static inline uint64_t nanoseconds(void)
 
 #define LANE_SPECIAL_OPS(X)                                                                        \
     X(sreg_tid, w->tid[i->x][l])                                                                   \
+    X(sreg_number, w->block->id[i->x] * w->block->launch->block[i->x] + w->tid[i->x][l])           \
     X(sreg_laneid, l)                                                                              \
     X(sreg_lanemask_eq, UINT32_C(1) << l)                                                          \
     X(sreg_lanemask_lt, (UINT32_C(1) << l) - 1)                                                    \

@@ -29,15 +29,15 @@ static inline bool pages_good(const struct vgpu_warp *w, const uint64_t *base, u
     return good;
 }
 
-/** False when the ordinary handler has to look at each lane. */
-static inline bool find_segments_at(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m,
-                                    uint32_t bytes, int64_t offset, struct segments *s)
+/** Of the line `a` of addresses; false when the ordinary handler has to look at each lane. */
+static inline bool find_segments_of(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m,
+                                    uint32_t bytes, int64_t offset, const struct vgpu_line *a,
+                                    struct segments *s)
 {
-    const struct vgpu_shape *a = SHAPE(VGPU_A);
-    uint64_t rise = a->line.stride, span, width = VGPU_SEGMENT_LANES * bytes;
-    vgpu_bases base = a->line.base + (uint64_t)offset, number = {0, 1, 2, 3}, gaps;
+    uint64_t rise = a->stride, span, width = VGPU_SEGMENT_LANES * bytes;
+    vgpu_bases base = a->base + (uint64_t)offset, number = {0, 1, 2, 3}, gaps;
 
-    if (m != VGPU_ALL_LANES || (a->state & VGPU_SHAPE_LINE) == 0 || i->y != 1)
+    if (m != VGPU_ALL_LANES || i->y != 1)
         return false;
     if (i->z & VGPU_ADDRESS_32) {
         base &= UINT32_MAX;
@@ -64,6 +64,15 @@ static inline bool find_segments_at(struct vgpu_warp *w, const struct vgpu_inst 
     if (s->is_row)
         return vgpu_pages_valid(w->block->pages, base[0], VGPU_SEGMENTS * width);
     return pages_good(w, (const uint64_t *)s->at, span);
+}
+
+static inline bool find_segments_at(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m,
+                                    uint32_t bytes, int64_t offset, struct segments *s)
+{
+    const struct vgpu_shape *a = SHAPE(VGPU_A);
+
+    return (a->state & VGPU_SHAPE_LINE) != 0 &&
+           find_segments_of(w, i, m, bytes, offset, &a->line, s);
 }
 
 static inline bool find_segments(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m,
@@ -131,5 +140,30 @@ static inline void load_single(uint32_t *d, const struct segments *s)
     }
 #endif
 }
+
+/* What a load brings to a row, and a store takes from one, when the place is known. */
+#define LOAD_SEGMENTS(d, R, T, s)                                                                  \
+    do {                                                                                           \
+        if ((s).is_row)                                                                            \
+            LANE_LOOP(d)[l] = (R)((const T *)(s).at[0])[l];                                        \
+        else if (sizeof(R) == 4 && sizeof(T) == 4 && (s).rise == sizeof(T))                        \
+            load_pieces((uint32_t *)(d), &(s));                                                    \
+        else if (sizeof(R) == 4 && sizeof(T) == 4 && (s).rise == 0)                                \
+            load_single((uint32_t *)(d), &(s));                                                    \
+        else                                                                                       \
+            for (unsigned l = 0; l < VGPU_LANES; l++)                                              \
+                (d)[l] = (R) * (const T *)LANE_AT(s, l);                                           \
+    } while (0)
+
+#define STORE_SEGMENTS(from, R, T, s)                                                              \
+    do {                                                                                           \
+        if ((s).is_row)                                                                            \
+            LANE_LOOP((T *)(s).at[0])[l] = (T)(from)[l];                                           \
+        else if (sizeof(R) == 4 && sizeof(T) == 4 && (s).rise == sizeof(T))                        \
+            store_pieces((const uint32_t *)(from), &(s));                                          \
+        else                                                                                       \
+            for (unsigned l = 0; l < VGPU_LANES; l++)                                              \
+                *(T *)LANE_AT(s, l) = (T)(from)[l];                                                \
+    } while (0)
 
 #endif

@@ -26,6 +26,7 @@ struct vgpu_line {
 #define VGPU_SHAPE_LINE  1u /* `line` says what the lanes are */
 #define VGPU_SHAPE_STALE 2u /* and they are not written */
 #define VGPU_SHAPE_64    4u /* lanes of 64 bits */
+#define VGPU_SHAPE_SAME  8u /* a line whose lanes are all the same */
 
 struct vgpu_shape {
     struct vgpu_line line;
@@ -63,19 +64,21 @@ static inline void vgpu_shape_expand(struct vgpu_shape *shape)
     shape->state &= ~VGPU_SHAPE_STALE;
 }
 
-/** Whether 32 lanes are a line, and which. */
-static inline bool vgpu_line_find(const uint32_t *lanes, struct vgpu_line *line)
+/** The shape of 32 lanes that are written: a line if they are one. */
+static inline void vgpu_shape_find(const uint32_t *lanes, struct vgpu_shape *shape)
 {
+    uint32_t stride = lanes[1] - lanes[0], same = 0;
     bool good = true;
 
-    line->stride = (uint64_t)(int64_t)(int32_t)(lanes[1] - lanes[0]);
+    shape->line.stride = (uint64_t)(int64_t)(int32_t)stride;
     for (unsigned l = 0; l < VGPU_LANES; l++) {
         unsigned start = l - l % VGPU_SEGMENT_LANES;
 
-        line->base[l / VGPU_SEGMENT_LANES] = lanes[start];
-        good &= lanes[l] == lanes[start] + (l - start) * (uint32_t)line->stride;
+        shape->line.base[l / VGPU_SEGMENT_LANES] = lanes[start];
+        good &= lanes[l] == lanes[start] + (l - start) * stride;
+        same |= lanes[l] ^ lanes[0];
     }
-    return good;
+    shape->state = !good ? 0 : same == 0 ? VGPU_SHAPE_LINE | VGPU_SHAPE_SAME : VGPU_SHAPE_LINE;
 }
 
 #endif

@@ -50,4 +50,16 @@ static inline int on_lanes(struct vgpu_warp *w, const struct vgpu_inst *i, uint3
     return i->plain(w, i, m);
 }
 
+/* The ordinary handler does it, for a result that had a shape up to now. */
+static inline int line_on_lanes(struct vgpu_warp *w, const struct vgpu_inst *i, uint32_t m)
+{
+    struct vgpu_shape *d = SHAPE(VGPU_D);
+
+    expand_sources(w, i, UINT32_MAX);
+    if ((d->state & VGPU_SHAPE_STALE) != 0 && !whole_warp(w, m))
+        vgpu_shape_expand(d);
+    d->state = 0;
+    return i->plain(w, i, m);
+}
+
 #endif

@@ -53,7 +53,8 @@ void *vgpu_warp_generic(const struct vgpu_warp *w, uint32_t lane, uint64_t addre
 
 static void remove_group(struct vgpu_warp *w, uint32_t index)
 {
-    w->groups[index] = w->groups[--w->group_count];
+    if (index != --w->group_count)
+        w->groups[index] = w->groups[w->group_count];
 }
 
 /* Lanes that have come to the same place go on together. Those at a barrier of the block have
@@ -89,8 +90,11 @@ static int pick_group(struct vgpu_warp *w)
 {
     int best = -1;
 
-    if (w->group_count > 1)
-        merge_groups(w);
+    if (w->group_count == 1) {
+        w->rotate = false;
+        return w->groups[0].state == VGPU_GROUP_READY ? 0 : -1;
+    }
+    merge_groups(w);
     for (uint32_t g = 0; g < w->group_count; g++) {
         if (w->groups[g].state == VGPU_GROUP_READY &&
             (best < 0 || runs_before(&w->groups[g], &w->groups[best], w->rotate)))
@@ -283,7 +287,8 @@ static void lanes_exit(struct vgpu_warp *w, uint32_t mask)
     }
     if (w->group_count > 0)
         open_warp_sync(w);
-    check_barriers(w->block);
+    if ((w->block->barriers_used | w->block->cluster_arrived) != 0)
+        check_barriers(w->block);
 }
 
 /* The group's lanes `mask` arrive. Returns non-zero on a fault. */
