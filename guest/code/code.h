@@ -44,17 +44,28 @@ struct vgpu_library {
     struct vgpu_module *modules; /* one per context that asked */
 };
 
-/** Makes a function or kernel in `list`; `reply` is what the host said of it. NULL: no memory.
- * Sends nothing: `function` was taken before, so that the host could be told its id. */
-CUresult vgpu_function_add(struct vgpu_function *function, struct vgpu_object *owner,
-                           struct vgpu_function **list, const char *name,
-                           const struct vgpu_function_info *info, size_t info_bytes);
-struct vgpu_function *vgpu_function_take(struct vgpu_context *context);
-void vgpu_function_discard(struct vgpu_function *function);
+/** How the host is asked for the functions of a module, or for the kernels of a library. */
+struct vgpu_function_source {
+    CUresult (*get)(struct vgpu_channel *channel, uint32_t context, uint32_t function,
+                    uint32_t owner, const char *name, void *info, size_t room, size_t *bytes);
+    CUresult (*count)(struct vgpu_channel *channel, uint32_t context, uint32_t *count,
+                      uint32_t owner);
+    CUresult (*name)(struct vgpu_channel *channel, uint32_t context, uint32_t owner, uint32_t index,
+                     void *name, size_t room, size_t *bytes);
+};
 
-/** The function of that name, or of that context (the other is NULL), or NULL. */
-struct vgpu_function *vgpu_function_in(struct vgpu_function *const *list, const char *name,
-                                       const struct vgpu_context *context);
+/** The handle of the function of that name of a module or library; the host is asked once. The
+ * function belongs to `context` (NULL: to none). CUDA_ERROR_NOT_FOUND, OUT_OF_MEMORY, or sticky. */
+CUresult vgpu_function_get(const struct vgpu_function_source *source,
+                           const struct vgpu_caller *caller, struct vgpu_context *context,
+                           struct vgpu_object *owner, struct vgpu_function **list, const char *name,
+                           void **handle);
+
+/** The handles of all functions, `room` at most, in the host's order: as vgpu_function_get. */
+CUresult vgpu_functions_enumerate(const struct vgpu_function_source *source,
+                                  const struct vgpu_caller *caller, struct vgpu_context *context,
+                                  struct vgpu_object *owner, struct vgpu_function **list,
+                                  void **handles, unsigned int room);
 
 /** Ends all functions of a list. */
 void vgpu_functions_end(struct vgpu_function **list);

@@ -50,7 +50,7 @@ static void end_function(struct vgpu_object *object)
     free(function->info);
 }
 
-struct vgpu_function *vgpu_function_take(struct vgpu_context *context)
+static struct vgpu_function *take(struct vgpu_context *context)
 {
     struct vgpu_function *function =
         vgpu_object_take(&vgpu_process()->objects, sizeof(*function), context);
@@ -59,14 +59,16 @@ struct vgpu_function *vgpu_function_take(struct vgpu_context *context)
     return function;
 }
 
-void vgpu_function_discard(struct vgpu_function *function)
+static void discard(struct vgpu_function *function)
 {
     vgpu_object_put(&vgpu_process()->objects, &function->object);
 }
 
-CUresult vgpu_function_add(struct vgpu_function *function, struct vgpu_object *owner,
-                           struct vgpu_function **list, const char *name,
-                           const struct vgpu_function_info *info, size_t info_bytes)
+/* Makes a function or kernel in `list` of one whose id the host has been told; `info` is what it
+ * said of it. */
+static CUresult add(struct vgpu_function *function, struct vgpu_object *owner,
+                    struct vgpu_function **list, const char *name,
+                    const struct vgpu_function_info *info, size_t info_bytes)
 {
     struct vgpu_process *process = vgpu_process();
     size_t least = offsetof(struct vgpu_function_info, parameter);
@@ -89,8 +91,9 @@ CUresult vgpu_function_add(struct vgpu_function *function, struct vgpu_object *o
     return CUDA_SUCCESS;
 }
 
-struct vgpu_function *vgpu_function_in(struct vgpu_function *const *list, const char *name,
-                                       const struct vgpu_context *context)
+/* The function of that name, or of that context (the other is NULL), or NULL. */
+static struct vgpu_function *find(struct vgpu_function *const *list, const char *name,
+                                  const struct vgpu_context *context)
 {
     struct vgpu_process *process = vgpu_process();
     pthread_mutex_lock(&process->code_lock);
@@ -100,6 +103,51 @@ struct vgpu_function *vgpu_function_in(struct vgpu_function *const *list, const 
         function = function->next;
     pthread_mutex_unlock(&process->code_lock);
     return function;
+}
+
+CUresult vgpu_function_get(const struct vgpu_function_source *source,
+                           const struct vgpu_caller *caller, struct vgpu_context *context,
+                           struct vgpu_object *owner, struct vgpu_function **list, const char *name,
+                           void **handle)
+{
+    struct vgpu_function_info info;
+    size_t bytes;
+    struct vgpu_function *function = find(list, name, NULL);
+    if (function == NULL) {
+        function = take(context);
+        if (function == NULL)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        CUresult error = source->get(caller->channel, caller->context, function->object.id,
+                                     owner->id, name, &info, sizeof(info), &bytes);
+        if (error == CUDA_SUCCESS)
+            error = add(function, owner, list, name, &info, bytes);
+        if (error) {
+            discard(function);
+            return vgpu_process_note(vgpu_process(), error);
+        }
+    }
+    *handle = vgpu_object_handle(function);
+    return CUDA_SUCCESS;
+}
+
+CUresult vgpu_functions_enumerate(const struct vgpu_function_source *source,
+                                  const struct vgpu_caller *caller, struct vgpu_context *context,
+                                  struct vgpu_object *owner, struct vgpu_function **list,
+                                  void **handles, unsigned int room)
+{
+    struct vgpu_process *process = vgpu_process();
+    char name[VGPU_REPLY_PAYLOAD_MAX];
+    uint32_t count = 0;
+    size_t bytes;
+    CUresult error = vgpu_process_note(
+        process, source->count(caller->channel, caller->context, &count, owner->id));
+    for (unsigned int i = 0; error == CUDA_SUCCESS && i < count && i < room; i++) {
+        error = vgpu_process_note(process, source->name(caller->channel, caller->context, owner->id,
+                                                        i, name, sizeof(name), &bytes));
+        if (error == CUDA_SUCCESS)
+            error = vgpu_function_get(source, caller, context, owner, list, name, &handles[i]);
+    }
+    return error;
 }
 
 static CUresult enter(struct vgpu_caller *caller, const void *handle, enum vgpu_kind kind,
@@ -139,19 +187,19 @@ CUresult cuKernelGetFunction(CUfunction *handle, CUkernel kernel_handle)
         return error;
     if (handle == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    function = vgpu_function_in(&kernel->functions, NULL, caller.current);
+    function = find(&kernel->functions, NULL, caller.current);
     if (function == NULL) {
         /* It is the kernel, seen from a context: nothing new is to be learnt of it. */
-        function = vgpu_function_take(caller.current);
+        function = take(caller.current);
         if (function == NULL)
             return CUDA_ERROR_OUT_OF_MEMORY;
         error = vgpu_send_cuKernelGetFunction(caller.channel, caller.context, function->object.id,
                                               kernel->object.id);
         if (error == CUDA_SUCCESS)
-            error = vgpu_function_add(function, &kernel->object, &kernel->functions, kernel->name,
-                                      kernel->info, info_bytes(kernel->info));
+            error = add(function, &kernel->object, &kernel->functions, kernel->name, kernel->info,
+                        info_bytes(kernel->info));
         if (error) {
-            vgpu_function_discard(function);
+            discard(function);
             return vgpu_process_note(process, error);
         }
     }

@@ -140,59 +140,34 @@ static CUresult enter(struct vgpu_caller *caller, CUlibrary handle, struct vgpu_
     return *library ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
+static const struct vgpu_function_source kernels_of_library = {vgpu_send_cuLibraryGetKernel,
+                                                               vgpu_send_cuLibraryGetKernelCount,
+                                                               vgpu_send_vgpuLibraryKernelName};
+
 CUresult cuLibraryGetKernel(CUkernel *handle, CUlibrary library_handle, const char *name)
 {
-    struct vgpu_process *process = vgpu_process();
     struct vgpu_caller caller;
     struct vgpu_library *library;
-    struct vgpu_function_info info;
-    size_t bytes;
     CUresult error = enter(&caller, library_handle, &library);
     if (error)
         return error;
     if (handle == NULL || name == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    struct vgpu_function *kernel = vgpu_function_in(&library->kernels, name, NULL);
-    if (kernel == NULL) {
-        kernel = vgpu_function_take(NULL);
-        if (kernel == NULL)
-            return CUDA_ERROR_OUT_OF_MEMORY;
-        error = vgpu_send_cuLibraryGetKernel(caller.channel, caller.context, kernel->object.id,
-                                             library->object.id, name, &info, sizeof(info), &bytes);
-        if (error == CUDA_SUCCESS)
-            error =
-                vgpu_function_add(kernel, &library->object, &library->kernels, name, &info, bytes);
-        if (error) {
-            vgpu_function_discard(kernel);
-            return vgpu_process_note(process, error);
-        }
-    }
-    *handle = vgpu_object_handle(kernel);
-    return CUDA_SUCCESS;
+    return vgpu_function_get(&kernels_of_library, &caller, NULL, &library->object,
+                             &library->kernels, name, (void **)handle);
 }
 
 CUresult cuLibraryEnumerateKernels(CUkernel *kernels, unsigned int room, CUlibrary handle)
 {
-    struct vgpu_process *process = vgpu_process();
-    char name[VGPU_REPLY_PAYLOAD_MAX];
     struct vgpu_caller caller;
     struct vgpu_library *library;
-    unsigned int count = 0;
-    size_t bytes;
     CUresult error = enter(&caller, handle, &library);
     if (error)
         return error;
     if (kernels == NULL || room == 0)
         return CUDA_ERROR_INVALID_VALUE;
-    error = cuLibraryGetKernelCount(&count, handle);
-    for (unsigned int i = 0; error == CUDA_SUCCESS && i < count && i < room; i++) {
-        error = vgpu_process_note(process, vgpu_send_vgpuLibraryKernelName(
-                                               caller.channel, caller.context, library->object.id,
-                                               i, name, sizeof(name), &bytes));
-        if (error == CUDA_SUCCESS)
-            error = cuLibraryGetKernel(&kernels[i], handle, name);
-    }
-    return error;
+    return vgpu_functions_enumerate(&kernels_of_library, &caller, NULL, &library->object,
+                                    &library->kernels, (void **)kernels, room);
 }
 
 /* Only a device whose functions have addresses in the program knows any. */

@@ -150,59 +150,34 @@ CUresult cuModuleUnload(CUmodule handle)
     return vgpu_process_note(process, error);
 }
 
+static const struct vgpu_function_source functions_of_module = {vgpu_send_cuModuleGetFunction,
+                                                                vgpu_send_cuModuleGetFunctionCount,
+                                                                vgpu_send_vgpuModuleFunctionName};
+
 CUresult cuModuleGetFunction(CUfunction *handle, CUmodule module_handle, const char *name)
 {
-    struct vgpu_process *process = vgpu_process();
     struct vgpu_caller caller;
     struct vgpu_module *module;
-    struct vgpu_function_info info;
-    size_t bytes;
     CUresult error = enter(&caller, module_handle, &module);
     if (error)
         return error;
     if (handle == NULL || name == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    struct vgpu_function *function = vgpu_function_in(&module->functions, name, NULL);
-    if (function == NULL) {
-        function = vgpu_function_take(caller.current);
-        if (function == NULL)
-            return CUDA_ERROR_OUT_OF_MEMORY;
-        error = vgpu_send_cuModuleGetFunction(caller.channel, caller.context, function->object.id,
-                                              module->object.id, name, &info, sizeof(info), &bytes);
-        if (error == CUDA_SUCCESS)
-            error = vgpu_function_add(function, &module->object, &module->functions, name, &info,
-                                      bytes);
-        if (error) {
-            vgpu_function_discard(function);
-            return vgpu_process_note(process, error);
-        }
-    }
-    *handle = vgpu_object_handle(function);
-    return CUDA_SUCCESS;
+    return vgpu_function_get(&functions_of_module, &caller, caller.current, &module->object,
+                             &module->functions, name, (void **)handle);
 }
 
 CUresult cuModuleEnumerateFunctions(CUfunction *functions, unsigned int room, CUmodule handle)
 {
-    struct vgpu_process *process = vgpu_process();
-    char name[VGPU_REPLY_PAYLOAD_MAX];
     struct vgpu_caller caller;
     struct vgpu_module *module;
-    unsigned int count = 0;
-    size_t bytes;
     CUresult error = enter(&caller, handle, &module);
     if (error)
         return error;
     if (functions == NULL || room == 0)
         return CUDA_ERROR_INVALID_VALUE;
-    error = cuModuleGetFunctionCount(&count, handle);
-    for (unsigned int i = 0; error == CUDA_SUCCESS && i < count && i < room; i++) {
-        error = vgpu_process_note(process, vgpu_send_vgpuModuleFunctionName(
-                                               caller.channel, caller.context, module->object.id, i,
-                                               name, sizeof(name), &bytes));
-        if (error == CUDA_SUCCESS)
-            error = cuModuleGetFunction(&functions[i], handle, name);
-    }
-    return error;
+    return vgpu_functions_enumerate(&functions_of_module, &caller, caller.current, &module->object,
+                                    &module->functions, (void **)functions, room);
 }
 
 CUresult vgpu_variable_keep(const struct vgpu_caller *caller, const struct vgpu_object *owner,
