@@ -233,16 +233,41 @@ static const char *set_vm_max_channels(struct vgpu_config_reader *reader, const 
     return vgpu_config_channels(value, &reader->vm->max_channels);
 }
 
-static const char *set_vm_weight(struct vgpu_config_reader *reader, const char *value)
+/** The limit of this name in vgpu_limits. */
+static const char *vgpu_config_limit(struct vgpu_vm_limits *limits, const char *name,
+                                     const char *value)
 {
+    uint32_t which = 0;
     const char *end;
     uint64_t number;
 
-    if (!vgpu_config_number(value, &end, &number) || *end || number < 1 ||
-        number > VGPU_WEIGHT_MOST)
-        return "a number from 1 to 100";
-    reader->vm->weight = (uint32_t)number;
+    while (strcmp(vgpu_limits[which].name, name) != 0)
+        which++;
+    if (!vgpu_config_number(value, &end, &number) || *end || number < vgpu_limits[which].least ||
+        number > vgpu_limits[which].most)
+        return vgpu_limits[which].allowed;
+    *vgpu_limit_of(limits, which) = number;
     return NULL;
+}
+
+static const char *set_vm_weight(struct vgpu_config_reader *reader, const char *value)
+{
+    return vgpu_config_limit(&reader->vm->limits, "weight", value);
+}
+
+static const char *set_vm_share_cap(struct vgpu_config_reader *reader, const char *value)
+{
+    return vgpu_config_limit(&reader->vm->limits, "share_cap", value);
+}
+
+static const char *set_vm_rate(struct vgpu_config_reader *reader, const char *value)
+{
+    return vgpu_config_limit(&reader->vm->limits, "rate", value);
+}
+
+static const char *set_vm_queue_depth(struct vgpu_config_reader *reader, const char *value)
+{
+    return vgpu_config_limit(&reader->vm->limits, "queue_depth", value);
 }
 
 static const char *set_vm_priority(struct vgpu_config_reader *reader, const char *value)
@@ -274,6 +299,9 @@ static const struct vgpu_config_key vgpu_vm_keys[] = {
     {"memory-quota", set_vm_memory_quota},
     {"max-channels", set_vm_max_channels},
     {"weight", set_vm_weight},
+    {"share-cap", set_vm_share_cap},
+    {"rate", set_vm_rate},
+    {"queue-depth", set_vm_queue_depth},
     {"priority", set_vm_priority},
     {NULL, NULL},
 };
@@ -312,7 +340,7 @@ static void vgpu_config_vm_section(struct vgpu_config_reader *reader, const char
         return;
     }
     memcpy(vm->name, name, strlen(name) + 1);
-    vm->weight = VGPU_WEIGHT_DEFAULT;
+    vgpu_limits_init(&vm->limits);
     vm->next = reader->config->vms;
     reader->config->vms = vm;
     reader->vm = vm;
@@ -517,11 +545,14 @@ uint32_t vgpu_config_max_channels(const struct vgpu_config *config, const char *
     return own && own->has_max_channels ? own->max_channels : config->max_channels;
 }
 
-uint32_t vgpu_config_weight(const struct vgpu_config *config, const char *vm)
+void vgpu_config_limits(const struct vgpu_config *config, const char *vm,
+                        struct vgpu_vm_limits *limits)
 {
     const struct vgpu_config_vm *own = vgpu_config_find_vm(config, vm);
 
-    return own ? own->weight : VGPU_WEIGHT_DEFAULT;
+    vgpu_limits_init(limits);
+    if (own)
+        *limits = own->limits;
 }
 
 bool vgpu_config_priority(const struct vgpu_config *config, const char *vm,

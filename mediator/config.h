@@ -22,6 +22,9 @@
  *   [vm NAME]
  *   memory-quota=  max-channels=           instead of the defaults above
  *   weight=50                              1..100, of its share of GPU time
+ *   share-cap=100                          1..100 per cent of GPU time at most; 100: no cap
+ *   rate=0                                 calls a second at most; 0: no limit
+ *   queue-depth=0                          calls that wait for the worker; 0: no limit
  *   priority=low|medium|high               instead of what the device says
  */
 #ifndef VGPU_MEDIATOR_CONFIG_H
@@ -35,6 +38,7 @@
 
 #include "mediator/log.h"
 #include "mediator/scheduler/policy.h"
+#include "mediator/vm_limits.h"
 
 #define VGPU_CONFIG_VM_NAME    64u
 #define VGPU_CONFIG_SPARES_MAX 16u
@@ -56,7 +60,7 @@ struct vgpu_config_vm {
     char name[VGPU_CONFIG_VM_NAME];
     struct vgpu_quota memory_quota;
     uint32_t max_channels;
-    uint32_t weight; /* 1..VGPU_WEIGHT_MOST */
+    struct vgpu_vm_limits limits; /* memory is not of interest: memory_quota is */
     enum vgpu_priority priority;
     bool has_memory_quota;
     bool has_max_channels;
@@ -105,7 +109,8 @@ bool vgpu_config_vm_name_ok(const char *name, size_t size);
 uint64_t vgpu_config_memory_quota(const struct vgpu_config *config, const char *vm,
                                   uint64_t memory_total);
 uint32_t vgpu_config_max_channels(const struct vgpu_config *config, const char *vm);
-uint32_t vgpu_config_weight(const struct vgpu_config *config, const char *vm);
+void vgpu_config_limits(const struct vgpu_config *config, const char *vm,
+                        struct vgpu_vm_limits *limits);
 /** False if nothing is said of it. */
 bool vgpu_config_priority(const struct vgpu_config *config, const char *vm,
                           enum vgpu_priority *priority);

@@ -202,7 +202,8 @@ static void vgpu_lease_settle(struct vgpu_leases *leases, struct vgpu_vm *vm)
         vgpu_scheduler_rest(scheduler, tenant, now);
     else if (tenant->state == VGPU_TENANT_ENDS && having == 0)
         vgpu_scheduler_returned(scheduler, tenant, wanting != 0, now);
-    else if (tenant->state == VGPU_TENANT_WAITS && wanting == 0)
+    else if ((tenant->state == VGPU_TENANT_WAITS || tenant->state == VGPU_TENANT_CAPPED) &&
+             wanting == 0)
         vgpu_scheduler_rest(scheduler, tenant, now);
     else if (wanting)
         vgpu_scheduler_want(scheduler, tenant, wanting, now);
@@ -249,11 +250,21 @@ void vgpu_lease_close(struct vgpu_leases *leases)
     vgpu_loop_remove(leases->loop, &leases->timer);
 }
 
+void vgpu_lease_pool(struct vgpu_leases *leases, uint32_t pool, uint32_t weight)
+{
+    leases->pools[pool - 'A'].weight = weight;
+}
+
 void vgpu_lease_attach(struct vgpu_leases *leases, struct vgpu_vm *vm)
 {
     vm->tenant.priority = (enum vgpu_priority)vm->priority;
     vm->tenant.weight = (uint32_t)vm->limits.weight;
     vgpu_scheduler_move(&vm->tenant, &leases->pools[vm->pool - 'A']);
+    if (vm->tenant.cap == vm->limits.share_cap)
+        return;
+    vgpu_scheduler_cap(&leases->scheduler, &vm->tenant, (uint32_t)vm->limits.share_cap,
+                       vgpu_loop_now());
+    vgpu_lease_arm(leases);
 }
 
 uint32_t vgpu_lease_first(const struct vgpu_vm *vm)

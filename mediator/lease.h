@@ -34,7 +34,10 @@ int vgpu_lease_init(struct vgpu_leases *leases, struct vgpu_loop *loop,
 /** Nothing happens if it was never initialised. */
 void vgpu_lease_close(struct vgpu_leases *leases);
 
-/** The VM's pool, priority or weight has become known, or is another from now on. */
+/** The weight (1..VGPU_WEIGHT_MOST) of the pool 'A' to 'Z', from now on. */
+void vgpu_lease_pool(struct vgpu_leases *leases, uint32_t pool, uint32_t weight);
+
+/** The VM's pool, priority, weight or share cap has become known, or is another from now on. */
 void vgpu_lease_attach(struct vgpu_leases *leases, struct vgpu_vm *vm);
 
 /** What a new worker of the VM begins with: enum vgpu_lease_state, and the bit of idleness. */

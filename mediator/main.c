@@ -137,6 +137,11 @@ static int vgpu_daemon_check_store(const struct vgpu_config *config)
     return 0;
 }
 
+static void vgpu_daemon_take_pool(const struct vgpu_store_pool *pool, void *user)
+{
+    vgpu_lease_pool(user, pool->name, pool->weight);
+}
+
 static int vgpu_daemon_open_store(struct vgpu_mediator *mediator)
 {
     char why[PATH_MAX + 256] = "cannot use the store: out of memory";
@@ -144,6 +149,12 @@ static int vgpu_daemon_open_store(struct vgpu_mediator *mediator)
 
     if (*mediator->config.store)
         error = vgpu_store_open(mediator->config.store, &mediator->store, why, sizeof(why));
+    if (!error && mediator->store) {
+        error = vgpu_store_list_pools(mediator->store, vgpu_daemon_take_pool, &mediator->leases);
+        if (error)
+            snprintf(why, sizeof(why), "cannot read the pools in the store: %s",
+                     vgpu_store_error(mediator->store));
+    }
     if (error)
         vgpu_log(VGPU_LOG_ERROR, "%s", why);
     return error;

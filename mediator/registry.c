@@ -88,8 +88,7 @@ void vgpu_registry_forget(struct vgpu_mediator *mediator, const char *name)
         return;
     vm->registered = false;
     vm->uuid[0] = '\0';
-    vgpu_limits_init(&vm->limits);
-    vm->limits.weight = vgpu_config_weight(&mediator->config, name);
+    vgpu_config_limits(&mediator->config, name, &vm->limits);
     vgpu_registry_set_quota(mediator, vm);
     vgpu_lease_attach(&mediator->leases, vm);
 }

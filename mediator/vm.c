@@ -36,8 +36,7 @@ int vgpu_vm_take(struct vgpu_vm **vms, const struct vgpu_config *config, uint64_
     strncpy(vm->name, name, sizeof(vm->name) - 1);
     vm->pool = 'A';
     vm->priority = VGPU_PRIORITY_MEDIUM;
-    vgpu_limits_init(&vm->limits);
-    vm->limits.weight = vgpu_config_weight(config, name);
+    vgpu_config_limits(config, name, &vm->limits);
     vgpu_tenant_init(&vm->tenant, NULL);
     vm->max_channels = vgpu_config_max_channels(config, name);
     vm->id = 1;

@@ -8,7 +8,7 @@
 
 const struct vgpu_limit vgpu_limits[VGPU_LIMITS] = {
     {"weight", 1, 100, 50, "a number from 1 to 100", true},
-    {"share_cap", 1, 100, 100, "per cent from 1 to 100; 100 is no cap", false},
+    {"share_cap", 1, 100, 100, "per cent from 1 to 100; 100 is no cap", true},
     {"memory", 0, MOST_BYTES, 0,
      "bytes with an optional K, M, G or T, 1% to 100% of the GPU's memory, or default", true},
     {"rate", 0, 1000000000, 0, "calls a second from 1 to 1000000000, or 0 for no limit", false},

@@ -438,6 +438,7 @@ static int set_up_vm(struct machine *machine, uint32_t index, FILE *errors)
     vgpu_tenant_init(&vm->tenant, &machine->pools[vm_plan->pool]);
     vm->tenant.priority = vm_plan->priority;
     vm->tenant.weight = vm_plan->weight;
+    vgpu_scheduler_cap(&machine->scheduler, &vm->tenant, vm_plan->cap, 0);
     int error = vgpu_scheduler_reserve(&machine->scheduler, &vm->tenant, vm_plan->period,
                                        vm_plan->budget, 0);
     if (error) {

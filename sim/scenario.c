@@ -102,6 +102,8 @@ static bool set_vm(const struct vgpu_sim_scenario *scenario, struct vgpu_sim_vm_
         return vgpu_priority_find(value, &vm->priority);
     if (strcmp(key, "weight") == 0)
         return parse_number(value, 1, VGPU_WEIGHT_MOST, &vm->weight);
+    if (strcmp(key, "cap") == 0)
+        return parse_number(value, 1, 100, &vm->cap);
     if (strcmp(key, "batch") == 0)
         return parse_number(value, 1, 1000000, &vm->batch);
     if (strcmp(key, "depth") == 0)
@@ -118,6 +120,7 @@ static const char *read_vm(struct vgpu_sim_scenario *scenario, char **rest)
 {
     struct vgpu_sim_vm_plan plan = {
         .priority = VGPU_PRIORITY_MEDIUM,
+        .cap = 100,
         .weight = VGPU_WEIGHT_DEFAULT,
         .kernel = 50000,
         .batch = 16,

@@ -5,12 +5,15 @@
  *
  *   policy wfq                     wfq, urgency, fifo or deadline
  *   time 10s                       of simulation
- *   slice 4ms                      also: least, drain, calm, patience
- * (mediator/scheduler/scheduler.h), window, grace, handover (below) pool NAME [weight=50] pool A is
- * there already vm NAME [KEY=VALUE...]         keys, with their defaults: count=1 that many VMs:
- * NAME-1, NAME-2... pool=A priority=medium weight=50 period=0 budget=0 kernel=50us batch=16       a
- * request is so many kernels of so long depth=1                    requests that the program has
- * under way; 0: only `work` gap=0                      from a request's end to the next one
+ *   slice 4ms                      also: least, drain, calm, patience (in
+ *                                  mediator/scheduler/scheduler.h), window, grace, handover (below)
+ *   pool NAME [weight=50]          pool A is there already
+ *   vm NAME [KEY=VALUE...]         keys, with their defaults:
+ *       count=1                    that many VMs: NAME-1, NAME-2...
+ *       pool=A priority=medium weight=50 cap=100 period=0 budget=0
+ *       kernel=50us batch=16       a request is so many kernels of so long
+ *       depth=1                    requests that the program has under way; 0: only `work`
+ *       gap=0                      from a request's end to the next one
  *       spread=0                   times vary evenly by this part of them, 0..1
  *       from=0 until=TIME          when the program runs
  *   work TIME NAME DURATION        a recorded kernel: it arrives at TIME and takes DURATION
@@ -38,6 +41,7 @@ struct vgpu_sim_vm_plan {
     uint32_t pool; /* index */
     enum vgpu_priority priority;
     uint32_t weight;
+    uint32_t cap; /* per cent */
     uint64_t period, budget;
     uint64_t kernel, gap;
     double spread;

@@ -201,6 +201,8 @@ static void vgpu_admin_apply(const struct vgpu_admin_call *call, const struct vg
         vgpu_registry_apply(mediator, &call->vm);
     else if (call->change == VGPU_ADMIN_REMOVED_VM)
         vgpu_registry_forget(mediator, call->vm.name);
+    else if (call->change == VGPU_ADMIN_PUT_POOL)
+        vgpu_lease_pool(&mediator->leases, call->pool.name, call->pool.weight);
     vgpu_events_add(&mediator->events, "administration",
                     call->change == VGPU_ADMIN_NOTHING ? "" : call->vm.name, "%s %s by user %u",
                     verb->name, call->target, call->uid);

@@ -26,8 +26,14 @@ struct vgpu_admin_call {
     char message[384];
     bool follow; /* events are to come */
     /** What becomes of the VM `vm` in memory when the change was committed. */
-    enum { VGPU_ADMIN_NOTHING, VGPU_ADMIN_PUT_VM, VGPU_ADMIN_REMOVED_VM } change;
+    enum {
+        VGPU_ADMIN_NOTHING,
+        VGPU_ADMIN_PUT_VM,
+        VGPU_ADMIN_REMOVED_VM,
+        VGPU_ADMIN_PUT_POOL,
+    } change;
     struct vgpu_store_vm vm;
+    struct vgpu_store_pool pool;
     char target[VGPU_CONFIG_VM_NAME]; /* for the audit: a VM or a pool */
 };
 

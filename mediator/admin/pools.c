@@ -38,8 +38,18 @@ static bool vgpu_admin_take_weight(struct vgpu_admin_call *call, struct vgpu_sto
         !vgpu_admin_number(call, "weight", 1, 100, "a number from 1 to 100", &weight))
         return false;
     pool->weight = (uint32_t)weight;
-    vgpu_admin_note(call, "the weight is stored, but not yet enforced by this version");
     return true;
+}
+
+static void vgpu_admin_put_pool(struct vgpu_admin_call *call, const struct vgpu_store_pool *pool)
+{
+    if (vgpu_store_put_pool(call->mediator->store, pool)) {
+        vgpu_admin_fail_store(call);
+        return;
+    }
+    call->pool = *pool;
+    call->change = VGPU_ADMIN_PUT_POOL;
+    call->result = vgpu_admin_pool_row(call->mediator, pool);
 }
 
 static void create_pool(struct vgpu_admin_call *call)
@@ -54,10 +64,10 @@ static void create_pool(struct vgpu_admin_call *call)
         vgpu_admin_fail(call, "conflict",
                         "there is a pool %c already; change it with vgpu-admin set-pool-weight",
                         (int)pool.name);
-    else if (error != -ENOENT || vgpu_store_put_pool(store, &pool))
+    else if (error != -ENOENT)
         vgpu_admin_fail_store(call);
     else
-        call->result = vgpu_admin_pool_row(call->mediator, &pool);
+        vgpu_admin_put_pool(call, &pool);
 }
 
 static void vgpu_admin_no_pool(struct vgpu_admin_call *call, const struct vgpu_store_pool *pool)
@@ -78,10 +88,10 @@ static void set_pool_weight(struct vgpu_admin_call *call)
         vgpu_admin_no_pool(call, &pool);
     else if (!vgpu_admin_has(call, "weight"))
         vgpu_admin_fail(call, "invalid", "which weight? give weight, a number from 1 to 100");
-    else if (vgpu_admin_take_weight(call, &pool) && (error || vgpu_store_put_pool(store, &pool)))
+    else if (error)
         vgpu_admin_fail_store(call);
-    if (!call->error)
-        call->result = vgpu_admin_pool_row(call->mediator, &pool);
+    else if (vgpu_admin_take_weight(call, &pool))
+        vgpu_admin_put_pool(call, &pool);
 }
 
 static void delete_pool(struct vgpu_admin_call *call)

@@ -30,26 +30,30 @@ struct vgpu_pool {
 };
 
 enum vgpu_tenant_state {
-    VGPU_TENANT_RESTS, /* has no work */
-    VGPU_TENANT_WAITS, /* has work, and no lease */
-    VGPU_TENANT_HOLDS, /* has the lease */
-    VGPU_TENANT_ENDS,  /* has to give it back, and finishes what it began */
+    VGPU_TENANT_RESTS,  /* has no work */
+    VGPU_TENANT_WAITS,  /* has work, and no lease */
+    VGPU_TENANT_HOLDS,  /* has the lease */
+    VGPU_TENANT_ENDS,   /* has to give it back, and finishes what it began */
+    VGPU_TENANT_CAPPED, /* has work, and has had all that its cap allows for now */
 };
 
 struct vgpu_tenant {
-    /* the owner's; may change at any time, the reservation by vgpu_scheduler_reserve() only */
+    /* the owner's; may change at any time, but the reservation by vgpu_scheduler_reserve() only,
+     * and the cap by vgpu_scheduler_cap() */
     struct vgpu_pool *pool;
     enum vgpu_priority priority;
     uint32_t weight; /* 1..VGPU_WEIGHT_MOST */
     uint64_t period; /* deadline: it may have `budget` of GPU time in every period; 0: none */
     uint64_t budget;
+    uint32_t cap; /* per cent of the GPU's time, even if it is idle; 100: none */
 
     /* the scheduler's */
-    struct vgpu_tenant *next, *previous; /* among those that wait */
+    struct vgpu_tenant *next, *previous; /* among those that wait, or are capped */
     enum vgpu_tenant_state state;
     uint32_t queued;  /* pieces of work that wait, 0..VGPU_QUEUED_MOST */
     uint64_t advance; /* nanoseconds that it was charged for before they were measured */
     uint64_t since;   /* when its wait or its lease began */
+    uint64_t free_at; /* with a cap: the time from which it may have the GPU again */
 
     /* the policies' */
     uint64_t virtual;  /* wfq: GPU time that it has used, over its weight */

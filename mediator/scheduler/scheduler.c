@@ -7,6 +7,8 @@
 
 #define MILLISECOND     1000000ull
 #define PATIENCE_ROUNDS 8u
+#define NO_CAP          100u /* per cent */
+#define CAP_SLICES      2u   /* that a capped tenant may have at once after a rest */
 #define PERIOD_LEAST    MILLISECOND
 #define PERIOD_MOST     (10000 * MILLISECOND)
 #define MILLIONTHS      1000000u
@@ -34,7 +36,11 @@ void vgpu_scheduler_init(struct vgpu_scheduler *scheduler, const struct vgpu_pol
 void vgpu_tenant_init(struct vgpu_tenant *tenant, struct vgpu_pool *pool)
 {
     *tenant = (struct vgpu_tenant){
-        .pool = pool, .priority = VGPU_PRIORITY_MEDIUM, .weight = VGPU_WEIGHT_DEFAULT};
+        .pool = pool,
+        .priority = VGPU_PRIORITY_MEDIUM,
+        .weight = VGPU_WEIGHT_DEFAULT,
+        .cap = NO_CAP,
+    };
 }
 
 void vgpu_pool_init(struct vgpu_pool *pool)
@@ -50,7 +56,7 @@ void vgpu_scheduler_move(struct vgpu_tenant *tenant, struct vgpu_pool *pool)
     if (former == NULL || former == pool)
         return;
     tenant->virtual += pool->floor - former->floor;
-    if (tenant->state != VGPU_TENANT_RESTS) {
+    if (tenant->state != VGPU_TENANT_RESTS && tenant->state != VGPU_TENANT_CAPPED) {
         former->wanting--;
         pool->wanting++;
     }
@@ -79,19 +85,41 @@ int vgpu_scheduler_reserve(struct vgpu_scheduler *scheduler, struct vgpu_tenant 
     return 0;
 }
 
-static void charge(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, uint64_t used)
+/* What is used moves the time from which more may be used: at the cap's rate, beginning at most
+ * some slices before the work did, which pays for hand-overs and late wake-ups. */
+static void charge_cap(const struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,
+                       uint64_t used, uint64_t now)
 {
-    if (used && scheduler->policy->charge)
-        scheduler->policy->charge(scheduler, tenant, used < CHARGE_MOST ? used : CHARGE_MOST);
+    uint64_t saved = CAP_SLICES * scheduler->times.slice + used;
+    uint64_t earliest = now > saved ? now - saved : 0;
+
+    if (tenant->free_at < earliest)
+        tenant->free_at = earliest;
+    tenant->free_at += used * NO_CAP / tenant->cap;
 }
 
-static void account(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
+static void charge(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, uint64_t used,
+                   uint64_t now)
+{
+    used = used < CHARGE_MOST ? used : CHARGE_MOST;
+    if (used && scheduler->policy->charge)
+        scheduler->policy->charge(scheduler, tenant, used);
+    if (used && tenant->cap < NO_CAP)
+        charge_cap(scheduler, tenant, used, now);
+}
+
+static void account(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, uint64_t now)
 {
     uint64_t used = scheduler->operations->measure(scheduler, tenant);
     uint64_t paid = used < tenant->advance ? used : tenant->advance;
 
     tenant->advance -= paid;
-    charge(scheduler, tenant, used - paid);
+    charge(scheduler, tenant, used - paid, now);
+}
+
+static bool is_over_cap(const struct vgpu_tenant *tenant, uint64_t now)
+{
+    return tenant->cap < NO_CAP && tenant->free_at > now;
 }
 
 /* Puts a tenant behind those that wait. */
@@ -113,9 +141,30 @@ static void leave_line(struct vgpu_scheduler *scheduler, struct vgpu_tenant *ten
     scheduler->waiting_count--;
 }
 
+/* The tenant, which rests, wants the GPU and may not have it yet. */
+static void hold_back(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
+{
+    tenant->state = VGPU_TENANT_CAPPED;
+    tenant->previous = NULL;
+    tenant->next = scheduler->capped;
+    if (tenant->next)
+        tenant->next->previous = tenant;
+    scheduler->capped = tenant;
+}
+
+static void let_in(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
+{
+    *(tenant->previous ? &tenant->previous->next : &scheduler->capped) = tenant->next;
+    if (tenant->next)
+        tenant->next->previous = tenant->previous;
+    tenant->state = VGPU_TENANT_RESTS;
+}
+
 /* Wherever the tenant was, it wants nothing any more. */
 static void lay_down(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
 {
+    if (tenant->state == VGPU_TENANT_CAPPED)
+        let_in(scheduler, tenant);
     if (tenant->state == VGPU_TENANT_RESTS)
         return;
     if (tenant->state == VGPU_TENANT_WAITS)
@@ -136,7 +185,7 @@ static struct vgpu_tenant *choose(struct vgpu_scheduler *scheduler, uint64_t now
     uint64_t rounds = PATIENCE_ROUNDS * scheduler->times.slice * scheduler->waiting_count;
     /* Of work that outlasted its lease the end may have been measured since. */
     for (struct vgpu_tenant *tenant = first; tenant; tenant = tenant->next)
-        account(scheduler, tenant);
+        account(scheduler, tenant, now);
     uint64_t patience = scheduler->times.patience > rounds ? scheduler->times.patience : rounds;
 
     return now - first->since > patience ? first : scheduler->policy->choose(scheduler, now);
@@ -156,10 +205,11 @@ static void hold(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, u
     tenant->since = now;
     if (scheduler->waiting_count)
         scheduler->calm_from = now + scheduler->times.calm;
-    scheduler->open = scheduler->waiting_count == 0 && now >= scheduler->calm_from;
-    scheduler->end = scheduler->waiting_count ? now + slice_of(scheduler, tenant)
-                     : scheduler->open        ? VGPU_TIME_NEVER
-                                              : scheduler->calm_from;
+    bool ends = scheduler->waiting_count || tenant->cap < NO_CAP;
+    scheduler->open = !ends && now >= scheduler->calm_from;
+    scheduler->end = ends              ? now + slice_of(scheduler, tenant)
+                     : scheduler->open ? VGPU_TIME_NEVER
+                                       : scheduler->calm_from;
 }
 
 static void go_on(struct vgpu_scheduler *scheduler, uint64_t now)
@@ -198,14 +248,17 @@ static void contend(struct vgpu_scheduler *scheduler, const struct vgpu_tenant *
         scheduler->end = earliest;
 }
 
-void vgpu_scheduler_want(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,
-                         uint32_t queued, uint64_t now)
+/* The tenant, which rests, has work. */
+static void enter(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, uint64_t now)
 {
-    tenant->queued = queued < VGPU_QUEUED_MOST ? queued : VGPU_QUEUED_MOST;
-    if (tenant->state != VGPU_TENANT_RESTS)
+    if (tenant->cap < NO_CAP) /* work that outlasted its lease may have ended since */
+        account(scheduler, tenant, now);
+    if (is_over_cap(tenant, now)) {
+        hold_back(scheduler, tenant);
         return;
+    }
     if (scheduler->holder)
-        account(scheduler, scheduler->holder);
+        account(scheduler, scheduler->holder, now);
     if (scheduler->policy->wake)
         scheduler->policy->wake(scheduler, tenant, now);
     tenant->pool->wanting++;
@@ -216,11 +269,40 @@ void vgpu_scheduler_want(struct vgpu_scheduler *scheduler, struct vgpu_tenant *t
         go_on(scheduler, now);
 }
 
+void vgpu_scheduler_want(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,
+                         uint32_t queued, uint64_t now)
+{
+    tenant->queued = queued < VGPU_QUEUED_MOST ? queued : VGPU_QUEUED_MOST;
+    if (tenant->state != VGPU_TENANT_RESTS)
+        return;
+    enter(scheduler, tenant, now);
+}
+
+void vgpu_scheduler_cap(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, uint32_t cap,
+                        uint64_t now)
+{
+    if (tenant->cap == cap)
+        return;
+    account(scheduler, tenant, now);
+    tenant->cap = cap;
+    tenant->free_at = 0; /* what it had before was right by the rule of that time */
+    if (tenant->state == VGPU_TENANT_CAPPED) {
+        let_in(scheduler, tenant);
+        enter(scheduler, tenant, now);
+    } else if (tenant->state == VGPU_TENANT_HOLDS) {
+        bool was_open = scheduler->open;
+        hold(scheduler, tenant, now);
+        if (was_open != scheduler->open)
+            scheduler->operations->grant(scheduler, tenant, scheduler->open);
+    }
+}
+
 void vgpu_scheduler_rest(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, uint64_t now)
 {
-    account(scheduler, tenant);
+    account(scheduler, tenant, now);
     switch (tenant->state) {
     case VGPU_TENANT_WAITS:
+    case VGPU_TENANT_CAPPED:
         lay_down(scheduler, tenant);
         break;
     case VGPU_TENANT_HOLDS:
@@ -239,12 +321,14 @@ void vgpu_scheduler_returned(struct vgpu_scheduler *scheduler, struct vgpu_tenan
 {
     if (scheduler->holder != tenant)
         return;
-    account(scheduler, tenant);
-    if (wants) {
+    account(scheduler, tenant, now);
+    if (wants && !is_over_cap(tenant, now)) {
         scheduler->holder = NULL;
         line_up(scheduler, tenant, now);
     } else {
         lay_down(scheduler, tenant);
+        if (wants)
+            hold_back(scheduler, tenant);
     }
     go_on(scheduler, now);
 }
@@ -252,14 +336,29 @@ void vgpu_scheduler_returned(struct vgpu_scheduler *scheduler, struct vgpu_tenan
 void vgpu_scheduler_remove(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,
                            uint64_t now)
 {
-    account(scheduler, tenant);
+    account(scheduler, tenant, now);
     lay_down(scheduler, tenant);
     go_on(scheduler, now);
 }
 
 uint64_t vgpu_scheduler_next(const struct vgpu_scheduler *scheduler)
 {
-    return scheduler->end;
+    uint64_t next = scheduler->end;
+
+    for (const struct vgpu_tenant *tenant = scheduler->capped; tenant; tenant = tenant->next)
+        next = tenant->free_at < next ? tenant->free_at : next;
+    return next;
+}
+
+/* The tenant's slice is over: whether it may have another at once. */
+static bool goes_on(struct vgpu_scheduler *scheduler, struct vgpu_tenant *holder, uint64_t now)
+{
+    if (is_over_cap(holder, now))
+        return false;
+    line_up(scheduler, holder, now);
+    struct vgpu_tenant *next = choose(scheduler, now);
+    leave_line(scheduler, holder);
+    return next == holder;
 }
 
 /* The slice is over: on to the next, unless that is the holder. */
@@ -267,11 +366,10 @@ static void end_slice(struct vgpu_scheduler *scheduler, uint64_t now)
 {
     struct vgpu_tenant *holder = scheduler->holder;
 
-    account(scheduler, holder);
-    line_up(scheduler, holder, now);
-    struct vgpu_tenant *next = choose(scheduler, now);
-    leave_line(scheduler, holder);
-    if (next == holder) {
+    account(scheduler, holder, now);
+    /* A lease with a cap is never open: without work it must not cost a timer. */
+    bool idle = holder->cap < NO_CAP && scheduler->operations->reclaim(scheduler, holder);
+    if (!idle && goes_on(scheduler, holder, now)) {
         hold(scheduler, holder, now);
         if (scheduler->open)
             scheduler->operations->grant(scheduler, holder, true);
@@ -279,27 +377,42 @@ static void end_slice(struct vgpu_scheduler *scheduler, uint64_t now)
     }
     holder->state = VGPU_TENANT_ENDS;
     scheduler->end = now + scheduler->times.drain;
-    if (scheduler->operations->end(scheduler, holder)) {
+    if (idle || scheduler->operations->end(scheduler, holder)) {
         lay_down(scheduler, holder);
         go_on(scheduler, now);
     }
 }
 
-void vgpu_scheduler_expire(struct vgpu_scheduler *scheduler, uint64_t now)
+/* Work of the holder has outlasted the drain limit. */
+static void end_drain(struct vgpu_scheduler *scheduler, uint64_t now)
 {
     struct vgpu_tenant *holder = scheduler->holder;
 
-    if (!holder || now < scheduler->end)
-        return;
-    if (holder->state == VGPU_TENANT_HOLDS) {
-        end_slice(scheduler, now);
-    } else {
-        account(scheduler, holder);
-        /* It is measured when it ends; until then it must not look as if it had not been. */
-        charge(scheduler, holder, scheduler->times.drain);
-        holder->advance += scheduler->times.drain;
-        lay_down(scheduler, holder);
-        scheduler->operations->abandon(scheduler, holder);
-        go_on(scheduler, now);
+    account(scheduler, holder, now);
+    /* It is measured when it ends; until then it must not look as if it had not been. */
+    charge(scheduler, holder, scheduler->times.drain, now);
+    holder->advance += scheduler->times.drain;
+    lay_down(scheduler, holder);
+    scheduler->operations->abandon(scheduler, holder);
+    go_on(scheduler, now);
+}
+
+void vgpu_scheduler_expire(struct vgpu_scheduler *scheduler, uint64_t now)
+{
+    const struct vgpu_tenant *holder = scheduler->holder;
+    struct vgpu_tenant *tenant = scheduler->capped, *next;
+
+    for (; tenant; tenant = next) {
+        next = tenant->next;
+        if (tenant->free_at > now)
+            continue;
+        let_in(scheduler, tenant);
+        enter(scheduler, tenant, now);
     }
+    if (!holder || holder != scheduler->holder || now < scheduler->end)
+        return;
+    if (holder->state == VGPU_TENANT_HOLDS)
+        end_slice(scheduler, now);
+    else
+        end_drain(scheduler, now);
 }

@@ -51,6 +51,7 @@ struct vgpu_scheduler {
     struct vgpu_scheduler_times times;
     struct vgpu_tenant *first, *last; /* those that wait, in the order of asking */
     uint32_t waiting_count;
+    struct vgpu_tenant *capped; /* those that would wait, but for their cap; in no order */
     struct vgpu_tenant *holder; /* NULL: nobody */
     uint64_t end;               /* of the lease, of its draining, or of its being bounded */
     uint64_t calm_from;         /* unless somebody waits before */
@@ -75,6 +76,11 @@ void vgpu_scheduler_move(struct vgpu_tenant *tenant, struct vgpu_pool *pool);
  *  (others have reserved too much); then the former reservation stays. */
 int vgpu_scheduler_reserve(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,
                            uint64_t period, uint64_t budget, uint64_t now);
+
+/** The tenant gets at most so many per cent (1..100) of the GPU's time from now on, even if nobody
+ *  else wants it; 100: as much as there is. It never has an open lease then. */
+void vgpu_scheduler_cap(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, uint32_t cap,
+                        uint64_t now);
 
 /** The tenant has work and no lease for it, or more work than it said before. */
 void vgpu_scheduler_want(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,

@@ -74,6 +74,9 @@ static void good_files_are_taken(void **state)
         "[vm web-1.example]\n"
         "memory-quota=2G\n"
         "weight=80\n"
+        "share-cap=25\n"
+        "rate=1000\n"
+        "queue-depth=16\n"
         "priority=high\n"
         "[vm 0b6ae4a2-0d2c-4a53-8d4b-1f1d5cf3a0ff-and-then-some-more-text-x]\n"
         "max-channels=256\n"
@@ -98,8 +101,16 @@ static void good_files_are_taken(void **state)
     assert_int_equal(config.image_cache_size, 512 << 20);
     assert_int_equal(config.spare_workers, 16);
     assert_ptr_equal(config.scheduler, &vgpu_policy_deadline);
-    assert_int_equal(vgpu_config_weight(&config, "web-1.example"), 80);
-    assert_int_equal(vgpu_config_weight(&config, "other"), 50);
+    struct vgpu_vm_limits limits;
+    vgpu_config_limits(&config, "web-1.example", &limits);
+    assert_int_equal(limits.weight, 80);
+    assert_int_equal(limits.share_cap, 25);
+    assert_int_equal(limits.rate, 1000);
+    assert_int_equal(limits.queue_depth, 16);
+    vgpu_config_limits(&config, "other", &limits);
+    assert_int_equal(limits.weight, 50);
+    assert_int_equal(limits.share_cap, 100);
+    assert_int_equal(limits.rate, 0);
     enum vgpu_priority priority = VGPU_PRIORITY_LOW;
     assert_true(vgpu_config_priority(&config, "web-1.example", &priority));
     assert_int_equal(priority, VGPU_PRIORITY_HIGH);
@@ -127,6 +138,12 @@ static const struct {
                                    "[mediator] and [vm NAME]"},
     {"driver=soft\n", "test.ini:1: \"driver\" is outside of a section"},
     {"[mediator]\nscheduler=fair\n", "test.ini:2: scheduler: \"fair\" is not wfq, urgency,"},
+    {"[vm a]\nshare-cap=101\n",
+     "test.ini:2: share-cap: \"101\" is not per cent from 1 to 100; 100 is no cap"},
+    {"[vm a]\nrate=-1\n",
+     "test.ini:2: rate: \"-1\" is not calls a second from 1 to 1000000000, or 0 for no limit"},
+    {"[vm a]\nqueue-depth=65537\n",
+     "test.ini:2: queue-depth: \"65537\" is not calls from 1 to 65536, or 0 for no limit"},
     {"[vm a]\nweight=0\n", "test.ini:2: weight: \"0\" is not a number from 1 to 100"},
     {"[vm a]\npriority=2\n", "test.ini:2: priority: \"2\" is not low, medium or high"},
     {"[mediator]\n\ndriver=nvidia\n", "test.ini:3: driver: \"nvidia\" is not auto, cuda or soft"},

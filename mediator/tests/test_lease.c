@@ -32,7 +32,7 @@ static int set_up(void **state)
     assert_int_equal(vgpu_lease_init(&bench.leases, bench.loop, &vgpu_policy_wfq), 0);
     for (int i = 0; i < 2; i++) {
         bench.vms[i].pool = 'A';
-        bench.vms[i].limits.weight = VGPU_WEIGHT_DEFAULT;
+        vgpu_limits_init(&bench.vms[i].limits);
         bench.vms[i].priority = VGPU_PRIORITY_MEDIUM;
         vgpu_tenant_init(&bench.vms[i].tenant, NULL);
         vgpu_lease_attach(&bench.leases, &bench.vms[i]);
@@ -168,6 +168,38 @@ static void a_worker_that_ends_gives_its_vms_lease_back(void **state)
     assert_null(bench.leases.scheduler.holder);
 }
 
+static void a_new_cap_takes_effect_on_a_lease_at_once(void **state)
+{
+    struct vgpu_vm *vm = &bench.vms[0];
+
+    (void)state;
+    asks(0);
+    assert_int_equal(lease(0), VGPU_LEASE_OPEN);
+    vm->limits.share_cap = 10;
+    vgpu_lease_attach(&bench.leases, vm);
+    assert_int_equal(lease(0), VGPU_LEASE_BOUNDED);
+    bench.pages[0]->gpu_nanoseconds = 1000000000;
+    vm->may_charge = 1000000000;
+    expire(); /* has had 1 s, and nobody else is there: it has to stop all the same */
+    assert_int_equal(lease(0), VGPU_LEASE_ENDING);
+    says(0, VGPU_LEASE_NONE);
+    asks(0);
+    assert_int_equal(lease(0), VGPU_LEASE_NONE);
+    vm->limits.share_cap = 100;
+    vgpu_lease_attach(&bench.leases, vm);
+    assert_int_equal(lease(0), VGPU_LEASE_OPEN);
+}
+
+static void pools_have_weights(void **state)
+{
+    (void)state;
+    bench.vms[1].pool = 'B';
+    vgpu_lease_attach(&bench.leases, &bench.vms[1]);
+    vgpu_lease_pool(&bench.leases, 'B', 7);
+    assert_int_equal(bench.vms[1].tenant.pool->weight, 7);
+    assert_int_equal(bench.vms[0].tenant.pool->weight, VGPU_WEIGHT_DEFAULT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +209,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_busy_vm_drains_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_does_not_drain_is_left_behind, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_is_charged_than_time_passed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_new_cap_takes_effect_on_a_lease_at_once, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(pools_have_weights, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_worker_that_ends_gives_its_vms_lease_back, set_up,
                                         tear_down),
     };

@@ -279,6 +279,37 @@ static void reservations_are_kept(void **state)
     end(&simulated);
 }
 
+static void caps_are_kept_alone_and_in_company(void **state)
+{
+    static const uint32_t caps[] = {5, 25, 50, 90};
+    struct simulated simulated;
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(caps) / sizeof(*caps); i++) {
+        sprintf(text, "time 5s\nvm only cap=%u depth=4\n", caps[i]);
+        simulate(&simulated, text, "wfq");
+        assert_within(100 * busy(&simulated), caps[i], 1);
+        end(&simulated);
+    }
+    /* It has weight for 90 %, and gets its cap; what it may not have is the other's. */
+    simulate(&simulated, "time 5s\nvm heavy weight=90 cap=50 depth=4\nvm light weight=10 depth=4\n",
+             "wfq");
+    assert_within(share(&simulated, 0), 50, 2);
+    assert_true(busy(&simulated) > 0.95);
+    end(&simulated);
+    /* Kernels that outlast leases, too. */
+    simulate(&simulated,
+             "time 20s\nvm long cap=50 kernel=100ms batch=1 depth=2\nvm other depth=2 cap=30\n",
+             "urgency");
+    assert_within(100 * (double)simulated.outcome.vms[0].used / (double)simulated.outcome.length,
+                  50, 2);
+    /* at most 30: it does not make up for what it had to wait */
+    assert_within(100 * (double)simulated.outcome.vms[1].used / (double)simulated.outcome.length,
+                  25, 5);
+    end(&simulated);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +326,7 @@ int main(void)
         cmocka_unit_test(whoever_comes_late_is_neither_ahead_nor_behind),
         cmocka_unit_test(nobody_starves),
         cmocka_unit_test(reservations_are_kept),
+        cmocka_unit_test(caps_are_kept_alone_and_in_company),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

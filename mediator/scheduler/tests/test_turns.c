@@ -236,6 +236,85 @@ static void who_goes_leaves_nothing_behind(void **state)
     assert_int_equal(vgpu_scheduler_next(&bench.scheduler), VGPU_TIME_NEVER);
 }
 
+/* How long it works of the first so many milliseconds, with a minute's rest before. */
+static uint64_t works_of(uint64_t time, uint64_t *now)
+{
+    uint64_t end = *now + time, sum = 0;
+
+    wants(0, *now);
+    while (*now < end) {
+        uint64_t next = vgpu_scheduler_next(&bench.scheduler);
+        assert_true(next > *now && next != VGPU_TIME_NEVER);
+        bench.used[0] = bench.lease[0] == SLICE ? next - *now : 0;
+        sum += bench.used[0];
+        *now = next;
+        vgpu_scheduler_expire(&bench.scheduler, *now);
+        if (bench.lease[0] == ENDING)
+            returns(0, true, *now);
+    }
+    return sum;
+}
+
+static void a_cap_holds_though_nobody_else_is_there(void **state)
+{
+    uint64_t now = 60000 * MS;
+
+    (void)state;
+    vgpu_scheduler_cap(&bench.scheduler, &bench.tenants[0], 25, now);
+    wants(0, now);
+    assert_int_equal(bench.lease[0], SLICE); /* nothing to go on with for ever */
+    assert_in_range(works_of(4000 * MS, &now), 990 * MS, 1020 * MS);
+}
+
+static void a_cap_can_change_at_any_time(void **state)
+{
+    uint64_t now = 1000 * MS;
+
+    (void)state;
+    wants(0, now);
+    assert_int_equal(bench.lease[0], OPEN);
+    vgpu_scheduler_cap(&bench.scheduler, &bench.tenants[0], 10, now);
+    assert_int_equal(bench.lease[0], SLICE);
+    works_of(100 * MS, &now);
+    while (bench.tenants[0].state != VGPU_TENANT_CAPPED)
+        works_of(MS, &now);
+    vgpu_scheduler_cap(&bench.scheduler, &bench.tenants[0], 100, now);
+    assert_int_equal(bench.lease[0], OPEN); /* at once, though it had had its part */
+}
+
+static void who_is_capped_can_rest_or_go(void **state)
+{
+    uint64_t now = 1000 * MS;
+
+    (void)state;
+    vgpu_scheduler_cap(&bench.scheduler, &bench.tenants[0], 1, now);
+    for (int i = 0; i < 2; i++) {
+        wants(0, now);
+        while (bench.tenants[0].state != VGPU_TENANT_CAPPED)
+            works_of(MS, &now);
+        assert_ptr_equal(bench.scheduler.capped, &bench.tenants[0]);
+        if (i)
+            vgpu_scheduler_remove(&bench.scheduler, &bench.tenants[0], now);
+        else
+            vgpu_scheduler_rest(&bench.scheduler, &bench.tenants[0], now);
+        assert_null(bench.scheduler.capped);
+        assert_int_equal(bench.pool.wanting, 0);
+        assert_int_equal(vgpu_scheduler_next(&bench.scheduler), VGPU_TIME_NEVER);
+        now += 1000 * MS;
+    }
+}
+
+static void a_capped_lease_costs_nothing_when_it_is_idle(void **state)
+{
+    (void)state;
+    vgpu_scheduler_cap(&bench.scheduler, &bench.tenants[0], 50, 0);
+    wants(0, 0);
+    bench.idle[0] = true;
+    vgpu_scheduler_expire(&bench.scheduler, vgpu_scheduler_next(&bench.scheduler));
+    assert_int_equal(bench.lease[0], NOTHING);
+    assert_int_equal(vgpu_scheduler_next(&bench.scheduler), VGPU_TIME_NEVER);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +324,10 @@ int main(void)
         cmocka_unit_test_setup(whoever_is_behind_goes_on_without_a_break, set_up),
         cmocka_unit_test_setup(who_does_not_drain_is_not_waited_for_for_ever, set_up),
         cmocka_unit_test_setup(patience_ends, set_up),
+        cmocka_unit_test_setup(a_cap_holds_though_nobody_else_is_there, set_up),
+        cmocka_unit_test_setup(a_cap_can_change_at_any_time, set_up),
+        cmocka_unit_test_setup(who_is_capped_can_rest_or_go, set_up),
+        cmocka_unit_test_setup(a_capped_lease_costs_nothing_when_it_is_idle, set_up),
         cmocka_unit_test_setup(who_goes_leaves_nothing_behind, set_up),
     };
 
