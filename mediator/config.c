@@ -208,6 +208,18 @@ static const char *set_scheduler(struct vgpu_config_reader *reader, const char *
     return NULL;
 }
 
+static const char *set_slice(struct vgpu_config_reader *reader, const char *value)
+{
+    const char *end;
+    uint64_t number;
+
+    if (!vgpu_config_number(value, &end, &number) || *end || number < 1 ||
+        number > VGPU_CONFIG_SLICE_MAX)
+        return "milliseconds from 1 to 100";
+    reader->config->slice = (uint32_t)number;
+    return NULL;
+}
+
 static const char *set_log_level(struct vgpu_config_reader *reader, const char *value)
 {
     if (strcmp(value, "error") == 0)
@@ -291,6 +303,7 @@ static const struct vgpu_config_key vgpu_mediator_keys[] = {
     {"max-channels-per-vm", set_max_channels},
     {"spare-workers", set_spare_workers},
     {"scheduler", set_scheduler},
+    {"slice", set_slice},
     {"log-level", set_log_level},
     {NULL, NULL},
 };
@@ -482,6 +495,7 @@ void vgpu_config_init(struct vgpu_config *config)
         .max_channels = 64,
         .spare_workers = 2,
         .scheduler = &vgpu_policy_wfq,
+        .slice = 4,
         .log_level = VGPU_LOG_INFO,
     };
     vgpu_path_find(VGPU_PART_WORKER, config->worker, sizeof(config->worker));

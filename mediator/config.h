@@ -16,6 +16,7 @@
  *   max-channels-per-vm=64                 1..256
  *   spare-workers=2                        0..16 that wait with the driver initialised
  *   scheduler=wfq|urgency|fifo|deadline    how VMs share the GPU
+ *   slice=4                                milliseconds of a VM's turn while others wait, 1..100
  *   store=/var/lib/vgpu/vgpu.db            what administrators set, and usage; or none
  *   log-level=error|warning|info
  *
@@ -42,6 +43,7 @@
 
 #define VGPU_CONFIG_VM_NAME    64u
 #define VGPU_CONFIG_SPARES_MAX 16u
+#define VGPU_CONFIG_SLICE_MAX  100u
 #define VGPU_CONFIG_SOCKET     sizeof(((struct sockaddr_un *)0)->sun_path)
 
 enum vgpu_driver_choice {
@@ -82,6 +84,7 @@ struct vgpu_config {
     uint32_t max_channels;
     uint32_t spare_workers; /* 0..VGPU_CONFIG_SPARES_MAX */
     const struct vgpu_policy *scheduler;
+    uint32_t slice; /* milliseconds */
     enum vgpu_log_level log_level;
     struct vgpu_config_vm *vms;
 };

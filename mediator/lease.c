@@ -227,9 +227,10 @@ static void vgpu_lease_expired(struct vgpu_source *source, uint32_t events)
 }
 
 int vgpu_lease_init(struct vgpu_leases *leases, struct vgpu_loop *loop,
-                    const struct vgpu_policy *policy)
+                    const struct vgpu_policy *policy, uint32_t slice)
 {
     vgpu_scheduler_init(&leases->scheduler, policy, &vgpu_lease_operations);
+    leases->scheduler.times.slice = slice * 1000000ull;
     for (uint32_t i = 0; i < VGPU_POOLS; i++)
         vgpu_pool_init(&leases->pools[i]);
     leases->loop = loop;

@@ -28,9 +28,9 @@ struct vgpu_leases {
     struct vgpu_source timer;
 };
 
-/** Returns 0 or a negative errno. */
+/** `slice`: milliseconds of a lease while others wait. Returns 0 or a negative errno. */
 int vgpu_lease_init(struct vgpu_leases *leases, struct vgpu_loop *loop,
-                    const struct vgpu_policy *policy);
+                    const struct vgpu_policy *policy, uint32_t slice);
 /** Nothing happens if it was never initialised. */
 void vgpu_lease_close(struct vgpu_leases *leases);
 

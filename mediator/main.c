@@ -338,7 +338,8 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     if (error)
         goto out;
     vgpu_spares_init(&mediator->spares, mediator);
-    error = vgpu_lease_init(&mediator->leases, mediator->loop, mediator->config.scheduler);
+    error = vgpu_lease_init(&mediator->leases, mediator->loop, mediator->config.scheduler,
+                            mediator->config.slice);
     if (!error)
         error = vgpu_daemon_open_store(mediator);
     if (!error)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * One tenant of bench/fairness/run: UID KERNEL_US BATCH DEPTH GAP_US. Becomes that user, so that
- * the mediator takes it for a tenant of its own; says "ready"; from the first line of input to the
- * next keeps DEPTH requests of BATCH kernels under way, or with a gap one after the other; then
- * prints how many there were and how long they took. Kernels of KERNEL_US are measured when nobody
- * else is there.
+ * One tenant of bench/fairness/run: UID ROUNDS BATCH DEPTH GAP_US. Becomes that user (0: stays who
+ * it is), so that the mediator takes it for a tenant of its own; says "ready"; from the first line
+ * of input to the next keeps DEPTH requests of BATCH kernels of ROUNDS rounds under way, or with a
+ * gap one after the other; then prints how many there were, how long they took, and what was done
+ * in a second. Without rounds a request is BATCH times some memory, taken, written to and given
+ * back. UID alone: prints how many rounds a kernel of a microsecond has, measured with nobody else
+ * there.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -14,7 +16,12 @@
 
 #include "bench/programs/bench.h"
 
-enum { DEPTH_MOST = 64, REQUESTS_MOST = 1 << 20 };
+enum {
+    DEPTH_MOST = 64,
+    REQUESTS_MOST = 1 << 20,
+    RAMP_NANOSECONDS = 500000000, /* of work that is not counted, to begin with */
+    FLOOD_BYTES = 4 << 20,
+};
 
 struct tenant {
     struct bench bench;
@@ -24,6 +31,9 @@ struct tenant {
     unsigned int rounds, batch, depth, gap;
     double *replies; /* microseconds */
     unsigned int count;
+    uint64_t begun, ramped,
+        last;       /* when the first request after the ramp ended, and the last one */
+    uint64_t ended; /* requests between these */
 };
 
 static void launch(struct tenant *tenant, unsigned int rounds)
@@ -48,13 +58,21 @@ static double measure(struct tenant *tenant, unsigned int rounds)
 }
 
 /* With a kernel that lasts long enough for a launch's own time, and noise, not to matter. */
-static void calibrate(struct tenant *tenant, double microseconds)
+static double rounds_of_a_microsecond(struct tenant *tenant)
 {
     double none = measure(tenant, 1), passed;
     unsigned int rounds = 1000;
-    while ((passed = measure(tenant, rounds) - none) < 5e6 && rounds < 1u << 30)
+    while ((passed = measure(tenant, rounds) - none) < 2e7 && rounds < 1u << 30)
         rounds *= 2;
-    tenant->rounds = (unsigned int)(microseconds * 1e3 * rounds / passed) + 1;
+    return rounds * 1e3 / passed;
+}
+
+static void flood(struct tenant *tenant)
+{
+    CUdeviceptr memory;
+    BENCH(cuMemAlloc(&memory, FLOOD_BYTES));
+    BENCH(cuMemsetD8Async(memory, 1, FLOOD_BYTES, tenant->stream));
+    BENCH(cuMemFree(memory));
 }
 
 static bool has_input(void)
@@ -66,26 +84,42 @@ static bool has_input(void)
 static void end_request(struct tenant *tenant, unsigned int place)
 {
     BENCH(cuEventSynchronize(tenant->ends[place]));
+    uint64_t now = bench_now();
     if (tenant->count < REQUESTS_MOST)
-        tenant->replies[tenant->count++] = (double)(bench_now() - tenant->begins[place]) / 1e3;
+        tenant->replies[tenant->count++] = (double)(now - tenant->begins[place]) / 1e3;
+    tenant->last = now;
+    if (tenant->ramped)
+        tenant->ended++;
+    else if (now - tenant->begun > RAMP_NANOSECONDS)
+        tenant->ramped = now;
+}
+
+static void begin_request(struct tenant *tenant, unsigned int place)
+{
+    tenant->begins[place] = bench_now();
+    for (unsigned int i = 0; i < tenant->batch; i++) {
+        if (tenant->rounds)
+            launch(tenant, tenant->rounds);
+        else
+            flood(tenant);
+    }
+    BENCH(cuEventRecord(tenant->ends[place], tenant->stream));
 }
 
 static void work(struct tenant *tenant)
 {
     struct timespec pause = {.tv_nsec = tenant->gap % 1000000 * 1000L,
                              .tv_sec = tenant->gap / 1000000};
-    for (unsigned int request = 0; !has_input(); request++) {
-        unsigned int place = request % tenant->depth;
-        if (request >= tenant->depth)
-            end_request(tenant, place);
+    unsigned int begun = 0, ended = 0;
+    tenant->begun = bench_now();
+    while (!has_input()) {
+        if (begun - ended == tenant->depth)
+            end_request(tenant, ended++ % tenant->depth);
         if (tenant->gap)
             nanosleep(&pause, NULL);
-        tenant->begins[place] = bench_now();
-        for (unsigned int i = 0; i < tenant->batch; i++)
-            launch(tenant, tenant->rounds);
-        BENCH(cuEventRecord(tenant->ends[place], tenant->stream));
+        begin_request(tenant, begun++ % tenant->depth);
         if (tenant->gap) /* the reply is looked at when it is there, and then comes the pause */
-            BENCH(cuEventSynchronize(tenant->ends[place]));
+            end_request(tenant, ended++ % tenant->depth);
     }
 }
 
@@ -102,29 +136,47 @@ static void report(struct tenant *tenant)
     if (tenant->count)
         printf("reply_p50_us %.1f\nreply_p99_us %.1f\n", tenant->replies[tenant->count / 2],
                tenant->replies[(unsigned int)(0.99 * tenant->count)]);
+    if (tenant->ended)
+        printf("rounds_per_second %.0f\n", (double)tenant->ended * tenant->batch * tenant->rounds *
+                                               1e9 / (double)(tenant->last - tenant->ramped));
+}
+
+static void become(const char *uid)
+{
+    if (atoi(uid) && setuid((uid_t)atoi(uid)) != 0)
+        bench_fail("setuid");
+}
+
+/* False if the words do not say what to do. */
+static bool read_words(struct tenant *tenant, char **words)
+{
+    tenant->rounds = (unsigned int)atoi(words[0]);
+    tenant->batch = (unsigned int)atoi(words[1]);
+    tenant->depth = (unsigned int)atoi(words[2]);
+    tenant->gap = (unsigned int)atoi(words[3]);
+    return tenant->batch && tenant->depth && tenant->depth <= DEPTH_MOST;
 }
 
 int main(int argc, char **argv)
 {
     static struct tenant tenant;
     char line[64];
-    if (argc != 6) {
-        fputs("usage: tenant UID KERNEL_US BATCH DEPTH GAP_US\n", stderr);
+    if (argc != 2 && (argc != 6 || !read_words(&tenant, argv + 2))) {
+        fputs("usage: tenant UID [ROUNDS BATCH DEPTH GAP_US]\n", stderr);
         return 2;
     }
-    if (setuid((uid_t)atoi(argv[1])) != 0)
-        bench_fail("setuid");
-    tenant.batch = (unsigned int)atoi(argv[3]);
-    tenant.depth = (unsigned int)atoi(argv[4]);
-    tenant.gap = (unsigned int)atoi(argv[5]);
-    if (tenant.batch == 0 || tenant.depth == 0 || tenant.depth > DEPTH_MOST)
-        return 2;
+    become(argv[1]);
     tenant.replies = bench_allocate(REQUESTS_MOST * sizeof(*tenant.replies));
     bench_begin(&tenant.bench, 0, NULL);
     BENCH(cuStreamCreate(&tenant.stream, CU_STREAM_NON_BLOCKING));
     for (unsigned int i = 0; i < tenant.depth; i++)
         BENCH(cuEventCreate(&tenant.ends[i], CU_EVENT_DISABLE_TIMING));
-    calibrate(&tenant, atof(argv[2]));
+    if (argc == 2) {
+        printf("%.3f\n", rounds_of_a_microsecond(&tenant));
+        return 0;
+    }
+    launch(&tenant, 1);
+    BENCH(cuStreamSynchronize(tenant.stream));
     puts("ready");
     fflush(stdout);
     if (!fgets(line, sizeof(line), stdin))

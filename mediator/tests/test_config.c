@@ -138,6 +138,7 @@ static const struct {
                                    "[mediator] and [vm NAME]"},
     {"driver=soft\n", "test.ini:1: \"driver\" is outside of a section"},
     {"[mediator]\nscheduler=fair\n", "test.ini:2: scheduler: \"fair\" is not wfq, urgency,"},
+    {"[mediator]\nslice=0\n", "test.ini:2: slice: \"0\" is not milliseconds from 1 to 100"},
     {"[vm a]\nshare-cap=101\n",
      "test.ini:2: share-cap: \"101\" is not per cent from 1 to 100; 100 is no cap"},
     {"[vm a]\nrate=-1\n",

@@ -29,7 +29,7 @@ static int set_up(void **state)
     (void)state;
     memset(&bench, 0, sizeof(bench));
     assert_int_equal(vgpu_loop_create(&bench.loop), 0);
-    assert_int_equal(vgpu_lease_init(&bench.leases, bench.loop, &vgpu_policy_wfq), 0);
+    assert_int_equal(vgpu_lease_init(&bench.leases, bench.loop, &vgpu_policy_wfq, 4), 0);
     for (int i = 0; i < 2; i++) {
         bench.vms[i].pool = 'A';
         vgpu_limits_init(&bench.vms[i].limits);
