@@ -114,6 +114,7 @@ static void vgpu_channel_worker_ended(struct vgpu_worker *worker, const struct v
     struct vgpu_session *session = channel->session;
     struct vgpu_vm *vm = session->vm;
 
+    vgpu_gpu_time_end(session->mediator, channel);
     vgpu_counters_add_worker(&vm->totals, worker->page);
     vgpu_counters_add_latency(&vm->totals, session->window_fd, channel->offset);
     vgpu_vm_worker_ended(vm, worker->page);

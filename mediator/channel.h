@@ -3,6 +3,7 @@
 #ifndef VGPU_MEDIATOR_CHANNEL_H
 #define VGPU_MEDIATOR_CHANNEL_H
 
+#include "mediator/gpu_time.h"
 #include "mediator/spawn.h"
 #include "protocol/mailbox.h"
 
@@ -25,6 +26,7 @@ struct vgpu_channel {
     bool revoked; /* alive, but its worker was killed because the VM is quarantined */
     uint64_t offset;
     struct vgpu_worker worker;
+    struct vgpu_gpu_share gpu_share;
     struct vgpu_channel_extent {
         uint64_t offset;
         uint64_t size; /* 0: this number is free */

@@ -76,7 +76,7 @@ static void vgpu_mailbox_identify(struct vgpu_session *session, uint32_t id, con
 
 static void vgpu_mailbox_vm_status(struct vgpu_session *session, uint32_t id, const void *request)
 {
-    const struct vgpu_vm *vm = session->vm;
+    struct vgpu_vm *vm = session->vm;
     struct vgpu_counters counters;
 
     (void)request;

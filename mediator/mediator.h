@@ -33,6 +33,7 @@ struct vgpu_mediator {
     struct vgpu_health *health; /* NULL: not known */
     struct vgpu_timer watch;    /* of how busy each VM keeps the GPU */
     uint64_t measured;          /* vgpu_loop_now() when it was looked at */
+    uint64_t gpu_time_upto;     /* mediator/gpu_time.h: slots before this are shared */
     uint64_t started;           /* vgpu_loop_now() */
     uint32_t next_peer;         /* numbers connections, for the log */
     uint64_t refused; /* connections that got no VM: turned down, or ended by a violation */

@@ -459,9 +459,10 @@ int vgpu_session_interrupt(const struct vgpu_session *session, uint32_t channel)
     return session->descriptors[session->hello.channels + channel % session->hello.vectors];
 }
 
-void vgpu_session_count(const struct vgpu_mediator *mediator, const struct vgpu_vm *vm,
+void vgpu_session_count(struct vgpu_mediator *mediator, struct vgpu_vm *vm,
                         struct vgpu_counters *counters)
 {
+    vgpu_gpu_time_count(mediator);
     *counters = vm->totals;
     for (const struct vgpu_session *session = mediator->sessions; session;
          session = session->next) {
@@ -478,6 +479,8 @@ void vgpu_session_count(const struct vgpu_mediator *mediator, const struct vgpu_
             vgpu_counters_add_latency(counters, session->window_fd, channel->offset);
         }
     }
+    counters->gpu_nanoseconds = vm->gpu_nanoseconds;
+    vgpu_counters_keep(counters, &vm->shown);
 }
 
 void vgpu_sessions_stop(struct vgpu_mediator *mediator)

@@ -76,8 +76,9 @@ void vgpu_session_answer(struct vgpu_session *session, uint32_t id, const void *
 /** The eventfd that interrupts for this channel. */
 int vgpu_session_interrupt(const struct vgpu_session *session, uint32_t channel);
 
-/** What the VM's workers have counted: those that ended and those alive. */
-void vgpu_session_count(const struct vgpu_mediator *mediator, const struct vgpu_vm *vm,
+/** What the VM's workers have counted, those that ended and those alive, and its GPU time up to
+ *  a millisecond ago. Nothing of it ever shrinks. */
+void vgpu_session_count(struct vgpu_mediator *mediator, struct vgpu_vm *vm,
                         struct vgpu_counters *counters);
 
 /** Ends all sessions; the loop stops when the last worker was reaped. */

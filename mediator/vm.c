@@ -86,6 +86,14 @@ static void vgpu_counter_add(uint64_t *counter, const uint64_t *shared)
         *counter = UINT64_MAX;
 }
 
+static void vgpu_counters_add_histogram(struct vgpu_histogram *histogram,
+                                        const struct vgpu_histogram *shared)
+{
+    vgpu_counter_add(&histogram->sum, &shared->sum);
+    for (uint32_t i = 0; i < VGPU_LATENCY_BUCKETS; i++)
+        vgpu_counter_add(&histogram->bucket[i], &shared->bucket[i]);
+}
+
 void vgpu_counters_add_worker(struct vgpu_counters *counters, const struct vgpu_worker_page *page)
 {
     vgpu_counter_add(&counters->calls, &page->calls_total);
@@ -98,6 +106,11 @@ void vgpu_counters_add_worker(struct vgpu_counters *counters, const struct vgpu_
     vgpu_counter_add(&counters->images_poisoned, &page->images.poisoned);
     for (uint32_t i = 0; i < VGPU_WORKER_CALLS_MAX; i++)
         vgpu_counter_add(&counters->call[i], &page->calls[i]);
+    for (uint32_t i = 0; i < VGPU_CALL_CLASSES; i++) {
+        vgpu_counter_add(&counters->failed[i], &page->failed[i]);
+        vgpu_counters_add_histogram(&counters->times.call[i], &page->times.call[i]);
+    }
+    vgpu_counters_add_histogram(&counters->times.wait, &page->times.wait);
 }
 
 void vgpu_counters_add_latency(struct vgpu_counters *counters, int window, uint64_t offset)
@@ -111,5 +124,18 @@ void vgpu_counters_add_latency(struct vgpu_counters *counters, int window, uint6
         uint64_t count = latency[i];
 
         vgpu_counter_add(&counters->latency[i], &count);
+    }
+}
+
+void vgpu_counters_keep(struct vgpu_counters *counters, struct vgpu_counters *most)
+{
+    uint64_t *now = (uint64_t *)counters, *before = (uint64_t *)most;
+
+    static_assert(sizeof(*counters) % sizeof(uint64_t) == 0, "counters and nothing else");
+    for (size_t i = 0; i < sizeof(*counters) / sizeof(uint64_t); i++) {
+        if (now[i] < before[i])
+            now[i] = before[i];
+        else
+            before[i] = now[i];
     }
 }

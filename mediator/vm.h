@@ -10,6 +10,7 @@
 #include "mediator/store/store.h"
 #include "mediator/vm_limits.h"
 #include "protocol/channel.h"
+#include "protocol/latency.h"
 #include "protocol/worker.h"
 
 /** Sums over workers. They come from workers and guests: numbers to show, never to decide on. */
@@ -17,13 +18,15 @@ struct vgpu_counters {
     uint64_t calls;
     uint64_t bytes_to_device;
     uint64_t bytes_from_device;
-    uint64_t gpu_nanoseconds;
+    uint64_t gpu_nanoseconds; /* as workers measured it, shared or not: mediator/gpu_time.h */
     uint64_t images_found;    /* in the cache, by their hash */
     uint64_t images_missed;   /* and so uploaded */
     uint64_t images_refused;  /* uploads that were not what the guest said */
     uint64_t images_poisoned; /* files of the cache that were not what they were called */
     uint64_t call[VGPU_WORKER_CALLS_MAX]; /* by call id */
-    uint64_t latency[VGPU_LATENCY_BUCKETS];
+    uint64_t failed[VGPU_CALL_CLASSES];
+    uint64_t latency[VGPU_LATENCY_BUCKETS]; /* round trips, as guests measured them */
+    struct vgpu_worker_times times;
 };
 
 /** What cost a VM a worker. */
@@ -77,6 +80,8 @@ struct vgpu_vm {
     struct vgpu_vm_written written;
     struct vgpu_counters counted; /* as of the last writing */
     struct vgpu_counters totals;  /* of workers that have ended */
+    struct vgpu_counters shown;   /* the most that was ever told: what workers say may shrink */
+    uint64_t gpu_nanoseconds;     /* its share of the GPU's time: mediator/gpu_time.h */
 
     struct vgpu_tenant tenant;     /* its turns at the GPU: mediator/lease.h */
     struct vgpu_channel *channels; /* those whose workers live */
@@ -101,6 +106,9 @@ void vgpu_vm_worker_ended(struct vgpu_vm *vm, const struct vgpu_worker_page *pag
 
 /** Adds a worker's page, which may still change; sums stay at UINT64_MAX instead of wrapping. */
 void vgpu_counters_add_worker(struct vgpu_counters *counters, const struct vgpu_worker_page *page);
+
+/** Makes counters that have shrunk, as numbers of workers may, what they were at most. */
+void vgpu_counters_keep(struct vgpu_counters *counters, struct vgpu_counters *most);
 
 /** Adds the round trips in the header of the channel at `offset` of a window. */
 void vgpu_counters_add_latency(struct vgpu_counters *counters, int window, uint64_t offset);

@@ -27,6 +27,21 @@ static inline uint64_t vgpu_latency_floor(uint32_t bucket)
     return (uint64_t)(4 + bucket % 4) << (power - 2);
 }
 
+/** A histogram with the sum of what was counted, in nanoseconds. */
+struct vgpu_histogram {
+    uint64_t sum;
+    uint64_t bucket[VGPU_LATENCY_BUCKETS];
+};
+
+/** For its only writer: plain stores, which readers may see in any order. */
+static inline void vgpu_histogram_count(struct vgpu_histogram *histogram, uint64_t nanoseconds)
+{
+    uint64_t *bucket = &histogram->bucket[vgpu_latency_bucket(nanoseconds)];
+
+    __atomic_store_n(bucket, *bucket + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&histogram->sum, histogram->sum + nanoseconds, __ATOMIC_RELAXED);
+}
+
 /** Duration below which `fraction` (0..1) of the counted round trips lie; 0 if none was counted. */
 static inline uint64_t vgpu_latency_percentile(const uint64_t *buckets, double fraction)
 {

@@ -7,6 +7,9 @@
 #ifndef VGPU_PROTOCOL_WORKER_H
 #define VGPU_PROTOCOL_WORKER_H
 
+#include "protocol/busy.h"
+#include "protocol/call_class.h"
+#include "protocol/latency.h"
 #include "protocol/mailbox.h"
 
 /** A worker's descriptors. The first two are open when it starts. The places of the others are
@@ -77,6 +80,13 @@ struct vgpu_worker_images {
     uint64_t mismatched; /* uploads with another content than the guest said */
 };
 
+/** How long things take. Not every call is timed (worker/timing.h): a histogram's count is that of
+ *  what was. */
+struct vgpu_worker_times {
+    struct vgpu_histogram wait;                    /* of records in the ring, leases included */
+    struct vgpu_histogram call[VGPU_CALL_CLASSES]; /* of calls in the worker and the driver */
+};
+
 struct vgpu_worker_page {
     /* written by the mediator: the driver before the worker starts, the rest before it has to serve
      */
@@ -100,6 +110,9 @@ struct vgpu_worker_page {
     struct vgpu_worker_images images;
     struct vgpu_worker_lease lease;
     uint64_t calls[VGPU_WORKER_CALLS_MAX]; /* by call id */
+    uint64_t failed[VGPU_CALL_CLASSES];    /* calls with another result than success */
+    struct vgpu_worker_times times;
+    struct vgpu_busy busy;
 
     struct vgpu_worker_extent extents[VGPU_CHANNEL_EXTENTS_MAX];
 };

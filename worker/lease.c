@@ -49,7 +49,7 @@ static bool has_drained(struct vgpu_worker *worker)
     if (worker->fences.count)
         return false;
     for (struct vgpu_context *context = worker->contexts; context; context = context->next) {
-        vgpu_usage_reached(context, !worker->fences.unwatched);
+        vgpu_usage_reached(worker, context, !worker->fences.unwatched);
         if (!vgpu_usage_is_idle(context))
             return false;
     }

@@ -81,6 +81,8 @@ int vgpu_loop_record(struct vgpu_worker *worker, const struct vgpu_call_header *
     worker->call = header->call;
     worker->sequence = header->sequence;
     worker->garbage = NULL;
+    enum vgpu_call_class which = vgpu_call_class(header->call);
+    uint64_t began = vgpu_timing_begin(&worker->timing, which);
     int error = vgpu_replay(worker, header, payload, &result, answer);
     if (error == 0 && worker->garbage)
         error = -EPROTO;
@@ -88,6 +90,10 @@ int vgpu_loop_record(struct vgpu_worker *worker, const struct vgpu_call_header *
         return error;
     count_one(&page->calls_total);
     count_one(&page->calls[header->call]);
+    if (began)
+        vgpu_timing_end(page, which, began);
+    if (result.result != CUDA_SUCCESS && result.result != CUDA_ERROR_NOT_READY)
+        count_one(&page->failed[which]);
     if (header->flags & VGPU_CALL_WANTS_REPLY) {
         if (worker->prints) /* many synchronous calls bring out what was printed */
             vgpu_console_publish(&worker->console, vgpu_worker_channel(worker));
@@ -241,9 +247,14 @@ static enum vgpu_worker_exit run_channel(struct loop *loop)
                 return VGPU_WORKER_EXIT_OK;
             continue;
         }
-        loop->held = !loop->held && !vgpu_lease_admits(worker, &header);
-        if (loop->held)
+        bool was_held = loop->held;
+        loop->held = !was_held && !vgpu_lease_admits(worker, &header);
+        if (loop->held) {
+            vgpu_timing_hold(&worker->timing, &loop->ring);
             continue;
+        }
+        vgpu_timing_taken(&worker->timing, worker->page, &loop->ring,
+                          loop->quiet && !was_held && !worker->fences.unwatched);
         if (vgpu_loop_record(worker, &header, payload) < 0) {
             log_garbage(worker, &header);
             return VGPU_WORKER_EXIT_PROTOCOL;

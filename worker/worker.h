@@ -27,6 +27,7 @@
 #include "worker/memory/virtual.h"
 #include "worker/stream/fence.h"
 #include "worker/stream/upcall.h"
+#include "worker/timing.h"
 
 struct vgpu_context;
 struct vgpu_linker;
@@ -58,8 +59,10 @@ struct vgpu_worker {
     struct vgpu_console console;
     struct vgpu_upcalls upcalls;
     struct vgpu_graph_names graph_names;
-    uint32_t captures; /* that were begun and have not ended */
-    bool prints;       /* an image that was loaded prints: fences must synchronise for real */
+    struct vgpu_timing timing;
+    uint32_t busy_contexts; /* that have work on the GPU, as far as is known */
+    uint32_t captures;      /* that were begun and have not ended */
+    bool prints;            /* an image that was loaded prints: fences must synchronise for real */
 
     uint32_t call;       /* enum vgpu_call of the record that is being replayed */
     uint32_t sequence;   /* of that record */

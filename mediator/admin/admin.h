@@ -48,6 +48,6 @@ void vgpu_admin_serve(struct vgpu_mediator *mediator, int socket);
 void vgpu_admin_close(struct vgpu_mediator *mediator);
 
 /** Of snapshot.c, for the connection. */
-void vgpu_admin_snapshot(const struct vgpu_mediator *mediator, FILE *out);
+void vgpu_admin_snapshot(struct vgpu_mediator *mediator, FILE *out);
 
 #endif

@@ -34,16 +34,31 @@ static bool vgpu_admin_start_list(struct vgpu_admin_call *call)
     return false;
 }
 
-static json_t *vgpu_admin_metrics_row(const struct vgpu_mediator *mediator,
-                                      const struct vgpu_vm *vm)
+/** PREFIXp50_ns and so on: of durations in these buckets. */
+static void vgpu_admin_put_percentiles(json_t *row, const char *prefix, const uint64_t *buckets)
+{
+    static const uint32_t percents[] = {50, 95, 99};
+    char key[64];
+
+    for (size_t i = 0; i < sizeof(percents) / sizeof(*percents); i++) {
+        snprintf(key, sizeof(key), "%sp%u_ns", prefix, percents[i]);
+        vgpu_admin_put_number(row, key, vgpu_latency_percentile(buckets, percents[i] / 100.0));
+    }
+}
+
+static json_t *vgpu_admin_metrics_row(struct vgpu_mediator *mediator, struct vgpu_vm *vm)
 {
     struct vgpu_counters counters;
-    uint64_t round_trips = 0;
+    uint64_t round_trips = 0, execution[VGPU_LATENCY_BUCKETS] = {0};
     json_t *row = json_object();
 
     vgpu_session_count(mediator, vm, &counters);
     for (uint32_t i = 0; i < VGPU_LATENCY_BUCKETS; i++)
         round_trips += counters.latency[i];
+    for (uint32_t i = 0; i < VGPU_CALL_CLASSES; i++) {
+        for (uint32_t k = 0; k < VGPU_LATENCY_BUCKETS; k++)
+            execution[k] += counters.times.call[i].bucket[k];
+    }
     vgpu_admin_put_text(row, "vm", vm->name);
     const struct {
         const char *key;
@@ -57,9 +72,6 @@ static json_t *vgpu_admin_metrics_row(const struct vgpu_mediator *mediator,
         {"memory_used_bytes", vgpu_vm_memory_used(vm)},
         {"memory_quota_bytes", vm->ledger->quota},
         {"round_trips", round_trips},
-        {"p50_ns", vgpu_latency_percentile(counters.latency, 0.50)},
-        {"p95_ns", vgpu_latency_percentile(counters.latency, 0.95)},
-        {"p99_ns", vgpu_latency_percentile(counters.latency, 0.99)},
         {"channels", vm->channels_open},
         {"channels_lost", vm->channels_failed},
         {"refused", vm->refused},
@@ -70,6 +82,9 @@ static json_t *vgpu_admin_metrics_row(const struct vgpu_mediator *mediator,
     };
     for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
         vgpu_admin_put_number(row, numbers[i].key, numbers[i].value);
+    vgpu_admin_put_percentiles(row, "", counters.latency);
+    vgpu_admin_put_percentiles(row, "wait_", counters.times.wait.bucket);
+    vgpu_admin_put_percentiles(row, "execution_", execution);
     return row;
 }
 
@@ -77,7 +92,7 @@ static void show_metrics(struct vgpu_admin_call *call)
 {
     if (!vgpu_admin_start_list(call))
         return;
-    for (const struct vgpu_vm *vm = call->mediator->vms; vm; vm = vm->next) {
+    for (struct vgpu_vm *vm = call->mediator->vms; vm; vm = vm->next) {
         if (vgpu_admin_wants(call, vm))
             json_array_append_new(call->result, vgpu_admin_metrics_row(call->mediator, vm));
     }

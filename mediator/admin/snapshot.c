@@ -22,8 +22,7 @@ static void vgpu_admin_print_mediator(const struct vgpu_mediator *mediator, FILE
             (unsigned long long)mediator->refused);
 }
 
-static void vgpu_admin_print_vm(const struct vgpu_mediator *mediator, const struct vgpu_vm *vm,
-                                FILE *out)
+static void vgpu_admin_print_vm(struct vgpu_mediator *mediator, struct vgpu_vm *vm, FILE *out)
 {
     struct vgpu_counters counters;
     uint64_t round_trips = 0;
@@ -58,7 +57,7 @@ static void vgpu_admin_print_vm(const struct vgpu_mediator *mediator, const stru
     fputc('\n', out);
 }
 
-void vgpu_admin_snapshot(const struct vgpu_mediator *mediator, FILE *out)
+void vgpu_admin_snapshot(struct vgpu_mediator *mediator, FILE *out)
 {
     vgpu_admin_print_mediator(mediator, out);
     fprintf(out,
@@ -66,6 +65,6 @@ void vgpu_admin_snapshot(const struct vgpu_mediator *mediator, FILE *out)
             "\tcalls\tbytes_to_device\tbytes_from_device\tgpu_ns\tp50_ns\tp99_ns\tround_trips"
             "\tmemory_used\tmemory_quota\trefused\tgarbage"
             "\timages_found\timages_missed\timages_refused\timages_poisoned\tweight\tleases\n");
-    for (const struct vgpu_vm *vm = mediator->vms; vm; vm = vm->next)
+    for (struct vgpu_vm *vm = mediator->vms; vm; vm = vm->next)
         vgpu_admin_print_vm(mediator, vm, out);
 }

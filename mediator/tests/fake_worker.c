@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mediator/tests/fake_worker.h"
@@ -140,6 +141,14 @@ static void scribble(const struct vgpu_worker_page *page)
     memset(extent, 0xff, page->size);
 }
 
+static uint64_t now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
 static void charge(struct vgpu_worker_page *page, uint64_t bytes)
 {
     struct vgpu_ledger_page *ledger =
@@ -151,7 +160,9 @@ static void charge(struct vgpu_worker_page *page, uint64_t bytes)
     page->calls[3] = 7;
     page->bytes_to_device = 100;
     page->bytes_from_device = 50;
-    page->gpu_nanoseconds = 1000;
+    page->gpu_nanoseconds = FAKE_GPU_NANOSECONDS;
+    vgpu_busy_begin(&page->busy, now());
+    vgpu_busy_end(&page->busy, page->busy.since + FAKE_GPU_NANOSECONDS);
     page->memory_charged = bytes;
     __atomic_fetch_add(&ledger->used, bytes, __ATOMIC_RELAXED);
 }

@@ -283,8 +283,10 @@ static void channels_and_connections_are_shown(void **state)
     assert_int_equal(json_integer_value(json_object_get(json_array_get(rows, 0), "process")),
                      getpid());
     json_decref(rows);
+    test_await(test_mediator_field(&mediator, "web", "gpu_ns") == FAKE_GPU_NANOSECONDS, 5);
     rows = ask("{\"verb\": \"show-metrics\"}");
-    assert_int_equal(json_integer_value(json_object_get(json_array_get(rows, 0), "gpu_ns")), 1000);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(rows, 0), "gpu_ns")),
+                     FAKE_GPU_NANOSECONDS);
     json_decref(rows);
     refused("{\"verb\": \"show-queue\", \"vm-name\": \"db\"}", "not-found");
     must("{\"verb\": \"show-health\"}");

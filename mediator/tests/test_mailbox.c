@@ -85,13 +85,13 @@ static void status_follows_the_channels(void **state)
     assert_int_equal(test_client_open(&client, "charge-4096", &channel), VGPU_MAILBOX_OK);
     do
         test_client_mailbox(&client, &request, sizeof(request), &answer);
-    while (answer.status.memory_used == 0 && answer.status.uptime_nanoseconds < 20000000000u);
+    while (answer.status.gpu_nanoseconds == 0 && answer.status.uptime_nanoseconds < 20000000000u);
     assert_int_equal(answer.status.memory_used, 4096);
     assert_int_equal(answer.status.memory_quota, 256 << 20);
     assert_int_equal(answer.status.calls, 7);
     assert_int_equal(answer.status.bytes_to_device, 100);
     assert_int_equal(answer.status.bytes_from_device, 50);
-    assert_int_equal(answer.status.gpu_nanoseconds, 1000);
+    assert_int_equal(answer.status.gpu_nanoseconds, FAKE_GPU_NANOSECONDS);
     assert_int_equal(answer.status.channels_open, 1);
     assert_int_equal(answer.status.channels_failed, 0);
     test_client_close(&client, channel.channel, channel.key);

@@ -75,6 +75,7 @@ static void fail_context(struct vgpu_worker *worker, struct vgpu_context *contex
         end_mark(worker, mark, false);
     }
     take_out_ended(&worker->fences);
+    vgpu_usage_failed(worker, context);
     vgpu_worker_wake(worker);
 }
 
@@ -159,7 +160,7 @@ bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough)
     if (news || failed) {
         vgpu_worker_wake(worker);
         for (struct vgpu_context *context = worker->contexts; context; context = context->next)
-            vgpu_usage_reached(context, !fences->unwatched);
+            vgpu_usage_reached(worker, context, !fences->unwatched);
     }
     return news || failed;
 }

@@ -84,6 +84,8 @@ void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
         vgpu_usage_idle(context);
         if (!usage->begun || !usage->begin_known)
             vgpu_fence_mark(worker, stream, VGPU_MARK_BEGIN);
+        if (worker->busy_contexts++ == 0)
+            vgpu_busy_begin(&worker->page->busy, usage->idle_since ? usage->idle_since : now());
         usage->idle_since = 0;
         usage->begun = true;
     }
@@ -129,7 +131,17 @@ void vgpu_usage_cover(struct vgpu_worker *worker)
     usage->stream_count = kept;
 }
 
-void vgpu_usage_reached(struct vgpu_context *context, bool watched)
+/* No work of the context is left. */
+static void begin_idleness(struct vgpu_worker *worker, struct vgpu_context *context, bool watched)
+{
+    struct vgpu_usage *usage = &context->usage;
+    usage->idle_since = now();
+    usage->begin_known = watched;
+    if (usage->begun && --worker->busy_contexts == 0)
+        vgpu_busy_end(&worker->page->busy, usage->idle_since);
+}
+
+void vgpu_usage_reached(struct vgpu_worker *worker, struct vgpu_context *context, bool watched)
 {
     struct vgpu_usage *usage = &context->usage;
     if (usage->idle_since || usage->pending)
@@ -138,8 +150,14 @@ void vgpu_usage_reached(struct vgpu_context *context, bool watched)
         if (!usage->streams[i].fenced)
             return;
     }
-    usage->idle_since = now();
-    usage->begin_known = watched;
+    begin_idleness(worker, context, watched);
+}
+
+void vgpu_usage_failed(struct vgpu_worker *worker, struct vgpu_context *context)
+{
+    context->usage.stream_count = 0;
+    if (!context->usage.idle_since)
+        begin_idleness(worker, context, false);
 }
 
 bool vgpu_usage_is_idle(const struct vgpu_context *context)
@@ -192,6 +210,8 @@ void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context
 void vgpu_usage_destroy(struct vgpu_worker *worker, struct vgpu_context *context)
 {
     struct vgpu_usage *usage = &context->usage;
+    if (!usage->idle_since)
+        begin_idleness(worker, context, false);
     if (usage->last)
         worker->driver->cuEventDestroy(usage->last);
     while (usage->pooled)

@@ -59,7 +59,10 @@ void vgpu_usage_forget(struct vgpu_context *context, CUstream stream);
 void vgpu_usage_cover(struct vgpu_worker *worker);
 
 /** Marks were reached: if no work is left, idleness begins. `watched`: it was seen at once. */
-void vgpu_usage_reached(struct vgpu_context *context, bool watched);
+void vgpu_usage_reached(struct vgpu_worker *worker, struct vgpu_context *context, bool watched);
+
+/** The context has failed: nothing of its work will be reached. */
+void vgpu_usage_failed(struct vgpu_worker *worker, struct vgpu_context *context);
 
 /** No work is left, as far as is known. */
 bool vgpu_usage_is_idle(const struct vgpu_context *context);
