@@ -57,6 +57,7 @@ static void vgpu_gpu_time_share(struct vgpu_channel *channel, void *user)
         /* It may have grown since it was summed. */
         uint64_t sum = slots->sum[i] > worked ? slots->sum[i] : worked;
 
+        share->active = worked ? slots->now : share->active;
         share->worked += worked;
         share->shared +=
             sum > VGPU_BUSY_NANOSECONDS ? worked * VGPU_BUSY_NANOSECONDS / sum : worked;
@@ -67,12 +68,13 @@ uint64_t vgpu_gpu_share_take(struct vgpu_gpu_share *share, uint64_t measured)
 {
     uint64_t grown = measured > share->measured ? measured - share->measured : 0;
 
-    share->measured = measured;
-    /* Nobody can have measured more than it had work. */
+    /* Nobody can have measured more than it had work. What is too much now may be of the slot that
+     * is not over. */
     grown = grown < share->worked ? grown : share->worked;
     if (grown == 0)
         return 0;
     uint64_t taken = (uint64_t)((__uint128_t)share->shared * grown / share->worked);
+    share->measured += grown;
     share->worked -= grown;
     share->shared -= taken;
     return taken;
@@ -85,12 +87,13 @@ static void vgpu_gpu_time_account(struct vgpu_channel *channel, void *user)
     uint64_t since = vgpu_gpu_time_since(channel);
     uint64_t measured = __atomic_load_n(&channel->worker.page->gpu_nanoseconds, __ATOMIC_RELAXED);
 
-    if (since || measured != share->measured)
+    if (since || measured != share->seen)
         share->active = slots->now;
+    share->seen = measured;
     channel->session->vm->gpu_nanoseconds += vgpu_gpu_share_take(share, measured);
     /* At rest, what is left is the difference of two clocks, and nobody's. */
     if (slots->now - share->active > REST_NANOSECONDS)
-        share->worked = share->shared = 0;
+        *share = (struct vgpu_gpu_share){.measured = measured, .seen = measured};
 }
 
 void vgpu_gpu_time_count(struct vgpu_mediator *mediator)

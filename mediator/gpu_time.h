@@ -18,6 +18,7 @@ struct vgpu_worker_page;
 /** Of a worker. */
 struct vgpu_gpu_share {
     uint64_t measured; /* nanoseconds of its page that were accounted */
+    uint64_t seen;     /* nanoseconds of its page at the last look */
     uint64_t worked;   /* nanoseconds in which it had work and that it has not yet measured */
     uint64_t shared;   /* of these, its share */
     uint64_t active;   /* vgpu_loop_now() when it last had or measured work */
