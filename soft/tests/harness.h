@@ -40,6 +40,8 @@ void rig_load(struct rig *rig, const char *text);
 bool rig_try(struct rig *rig, const char *text);
 void rig_load_file(struct rig *rig, const char *name);
 void rig_drop(struct rig *rig);
+/** Rigs tell it what they load: it goes to the file that PTX_SEEN in the environment names. */
+void note_text(const char *text);
 /** Zeroed device memory: its address is good on the host as well. */
 void *rig_allocate(struct rig *rig, size_t size);
 

@@ -207,15 +207,25 @@ static void note(struct result *result, const struct instruction *i, const uint6
     }
 }
 
-static void write_result(const char *name, const struct result *r, const struct instruction *i)
+__attribute__((format(printf, 2, 3))) static void write_line(const char *name, const char *format,
+                                                             ...)
 {
     FILE *file = fopen(name, "a");
+    va_list list;
 
     if (file == NULL)
         fail_msg("%s cannot be written", name);
-    fprintf(file, "%016llx %016llx %u %llu %s\n", (unsigned long long)r->inputs,
-            (unsigned long long)r->outputs, r->different, (unsigned long long)r->most, i->text);
+    va_start(list, format);
+    vfprintf(file, format, list);
+    va_end(list);
+    fputc('\n', file);
     fclose(file);
+}
+
+static void write_result(const char *name, const struct result *r, const struct instruction *i)
+{
+    write_line(name, "%016llx %016llx %u %llu %s", (unsigned long long)r->inputs,
+               (unsigned long long)r->outputs, r->different, (unsigned long long)r->most, i->text);
 }
 
 /* Exact instructions have the outputs that the file has for the same inputs, if it has any. */
@@ -256,6 +266,8 @@ static void check_one(const struct instruction *i, bool masked)
     wrap(text, sizeof(text), i, masked);
     if (!rig_try(&rig, text)) {
         printf("not on this device: %s\n", i->text);
+        if (write_to != NULL && !masked)
+            write_line(write_to, "absent %s", i->text);
         return;
     }
     for (size_t k = 0; k < 4; k++) {

@@ -12,6 +12,7 @@ void rig_load(struct rig *rig, const char *text)
     memset(rig, 0, sizeof(*rig));
     if (getenv("LEVEL") != NULL)
         vgpu_ops_limit(getenv("LEVEL"));
+    note_text(text);
     if (vgpu_program_create(text, strlen(text), log, sizeof(log), &rig->program) != 0)
         fail_msg("%s", log);
     assert_int_equal(vgpu_memory_create((size_t)1 << 30, &rig->memory), 0);

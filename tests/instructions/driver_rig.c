@@ -14,10 +14,13 @@ static void check(CUresult error, const char *what)
     fail_msg("%s: %s (%d)", what, name != NULL ? name : "?", (int)error);
 }
 
-static void make_context(void)
+/* The device's primary context, made once for the process: that takes longer than a kernel. */
+static void use_context(void)
 {
-    CUcontext context;
+    static CUcontext context;
 
+    if (context != NULL)
+        return;
     check(cuInit(0), "cuInit");
     check(cuDevicePrimaryCtxRetain(&context, 0), "cuDevicePrimaryCtxRetain");
     check(cuCtxSetCurrent(context), "cuCtxSetCurrent");
@@ -32,7 +35,8 @@ bool rig_try(struct rig *rig, const char *text)
     CUresult error;
 
     memset(rig, 0, sizeof(*rig));
-    make_context();
+    use_context();
+    note_text(text);
     error = cuModuleLoadDataEx(&module, text, 2, options, values);
     rig->module = module;
     if (error == CUDA_ERROR_INVALID_PTX || error == CUDA_ERROR_NO_BINARY_FOR_GPU ||
@@ -55,7 +59,6 @@ void rig_drop(struct rig *rig)
     for (unsigned n = 0; n < rig->allocation_count; n++)
         check(cuMemFree((CUdeviceptr)(uintptr_t)rig->allocations[n]), "cuMemFree");
     check(cuModuleUnload(rig->module), "cuModuleUnload");
-    check(cuDevicePrimaryCtxRelease(0), "cuDevicePrimaryCtxRelease");
 }
 
 void *rig_allocate(struct rig *rig, size_t size)

@@ -330,7 +330,10 @@ const struct operation operations[] = {
     {"{ .reg .b16 x, y; cvt.u16.u32 x, %a; cvt.u16.u32 y, %b; min.s16 x, x, y; "
      "cvt.u32.u16 %d, x; }",
      "www", half_min},
-    {"{ .reg .b16 x; cvt.u16.u32 x, %a; shr.s16 x, x, %b; cvt.u32.u16 %d, x; }", "www", half_shift},
+    /* ptxas 13.0 takes the low 16 bits of an amount that is a number: min keeps it small. */
+    {"{ .reg .b16 x; .reg .b32 y; cvt.u16.u32 x, %a; min.u32 y, %b, 255; shr.s16 x, x, y; "
+     "cvt.u32.u16 %d, x; }",
+     "www", half_shift},
     {"cvt.sat.u8.s32 %d, %a;", "ww", sat_u8},
     {"cvt.s32.s8 %d, %a;", "ww", sign_s8},
     {"{ .reg .b16 x, y; mov.b32 {x, y}, %a; mov.b32 %d, {y, x}; }", "ww", swap_halves},
@@ -383,11 +386,11 @@ const struct operation operations[] = {
     {ONE_NAN32("rcp.rn.f32 x, %a;"), "ff", rcp_rn},
     {ONE_NAN32("min.f32 x, %a, %b;"), "fff", min_f32},
     {ONE_NAN32("max.f32 x, %a, %b;"), "fff", max_f32},
-    {"cvt.rn.f32.s32 %d, %a;", "ww", of_s32},
-    {"cvt.rz.f32.u32 %d, %a;", "ww", of_u32_rz},
-    {"cvt.rn.f64.s64 %d, %a;", "qq", of_s64},
-    {ONE_NAN32("cvt.rn.f32.f64 x, %a;"), "wd", of_f64},
-    {ONE_NAN64("cvt.f64.f32 x, %a;"), "qf", of_f32},
+    {"cvt.rn.f32.s32 %d, %a;", "fw", of_s32},
+    {"cvt.rz.f32.u32 %d, %a;", "fw", of_u32_rz},
+    {"cvt.rn.f64.s64 %d, %a;", "dq", of_s64},
+    {ONE_NAN32("cvt.rn.f32.f64 x, %a;"), "fd", of_f64},
+    {ONE_NAN64("cvt.f64.f32 x, %a;"), "df", of_f32},
     {ONE_NAN64("add.rn.f64 x, %a, %b;"), "ddd", add_f64},
     {ONE_NAN64("mul.rm.f64 x, %a, %b;"), "ddd", mul_f64_rm},
     {ONE_NAN64("fma.rn.f64 x, %a, %b, %c;"), "dddd", fma_f64},

@@ -341,7 +341,8 @@ static void write_place(struct writer *w)
              "mov.u32 %%t0, %%tid.x;\nmov.u32 %%t1, %%tid.y;\nmov.u32 %%t2, %%ntid.x;\n"
              "mad.lo.u32 %%linear, %%t1, %%t2, %%t0;\nmov.u32 %%t0, %%ctaid.x;\n"
              "mad.lo.u32 %%global, %%t0, %u, %%linear;\nmov.u32 %%lane, %%laneid;\n"
-             "shr.u32 %%warp, %%linear, 5;\nmov.b64 %%x0, 0;\n"
+             "shr.u32 %%warp, %%linear, 5;\nmov.u32 %%zero, %%ctaid.z;\n"
+             "cvt.u64.u32 %%zero64, %%zero;\nmov.b64 %%x0, 0;\n"
              "st.local.v2.b64 [here], {%%x0, %%x0};\nst.local.v2.b64 [here+16], {%%x0, %%x0};\n",
              k->block[0] * k->block[1]);
 }
@@ -441,8 +442,8 @@ static void write_body(struct writer *w, const struct list *list, bool in_functi
     w->failed |= body.failed;
     w->labels = body.labels;
     text_add(w,
-             ".reg .b32 %%v<%u>, %%u<%u>, %%t<%u>, %%lane, %%warp, %%linear, %%global, %%d;\n"
-             ".reg .b64 %%q<%u>, %%x<3>;\n.reg .pred %%z<3>, %%p<%u>;\n"
+             ".reg .b32 %%v<%u>, %%u<%u>, %%t<%u>, %%lane, %%warp, %%linear, %%global, %%d,"
+             " %%zero;\n.reg .b64 %%q<%u>, %%x<3>, %%zero64;\n.reg .pred %%z<3>, %%p<%u>;\n"
              ".reg .b32 %%n<%u>, %%m<%u>;\n.local .align 16 .b8 here[%u];\n",
              WORDS, UNIFORMS, SCRATCH, QUADS, body.predicates + 1, body.counters + 1, body.masks,
              OWN_BYTES);

@@ -36,6 +36,16 @@ static void write_operation(struct writer *w, const struct statement *s)
         text_add(w, "%s", text_operand(operands[n], o->letters[n]));
     }
     text_add(w, "\n");
+    /*
+     * ptxas 13.0 remembers that a register without a type got a floating-point number, and
+     * converts it to an integer where a shift of 64 bits or a store of 8 wants one. It cannot
+     * know this of what comes from here.
+     */
+    if (o->letters[0] == 'f')
+        text_add(w, "xor.b32 %s, %s, %%zero;\n", WORD(s->to), WORD(s->to));
+    else if (o->letters[0] == 'd')
+        text_add(w, "xor.b64 %s, %s, %%zero64;\n", text_operand(&s->to, 'q'),
+                 text_operand(&s->to, 'q'));
     if (skip != 0)
         text_add(w, "L%u:\n", skip);
 }
