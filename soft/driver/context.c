@@ -8,6 +8,7 @@
 #include "soft/driver/code/library.h"
 #include "soft/driver/memory/allocation.h"
 #include "soft/driver/memory/leaks.h"
+#include "soft/driver/peer.h"
 #include "soft/driver/stream/stream.h"
 
 /* ---- threads ---- */
@@ -144,6 +145,7 @@ static void tear_down(struct vgpu_context *context)
     __atomic_store_n(&context->cancel, 1, __ATOMIC_RELAXED);
     vgpu_context_close_streams(context);
     context->legacy = NULL;
+    vgpu_peer_forget(context);
     vgpu_library_forget_context(context);
     vgpu_object_withdraw_owned(context);
     if (vgpu_driver()->memcheck)

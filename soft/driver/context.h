@@ -30,6 +30,8 @@ struct vgpu_context {
     _Atomic int cache_config;
     _Atomic size_t limits[CU_LIMIT_MAX];
     struct vgpu_local_storage storage;
+    struct vgpu_context **peers; /* whose memory its kernels reach, too; the driver's lock */
+    size_t peer_count;
     struct vgpu_stream *legacy;  /* streams[]'s member that stream 0 means */
     struct vgpu_stream *streams; /* all of them; guarded by the driver's lock */
 };

@@ -11,6 +11,7 @@
 #include "interop/log.h"
 #include "soft/driver/context.h"
 #include "soft/driver/memory/memory_pool.h"
+#include "soft/simt/ops.h"
 
 static struct vgpu_driver the_driver = {
     .status = CUDA_ERROR_NOT_INITIALIZED,
@@ -19,7 +20,11 @@ static struct vgpu_driver the_driver = {
     .stream_gone = PTHREAD_COND_INITIALIZER,
 };
 
-enum { SMALLEST_DEVICE = 1 << 20, DEFAULT_CAPABILITY = 130 };
+enum { DEFAULT_CAPABILITY = 130 };
+
+/* Bytes: all devices together have room in the addresses of a process. */
+#define SMALLEST_DEVICE ((size_t)1 << 20)
+#define LARGEST_DEVICE  ((size_t)8 << 40)
 
 struct vgpu_driver *vgpu_driver(void)
 {
@@ -58,7 +63,7 @@ void vgpu_device_note_range(struct vgpu_device *device, uint64_t address, size_t
         ;
 }
 
-/* "512M", "4G", "1073741824"; 0 if it is no such thing. */
+/* "512M", "4G", "1T", "1073741824"; 0 if it is no such thing. */
 static size_t parse_size(const char *text)
 {
     char *end;
@@ -76,6 +81,8 @@ static size_t parse_size(const char *text)
         shift = 20;
     else if (*end == 'G' || *end == 'g')
         shift = 30;
+    else if (*end == 'T' || *end == 't')
+        shift = 40;
     if (shift)
         end++;
     if (*end || __builtin_mul_overflow(value, 1ull << shift, &size))
@@ -83,22 +90,25 @@ static size_t parse_size(const char *text)
     return size;
 }
 
+/* Bytes of each device; 0 if the environment has no size. */
 static size_t wanted_memory(void)
 {
-    size_t half = (size_t)sysconf(_SC_PHYS_PAGES) / 2 * (size_t)sysconf(_SC_PAGESIZE);
     const char *text = getenv("VGPU_SOFT_MEMORY");
     size_t size;
 
     if (!text)
-        return half;
+        return (size_t)sysconf(_SC_PHYS_PAGES) / 2 * (size_t)sysconf(_SC_PAGESIZE);
     size = parse_size(text);
-    if (size >= SMALLEST_DEVICE)
+    if (size >= SMALLEST_DEVICE && size <= LARGEST_DEVICE)
         return size;
-    vgpu_log(VGPU_LOG_ERROR, "VGPU_SOFT_MEMORY=%s is not a size of at least 1M; using %zu bytes",
-             text, half);
-    return half;
+    vgpu_log(VGPU_LOG_ERROR,
+             "VGPU_SOFT_MEMORY=%s is not a size from 1M to 8T: give bytes, or a number with K, M, "
+             "G or T",
+             text);
+    return 0;
 }
 
+/* Negative if the environment has no number. */
 static int wanted_devices(void)
 {
     const char *text = getenv("VGPU_SOFT_DEVICES");
@@ -110,12 +120,12 @@ static int wanted_devices(void)
     count = strtol(text, &end, 10);
     if (end != text && !*end && count >= 0 && count <= VGPU_SOFT_MOST_DEVICES)
         return (int)count;
-    vgpu_log(VGPU_LOG_ERROR, "VGPU_SOFT_DEVICES=%s is not a number from 0 to %d; using 1", text,
+    vgpu_log(VGPU_LOG_ERROR, "VGPU_SOFT_DEVICES=%s is not a number of devices from 0 to %d", text,
              VGPU_SOFT_MOST_DEVICES);
-    return 1;
+    return -1;
 }
 
-/* "12.1" */
+/* "12.1"; negative if the environment has no such thing. */
 static int wanted_capability(void)
 {
     const char *text = getenv("VGPU_SOFT_CAPABILITY");
@@ -126,9 +136,20 @@ static int wanted_capability(void)
         strlen(text) <= 4 && text[strlen(text) - 2] == '.' && text[strlen(text) - 1] >= '0' &&
         text[strlen(text) - 1] <= '9')
         return 10 * atoi(text) + text[strlen(text) - 1] - '0';
-    vgpu_log(VGPU_LOG_ERROR, "VGPU_SOFT_CAPABILITY=%s is not major.minor; using %d.%d", text,
-             DEFAULT_CAPABILITY / 10, DEFAULT_CAPABILITY % 10);
-    return DEFAULT_CAPABILITY;
+    vgpu_log(VGPU_LOG_ERROR, "VGPU_SOFT_CAPABILITY=%s is not major.minor, as in 12.1", text);
+    return -1;
+}
+
+/* Which build of the handlers to run at most, if the environment says. */
+static bool limit_level(void)
+{
+    const char *text = getenv("VGPU_SOFT_LEVEL");
+
+    if (!text || vgpu_ops_limit(text) == 0)
+        return true;
+    vgpu_log(VGPU_LOG_ERROR, "VGPU_SOFT_LEVEL=%s is not a processor level: baseline, v3 or v4",
+             text);
+    return false;
 }
 
 /* Fills in which of `count` devices the program may see, in its order: the list of numbers in
@@ -175,12 +196,15 @@ static CUresult start(void)
     const char *blocking = getenv("CUDA_LAUNCH_BLOCKING");
     const char *memcheck = getenv("VGPU_SOFT_MEMCHECK");
     int numbers[VGPU_SOFT_MOST_DEVICES];
-    int count = visible_devices(wanted_devices(), numbers);
+    int all = wanted_devices(), count = visible_devices(all, numbers);
     size_t bytes = wanted_memory();
 
+    the_driver.capability = wanted_capability();
+    /* Who asks for something else than there is should not get something third. */
+    if (all < 0 || bytes == 0 || the_driver.capability < 0 || !limit_level())
+        return CUDA_ERROR_INVALID_VALUE;
     if (count == 0)
         return CUDA_ERROR_NO_DEVICE;
-    the_driver.capability = wanted_capability();
     the_driver.memcheck = memcheck && atoi(memcheck) != 0;
     the_driver.processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
     for (int i = 0; i < count; i++) {

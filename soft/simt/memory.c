@@ -8,59 +8,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "soft/simt/memory_pages.h"
+#include "soft/simt/memory_state.h"
 #include "soft/simt/texture.h"
 
 #define PAGE_SIZE  ((size_t)1 << VGPU_PAGE_BITS)
-#define MAP_SIZE   ((size_t)1 << (VGPU_ADDRESS_BITS - VGPU_PAGE_BITS))
 #define SMALL_UNIT ((size_t)512)
 
-/* A range of the arena, used or free. Ranges cover the arena without gaps, in order. */
-struct range {
-    struct range *previous, *next;           /* by address */
-    struct range *previous_free, *next_free; /* in the list of free ranges */
-    uint64_t start;
-    size_t size;
-    size_t wanted; /* what was asked for; 0: free */
-    /* Of an exact memory: freed, and not to be used again yet. */
-    bool stale;
-    struct range *next_stale;
-};
-
-struct host_range {
-    uint64_t start;
-    size_t size;
-};
-
-struct vgpu_memory {
-    pthread_mutex_t lock;
-    uint8_t *arena;
-    size_t size, free_bytes;
-    uint8_t *pages;
-    uint8_t *no_pages; /* of an exact memory, or NULL */
-    struct range *first_stale, **last_stale;
-    size_t stale_bytes;
-    struct range *first, *first_free;
-    struct range **used; /* sorted by address */
-    size_t used_count, used_capacity;
-    struct vgpu_texture_table *textures;
-    struct host_range *hosts; /* sorted by address */
-    size_t host_count, host_capacity;
-};
-
-static void *reserve(size_t size)
-{
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                    -1, 0);
-
-    if (at == MAP_FAILED)
-        return NULL;
-    /* Sparse: a core file with all of it would be of no use to anybody. */
-    madvise(at, size, MADV_DONTDUMP);
-    return at;
-}
-
-static void free_list_add(struct vgpu_memory *m, struct range *r)
+static void free_list_add(struct vgpu_memory *m, struct vgpu_range *r)
 {
     r->previous_free = NULL;
     r->next_free = m->first_free;
@@ -69,7 +23,7 @@ static void free_list_add(struct vgpu_memory *m, struct range *r)
     m->first_free = r;
 }
 
-static void free_list_remove(struct vgpu_memory *m, struct range *r)
+static void free_list_remove(struct vgpu_memory *m, struct vgpu_range *r)
 {
     if (r->previous_free != NULL)
         r->previous_free->next_free = r->next_free;
@@ -91,8 +45,8 @@ int vgpu_memory_create(size_t size, struct vgpu_memory **out)
         return -ENOMEM;
     pthread_mutex_init(&m->lock, NULL);
     m->size = m->free_bytes = size;
-    m->arena = reserve(size);
-    m->pages = reserve(MAP_SIZE);
+    m->arena = vgpu_memory_reserve(size);
+    m->pages = vgpu_memory_reserve(VGPU_MAP_BYTES);
     m->last_stale = &m->first_stale;
     m->first = calloc(1, sizeof(*m->first));
     if (m->arena == NULL || m->pages == NULL || m->first == NULL ||
@@ -114,11 +68,11 @@ void vgpu_memory_destroy(struct vgpu_memory *m)
     if (m->arena != NULL)
         munmap(m->arena, m->size);
     if (m->pages != NULL)
-        munmap(m->pages, MAP_SIZE);
+        munmap(m->pages, VGPU_MAP_BYTES);
     if (m->no_pages != NULL)
-        munmap(m->no_pages, MAP_SIZE);
+        munmap(m->no_pages, VGPU_MAP_BYTES);
     while (m->first != NULL) {
-        struct range *next = m->first->next;
+        struct vgpu_range *next = m->first->next;
 
         free(m->first);
         m->first = next;
@@ -185,36 +139,20 @@ bool vgpu_memory_accessible(const struct vgpu_memory *m, uint64_t address, size_
 
 /* ---- allocations ---- */
 
-/* Index of the first used range that starts after `address`. */
-static size_t used_after(const struct vgpu_memory *m, uint64_t address)
-{
-    size_t low = 0, high = m->used_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (m->used[middle]->start <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static bool used_insert(struct vgpu_memory *m, struct range *r)
+static bool used_insert(struct vgpu_memory *m, struct vgpu_range *r)
 {
     size_t at;
 
     if (m->used_count == m->used_capacity) {
         size_t capacity = m->used_capacity == 0 ? 64 : m->used_capacity * 2;
-        struct range **grown = reallocarray(m->used, capacity, sizeof(*grown));
+        struct vgpu_range **grown = reallocarray(m->used, capacity, sizeof(*grown));
 
         if (grown == NULL)
             return false;
         m->used = grown;
         m->used_capacity = capacity;
     }
-    at = used_after(m, r->start);
+    at = vgpu_memory_used_after(m, r->start);
     memmove(&m->used[at + 1], &m->used[at], (m->used_count - at) * sizeof(*m->used));
     m->used[at] = r;
     m->used_count++;
@@ -222,9 +160,9 @@ static bool used_insert(struct vgpu_memory *m, struct range *r)
 }
 
 /* Splits `r` so that it ends at `size`; what is left becomes a free range. */
-static bool split(struct vgpu_memory *m, struct range *r, size_t size)
+static bool split(struct vgpu_memory *m, struct vgpu_range *r, size_t size)
 {
-    struct range *rest;
+    struct vgpu_range *rest;
 
     if (r->size == size)
         return true;
@@ -243,12 +181,12 @@ static bool split(struct vgpu_memory *m, struct range *r, size_t size)
     return true;
 }
 
-static struct range *find_room(struct vgpu_memory *m, size_t size, uint64_t *start)
+static struct vgpu_range *find_room(struct vgpu_memory *m, size_t size, uint64_t *start)
 {
     /* From a page up, whole pages: then a page is either all one allocation's or free. */
     size_t align = size >= PAGE_SIZE ? PAGE_SIZE : SMALL_UNIT;
 
-    for (struct range *r = m->first_free; r != NULL; r = r->next_free) {
+    for (struct vgpu_range *r = m->first_free; r != NULL; r = r->next_free) {
         uint64_t at = (r->start + align - 1) & ~(uint64_t)(align - 1);
 
         if (at - r->start <= r->size && size <= r->size - (at - r->start)) {
@@ -259,9 +197,9 @@ static struct range *find_room(struct vgpu_memory *m, size_t size, uint64_t *sta
     return NULL;
 }
 
-static void merge_with_next(struct vgpu_memory *m, struct range *r)
+static void merge_with_next(struct vgpu_memory *m, struct vgpu_range *r)
 {
-    struct range *next = r->next;
+    struct vgpu_range *next = r->next;
 
     free_list_remove(m, next);
     r->size += next->size;
@@ -272,7 +210,7 @@ static void merge_with_next(struct vgpu_memory *m, struct range *r)
 }
 
 /* Makes a range free that is in no list. */
-static void add_free(struct vgpu_memory *m, struct range *r)
+static void add_free(struct vgpu_memory *m, struct vgpu_range *r)
 {
     r->wanted = 0;
     free_list_add(m, r);
@@ -286,7 +224,7 @@ static void add_free(struct vgpu_memory *m, struct range *r)
 static void release_stale(struct vgpu_memory *m, size_t most)
 {
     while (m->stale_bytes > most && m->first_stale != NULL) {
-        struct range *r = m->first_stale;
+        struct vgpu_range *r = m->first_stale;
 
         m->first_stale = r->next_stale;
         if (m->first_stale == NULL)
@@ -298,7 +236,7 @@ static void release_stale(struct vgpu_memory *m, size_t most)
     }
 }
 
-static void add_stale(struct vgpu_memory *m, struct range *r)
+static void add_stale(struct vgpu_memory *m, struct vgpu_range *r)
 {
     r->stale = true;
     *m->last_stale = r;
@@ -311,7 +249,7 @@ static int allocate(struct vgpu_memory *m, size_t wanted, size_t size, uint64_t 
 {
     uint64_t start;
     /* Room in the arena is not enough: other memory of the device's may have been charged. */
-    struct range *r = size <= m->free_bytes ? find_room(m, size, &start) : NULL;
+    struct vgpu_range *r = size <= m->free_bytes ? find_room(m, size, &start) : NULL;
 
     if (r == NULL && m->stale_bytes > 0 && size <= m->free_bytes) {
         release_stale(m, 0);
@@ -327,7 +265,7 @@ static int allocate(struct vgpu_memory *m, size_t wanted, size_t size, uint64_t 
     if (!split(m, r, size) || !used_insert(m, r))
         return -ENOMEM;
     if (!pages_add(m, start, size)) {
-        size_t at = used_after(m, start) - 1;
+        size_t at = vgpu_memory_used_after(m, start) - 1;
 
         memmove(&m->used[at], &m->used[at + 1], (m->used_count - at - 1) * sizeof(*m->used));
         m->used_count--;
@@ -369,11 +307,11 @@ static void wipe(uint64_t start, size_t size)
 
 int vgpu_memory_free(struct vgpu_memory *m, uint64_t address)
 {
-    struct range *r;
+    struct vgpu_range *r;
     size_t at;
 
     pthread_mutex_lock(&m->lock);
-    at = used_after(m, address);
+    at = vgpu_memory_used_after(m, address);
     if (at == 0 || m->used[at - 1]->start != address) {
         pthread_mutex_unlock(&m->lock);
         return -EINVAL;
@@ -394,12 +332,12 @@ int vgpu_memory_free(struct vgpu_memory *m, uint64_t address)
 
 int vgpu_memory_find(struct vgpu_memory *m, uint64_t address, uint64_t *base, size_t *size)
 {
-    const struct range *r;
+    const struct vgpu_range *r;
     size_t at;
     int error = -ENOENT;
 
     pthread_mutex_lock(&m->lock);
-    at = used_after(m, address);
+    at = vgpu_memory_used_after(m, address);
     if (at > 0) {
         r = m->used[at - 1];
         if (address - r->start < r->wanted) {
@@ -444,31 +382,15 @@ void vgpu_memory_discharge(struct vgpu_memory *m, size_t size)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* Index of the first host range that starts at `address` or after it. */
-static size_t host_from(const struct vgpu_memory *m, uint64_t address)
-{
-    size_t low = 0, high = m->host_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (m->hosts[middle].start < address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 static int map_host(struct vgpu_memory *m, uint64_t address, size_t size)
 {
-    size_t at = host_from(m, address);
+    size_t at = vgpu_memory_host_from(m, address);
 
     if (at < m->host_count && m->hosts[at].start == address)
         return -EEXIST;
     if (m->host_count == m->host_capacity) {
         size_t capacity = m->host_capacity == 0 ? 16 : m->host_capacity * 2;
-        struct host_range *grown = reallocarray(m->hosts, capacity, sizeof(*grown));
+        struct vgpu_host_range *grown = reallocarray(m->hosts, capacity, sizeof(*grown));
 
         if (grown == NULL)
             return -ENOMEM;
@@ -478,7 +400,7 @@ static int map_host(struct vgpu_memory *m, uint64_t address, size_t size)
     if (!pages_add(m, address, size))
         return -ENOMEM;
     memmove(&m->hosts[at + 1], &m->hosts[at], (m->host_count - at) * sizeof(*m->hosts));
-    m->hosts[at] = (struct host_range){address, size};
+    m->hosts[at] = (struct vgpu_host_range){address, size};
     m->host_count++;
     return 0;
 }
@@ -503,7 +425,7 @@ int vgpu_memory_unmap_host(struct vgpu_memory *m, uint64_t address)
     size_t at;
 
     pthread_mutex_lock(&m->lock);
-    at = host_from(m, address);
+    at = vgpu_memory_host_from(m, address);
     if (at < m->host_count && m->hosts[at].start == address) {
         pages_remove(m, address, m->hosts[at].size);
         m->host_count--;
@@ -512,81 +434,4 @@ int vgpu_memory_unmap_host(struct vgpu_memory *m, uint64_t address)
     }
     pthread_mutex_unlock(&m->lock);
     return error;
-}
-
-/* ---- checks to the byte ---- */
-
-int vgpu_memory_be_exact(struct vgpu_memory *m)
-{
-    if (m->no_pages == NULL)
-        m->no_pages = reserve(MAP_SIZE);
-    return m->no_pages != NULL ? 0 : -ENOMEM;
-}
-
-/* The first byte from `address` on that is in no allocation or mapping, or `address`. */
-static uint64_t end_of_reach(const struct vgpu_memory *m, uint64_t address)
-{
-    size_t at = used_after(m, address);
-
-    if (at > 0 && address - m->used[at - 1]->start < m->used[at - 1]->wanted)
-        return m->used[at - 1]->start + m->used[at - 1]->wanted;
-    at = host_from(m, address + 1);
-    if (at > 0 && address - m->hosts[at - 1].start < m->hosts[at - 1].size)
-        return m->hosts[at - 1].start + m->hosts[at - 1].size;
-    return address;
-}
-
-bool vgpu_memory_reaches(struct vgpu_memory *m, uint64_t address, size_t size)
-{
-    uint64_t end, reach = address;
-
-    if (m->no_pages == NULL || __builtin_add_overflow(address, size, &end))
-        return false;
-    pthread_mutex_lock(&m->lock);
-    while (reach < end) {
-        uint64_t next = end_of_reach(m, reach);
-
-        if (next == reach)
-            break;
-        reach = next;
-    }
-    pthread_mutex_unlock(&m->lock);
-    return reach >= end;
-}
-
-/* Of what is in use, and what was: the range that ends last before the address, or holds it. */
-static const struct range *range_before(const struct vgpu_memory *m, uint64_t address)
-{
-    const struct range *found = NULL;
-
-    for (const struct range *r = m->first; r != NULL && r->start <= address; r = r->next)
-        found = r->wanted != 0 ? r : found;
-    return found;
-}
-
-void vgpu_memory_describe(struct vgpu_memory *m, uint64_t address, char *text, size_t size)
-{
-    const struct range *r;
-    size_t at;
-
-    pthread_mutex_lock(&m->lock);
-    r = range_before(m, address);
-    at = used_after(m, address);
-    if (address - (uint64_t)(uintptr_t)m->arena >= m->size)
-        snprintf(text, size, "not in device memory");
-    else if (r != NULL && address - r->start < r->wanted)
-        snprintf(text, size, "in %s%zu bytes at 0x%llx", r->stale ? "freed " : "", r->wanted,
-                 (unsigned long long)r->start);
-    else if (at < m->used_count &&
-             (r == NULL || m->used[at]->start - address < address - r->start - r->wanted))
-        snprintf(text, size, "%llu before %zu bytes at 0x%llx",
-                 (unsigned long long)(m->used[at]->start - address), m->used[at]->wanted,
-                 (unsigned long long)m->used[at]->start);
-    else if (r != NULL)
-        snprintf(text, size, "%llu behind the end of %s%zu bytes at 0x%llx",
-                 (unsigned long long)(address - r->start - r->wanted), r->stale ? "freed " : "",
-                 r->wanted, (unsigned long long)r->start);
-    else
-        snprintf(text, size, "nothing is allocated");
-    pthread_mutex_unlock(&m->lock);
 }

@@ -47,6 +47,12 @@ int vgpu_memory_map_host(struct vgpu_memory *memory, uint64_t address, size_t si
 int vgpu_memory_unmap_host(struct vgpu_memory *memory, uint64_t address);
 
 /**
+ * Lets kernels that are launched in `memory` reach what is allocated in another arena, now or
+ * later, or no longer. Slower than their own. -ENOSPC if there are too many peers.
+ */
+int vgpu_memory_set_peer(struct vgpu_memory *memory, struct vgpu_memory *peer, bool reached);
+
+/**
  * From now on accesses of kernels are checked to the byte, allocations are kept apart, and what is
  * freed is not used again for as long as there is other room. Slow; before the first launch.
  */

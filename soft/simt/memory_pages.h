@@ -18,7 +18,8 @@ const uint8_t *vgpu_memory_pages(const struct vgpu_memory *memory);
  */
 const uint8_t *vgpu_memory_kernel_pages(const struct vgpu_memory *memory);
 
-/** True if the memory is exact and the bytes are within what was allocated or mapped. */
+/** True if the memory is exact and the bytes are within what was allocated or mapped, or if they
+ * are allocated in a peer. To be asked about what the map of pages does not have. */
 bool vgpu_memory_reaches(struct vgpu_memory *memory, uint64_t address, size_t size);
 
 struct vgpu_texture_table;

@@ -2,6 +2,7 @@
 #include "soft/simt/ops.h"
 
 #include <cpuid.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,11 +40,23 @@ static const struct vgpu_op *const v4[] = {FAMILIES(V4) NULL};
 static const struct vgpu_op *slots[SLOTS];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static const char *limit = "v4";
+/* By what they need of a processor: each has all that those before it have. */
+static const struct {
+    const char *name;
+    const struct vgpu_op *const *families;
+} levels[] = {{"baseline", baseline}, {"v3", v3}, {"v4", v4}};
 
-void vgpu_ops_limit(const char *most)
+static unsigned limit = 2; /* an index of levels[] */
+
+int vgpu_ops_limit(const char *most)
 {
-    limit = most;
+    for (unsigned n = 0; n < sizeof(levels) / sizeof(levels[0]); n++) {
+        if (strcmp(levels[n].name, most) == 0) {
+            limit = n;
+            return 0;
+        }
+    }
+    return -EINVAL;
 }
 
 static uint32_t slot_of(const char *name)
@@ -63,18 +76,24 @@ static bool has_f16c(void)
     return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 }
 
+static unsigned processor_level(void)
+{
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+        !__builtin_cpu_supports("bmi2") || !has_f16c())
+        return 0;
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                   __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                   __builtin_cpu_supports("avx512vl")
+               ? 2
+               : 1;
+}
+
 static void fill_slots(void)
 {
-    const struct vgpu_op *const *families = baseline;
+    unsigned level = processor_level();
+    const struct vgpu_op *const *families = levels[level < limit ? level : limit].families;
 
-    __builtin_cpu_init();
-    if (strcmp(limit, "baseline") != 0 && __builtin_cpu_supports("avx2") &&
-        __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && has_f16c())
-        families = v3;
-    if (families == v3 && strcmp(limit, "v4") == 0 && __builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        families = v4;
     for (; *families != NULL; families++) {
         for (const struct vgpu_op *op = *families; op->name != NULL; op++) {
             uint32_t at = slot_of(op->name);

@@ -7,9 +7,10 @@
 
 /**
  * Keeps to the builds up to `most` ("baseline", "v3", "v4"), as far as the processor has them: so
- * that tests reach every build on one machine. Only before the first vgpu_ops_find().
+ * that tests reach every build on one machine. Only before the first vgpu_ops_find(). -EINVAL for
+ * any other name.
  */
-void vgpu_ops_limit(const char *most);
+int vgpu_ops_limit(const char *most);
 
 /** The handler of an operation such as "add_b32", or NULL. Any thread. */
 vgpu_handler vgpu_ops_find(const char *name);

@@ -11,7 +11,7 @@ void rig_load(struct rig *rig, const char *text)
 
     memset(rig, 0, sizeof(*rig));
     if (getenv("LEVEL") != NULL)
-        vgpu_ops_limit(getenv("LEVEL"));
+        assert_int_equal(vgpu_ops_limit(getenv("LEVEL")), 0);
     note_text(text);
     if (vgpu_program_create(text, strlen(text), log, sizeof(log), &rig->program) != 0)
         fail_msg("%s", log);

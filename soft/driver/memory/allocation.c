@@ -262,6 +262,9 @@ CUresult vgpu_allocation_register(struct vgpu_context *context, void *address, s
 /* Gives the memory back of what is no longer in the list. */
 static void release(const struct vgpu_allocation *allocation)
 {
+    for (uint32_t left = allocation->reach; left; left &= left - 1)
+        vgpu_memory_unmap_host(vgpu_driver()->devices[__builtin_ctz(left)].memory,
+                               allocation->address);
     if (allocation->managed) {
         vgpu_advice_forget(allocation->address, allocation->size);
         unmap_everywhere(allocation->address, allocation->device);
@@ -421,6 +424,35 @@ void vgpu_allocation_set_access(uint64_t address, CUmemAccess_flags access)
     pthread_rwlock_unlock(&all.lock);
 }
 
+/* Lock held. */
+static CUresult reach(struct vgpu_allocation *allocation, struct vgpu_device *device, bool reached)
+{
+    uint32_t bit = 1u << device->ordinal;
+
+    /* Managed memory is every device's. */
+    if (((allocation->reach & bit) != 0) == reached || allocation->managed)
+        return CUDA_SUCCESS;
+    if (!reached)
+        vgpu_memory_unmap_host(device->memory, allocation->address);
+    else if (vgpu_memory_map_host(device->memory, allocation->address, allocation->size) < 0)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    allocation->reach ^= bit;
+    return CUDA_SUCCESS;
+}
+
+CUresult vgpu_allocation_reach(uint64_t address, struct vgpu_device *device, bool reached)
+{
+    struct vgpu_allocation *allocation;
+    CUresult result = CUDA_ERROR_INVALID_VALUE;
+
+    pthread_rwlock_wrlock(&all.lock);
+    allocation = beginning_at(address);
+    if (allocation)
+        result = reach(allocation, device, reached);
+    pthread_rwlock_unlock(&all.lock);
+    return result;
+}
+
 void vgpu_allocation_set_sync_memops(uint64_t address, bool sync_memops)
 {
     struct vgpu_allocation *allocation;
@@ -447,7 +479,7 @@ static bool touches_arena(uint64_t address, size_t size)
 /* What is mapped side by side may be used as one; anything else is for itself. */
 static CUresult check_mapped(struct vgpu_allocation found, uint64_t end)
 {
-    while (found.kind == VGPU_ALLOCATION_VIRTUAL && found.access) {
+    while (found.kind == VGPU_ALLOCATION_VIRTUAL && (found.access || found.reach)) {
         uint64_t next = found.address + found.size;
 
         if (end <= next)

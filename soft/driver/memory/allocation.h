@@ -39,6 +39,7 @@ struct vgpu_allocation {
     struct vgpu_memory_pool *pool;  /* with a reference, or NULL */
     struct vgpu_physical *physical; /* with a reference: what is mapped there, or NULL */
     CUmemAccess_flags access;       /* to what is mapped, for kernels and copies */
+    uint32_t reach; /* bit by ordinal: other devices whose kernels were given access */
 };
 
 /** Allocates in the arena of the context's device. */
@@ -58,6 +59,12 @@ CUresult vgpu_allocation_add_mapping(struct vgpu_device *device, uint64_t addres
 
 /** Notes the access to a mapping that begins at `address`. */
 void vgpu_allocation_set_access(uint64_t address, CUmemAccess_flags access);
+
+/**
+ * Lets kernels of `device`, which is not its own, reach the allocation that begins at `address`, or
+ * no longer.
+ */
+CUresult vgpu_allocation_reach(uint64_t address, struct vgpu_device *device, bool reached);
 
 /** Notes the attribute of the allocation that begins at `address`. */
 void vgpu_allocation_set_sync_memops(uint64_t address, bool sync_memops);

@@ -381,11 +381,43 @@ static CUresult check_access(const struct vgpu_memory_pool *pool, const CUmemAcc
 
     if (wanted->location.type != CU_MEM_LOCATION_TYPE_DEVICE || !device)
         return CUDA_ERROR_INVALID_VALUE;
-    if (wanted->flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE && device == pool->device)
+    if (wanted->flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE)
         return CUDA_SUCCESS;
     if (wanted->flags == CU_MEM_ACCESS_FLAGS_PROT_NONE && device != pool->device)
         return CUDA_SUCCESS;
     return CUDA_ERROR_INVALID_VALUE;
+}
+
+/* For what the pool has allocated; what it will allocate finds the bit. */
+static CUresult set_access(struct vgpu_memory_pool *pool, struct vgpu_device *device, bool reached)
+{
+    uint32_t bit = 1u << device->ordinal;
+    struct vgpu_allocation found;
+    CUresult result = CUDA_SUCCESS;
+
+    pthread_mutex_lock(&pool->lock);
+    pool->reach = reached ? pool->reach | bit : pool->reach & ~bit;
+    pthread_mutex_unlock(&pool->lock);
+    for (uint64_t at = 0; vgpu_allocation_next(at, &found); at = found.address + 1) {
+        /* It may have been freed since. */
+        if (found.pool == pool &&
+            vgpu_allocation_reach(found.address, device, reached) == CUDA_ERROR_OUT_OF_MEMORY)
+            result = CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    return result;
+}
+
+static CUresult let_peers_reach(struct vgpu_memory_pool *pool, uint64_t address)
+{
+    CUresult result = CUDA_SUCCESS;
+    uint32_t reach;
+
+    pthread_mutex_lock(&pool->lock);
+    reach = pool->reach;
+    pthread_mutex_unlock(&pool->lock);
+    for (; reach && result == CUDA_SUCCESS; reach &= reach - 1)
+        result = vgpu_allocation_reach(address, vgpu_device_get(__builtin_ctz(reach)), true);
+    return result;
 }
 
 CUresult cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc *map, size_t count)
@@ -399,6 +431,12 @@ CUresult cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc *map, siz
         result = CUDA_ERROR_INVALID_VALUE;
     for (size_t i = 0; result == CUDA_SUCCESS && i < count; i++)
         result = check_access(pool, &map[i]);
+    for (size_t i = 0; result == CUDA_SUCCESS && i < count; i++) {
+        struct vgpu_device *device = vgpu_device_get(map[i].location.id);
+
+        if (device != pool->device)
+            result = set_access(pool, device, map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_NONE);
+    }
     vgpu_object_put(pool);
     return result;
 }
@@ -415,8 +453,9 @@ CUresult cuMemPoolGetAccess(CUmemAccess_flags *flags, CUmemoryPool handle, CUmem
     if (!flags || !device || location->type != CU_MEM_LOCATION_TYPE_DEVICE)
         result = CUDA_ERROR_INVALID_VALUE;
     else
-        *flags = device == pool->device ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
-                                        : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+        *flags = device == pool->device || (pool->reach & 1u << device->ordinal) != 0
+                     ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
+                     : CU_MEM_ACCESS_FLAGS_PROT_NONE;
     vgpu_object_put(pool);
     return result;
 }
@@ -439,6 +478,10 @@ CUresult vgpu_memory_pool_allocate(struct vgpu_memory_pool *pool, size_t size, u
     if (!fits)
         return CUDA_ERROR_OUT_OF_MEMORY;
     CUresult result = vgpu_allocation_create_pooled(pool, pool->device, managed, size, address);
+    if (result == CUDA_SUCCESS && let_peers_reach(pool, *address) != CUDA_SUCCESS) {
+        vgpu_allocation_free(*address, 1u << VGPU_ALLOCATION_POOL);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
     if (result != CUDA_SUCCESS) {
         vgpu_memory_pool_note_free(pool, size);
         return result;

@@ -15,6 +15,7 @@ struct vgpu_memory_pool {
     bool is_default;
     pthread_mutex_t lock; /* of the following */
     bool may_reuse[3];    /* CU_MEMPOOL_ATTR_REUSE_*, told back */
+    uint32_t reach;       /* bit by ordinal: other devices that were given access */
     uint64_t threshold;   /* CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, told back */
     uint64_t used;
     uint64_t used_high;

@@ -4,15 +4,20 @@
 
 #include "soft/driver/memory/allocation.h"
 #include "soft/driver/memory/virtual.h"
+#include "soft/driver/peer.h"
 
 /* What the device of the current context may do there; without one, the memory's own device. */
 static int access_to(const struct vgpu_allocation *a)
 {
     struct vgpu_context *context;
-    bool reached = a->kind == VGPU_ALLOCATION_HOST || a->kind == VGPU_ALLOCATION_REGISTERED;
+    bool all =
+        a->kind == VGPU_ALLOCATION_HOST || a->kind == VGPU_ALLOCATION_REGISTERED || a->managed;
 
-    if (!reached && vgpu_context_enter(&context) == CUDA_SUCCESS && context->device != a->device)
-        return CU_POINTER_ATTRIBUTE_ACCESS_FLAG_NONE;
+    if (!all && vgpu_context_enter(&context) == CUDA_SUCCESS && context->device != a->device)
+        return a->reach & 1u << context->device->ordinal ||
+                       (!a->physical && vgpu_peer_reaches(context->device, a->device))
+                   ? CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE
+                   : CU_POINTER_ATTRIBUTE_ACCESS_FLAG_NONE;
     return a->access ? CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE
                      : CU_POINTER_ATTRIBUTE_ACCESS_FLAG_NONE;
 }

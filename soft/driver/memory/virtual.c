@@ -384,25 +384,24 @@ CUresult cuMemUnmap(CUdeviceptr ptr, size_t size)
 
 /* ---- access ---- */
 
-static CUresult check_access(const CUmemAccessDesc *wanted, const struct vgpu_allocation *mapping)
+static CUresult check_access(const CUmemAccessDesc *wanted)
 {
-    const struct vgpu_device *device;
-
     if (wanted->location.type != CU_MEM_LOCATION_TYPE_DEVICE ||
         (wanted->flags != CU_MEM_ACCESS_FLAGS_PROT_NONE &&
          wanted->flags != CU_MEM_ACCESS_FLAGS_PROT_READ &&
          wanted->flags != CU_MEM_ACCESS_FLAGS_PROT_READWRITE))
         return CUDA_ERROR_INVALID_VALUE;
-    device = vgpu_device_get(wanted->location.id);
-    /* A device reaches its own memory only. */
-    if (!device || (device != mapping->device && wanted->flags))
+    if (!vgpu_device_get(wanted->location.id))
         return CUDA_ERROR_INVALID_DEVICE;
     /* Kernels' accesses are checked for being allowed, not for what they are. */
     return wanted->flags == CU_MEM_ACCESS_FLAGS_PROT_READ ? CUDA_ERROR_NOT_SUPPORTED : CUDA_SUCCESS;
 }
 
-static CUresult set_access(const struct vgpu_allocation *mapping, CUmemAccess_flags access)
+static CUresult set_access(const struct vgpu_allocation *mapping, struct vgpu_device *device,
+                           CUmemAccess_flags access)
 {
+    if (device != mapping->device)
+        return vgpu_allocation_reach(mapping->address, device, access != 0);
     if (access == mapping->access)
         return CUDA_SUCCESS;
     if (access &&
@@ -424,15 +423,16 @@ CUresult cuMemSetAccess(CUdeviceptr ptr, size_t size, const CUmemAccessDesc *des
     if (!desc || count == 0 || !is_mapped(ptr, size, &mapping))
         return CUDA_ERROR_INVALID_VALUE;
     for (size_t i = 0; result == CUDA_SUCCESS && i < count; i++)
-        result = check_access(&desc[i], &mapping);
+        result = check_access(&desc[i]);
     for (uint64_t at = ptr; result == CUDA_SUCCESS && at < ptr + size; at += mapping.size) {
         if (!vgpu_allocation_find(at, &mapping))
             return CUDA_ERROR_INVALID_VALUE;
         for (size_t i = 0; result == CUDA_SUCCESS && i < count; i++) {
-            if (vgpu_device_get(desc[i].location.id) == mapping.device) {
-                result = set_access(&mapping, desc[i].flags);
+            struct vgpu_device *device = vgpu_device_get(desc[i].location.id);
+
+            result = set_access(&mapping, device, desc[i].flags);
+            if (device == mapping.device)
                 mapping.access = desc[i].flags;
-            }
         }
     }
     return result;
@@ -452,6 +452,8 @@ CUresult cuMemGetAccess(unsigned long long *flags, const CUmemLocation *location
     device = vgpu_device_get(location->id);
     if (!device)
         return CUDA_ERROR_INVALID_DEVICE;
-    *flags = device == mapping.device ? mapping.access : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+    *flags = device == mapping.device                ? mapping.access
+             : mapping.reach & 1u << device->ordinal ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
+                                                     : CU_MEM_ACCESS_FLAGS_PROT_NONE;
     return CUDA_SUCCESS;
 }
