@@ -49,7 +49,7 @@ void ptx_want_function(struct ptx_parser *p, const struct ptx_statement *s, uint
     const struct vgpu_function *f = &p->unit->functions[index];
 
     if (p->heads[index].body.at == NULL && f->builtin == VGPU_BUILTIN_NONE)
-        ptx_fail(p, -ENOTSUP, s->line, "the function '%.100s' is not defined", f->name);
+        ptx_fail(p, -ENOLINK, s->line, "the function '%.100s' is not defined", f->name);
     else
         want(p, index);
 }
@@ -171,7 +171,7 @@ static void read_bodies(struct ptx_parser *p)
         uint32_t calls = p->unit->call_count, shared = p->shared_count;
 
         ptx_read_definition(p, p->queue[at]);
-        if (p->error == -ENOTSUP || p->error == -EINVAL)
+        if (p->error == -ENOTSUP || p->error == -EINVAL || p->error == -ENOLINK)
             give_up_function(p, p->queue[at], calls, shared);
     }
 }
@@ -241,7 +241,8 @@ int vgpu_program_check(struct vgpu_program *program, char *log, size_t log_size)
     int error = 0;
 
     pthread_mutex_lock(&program->lock);
-    for (uint32_t i = 0; i < program->module->function_count && error == 0; i++) {
+    for (uint32_t i = 0; i < program->module->function_count && (error == 0 || error == -ENOLINK);
+         i++) {
         if (p->heads[i].body.at == NULL)
             continue;
         if (!begin(p, log, log_size)) {
@@ -249,7 +250,7 @@ int vgpu_program_check(struct vgpu_program *program, char *log, size_t log_size)
             break;
         }
         ptx_read_definition(p, i);
-        error = p->error == -ENOTSUP ? 0 : p->error;
+        error = p->error != 0 ? p->error : error;
         ptx_unit_free(end(p));
     }
     if (error == 0 && log_size > 0)

@@ -293,7 +293,7 @@ uint32_t ptx_symbol_address(struct ptx_parser *p, struct ptx_statement *s,
         if (width != VGPU_ROW_64)
             break;
         if (v->external) {
-            ptx_fail(p, -ENOTSUP, s->line, "the external variable '%.100s' is not defined",
+            ptx_fail(p, -ENOLINK, s->line, "the external variable '%.100s' is not defined",
                      v->name);
             return 0;
         }

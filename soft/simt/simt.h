@@ -40,8 +40,8 @@ int vgpu_program_link(const struct vgpu_text *texts, uint32_t count, char *log, 
 void vgpu_program_destroy(struct vgpu_program *program);
 
 /**
- * Reads every body: -EINVAL with a line in `log` if one is malformed, or -ENOMEM. What is well
- * formed and not supported is no error here.
+ * Reads every body: -EINVAL with a line in `log` if one is malformed, -ENOTSUP if one has what is not
+ * supported, -ENOLINK if nothing is wrong but that one uses what is defined elsewhere; or -ENOMEM.
  */
 int vgpu_program_check(struct vgpu_program *program, char *log, size_t log_size);
 
@@ -71,7 +71,7 @@ int vgpu_program_find_kernel(const struct vgpu_program *program, const char *nam
 
 /**
  * Decodes a kernel, or finds that this was done. The unit lives as long as the program.
- * Errors: -ENOTSUP something in it is not supported, or a function or variable is not defined;
+ * Errors: -ENOTSUP something in it is not supported; -ENOLINK a function or variable is not defined;
  * -EINVAL malformed; -ENOENT `index` is out of range; -ENOMEM. *message (may be NULL) becomes a
  * line about the error when it was found by this call, NULL otherwise: it is to be said once.
  */

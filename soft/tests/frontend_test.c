@@ -161,6 +161,7 @@ static void one_kernel_is_refused_alone(void **state)
         ".visible .entry undefined() { call missing; ret; }\n"
         ".visible .entry lost() { .reg .b64 q; mov.u64 q, nowhere; ret; }\n";
     static const char *const words[] = {"wgmma", "missing", "nowhere"};
+    static const int errors[] = {-ENOTSUP, -ENOLINK, -ENOLINK};
     const struct vgpu_unit *unit;
     const char *message;
     struct rig rig;
@@ -168,18 +169,43 @@ static void one_kernel_is_refused_alone(void **state)
 
     (void)state;
     rig_load(&rig, text);
-    assert_int_equal(vgpu_program_check(rig.program, NULL, 0), 0);
     out = rig_allocate(&rig, sizeof(*out));
     for (uint32_t k = 1; k < 4; k++) {
-        assert_int_equal(vgpu_program_prepare(rig.program, k, &unit, &message), -ENOTSUP);
+        assert_int_equal(vgpu_program_prepare(rig.program, k, &unit, &message), errors[k - 1]);
         assert_non_null(message);
         assert_non_null(strstr(message, words[k - 1]));
-        assert_int_equal(vgpu_program_prepare(rig.program, k, &unit, &message), -ENOTSUP);
+        assert_int_equal(vgpu_program_prepare(rig.program, k, &unit, &message), errors[k - 1]);
         assert_null(message); /* said once */
     }
     rig_run(&rig, "works", (struct geometry){1, 1, 0}, &out);
     assert_int_equal(*out, 5);
     rig_drop(&rig);
+}
+
+/* Who wants to know looks at all of a text at once. */
+static void a_check_finds_what_no_kernel_uses(void **state)
+{
+    static const char *const bodies[] = {
+        "wgmma.fence.sync.aligned;",
+        "call elsewhere;",
+        "add.s32 1;",
+    };
+    static const int errors[] = {-ENOTSUP, -ENOLINK, -EINVAL};
+    char text[512], log[256];
+    struct rig rig;
+
+    (void)state;
+    for (unsigned n = 0; n < COUNT(bodies); n++) {
+        snprintf(text, sizeof(text),
+                 HEADER ".extern .func elsewhere();\n.func unused()\n{\n%s\nret;\n}\n"
+                        ".visible .entry works() { ret; }\n",
+                 bodies[n]);
+        rig_load(&rig, text);
+        assert_int_equal(vgpu_program_check(rig.program, log, sizeof(log)), errors[n]);
+        assert_non_null(strstr(log, "line 7"));
+        rig_run(&rig, "works", (struct geometry){1, 1, 0}, NULL);
+        rig_drop(&rig);
+    }
 }
 
 static void texts_are_linked(void **state)
@@ -342,6 +368,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_kernel_is_refused_alone),
+        cmocka_unit_test(a_check_finds_what_no_kernel_uses),
         cmocka_unit_test(texts_are_linked),
         cmocka_unit_test(unsupported_is_said),
         cmocka_unit_test(mistakes_are_said),

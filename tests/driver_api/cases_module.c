@@ -119,6 +119,21 @@ CASE(load_log_tiny)
     return log[8] == 0 && memchr(log, 0, 8) ? error : CUDA_ERROR_UNKNOWN;
 }
 
+CASE(load_log_names_instruction)
+{
+    /* What the target has not is refused at once, with the line and the instruction. */
+    static char log[4096];
+    CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
+    void *values[] = {log, (void *)sizeof(log)};
+    CUmodule module;
+    CUresult error = cuModuleLoadDataEx(&module,
+                                        ".version 8.0\n.target sm_80\n.address_size 64\n"
+                                        ".visible .entry warpgroup()\n{\n"
+                                        "    wgmma.fence.sync.aligned;\n    ret;\n}\n",
+                                        2, options, values);
+    return strstr(log, "line 6") && strstr(log, "wgmma.fence") ? error : CUDA_ERROR_UNKNOWN;
+}
+
 CASE(unload_null)
 {
     return cuModuleUnload(NULL);
@@ -381,6 +396,7 @@ const struct test_case module_cases[] = {
     {"load_fatbin_empty", load_fatbin_empty, CUDA_ERROR_NO_BINARY_FOR_GPU, READY},
     {"load_file_missing", load_file_missing, CUDA_ERROR_FILE_NOT_FOUND, READY},
     {"load_log", load_log, CUDA_ERROR_INVALID_PTX, READY},
+    {"load_log_names_instruction", load_log_names_instruction, CUDA_ERROR_INVALID_PTX, READY},
     {"load_log_tiny", load_log_tiny, CUDA_ERROR_INVALID_PTX, READY},
     {"unload_null", unload_null, CUDA_ERROR_INVALID_HANDLE, READY},
     {"unload_twice", unload_twice, CUDA_ERROR_INVALID_HANDLE, READY},

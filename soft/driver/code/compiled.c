@@ -54,7 +54,7 @@ static CUresult compile(const void *image, char *message, size_t message_size,
     error = vgpu_program_link(texts.list, texts.count, message, message_size, program);
     vgpu_texts_drop(&texts);
     /* Text may hold mistakes that its author wants to hear of; what a fatbin holds has been through
-       a compiler, and of a library's thousands of kernels few are ever used. */
+       a compiler, and of a library's thousands of kernels few are ever used: they are read then. */
     if (error == 0 && code.kind == VGPU_CODE_PTX)
         error = vgpu_program_check(*program, message, message_size);
     if (error == -ENOTSUP)
@@ -77,7 +77,7 @@ CUresult vgpu_compiled_prepare(const struct vgpu_compiled *compiled, uint32_t in
     /* What we cannot run yet is our lack and not the program's: say so where its user sees it. */
     if (message && vgpu_program_kernel_info(compiled->program, index, &info) == 0)
         vgpu_log(VGPU_LOG_ERROR, "kernel %s cannot run: %s", info.name, message);
-    return error == -ENOTSUP ? CUDA_ERROR_NOT_SUPPORTED : result_of(error);
+    return error == -ENOTSUP || error == -ENOLINK ? CUDA_ERROR_NOT_SUPPORTED : result_of(error);
 }
 
 CUresult vgpu_compiled_create(const void *image, unsigned int option_count,

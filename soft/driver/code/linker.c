@@ -180,6 +180,11 @@ static CUresult add_ptx(struct vgpu_linker *linker, const char *text, size_t siz
 
     if (error == 0)
         error = vgpu_program_check(program, message, sizeof(message));
+    if (error == -ENOLINK) {
+        /* That is what linking is for. */
+        message[0] = '\0';
+        error = 0;
+    }
     vgpu_program_destroy(program);
     if (error == 0)
         error = vgpu_texts_add_copy(&linker->texts, text, length);

@@ -83,6 +83,31 @@ static void bad_images_are_refused_with_a_log(void **state)
                       CUDA_ERROR_INVALID_VALUE);
 }
 
+/* Not at the first use of a kernel: the program hears which line of its text cannot run. */
+static void what_is_not_supported_is_refused_when_it_is_loaded(void **state)
+{
+    char log[400] = "unchanged";
+    CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
+    void *values[] = {log, (void *)sizeof(log)};
+    const char *text = ".version 8.6\n.target sm_100a\n.address_size 64\n"
+                       ".visible .entry good() { ret; }\n"
+                       ".visible .entry other()\n{\n"
+                       "    tcgen05.fence::before_thread_sync;\n    ret;\n}\n";
+    CUlibrary library;
+    CUmodule module;
+
+    (void)state;
+    assert_cuda_error(cuModuleLoadDataEx(&module, text, 2, options, values),
+                      CUDA_ERROR_INVALID_PTX);
+    assert_non_null(strstr(log, "line 7"));
+    assert_non_null(strstr(log, "tcgen05.fence::before_thread_sync"));
+    strcpy(log, "unchanged");
+    assert_cuda_error(cuLibraryLoadData(&library, text, options, values, 2, NULL, NULL, 0),
+                      CUDA_ERROR_INVALID_PTX);
+    assert_non_null(strstr(log, "tcgen05.fence::before_thread_sync"));
+    assert_cuda_error(cuModuleLoadData(&module, text), CUDA_ERROR_INVALID_PTX);
+}
+
 /* The folder of image/'s fixtures. */
 static const char *images;
 
@@ -181,6 +206,7 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         in_context(functions_and_variables_are_found_by_name),
         in_context(bad_images_are_refused_with_a_log),
+        in_context(what_is_not_supported_is_refused_when_it_is_loaded),
         in_context(fatbins_are_loaded_from_files),
         in_context(a_library_is_a_module_in_each_context),
     };
