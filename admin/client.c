@@ -8,35 +8,48 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define PATIENCE_SECONDS 10
+
 static const char *client_advice(int error)
 {
-    if (error == EACCES)
-        return "; root and the group vgpu may";
+    if (error == EACCES || error == EPERM)
+        return "; root and the members of the group vgpu may";
     if (error == ENOENT || error == ECONNREFUSED)
         return "; is vgpu-mediator running? --socket=PATH, if it listens elsewhere";
-    return "";
+    return "; see --socket=PATH";
 }
 
-FILE *client_connect(const char *path)
+enum admin_status client_connect(const char *path, FILE **stream)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    FILE *stream = NULL;
 
+    *stream = NULL;
     if (strlen(path) >= sizeof(address.sun_path)) {
         errno = ENAMETOOLONG;
     } else if (fd >= 0) {
         strcpy(address.sun_path, path);
         if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-            stream = fdopen(fd, "r+e");
+            *stream = fdopen(fd, "r+e");
     }
-    if (!stream) {
-        fprintf(stderr, "vgpu-admin: cannot connect to %s: %s%s\n", path, strerror(errno),
-                client_advice(errno));
-        if (fd >= 0)
-            close(fd);
+    if (*stream) {
+        client_set_patience(*stream, PATIENCE_SECONDS);
+        return ADMIN_DONE;
     }
-    return stream;
+    int error = errno;
+    fprintf(stderr, "vgpu-admin: cannot connect to %s: %s%s\n", path, strerror(error),
+            client_advice(error));
+    if (fd >= 0)
+        close(fd);
+    return error == EACCES || error == EPERM ? ADMIN_DENIED : ADMIN_UNREACHABLE;
+}
+
+void client_set_patience(FILE *stream, unsigned seconds)
+{
+    const struct timeval patience = {.tv_sec = seconds};
+
+    setsockopt(fileno(stream), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    setsockopt(fileno(stream), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 }
 
 json_t *client_read(FILE *stream)
@@ -45,9 +58,17 @@ json_t *client_read(FILE *stream)
     size_t size = 0;
     json_error_t wrong;
     json_t *value = NULL;
+    errno = 0;
     ssize_t length = getline(&line, &size, stream);
 
-    if (length > 0) {
+    if (length < 0 && errno == EAGAIN) {
+        fprintf(stderr,
+                "vgpu-admin: the mediator has not answered for %d s, and may still do what was "
+                "asked; see its log, and vgpu-admin show-audit\n",
+                PATIENCE_SECONDS);
+    } else if (length < 0) {
+        fputs("vgpu-admin: the mediator hung up\n", stderr);
+    } else {
         value = json_loadb(line, (size_t)length, 0, &wrong);
         if (!value)
             fprintf(stderr, "vgpu-admin: the mediator's answer is not JSON: %s\n", wrong.text);
@@ -62,10 +83,8 @@ static enum admin_status client_status(const char *code)
         const char *code;
         enum admin_status status;
     } codes[] = {
-        {"invalid", ADMIN_USAGE},
-        {"not-found", ADMIN_NOT_FOUND},
-        {"conflict", ADMIN_CONFLICT},
-        {"no-store", ADMIN_NO_STORE},
+        {"invalid", ADMIN_USAGE},     {"not-found", ADMIN_NOT_FOUND}, {"conflict", ADMIN_CONFLICT},
+        {"no-store", ADMIN_NO_STORE}, {"denied", ADMIN_DENIED},
     };
 
     for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++) {
@@ -86,10 +105,8 @@ enum admin_status client_ask(FILE *stream, json_t *request, json_t **result)
         fputc('\n', stream);
     fflush(stream);
     json_t *answer = client_read(stream);
-    if (!answer) {
-        fputs("vgpu-admin: the mediator hung up\n", stderr);
+    if (!answer)
         return ADMIN_UNREACHABLE;
-    }
     const json_t *notes = json_object_get(answer, "notes");
     for (size_t i = 0; i < json_array_size(notes); i++)
         fprintf(stderr, "vgpu-admin: note: %s\n", json_string_value(json_array_get(notes, i)));

@@ -15,12 +15,16 @@ enum admin_status {
     ADMIN_NOT_FOUND = 4,
     ADMIN_CONFLICT = 5,
     ADMIN_NO_STORE = 6,
+    ADMIN_DENIED = 7,
 };
 
-/** A stream to read and write; NULL after a complaint on stderr. */
-FILE *client_connect(const char *path);
+/** A stream to read and write; or its status, after a complaint on stderr. */
+enum admin_status client_connect(const char *path, FILE **stream);
 
-/** One line, a new reference; NULL at the end, and after a complaint if it is no JSON. */
+/** How long to wait for the mediator; 0: for ever. */
+void client_set_patience(FILE *stream, unsigned seconds);
+
+/** One line, a new reference; NULL after a complaint. */
 json_t *client_read(FILE *stream);
 
 /** Sends a request (takes it over) and reads the answer, whose notes and error go to stderr. On

@@ -46,7 +46,7 @@ const struct command commands[] = {
     {"show-usage", "what VMs used in each hour", {"vm-name", "hours"}, {NULL}},
     {"show-faults", "what cost VMs their workers in each hour", {"vm-name", "hours"}, {NULL}},
     {"events", "what happened lately", {"follow"}, {"time_ms", "kind", "vm", "text"}},
-    {"top", "who uses the GPU now, until interrupted", {"interval", "count"}, {NULL}},
+    {"top", "who uses the GPU now, live in the terminal", {"interval", "count"}, {NULL}},
     {NULL, NULL, {NULL}, {NULL}},
 };
 
@@ -70,11 +70,12 @@ const struct command_option command_options[] = {
     {"socket", "PATH", "the mediator's admin socket; default /run/vgpu/admin.sock", true},
     {"output", "table|json|csv", "table unless it is said", true},
     {"help", NULL, "print this", true},
+    {"version", NULL, "print the version", true},
     {NULL, NULL, NULL, false},
 };
 
 /* That every command takes. */
-static const char *const command_common[] = {"socket", "output", "help"};
+static const char *const command_common[] = {"socket", "output", "help", "version"};
 
 const struct command *command_find(const char *verb)
 {
@@ -121,8 +122,8 @@ void command_print_help(FILE *out)
     command_print_common(out);
     fputs("\nvgpu-admin COMMAND --help tells the options of a command.\n"
           "Exit status: 0 done; 1 the mediator could not; 2 a wrong command line or value;\n"
-          "3 no mediator answers; 4 there is no such VM or pool; 5 it conflicts with what is\n"
-          "there; 6 the mediator has no store.\n",
+          "3 no mediator answers, or it hung up; 4 there is no such VM or pool; 5 it conflicts\n"
+          "with what is there; 6 the mediator has no store; 7 permission denied.\n",
           out);
 }
 

@@ -2,6 +2,8 @@
 /** vgpu-admin: tells the mediator what an administrator wants, and shows what it answers. */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +21,7 @@ struct admin {
     double interval;
     unsigned long count;
     bool follow;
+    uint64_t given; /* options, by their place in command_options */
     json_t *request;
 };
 
@@ -44,20 +47,42 @@ static bool admin_take_local(struct admin *admin, const char *name, const char *
         return output_parse(value, &admin->form);
     if (strcmp(name, "interval") == 0)
         return admin_number(value, 0.1, 3600, &admin->interval);
-    if (!admin_number(value, 0, 1e9, &number))
+    if (!admin_number(value, 0, 1e9, &number) || number != (double)(unsigned long)number)
         return false;
     admin->count = (unsigned long)number;
     return true;
 }
 
-static void admin_take(struct admin *admin, const struct command_option *option, const char *value)
+/** Takes an option for the mediator. False if its value cannot be told. */
+static bool admin_take(struct admin *admin, const struct command_option *option, const char *value)
 {
-    if (option->value) {
-        json_object_set_new(admin->request, option->name, json_string(value));
-        return;
+    admin->follow |= !option->value; /* the only one without a value */
+    return json_object_set_new(admin->request, option->name,
+                               option->value ? json_string(value) : json_true()) == 0;
+}
+
+/** Takes an option and its value. Returns an exit status, or -1 to go on. */
+static int admin_take_option(struct admin *admin, const struct command_option *option,
+                             const char *value)
+{
+    uint64_t bit = 1ull << (option - command_options);
+
+    if (admin->given & bit) {
+        fprintf(stderr, "vgpu-admin: --%s is there twice; keep one\n", option->name);
+        return ADMIN_USAGE;
     }
-    json_object_set_new(admin->request, option->name, json_true());
-    admin->follow = true; /* the only one without a value */
+    admin->given |= bit;
+    if (!option->is_local && !admin_take(admin, option, value)) {
+        fprintf(stderr, "vgpu-admin: the value of --%s is not text in UTF-8; it is %s (%s)\n",
+                option->name, option->value, option->help);
+        return ADMIN_USAGE;
+    }
+    if (option->is_local && !admin_take_local(admin, option->name, value)) {
+        fprintf(stderr, "vgpu-admin: --%s=%s is not %s (%s)\n", option->name, value, option->value,
+                option->help);
+        return ADMIN_USAGE;
+    }
+    return -1;
 }
 
 static int admin_add_options(struct option *known, const char *const *names, int count)
@@ -75,7 +100,7 @@ static int admin_add_options(struct option *known, const char *const *names, int
 /** Takes options up to the first word that is none. Returns an exit status, or -1 to go on. */
 static int admin_parse(struct admin *admin, int argc, char **argv)
 {
-    static const char *const common[] = {"socket", "output", "help", NULL};
+    static const char *const common[] = {"socket", "output", "help", "version", NULL};
     struct option known[OPTIONS_MAX] = {0};
     int count = admin_add_options(known, common, 0), got;
 
@@ -96,15 +121,35 @@ static int admin_parse(struct admin *admin, int argc, char **argv)
                 command_print_help(stdout);
             return ADMIN_DONE;
         }
-        if (!option->is_local) {
-            admin_take(admin, option, optarg);
-        } else if (!admin_take_local(admin, option->name, optarg)) {
-            fprintf(stderr, "vgpu-admin: --%s=%s is not %s (%s)\n", option->name, optarg,
-                    option->value, option->help);
-            return ADMIN_USAGE;
+        if (strcmp(option->name, "version") == 0) {
+            puts("vgpu-admin " VGPU_VERSION);
+            return ADMIN_DONE;
         }
+        int status = admin_take_option(admin, option, optarg);
+        if (status >= 0)
+            return status;
     }
     return -1;
+}
+
+static int admin_unknown(const char *verb)
+{
+    fprintf(stderr, "vgpu-admin: there is no command %s; see vgpu-admin --help\n", verb);
+    return ADMIN_USAGE;
+}
+
+/** `verb` may be NULL: about all of them. */
+static int admin_help(const char *verb)
+{
+    const struct command *about = verb ? command_find(verb) : NULL;
+
+    if (verb && !about)
+        return admin_unknown(verb);
+    if (about)
+        command_print_help_of(about, stdout);
+    else
+        command_print_help(stdout);
+    return ADMIN_DONE;
 }
 
 static int admin_parse_all(struct admin *admin, int argc, char **argv)
@@ -118,54 +163,72 @@ static int admin_parse_all(struct admin *admin, int argc, char **argv)
         return ADMIN_USAGE;
     }
     const char *verb = argv[optind];
-    if (strcmp(verb, "help") == 0) {
-        const struct command *about = optind + 1 < argc ? command_find(argv[optind + 1]) : NULL;
-        if (about)
-            command_print_help_of(about, stdout);
-        else
-            command_print_help(stdout);
-        return ADMIN_DONE;
-    }
+    if (strcmp(verb, "help") == 0)
+        return admin_help(argv[optind + 1]);
     admin->command = command_find(verb);
-    if (!admin->command) {
-        fprintf(stderr, "vgpu-admin: there is no command %s; see vgpu-admin --help\n", verb);
-        return ADMIN_USAGE;
-    }
+    if (!admin->command)
+        return admin_unknown(verb);
     json_object_set_new(admin->request, "verb", json_string(verb));
     optind++;
     status = admin_parse(admin, argc, argv);
     if (status < 0 && optind < argc) {
-        fprintf(stderr, "vgpu-admin: unexpected \"%s\"; options are --NAME=VALUE\n", argv[optind]);
+        fprintf(stderr,
+                "vgpu-admin: unexpected \"%s\" after %s; one command, and options are "
+                "--NAME=VALUE\n",
+                argv[optind], verb);
         status = ADMIN_USAGE;
     }
     return status;
 }
 
+/** Prints events as they come, until the mediator or the reader of our output goes. */
+static enum admin_status admin_follow(const struct admin *admin, FILE *stream, const json_t *past)
+{
+    json_t *event;
+
+    for (size_t i = 0; i < json_array_size(past); i++)
+        output_print_row(admin->form, json_array_get(past, i), admin->command->columns);
+    client_set_patience(stream, 0);
+    while (!ferror(stdout) && (event = client_read(stream))) {
+        output_print_row(admin->form, event, admin->command->columns);
+        json_decref(event);
+    }
+    return ferror(stdout) ? ADMIN_DONE : ADMIN_UNREACHABLE;
+}
+
 static enum admin_status admin_run(struct admin *admin)
 {
-    json_t *result = NULL, *event;
-    FILE *stream = client_connect(admin->socket);
-    enum admin_status status;
+    json_t *result = NULL;
+    FILE *stream;
+    enum admin_status status = client_connect(admin->socket, &stream);
 
-    if (!stream)
-        return ADMIN_UNREACHABLE;
+    if (status != ADMIN_DONE)
+        return status;
     if (strcmp(admin->command->verb, "top") == 0) {
         status = top_run(stream, admin->form, admin->interval, admin->count);
         fclose(stream);
         return status;
     }
     status = client_ask(stream, json_incref(admin->request), &result);
-    if (status == ADMIN_DONE && !admin->follow)
+    if (status == ADMIN_DONE && admin->follow)
+        status = admin_follow(admin, stream, result);
+    else if (status == ADMIN_DONE)
         output_print(admin->form, result, admin->command->columns);
-    for (size_t i = 0; admin->follow && i < json_array_size(result); i++)
-        output_print_row(admin->form, json_array_get(result, i), admin->command->columns);
     json_decref(result);
-    while (status == ADMIN_DONE && admin->follow && (event = client_read(stream))) {
-        output_print_row(admin->form, event, admin->command->columns);
-        json_decref(event);
-    }
     fclose(stream);
     return status;
+}
+
+/** Whether all of the answer got where it was to go. */
+static int admin_finish(int status)
+{
+    bool failed = fflush(stdout) == EOF || ferror(stdout);
+
+    if (!failed)
+        return status;
+    if (errno != EPIPE) /* who reads only a part of it has what they want */
+        fprintf(stderr, "vgpu-admin: cannot write the answer: %s\n", strerror(errno));
+    return status == ADMIN_DONE ? ADMIN_FAILED : status;
 }
 
 int main(int argc, char **argv)
@@ -173,6 +236,7 @@ int main(int argc, char **argv)
     struct admin admin = {
         .socket = "/run/vgpu/admin.sock", .interval = 1, .request = json_object()};
 
+    signal(SIGPIPE, SIG_IGN);                             /* a mediator that goes is told of, too */
     if (argc > 1 && strcmp(argv[1], "--complete") == 0) { /* for the shell */
         command_print_words(argc > 2 ? argv[2] : "", stdout);
         json_decref(admin.request);
@@ -182,5 +246,5 @@ int main(int argc, char **argv)
     if (status < 0)
         status = (int)admin_run(&admin);
     json_decref(admin.request);
-    return status;
+    return admin_finish(status);
 }

@@ -47,8 +47,15 @@ static void output_plain(const json_t *value, char *text, size_t size)
         snprintf(text, size, "%s", json_string_value(value));
     else if (json_is_integer(value))
         snprintf(text, size, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        snprintf(text, size, "%g", json_real_value(value));
     else
         snprintf(text, size, "%s", json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "");
+    /* Whatever it came from: nothing but text goes to a terminal. */
+    for (; *text; text++) {
+        if ((unsigned char)*text < ' ' || *text == 127)
+            *text = '?';
+    }
 }
 
 void output_value(const char *key, const json_t *value, char *text, size_t size)
@@ -115,15 +122,15 @@ static int output_keys(const json_t *row, const char *const *columns, const char
     return count;
 }
 
-static void output_pad(const char *text, int width, bool right, bool last)
+static void output_pad(FILE *out, const char *text, int width, bool right, bool last)
 {
     if (last && !right)
-        printf("%s\n", text);
+        fprintf(out, "%s\n", text);
     else
-        printf(right ? "%*s%s" : "%-*s%s", width, text, last ? "\n" : "  ");
+        fprintf(out, right ? "%*s%s" : "%-*s%s", width, text, last ? "\n" : "  ");
 }
 
-static void output_table(const json_t *rows, const char *const *columns)
+void output_table(FILE *out, const json_t *rows, const char *const *columns)
 {
     const json_t *first = json_array_get(rows, 0);
     const char *keys[COLUMNS_MAX];
@@ -145,13 +152,13 @@ static void output_table(const json_t *rows, const char *const *columns)
     }
     for (int i = 0; i < count; i++) {
         output_head(keys[i], text, sizeof(text));
-        output_pad(text, width[i], right[i], i + 1 == count);
+        output_pad(out, text, width[i], right[i], i + 1 == count);
     }
     for (size_t row = 0; row < json_array_size(rows); row++) {
         for (int i = 0; i < count; i++) {
             output_value(keys[i], json_object_get(json_array_get(rows, row), keys[i]), text,
                          sizeof(text));
-            output_pad(text, width[i], right[i], i + 1 == count);
+            output_pad(out, text, width[i], right[i], i + 1 == count);
         }
     }
 }
@@ -224,7 +231,7 @@ void output_print_row(enum output_form form, const json_t *row, const char *cons
         count = output_keys(row, columns, keys);
         for (int i = 0; i < count; i++) {
             output_value(keys[i], json_object_get(row, keys[i]), text, sizeof(text));
-            output_pad(text, 12, false, i + 1 == count);
+            output_pad(stdout, text, 12, false, i + 1 == count);
         }
     }
     fflush(stdout);
@@ -243,7 +250,7 @@ void output_print(enum output_form form, const json_t *result, const char *const
     } else if (form == OUTPUT_CSV) {
         output_csv(rows);
     } else if (json_is_array(result)) {
-        output_table(rows, columns);
+        output_table(stdout, rows, columns);
     } else {
         output_list(result);
     }

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 enum output_form {
     OUTPUT_TABLE, /* for people: scaled units */
@@ -19,6 +20,9 @@ bool output_parse(const char *text, enum output_form *form);
 /** An object or an array of objects. `columns`: those of a table, up to the first NULL; none: all.
  */
 void output_print(enum output_form form, const json_t *result, const char *const *columns);
+
+/** Rows, of which there is one at least, as a table for people. */
+void output_table(FILE *out, const json_t *rows, const char *const *columns);
 
 /** One more row of the array that was printed before: JSON is then a line for each. */
 void output_print_row(enum output_form form, const json_t *row, const char *const *columns);

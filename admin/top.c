@@ -1,9 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 #include "admin/top.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "admin/screen.h"
+
+/** The columns by which rows can be sorted, and the keys that choose them. */
+static const struct top_order {
+    char key;
+    const char *column; /* the greatest first; the name is sorted as text */
+    const char *name;
+} top_orders[] = {
+    {'g', "gpu_percent", "GPU"},
+    {'m', "memory_used_bytes", "memory"},
+    {'c', "calls_per_second", "calls"},
+    {'n', "vm", "name"},
+};
+
+struct top {
+    FILE *stream;
+    enum output_form form;
+    bool is_live; /* on a terminal */
+    const struct top_order *order;
+    json_t *health;
+    json_t *before;
+    double looked; /* when `before` was */
+    json_t *rows;
+};
 
 static double top_now(void)
 {
@@ -18,13 +44,19 @@ static json_int_t top_number(const json_t *row, const char *key)
     return json_integer_value(json_object_get(row, key));
 }
 
+static const char *top_name(const json_t *row)
+{
+    const char *name = json_string_value(json_object_get(row, "vm"));
+
+    return name ? name : "";
+}
+
 static const json_t *top_find(const json_t *rows, const char *vm)
 {
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
-        const char *name = json_string_value(json_object_get(row, "vm"));
 
-        if (name && strcmp(name, vm) == 0)
+        if (strcmp(top_name(row), vm) == 0)
             return row;
     }
     return NULL;
@@ -40,53 +72,164 @@ static json_int_t top_rate(const json_t *before, const json_t *now, const char *
 
 static json_t *top_row(const json_t *before, const json_t *now, double seconds)
 {
-    const char *vm = json_string_value(json_object_get(now, "vm"));
     json_int_t busy = top_rate(before, now, "gpu_ns", seconds) / 10000000;
 
     return json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "vm", vm ? vm : "", "gpu_percent", busy,
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "vm", top_name(now), "gpu_percent", busy,
         "calls_per_second", top_rate(before, now, "calls", seconds), "to_device_per_second_bytes",
         top_rate(before, now, "to_device_bytes", seconds), "from_device_per_second_bytes",
         top_rate(before, now, "from_device_bytes", seconds), "memory_used_bytes",
         top_number(now, "memory_used_bytes"), "memory_quota_bytes",
-        top_number(now, "memory_quota_bytes"), "channels", top_number(now, "channels"));
+        top_number(now, "memory_quota_bytes"), "p99_ns", top_number(now, "p99_ns"), "channels",
+        top_number(now, "channels"));
 }
 
-static json_t *top_rows(const json_t *before, const json_t *now, double seconds)
+static int top_compare(const void *one, const void *other, void *user)
 {
-    json_t *rows = json_array();
+    const json_t *a = *(json_t *const *)one, *b = *(json_t *const *)other;
+    const struct top *top = user;
+    json_int_t difference = top_number(b, top->order->column) - top_number(a, top->order->column);
 
+    if (difference != 0)
+        return difference > 0 ? 1 : -1;
+    return strcmp(top_name(a), top_name(b));
+}
+
+static void top_sort(struct top *top)
+{
+    size_t count = json_array_size(top->rows);
+    json_t **rows = reallocarray(NULL, count + 1, sizeof(json_t *));
+
+    if (!rows)
+        return;
+    for (size_t i = 0; i < count; i++)
+        rows[i] = json_incref(json_array_get(top->rows, i));
+    qsort_r(rows, count, sizeof(*rows), top_compare, top);
+    json_array_clear(top->rows);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(top->rows, rows[i]);
+    free(rows);
+}
+
+/** Looks at the counters, and at what has become of them since the last time. */
+static enum admin_status top_look(struct top *top)
+{
+    json_t *now = NULL;
+    enum admin_status status =
+        client_ask(top->stream, json_pack("{s:s}", "verb", "show-metrics"), &now);
+    double at = top_now();
+
+    if (status != ADMIN_DONE)
+        return status;
+    json_decref(top->rows);
+    top->rows = json_array();
     for (size_t i = 0; i < json_array_size(now); i++) {
         const json_t *row = json_array_get(now, i);
-        const char *vm = json_string_value(json_object_get(row, "vm"));
 
-        json_array_append_new(rows, top_row(top_find(before, vm ? vm : ""), row, seconds));
+        json_array_append_new(top->rows,
+                              top_row(top_find(top->before, top_name(row)), row, at - top->looked));
     }
-    return rows;
+    json_decref(top->before);
+    top->before = now;
+    top->looked = at;
+    return ADMIN_DONE;
+}
+
+/** The line above the table. */
+static void top_print_head(const struct top *top, FILE *out)
+{
+    json_int_t busy = 0, used = 0;
+    char used_text[32], total_text[32], clock[16];
+    time_t now = time(NULL);
+    struct tm when;
+
+    for (size_t i = 0; i < json_array_size(top->rows); i++) {
+        busy += top_number(json_array_get(top->rows, i), "gpu_percent");
+        used += top_number(json_array_get(top->rows, i), "memory_used_bytes");
+    }
+    json_t *number = json_integer(used);
+    output_value("memory_used_bytes", number, used_text, sizeof(used_text));
+    json_decref(number);
+    output_value("memory_total_bytes", json_object_get(top->health, "memory_total_bytes"),
+                 total_text, sizeof(total_text));
+    const char *gpu = json_string_value(json_object_get(top->health, "gpu"));
+    localtime_r(&now, &when);
+    strftime(clock, sizeof(clock), "%T", &when);
+    fprintf(out, "%s  %s: %lld%% busy, %s of %s in use, %zu VMs\n", clock, gpu ? gpu : "GPU",
+            (long long)busy, used_text, total_text, json_array_size(top->rows));
+    fprintf(out, "by %s; sort: g GPU, m memory, c calls, n name; q quits\n\n", top->order->name);
+}
+
+static void top_show(struct top *top)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = top->is_live ? open_memstream(&text, &size) : NULL;
+
+    top_sort(top);
+    if (!out) {
+        output_print(top->form, top->rows, NULL);
+        return;
+    }
+    top_print_head(top, out);
+    if (json_array_size(top->rows))
+        output_table(out, top->rows, NULL);
+    fclose(out);
+    screen_draw(text);
+    free(text);
+}
+
+static void top_choose(struct top *top, int key)
+{
+    for (size_t i = 0; i < sizeof(top_orders) / sizeof(*top_orders); i++) {
+        if (top_orders[i].key == key)
+            top->order = &top_orders[i];
+    }
+}
+
+/** Until the next look is due. False: it is the end. */
+static bool top_wait(struct top *top, const struct screen *screen, double until)
+{
+    double left;
+
+    while ((left = until - top_now()) > 0) {
+        if (!top->is_live) {
+            usleep((useconds_t)(left * 1e6));
+            continue;
+        }
+        int key = screen_wait(screen, left);
+        if (key == 'q' || key == 'Q' || key == SCREEN_END)
+            return false;
+        top_choose(top, key);
+        if (key != SCREEN_TIME && top->rows)
+            top_show(top);
+    }
+    return true;
 }
 
 enum admin_status top_run(FILE *stream, enum output_form form, double interval, unsigned long count)
 {
-    json_t *before = NULL, *now = NULL;
-    double looked = top_now();
+    struct top top = {.stream = stream, .form = form, .order = top_orders, .looked = top_now()};
+    struct screen screen = {.signals = -1};
     enum admin_status status =
-        client_ask(stream, json_pack("{s:s}", "verb", "show-metrics"), &before);
+        client_ask(stream, json_pack("{s:s}", "verb", "show-health"), &top.health);
 
+    if (status == ADMIN_DONE)
+        status = top_look(&top);
+    if (status == ADMIN_DONE && form == OUTPUT_TABLE)
+        top.is_live = screen_open(&screen);
+    if (status == ADMIN_DONE && top.is_live)
+        top_show(&top);
     for (unsigned long i = 0; status == ADMIN_DONE && (count == 0 || i < count); i++) {
-        usleep((useconds_t)(interval * 1e6));
-        status = client_ask(stream, json_pack("{s:s}", "verb", "show-metrics"), &now);
-        if (status != ADMIN_DONE)
+        if (!top_wait(&top, &screen, top.looked + interval))
             break;
-        double at = top_now();
-        json_t *rows = top_rows(before, now, at - looked);
-        if (form == OUTPUT_TABLE && isatty(STDOUT_FILENO))
-            fputs("\033[H\033[2J", stdout); /* home, and all clear */
-        output_print(form, rows, NULL);
-        json_decref(rows);
-        json_decref(before);
-        before = now;
-        looked = at;
+        status = top_look(&top);
+        if (status == ADMIN_DONE)
+            top_show(&top);
     }
-    json_decref(before);
+    screen_close(&screen);
+    json_decref(top.health);
+    json_decref(top.before);
+    json_decref(top.rows);
     return status;
 }

@@ -208,6 +208,8 @@ int vgpu_channel_open(struct vgpu_session *session, const struct vgpu_mailbox_cl
     session->vm->channels_open++;
     vgpu_lease_add(channel);
     vgpu_channel_publish(channel, VGPU_CHANNEL_OPEN, 0);
+    vgpu_events_pass(&session->mediator->events, "opened", session->vm->name,
+                     "channel %u of %s (process %u)", index, channel->program, channel->process);
     *out = channel;
     return 0;
 
@@ -298,9 +300,14 @@ struct vgpu_channel *vgpu_channel_find(struct vgpu_session *session, uint32_t in
 
 void vgpu_channel_close(struct vgpu_channel *channel)
 {
+    struct vgpu_session *session = channel->session;
+
     if (channel->life == VGPU_CHANNEL_DEAD) {
         vgpu_channel_free(channel);
     } else if (channel->life == VGPU_CHANNEL_ALIVE) {
+        vgpu_events_pass(&session->mediator->events, "closed", session->vm->name,
+                         "channel %u of %s (process %u)", channel->index, channel->program,
+                         channel->process);
         channel->life = VGPU_CHANNEL_CLOSING;
         vgpu_channel_publish(channel, VGPU_CHANNEL_FREE, 0);
         vgpu_worker_kill(&channel->worker);

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <grp.h>
 #include <ini.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -112,6 +113,16 @@ static const char *set_process_socket(struct vgpu_config_reader *reader, const c
 static const char *set_admin_socket(struct vgpu_config_reader *reader, const char *value)
 {
     return vgpu_config_path(reader->config->admin_socket, VGPU_CONFIG_SOCKET, value);
+}
+
+static const char *set_admin_group(struct vgpu_config_reader *reader, const char *value)
+{
+    const char *allowed = getgrnam(value) ? NULL : "a group of this host (see getent group)";
+
+    return allowed
+               ? allowed
+               : vgpu_config_copy(reader->config->admin_group, sizeof(reader->config->admin_group),
+                                  value, "a group with a name of at most 63 bytes");
 }
 
 static const char *set_driver(struct vgpu_config_reader *reader, const char *value)
@@ -292,6 +303,7 @@ static const struct vgpu_config_key vgpu_mediator_keys[] = {
     {"device-socket", set_device_socket},
     {"process-socket", set_process_socket},
     {"admin-socket", set_admin_socket},
+    {"admin-group", set_admin_group},
     {"driver", set_driver},
     {"cuda-library", set_cuda_library},
     {"soft-library", set_soft_library},
@@ -487,6 +499,7 @@ void vgpu_config_init(struct vgpu_config *config)
         .device_socket = "/run/vgpu/device.sock",
         .process_socket = "/run/vgpu/process.sock",
         .admin_socket = "/run/vgpu/admin.sock",
+        .admin_group = "vgpu",
         .driver = VGPU_DRIVER_AUTO,
         .cuda_library = "libcuda.so.1",
         .memory_quota = {.amount = 100, .is_percent = true},

@@ -6,7 +6,8 @@
  *   [mediator]
  *   device-socket=/run/vgpu/device.sock    for QEMU, mode 0600
  *   process-socket=/run/vgpu/process.sock  for programs on this host, mode 0666
- *   admin-socket=/run/vgpu/admin.sock      for vgpu-admin, mode 0660, group vgpu
+ *   admin-socket=/run/vgpu/admin.sock      for vgpu-admin, mode 0660, of the admin-group
+ *   admin-group=vgpu                       whose members administer, beside root
  *   driver=auto|cuda|soft                  auto: NVIDIA's if it works, else the software GPU
  *   cuda-library=libcuda.so.1
  *   soft-library=PATH  worker=PATH         default: where they were installed or built
@@ -73,6 +74,7 @@ struct vgpu_config {
     char device_socket[VGPU_CONFIG_SOCKET];
     char process_socket[VGPU_CONFIG_SOCKET];
     char admin_socket[VGPU_CONFIG_SOCKET];
+    char admin_group[64];
     enum vgpu_driver_choice driver;
     char cuda_library[256];
     char soft_library[256];

@@ -136,7 +136,7 @@ static void vgpu_handshake_attach(struct vgpu_session *session)
         VGPU_LOG_INFO, "%s: connected, window %llu MiB, %u channels, memory quota %llu MiB",
         session->label, (unsigned long long)(session->hello.window_size >> 20),
         session->hello.channels, (unsigned long long)(session->vm->ledger->quota >> 20));
-    vgpu_events_add(&mediator->events, "connected", session->vm->name, "%s", session->label);
+    vgpu_events_pass(&mediator->events, "connected", session->vm->name, "%s", session->label);
     vgpu_session_welcome(session);
 }
 

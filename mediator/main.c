@@ -181,13 +181,19 @@ static void vgpu_accept_admin(struct vgpu_listener *listener, int socket)
     vgpu_admin_serve(&daemon->mediator, socket);
 }
 
-/** The group vgpu administers, if there is one and we may say so. */
-static void vgpu_daemon_give_to_group(const char *path)
+/** The group administers, if there is one. */
+static void vgpu_daemon_give_to_group(struct vgpu_mediator *mediator)
 {
-    const struct group *group = getgrnam("vgpu");
+    const char *path = mediator->config.admin_socket, *name = mediator->config.admin_group;
+    const struct group *group = getgrnam(name);
 
-    if (group && chown(path, (uid_t)-1, group->gr_gid) < 0)
-        vgpu_log(VGPU_LOG_WARNING, "cannot give %s to the group vgpu: %s", path, strerror(errno));
+    mediator->has_admin_group = group != NULL;
+    if (!group)
+        return;
+    mediator->admin_group = group->gr_gid;
+    if (chown(path, (uid_t)-1, group->gr_gid) < 0)
+        vgpu_log(VGPU_LOG_WARNING, "cannot give %s to the group %s: %s", path, name,
+                 strerror(errno));
 }
 
 static int vgpu_daemon_listen(struct vgpu_daemon *daemon)
@@ -206,7 +212,7 @@ static int vgpu_daemon_listen(struct vgpu_daemon *daemon)
         error = vgpu_listener_open(&daemon->admin, loop, config->admin_socket, 0660);
     if (error)
         return error;
-    vgpu_daemon_give_to_group(config->admin_socket);
+    vgpu_daemon_give_to_group(&daemon->mediator);
     vgpu_log(VGPU_LOG_INFO, "sockets: %s for QEMU, %s for programs, %s for vgpu-admin",
              config->device_socket, config->process_socket, config->admin_socket);
     return 0;

@@ -3,6 +3,8 @@
 #ifndef VGPU_MEDIATOR_MEDIATOR_H
 #define VGPU_MEDIATOR_MEDIATOR_H
 
+#include <sys/types.h>
+
 #include "mediator/config.h"
 #include "mediator/driver_probe.h"
 #include "mediator/events.h"
@@ -30,6 +32,8 @@ struct vgpu_mediator {
     struct vgpu_timer history; /* when usage is written to the store */
     struct vgpu_events events;
     struct vgpu_admin_client *admins;
+    gid_t admin_group; /* whose members administer, beside root */
+    bool has_admin_group;
     struct vgpu_health *health; /* NULL: not known */
     struct vgpu_timer watch;    /* of how busy each VM keeps the GPU */
     uint64_t measured;          /* vgpu_loop_now() when it was looked at */

@@ -412,8 +412,8 @@ void vgpu_session_end(struct vgpu_session *session)
     if (attached) {
         session->vm->sessions--;
         vgpu_log_client(VGPU_LOG_INFO, "%s: disconnected", session->label);
-        vgpu_events_add(&session->mediator->events, "disconnected", session->vm->name, "%s",
-                        session->label);
+        vgpu_events_pass(&session->mediator->events, "disconnected", session->vm->name, "%s",
+                         session->label);
     }
     session->state = VGPU_SESSION_ENDED;
     if (attached) {

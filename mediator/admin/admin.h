@@ -14,10 +14,12 @@
  *
  * Keys that end in _bytes, _ns, _seconds and _percent have these units. A change that was answered
  * with ok is on disk and holds. Codes: invalid (the request), not-found, conflict (with what is
- * there), no-store (changes need store= in the configuration), failed (the mediator could not).
+ * there), no-store (changes need store= in the configuration), denied (the peer may only look),
+ * failed (the mediator could not).
  *
  * With {"verb": "events", "follow": true} further lines come, one for each event, until the client
- * hangs up; one that does not read them is hung up on.
+ * hangs up. About 64 KiB of them wait for one that does not read; then they are dropped, and an
+ * event of the kind "dropped" says how many when it reads on.
  *
  * A client that sends nothing and ends its side (shutdown) gets the snapshot of vgpu-status: lines
  * of fields separated by tabs, in two blocks separated by an empty line. Each block has a first
@@ -32,7 +34,14 @@
  *             memory_quota (bytes), refused (mailbox requests, second connections), garbage
  *             (violations of the protocol)
  *
- * Who may connect is the business of the socket's mode: the mediator's user and the group vgpu.
+ * Who may connect is the business of the socket's mode, 0660 for the mediator's user and the
+ * admin-group of its configuration (vgpu). Who may change is asked again of SO_PEERCRED and
+ * SO_PEERGROUPS: root, the mediator's own user and the members of the group. Others that an
+ * administrator lets in (systemd's SocketMode=, chmod) may look.
+ *
+ * Each client has one request served in a turn of the mediator's loop, and none while it has an
+ * answer to read. There are at most 64 clients: for one more, the one that has been silent for
+ * longest among those of the user with the most is hung up on.
  */
 #ifndef VGPU_MEDIATOR_ADMIN_ADMIN_H
 #define VGPU_MEDIATOR_ADMIN_ADMIN_H

@@ -14,14 +14,16 @@
 
 void vgpu_admin_fail(struct vgpu_admin_call *call, const char *code, const char *format, ...)
 {
+    char text[sizeof(call->message)];
     va_list arguments;
 
     if (call->error)
         return;
     call->error = code;
     va_start(arguments, format);
-    vsnprintf(call->message, sizeof(call->message), format, arguments);
+    vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
+    vgpu_log_clean(call->message, sizeof(call->message), text, sizeof(text));
 }
 
 void vgpu_admin_fail_store(struct vgpu_admin_call *call)
@@ -55,6 +57,18 @@ const char *vgpu_admin_text(const struct vgpu_admin_call *call, const char *name
     return text ? text : "";
 }
 
+void vgpu_admin_fail_value(struct vgpu_admin_call *call, const char *name, const char *allowed)
+{
+    const char *of = *call->target ? ": " : "";
+
+    if (vgpu_admin_has(call, name))
+        vgpu_admin_fail(call, "invalid", "%s%s%s=%.80s is not %s", call->target, of, name,
+                        vgpu_admin_text(call, name), allowed);
+    else
+        vgpu_admin_fail(call, "invalid", "%s%swhich %s? %s needs --%s, %s", call->target, of, name,
+                        call->verb->name, name, allowed);
+}
+
 bool vgpu_admin_number(struct vgpu_admin_call *call, const char *name, uint64_t least,
                        uint64_t most, const char *allowed, uint64_t *number)
 {
@@ -66,7 +80,7 @@ bool vgpu_admin_number(struct vgpu_admin_call *call, const char *name, uint64_t 
         *number = strtoull(text, &end, 10);
     if (end && !*end && errno == 0 && *number >= least && *number <= most)
         return true;
-    vgpu_admin_fail(call, "invalid", "%s=%s is not %s", name, text, allowed);
+    vgpu_admin_fail_value(call, name, allowed);
     return false;
 }
 
@@ -75,7 +89,7 @@ bool vgpu_admin_pool(struct vgpu_admin_call *call, uint32_t *pool)
     const char *text = vgpu_admin_text(call, "pool");
 
     if (*text < 'A' || *text > 'Z' || text[1]) {
-        vgpu_admin_fail(call, "invalid", "pool=%s is not a letter from A to Z", text);
+        vgpu_admin_fail_value(call, "pool", "a letter from A to Z");
         return false;
     }
     *pool = (uint32_t)*text;
@@ -175,7 +189,7 @@ static void vgpu_admin_check_arguments(struct vgpu_admin_call *call,
 /** Writes down what was asked and what came of it, in the transaction that is open. */
 static int vgpu_admin_log(const struct vgpu_admin_call *call, const struct vgpu_admin_verb *verb)
 {
-    char *arguments = json_dumps(call->arguments, JSON_COMPACT);
+    char *arguments = json_dumps(call->arguments, JSON_COMPACT | JSON_ENSURE_ASCII);
     const struct vgpu_store_action action = {
         .time = (uint64_t)time(NULL),
         .uid = call->uid,
@@ -191,21 +205,41 @@ static int vgpu_admin_log(const struct vgpu_admin_call *call, const struct vgpu_
     return error;
 }
 
+/** What was asked for, as words: "weight=80 share-cap=50". */
+static void vgpu_admin_describe(const struct vgpu_admin_call *call, char *text, size_t size)
+{
+    const char *key;
+    json_t *value;
+    size_t used = 0;
+
+    *text = '\0';
+    json_object_foreach(call->arguments, key, value)
+    {
+        if (used < size && strcmp(key, "vm-name") != 0)
+            used +=
+                (size_t)snprintf(text + used, size - used, "%s=%s ", key, json_string_value(value));
+    }
+}
+
 /** It was committed. */
 static void vgpu_admin_apply(const struct vgpu_admin_call *call, const struct vgpu_admin_verb *verb)
 {
     struct vgpu_mediator *mediator = call->mediator;
+    char what[VGPU_EVENT_TEXT];
 
     vgpu_log(VGPU_LOG_INFO, "user %u: %s %s", call->uid, verb->name, call->target);
+    vgpu_admin_describe(call, what, sizeof(what));
+    vgpu_events_add(&mediator->events, verb->event,
+                    call->change == VGPU_ADMIN_PUT_VM || call->change == VGPU_ADMIN_REMOVED_VM
+                        ? call->vm.name
+                        : "",
+                    "%s %sby user %u", verb->name, what, call->uid);
     if (call->change == VGPU_ADMIN_PUT_VM)
         vgpu_registry_apply(mediator, &call->vm);
     else if (call->change == VGPU_ADMIN_REMOVED_VM)
         vgpu_registry_forget(mediator, call->vm.name);
     else if (call->change == VGPU_ADMIN_PUT_POOL)
         vgpu_lease_pool(&mediator->leases, call->pool.name, call->pool.weight);
-    vgpu_events_add(&mediator->events, "administration",
-                    call->change == VGPU_ADMIN_NOTHING ? "" : call->vm.name, "%s %s by user %u",
-                    verb->name, call->target, call->uid);
 }
 
 static void vgpu_admin_change(struct vgpu_admin_call *call, const struct vgpu_admin_verb *verb)
@@ -234,12 +268,25 @@ static void vgpu_admin_change(struct vgpu_admin_call *call, const struct vgpu_ad
         vgpu_log(VGPU_LOG_ERROR, "cannot write the audit: %s", vgpu_store_error(store));
 }
 
+/** Not a matter for the audit, which whoever may not even change anything could fill. */
+static void vgpu_admin_deny(struct vgpu_admin_call *call, const struct vgpu_admin_verb *verb)
+{
+    vgpu_admin_fail(call, "denied",
+                    "user %u may look, but not %s; root and the members of the group %s may "
+                    "(usermod --append --groups %s USER)",
+                    call->uid, verb->name, call->mediator->config.admin_group,
+                    call->mediator->config.admin_group);
+    vgpu_log_client(VGPU_LOG_WARNING, "user %u was denied %s", call->uid, verb->name);
+}
+
 static void vgpu_admin_run(struct vgpu_admin_call *call, const struct vgpu_admin_verb *verb)
 {
     vgpu_admin_check_arguments(call, verb);
     if (call->error)
         return;
-    if (verb->changes)
+    if (verb->event && !call->may_change)
+        vgpu_admin_deny(call, verb);
+    else if (verb->event)
         vgpu_admin_change(call, verb);
     else
         verb->run(call);
@@ -266,6 +313,7 @@ json_t *vgpu_admin_answer(struct vgpu_admin_call *call, const char *line, size_t
         vgpu_admin_fail(call, "invalid", "no verb %.40s; see vgpu-admin help", name);
     if (verb) {
         json_object_del(call->arguments, "verb");
+        call->verb = verb;
         vgpu_admin_run(call, verb);
     }
     if (call->error)

@@ -10,6 +10,7 @@
 #include "mediator/events.h"
 #include "mediator/store/store.h"
 
+struct vgpu_admin_verb;
 struct vgpu_mediator;
 
 #define VGPU_ADMIN_ARGUMENTS 16u
@@ -18,6 +19,8 @@ struct vgpu_admin_call {
     struct vgpu_mediator *mediator;
     uint32_t uid; /* of the client */
     uint32_t pid;
+    bool may_change; /* of the client */
+    const struct vgpu_admin_verb *verb;
     json_t *arguments; /* the request without its verb */
     /** What the verb's function leaves: */
     json_t *result;    /* an object, or an array of objects */
@@ -25,7 +28,7 @@ struct vgpu_admin_call {
     const char *error; /* its code; NULL: it went well */
     char message[384];
     bool follow; /* events are to come */
-    /** What becomes of the VM `vm` in memory when the change was committed. */
+    /** What becomes of the VM `vm` or the pool `pool` in memory when the change was committed. */
     enum {
         VGPU_ADMIN_NOTHING,
         VGPU_ADMIN_PUT_VM,
@@ -39,8 +42,9 @@ struct vgpu_admin_call {
 
 struct vgpu_admin_verb {
     const char *name;
-    /** Its changes of the store are one transaction, which is committed if it leaves no error. */
-    bool changes;
+    /** The kind of event that it makes happen; NULL: it only looks. Its changes of the store are
+     *  one transaction, which is committed if it leaves no error. */
+    const char *event;
     void (*run)(struct vgpu_admin_call *call);
     const char *arguments[VGPU_ADMIN_ARGUMENTS]; /* that it knows, up to the first NULL */
 };
@@ -68,6 +72,8 @@ void vgpu_admin_note(struct vgpu_admin_call *call, const char *format, ...)
 /** The argument as text, "" if it is not there. */
 const char *vgpu_admin_text(const struct vgpu_admin_call *call, const char *name);
 bool vgpu_admin_has(const struct vgpu_admin_call *call, const char *name);
+/** Ends the call: the argument is missing, or is not what is `allowed`. */
+void vgpu_admin_fail_value(struct vgpu_admin_call *call, const char *name, const char *allowed);
 /** The argument as a number; false, after a failure, if it is none or out of range. */
 bool vgpu_admin_number(struct vgpu_admin_call *call, const char *name, uint64_t least,
                        uint64_t most, const char *allowed, uint64_t *number);

@@ -2,19 +2,23 @@
 /** A client of the admin socket: lines in, lines out. */
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mediator/admin/admin.h"
 #include "mediator/admin/call.h"
+#include "mediator/admin/peer.h"
 #include "mediator/log.h"
 #include "mediator/mediator.h"
 
 #define CLIENTS_MAX       64u
 #define LINE_MAX_BYTES    16384u
-#define OUTPUT_MAX        (8u << 20) /* that a client has not read; a list of many VMs fits */
+#define OUTPUT_MAX        (8u << 20) /* of one answer; a list of many VMs fits */
+#define FOLLOWER_MAX      65536u     /* of events that wait for a follower; more are dropped */
 #define IDLE_MILLISECONDS 60000
 
 struct vgpu_admin_client {
@@ -23,12 +27,14 @@ struct vgpu_admin_client {
     struct vgpu_source socket;
     struct vgpu_timer idle; /* not while it follows events */
     struct vgpu_events_follower follower;
-    struct ucred peer;
+    struct vgpu_admin_peer peer;
+    uint64_t spoken; /* vgpu_loop_now() when it said something last */
     bool follows;
-    bool spoke;  /* it is a client of requests, not of the snapshot */
-    bool deaf;   /* what it says is thrown away until it hangs up */
-    bool ending; /* hung up on when all was sent */
-    bool failed; /* to be ended by its callback */
+    bool spoke;       /* it is a client of requests, not of the snapshot */
+    bool deaf;        /* what it says is thrown away until it hangs up */
+    bool ending;      /* hung up on when all was sent */
+    bool failed;      /* to be ended by its callback */
+    uint64_t dropped; /* events that it was too slow for, and was not told of yet */
     size_t received;
     size_t length; /* of `output` */
     size_t sent;
@@ -71,7 +77,8 @@ static void vgpu_admin_queue(struct vgpu_admin_client *client, const char *text,
     memcpy(grown + pending, text, length);
     client->output = grown;
     client->length = pending + length;
-    vgpu_loop_change(client->mediator->loop, &client->socket, EPOLLIN | EPOLLOUT);
+    /* Nothing more is read of it until it has taken this. */
+    vgpu_loop_change(client->mediator->loop, &client->socket, EPOLLOUT);
 }
 
 static void vgpu_admin_queue_json(struct vgpu_admin_client *client, json_t *line)
@@ -89,13 +96,34 @@ static void vgpu_admin_queue_json(struct vgpu_admin_client *client, json_t *line
     free(text);
 }
 
+/** A follower that does not keep up loses events, and is told how many, when it has read the rest.
+ */
 static void vgpu_admin_happened(struct vgpu_events_follower *follower,
                                 const struct vgpu_event *event)
 {
     struct vgpu_admin_client *client = vgpu_container(follower, struct vgpu_admin_client, follower);
 
-    if (!client->failed)
+    if (client->failed)
+        return;
+    if (client->dropped || client->length - client->sent > FOLLOWER_MAX)
+        client->dropped++;
+    else
         vgpu_admin_queue_json(client, vgpu_admin_event(event));
+}
+
+static void vgpu_admin_tell_dropped(struct vgpu_admin_client *client)
+{
+    struct timespec now;
+    struct vgpu_event event = {.kind = "dropped"};
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    event.number = client->mediator->events.count;
+    event.milliseconds = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    snprintf(event.text, sizeof(event.text),
+             "%llu events are missing here: they were not read in time",
+             (unsigned long long)client->dropped);
+    client->dropped = 0;
+    vgpu_admin_queue_json(client, vgpu_admin_event(&event));
 }
 
 static void vgpu_admin_line(struct vgpu_admin_client *client, const char *line, size_t length)
@@ -104,6 +132,7 @@ static void vgpu_admin_line(struct vgpu_admin_client *client, const char *line, 
         .mediator = client->mediator,
         .uid = client->peer.uid,
         .pid = (uint32_t)client->peer.pid,
+        .may_change = client->peer.may_change,
     };
 
     client->spoke = true;
@@ -129,45 +158,57 @@ static void vgpu_admin_queue_snapshot(struct vgpu_admin_client *client)
     free(text);
 }
 
-static void vgpu_admin_lines(struct vgpu_admin_client *client)
+/** Reads up to the end of a line, so that a client has one request served in a turn of the loop.
+ *  Returns what recv returns. */
+static ssize_t vgpu_admin_receive(struct vgpu_admin_client *client, bool *whole)
 {
-    char *end;
+    char *place = client->input + client->received;
+    ssize_t got = recv(client->socket.fd, place, sizeof(client->input) - client->received,
+                       MSG_PEEK | MSG_DONTWAIT);
 
-    while (!client->failed && (end = memchr(client->input, '\n', client->received))) {
-        size_t length = (size_t)(end - client->input);
+    *whole = false;
+    if (got <= 0)
+        return got;
+    const char *end = memchr(place, '\n', (size_t)got);
+    *whole = end != NULL;
+    return recv(client->socket.fd, place, end ? (size_t)(end - place) + 1 : (size_t)got,
+                MSG_DONTWAIT);
+}
 
+static void vgpu_admin_take(struct vgpu_admin_client *client, bool whole)
+{
+    client->spoken = vgpu_loop_now();
+    if (client->deaf) {
+        client->received = 0;
+    } else if (whole) {
+        size_t length = client->received - 1;
+
+        client->received = 0;
         vgpu_admin_line(client, client->input, length);
-        client->received -= length + 1;
-        memmove(client->input, end + 1, client->received);
+    } else if (client->received == sizeof(client->input)) {
+        client->received = 0;
+        vgpu_admin_queue_json(
+            client, vgpu_admin_refusal(
+                        "invalid", "the request is too long; it is a line of at most 16384 bytes"));
+        client->deaf = true; /* hanging up on unread input might cost it the answer */
     }
-    if (client->failed || client->received < sizeof(client->input))
-        return;
-    client->received = 0;
-    vgpu_admin_queue_json(
-        client, vgpu_admin_refusal("invalid", "a request is a line of at most 16384 bytes"));
-    client->deaf = true; /* hanging up on unread input might cost it the answer */
 }
 
 static void vgpu_admin_read(struct vgpu_admin_client *client)
 {
-    ssize_t got = recv(client->socket.fd, client->input + client->received,
-                       sizeof(client->input) - client->received, MSG_DONTWAIT);
+    bool whole;
+    ssize_t got = vgpu_admin_receive(client, &whole);
 
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (got > 0 && client->deaf) {
-        client->received = 0;
-    } else if (got > 0) {
+    if (got > 0) {
         client->received += (size_t)got;
-        vgpu_admin_lines(client);
-    } else if (got == 0 && !client->spoke && client->received == 0) {
-        vgpu_admin_queue_snapshot(client);
-        client->ending = true;
-    } else {
-        client->ending = true;
+        vgpu_admin_take(client, whole);
+        return;
     }
-    if (client->ending) /* its end of file would keep the loop busy */
-        vgpu_loop_change(client->mediator->loop, &client->socket, EPOLLOUT);
+    if (got == 0 && !client->spoke && client->received == 0)
+        vgpu_admin_queue_snapshot(client);
+    client->ending = true;
 }
 
 static void vgpu_admin_write(struct vgpu_admin_client *client)
@@ -179,6 +220,8 @@ static void vgpu_admin_write(struct vgpu_admin_client *client)
         client->sent += (size_t)sent;
     else if (errno != EAGAIN && errno != EINTR)
         client->failed = true;
+    if (client->sent == client->length && client->dropped)
+        vgpu_admin_tell_dropped(client);
     if (client->sent == client->length && !client->ending)
         vgpu_loop_change(client->mediator->loop, &client->socket, EPOLLIN);
 }
@@ -189,7 +232,7 @@ static void vgpu_admin_ready(struct vgpu_source *source, uint32_t events)
 
     if (events & EPOLLIN && !client->failed && !client->ending)
         vgpu_admin_read(client);
-    if (events & EPOLLOUT && !client->failed && client->sent < client->length)
+    if (!client->failed && client->sent < client->length)
         vgpu_admin_write(client);
     if (client->failed || events & (EPOLLHUP | EPOLLERR) ||
         (client->ending && client->sent == client->length)) {
@@ -205,24 +248,49 @@ static void vgpu_admin_expired(struct vgpu_timer *timer)
     vgpu_admin_end(vgpu_container(timer, struct vgpu_admin_client, idle));
 }
 
-static uint32_t vgpu_admin_count(const struct vgpu_mediator *mediator)
+static uint32_t vgpu_admin_count(const struct vgpu_mediator *mediator, const uid_t *of)
 {
     uint32_t count = 0;
 
     for (const struct vgpu_admin_client *one = mediator->admins; one; one = one->next)
-        count++;
+        count += !of || one->peer.uid == *of;
     return count;
+}
+
+/** Of the user with the most clients, the one that has been silent for longest makes room: nobody
+ *  keeps others out. */
+static void vgpu_admin_make_room(struct vgpu_mediator *mediator)
+{
+    static const char text[] = "{\"ok\": false, \"error\": {\"code\": \"failed\", \"message\": "
+                               "\"the mediator has too many "
+                               "clients, and this user the most of them; end some\"}}\n";
+    struct vgpu_admin_client *chosen = NULL;
+    uint32_t most = 0;
+
+    for (struct vgpu_admin_client *one = mediator->admins; one; one = one->next) {
+        uint32_t count = vgpu_admin_count(mediator, &one->peer.uid);
+
+        if (count > most || (count == most && one->spoken < chosen->spoken)) {
+            most = count;
+            chosen = one;
+        }
+    }
+    if (!chosen)
+        return;
+    vgpu_log_client(VGPU_LOG_WARNING,
+                    "user %u has %u clients at the admin socket: one is hung up on",
+                    chosen->peer.uid, most);
+    if (chosen->sent == chosen->length)
+        send(chosen->socket.fd, text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    vgpu_admin_end(chosen);
 }
 
 void vgpu_admin_serve(struct vgpu_mediator *mediator, int socket)
 {
-    struct vgpu_admin_client *client = NULL;
-    socklen_t size = sizeof(client->peer);
-
-    if (vgpu_admin_count(mediator) < CLIENTS_MAX)
-        client = calloc(1, sizeof(*client));
+    if (vgpu_admin_count(mediator, NULL) >= CLIENTS_MAX)
+        vgpu_admin_make_room(mediator);
+    struct vgpu_admin_client *client = calloc(1, sizeof(*client));
     if (!client) {
-        vgpu_log_client(VGPU_LOG_WARNING, "a client of the admin socket was turned away");
         close(socket);
         return;
     }
@@ -231,8 +299,8 @@ void vgpu_admin_serve(struct vgpu_mediator *mediator, int socket)
     client->idle.source.fd = -1;
     client->idle.expired = vgpu_admin_expired;
     client->follower.happened = vgpu_admin_happened;
-    client->peer.uid = (uid_t)-1;
-    getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &client->peer, &size);
+    client->spoken = vgpu_loop_now();
+    vgpu_admin_look_at_peer(mediator, socket, &client->peer);
     client->next = mediator->admins;
     mediator->admins = client;
     if (vgpu_loop_add(mediator->loop, &client->socket, EPOLLIN) < 0 ||

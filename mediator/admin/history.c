@@ -83,7 +83,7 @@ static void show_faults(struct vgpu_admin_call *call)
 }
 
 const struct vgpu_admin_verb vgpu_admin_history_verbs[] = {
-    {"show-usage", false, show_usage, {"vm-name", "hours"}},
-    {"show-faults", false, show_faults, {"vm-name", "hours"}},
-    {NULL, false, NULL, {NULL}},
+    {"show-usage", NULL, show_usage, {"vm-name", "hours"}},
+    {"show-faults", NULL, show_faults, {"vm-name", "hours"}},
+    {NULL, NULL, NULL, {NULL}},
 };

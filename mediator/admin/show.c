@@ -227,14 +227,15 @@ static void show_connections(struct vgpu_admin_call *call)
     }
 }
 
+static void vgpu_admin_list_event(const struct vgpu_event *event, void *user)
+{
+    json_array_append_new(user, vgpu_admin_event(event));
+}
+
 static void show_events(struct vgpu_admin_call *call)
 {
-    const struct vgpu_events *events = &call->mediator->events;
-    uint64_t first = events->count > VGPU_EVENTS_KEPT ? events->count - VGPU_EVENTS_KEPT : 0;
-
     call->result = json_array();
-    for (uint64_t i = first; i < events->count; i++)
-        json_array_append_new(call->result, vgpu_admin_event(&events->kept[i % VGPU_EVENTS_KEPT]));
+    vgpu_events_list(&call->mediator->events, vgpu_admin_list_event, call->result);
     call->follow = strcmp(vgpu_admin_text(call, "follow"), "true") == 0;
 }
 
@@ -272,11 +273,11 @@ static void show_audit(struct vgpu_admin_call *call)
 }
 
 const struct vgpu_admin_verb vgpu_admin_show_verbs[] = {
-    {"show-metrics", false, show_metrics, {"vm-name"}},
-    {"show-health", false, show_health, {NULL}},
-    {"show-queue", false, show_queue, {"vm-name"}},
-    {"show-connections", false, show_connections, {"vm-name"}},
-    {"show-audit", false, show_audit, {"last"}},
-    {"events", false, show_events, {"follow"}},
-    {NULL, false, NULL, {NULL}},
+    {"show-metrics", NULL, show_metrics, {"vm-name"}},
+    {"show-health", NULL, show_health, {NULL}},
+    {"show-queue", NULL, show_queue, {"vm-name"}},
+    {"show-connections", NULL, show_connections, {"vm-name"}},
+    {"show-audit", NULL, show_audit, {"last"}},
+    {"events", NULL, show_events, {"follow"}},
+    {NULL, NULL, NULL, {NULL}},
 };

@@ -34,16 +34,19 @@ static bool vgpu_admin_take_target(struct vgpu_admin_call *call)
     const char *name = vgpu_admin_text(call, "vm-name");
 
     if (!vgpu_admin_has(call, "vm-name") && !vgpu_admin_has(call, "vm-uuid"))
-        vgpu_admin_fail(call, "invalid", "which VM? give vm-name or vm-uuid");
+        vgpu_admin_fail(call, "invalid", "which VM? %s needs --vm-name or --vm-uuid",
+                        call->verb->name);
     else if (vgpu_admin_has(call, "vm-name") && !vgpu_config_vm_name_ok(name, VGPU_CONFIG_VM_NAME))
         vgpu_admin_fail(call, "invalid",
                         "vm-name=%.80s is not 1 to 63 letters, digits and any of ._:-", name);
     else if (vgpu_admin_has(call, "vm-uuid") &&
              !vgpu_admin_parse_uuid(vgpu_admin_text(call, "vm-uuid"), call->vm.uuid))
-        vgpu_admin_fail(call, "invalid", "vm-uuid=%.80s is not a UUID",
+        vgpu_admin_fail(call, "invalid",
+                        "vm-uuid=%.80s is not a UUID, such as 6f1d2c3e-8f4a-4b6c-9d7e-0a1b2c3d4e5f",
                         vgpu_admin_text(call, "vm-uuid"));
     snprintf(call->vm.name, sizeof(call->vm.name), "%s", name);
-    snprintf(call->target, sizeof(call->target), "%s", *name ? name : call->vm.uuid);
+    vgpu_log_clean(call->target, sizeof(call->target), *name ? name : call->vm.uuid,
+                   VGPU_CONFIG_VM_NAME);
     return !call->error;
 }
 
@@ -130,8 +133,7 @@ static uint32_t vgpu_admin_take_limits(struct vgpu_admin_call *call)
         if (strcmp(name, "memory") != 0)
             vgpu_admin_number(call, name, limit->least, limit->most, limit->allowed, value);
         else if (!vgpu_admin_take_memory(call, value) || *value > limit->most)
-            vgpu_admin_fail(call, "invalid", "memory=%.40s is not %s",
-                            vgpu_admin_text(call, "memory"), limit->allowed);
+            vgpu_admin_fail_value(call, name, limit->allowed);
         if (!limit->enforced)
             vgpu_admin_note(call, "%s is stored, but not yet enforced by this version", name);
         taken++;
@@ -149,7 +151,7 @@ static void vgpu_admin_take_priority(struct vgpu_admin_call *call)
             return;
         }
     }
-    vgpu_admin_fail(call, "invalid", "priority=%.40s is not low, medium or high", text);
+    vgpu_admin_fail_value(call, "priority", "low, medium or high");
 }
 
 /** Stores call->vm. */
@@ -194,7 +196,7 @@ static void register_vm(struct vgpu_admin_call *call)
     int error;
 
     if (!vgpu_admin_has(call, "vm-name")) {
-        vgpu_admin_fail(call, "invalid", "which VM? give vm-name");
+        vgpu_admin_fail(call, "invalid", "which VM? register-vm needs --vm-name");
         return;
     }
     error = vgpu_admin_look_up(call);
@@ -256,7 +258,8 @@ static void set_limits(struct vgpu_admin_call *call)
     if (!vgpu_admin_find(call))
         return;
     if (vgpu_admin_take_limits(call) == 0) {
-        vgpu_admin_fail(call, "invalid", "nothing to set; see vgpu-admin help");
+        vgpu_admin_fail(call, "invalid", "%s: nothing to set; see vgpu-admin help %s", call->target,
+                        call->verb->name);
         return;
     }
     seen = vgpu_registry_seen(call->mediator, call->vm.name);
@@ -265,9 +268,29 @@ static void set_limits(struct vgpu_admin_call *call)
     vgpu_admin_put(call);
 }
 
+/** False after a failure. */
+static bool vgpu_admin_take_reason(struct vgpu_admin_call *call)
+{
+    static const char by_default[] = "by an administrator";
+    const char *reason = vgpu_admin_text(call, "reason");
+
+    if (!*reason)
+        reason = by_default;
+    for (size_t i = 0; reason[i]; i++) {
+        if (i >= sizeof(call->vm.reason) - 1 || reason[i] < ' ' || reason[i] > '~') {
+            vgpu_admin_fail(call, "invalid",
+                            "%s: the reason is not 1 to %zu printable ASCII characters; its users "
+                            "are told it in one line",
+                            call->target, sizeof(call->vm.reason) - 1);
+            return false;
+        }
+    }
+    snprintf(call->vm.reason, sizeof(call->vm.reason), "%s", reason);
+    return true;
+}
+
 static void quarantine(struct vgpu_admin_call *call)
 {
-    const char *reason = vgpu_admin_text(call, "reason");
     int error = vgpu_admin_look_up(call);
 
     if (error == -ENOENT && vgpu_registry_seen(call->mediator, call->vm.name)) {
@@ -282,10 +305,9 @@ static void quarantine(struct vgpu_admin_call *call)
                         call->vm.reason);
         return;
     }
+    if (!vgpu_admin_take_reason(call))
+        return;
     call->vm.quarantined = (uint64_t)time(NULL);
-    vgpu_log_clean(call->vm.reason, sizeof(call->vm.reason),
-                   *reason ? reason : "by an administrator",
-                   *reason ? strlen(reason) + 1 : sizeof("by an administrator"));
     vgpu_admin_put(call);
 }
 
@@ -383,21 +405,21 @@ static void list_vms(struct vgpu_admin_call *call)
 
 const struct vgpu_admin_verb vgpu_admin_vm_verbs[] = {
     {"register-vm",
-     true,
+     "registered",
      register_vm,
      {TARGET, "pool", "priority", "weight", "share-cap", "memory", "rate", "queue-depth",
       "watchdog"}},
-    {"unregister-vm", true, unregister_vm, {TARGET}},
-    {"list-vms", false, list_vms, {NULL}},
-    {"show-vm", false, show_vm, {TARGET}},
-    {"set-pool", true, set_pool, {TARGET, "pool"}},
-    {"set-priority", true, set_priority, {TARGET, "priority"}},
-    {"set-weight", true, set_limits, {TARGET, "weight"}},
-    {"set-rate-limit", true, set_limits, {TARGET, "rate", "queue-depth"}},
-    {"set-memory", true, set_limits, {TARGET, "memory"}},
-    {"set-share-cap", true, set_limits, {TARGET, "share-cap"}},
-    {"set-watchdog", true, set_limits, {TARGET, "watchdog"}},
-    {"quarantine", true, quarantine, {TARGET, "reason"}},
-    {"clear-quarantine", true, clear_quarantine, {TARGET}},
-    {NULL, false, NULL, {NULL}},
+    {"unregister-vm", "unregistered", unregister_vm, {TARGET}},
+    {"list-vms", NULL, list_vms, {NULL}},
+    {"show-vm", NULL, show_vm, {TARGET}},
+    {"set-pool", "changed", set_pool, {TARGET, "pool"}},
+    {"set-priority", "changed", set_priority, {TARGET, "priority"}},
+    {"set-weight", "changed", set_limits, {TARGET, "weight"}},
+    {"set-rate-limit", "changed", set_limits, {TARGET, "rate", "queue-depth"}},
+    {"set-memory", "changed", set_limits, {TARGET, "memory"}},
+    {"set-share-cap", "changed", set_limits, {TARGET, "share-cap"}},
+    {"set-watchdog", "changed", set_limits, {TARGET, "watchdog"}},
+    {"quarantine", "quarantined", quarantine, {TARGET, "reason"}},
+    {"clear-quarantine", "cleared", clear_quarantine, {TARGET}},
+    {NULL, NULL, NULL, {NULL}},
 };
