@@ -23,7 +23,7 @@ void vgpu_ring_consumer_init(struct vgpu_ring_consumer *ring, void *extent)
     struct vgpu_channel_header *header = extent;
     ring->indices = &header->ring;
     ring->bytes = (uint8_t *)extent + VGPU_CHANNEL_RING_OFFSET;
-    ring->head = 0;
+    ring->head = ring->tail_cached = ring->head_told = 0;
 }
 
 static uint64_t copy_in(struct vgpu_ring_producer *ring, uint64_t position, const void *data,
@@ -57,7 +57,8 @@ static void copy_out(const struct vgpu_ring_consumer *ring, uint64_t position, v
     size_t start = position % VGPU_RING_BYTES;
     size_t first = bytes < VGPU_RING_BYTES - start ? bytes : VGPU_RING_BYTES - start;
     memcpy(data, ring->bytes + start, first);
-    memcpy((uint8_t *)data + first, ring->bytes, bytes - first);
+    if (first < bytes)
+        memcpy((uint8_t *)data + first, ring->bytes, bytes - first);
 }
 
 bool vgpu_ring_push(struct vgpu_ring_producer *ring, const struct vgpu_call_header *header,
@@ -66,7 +67,7 @@ bool vgpu_ring_push(struct vgpu_ring_producer *ring, const struct vgpu_call_head
     uint64_t bytes = record_bytes(header->payload_bytes);
     *wake = false;
     if (ring->tail + bytes - ring->head_cached > VGPU_RING_BYTES) {
-        /* pairs with the release store in vgpu_ring_pop() */
+        /* pairs with the release store in tell_head() */
         ring->head_cached = __atomic_load_n(&ring->indices->head, __ATOMIC_ACQUIRE);
         if (ring->tail + bytes - ring->head_cached > VGPU_RING_BYTES)
             return false;
@@ -94,9 +95,19 @@ bool vgpu_ring_drained(struct vgpu_ring_producer *ring)
     return ring->head_cached == ring->tail;
 }
 
-int vgpu_ring_pop(struct vgpu_ring_consumer *ring, struct vgpu_call_header *header,
-                  uint8_t *payload)
+/* Every store takes the line from a producer that waits for room. */
+static void tell_head(struct vgpu_ring_consumer *ring)
 {
+    ring->head_told = ring->head;
+    /* pairs with the acquire load in vgpu_ring_push() */
+    __atomic_store_n(&ring->indices->head, ring->head, __ATOMIC_RELEASE);
+}
+
+/* Looks for more than was seen before. */
+static int look_at_tail(struct vgpu_ring_consumer *ring)
+{
+    if (ring->head_told != ring->head)
+        tell_head(ring);
     /* pairs with the store of tail in vgpu_ring_push() */
     uint64_t tail = __atomic_load_n(&ring->indices->tail, __ATOMIC_ACQUIRE);
     uint64_t available = tail - ring->head;
@@ -105,14 +116,35 @@ int vgpu_ring_pop(struct vgpu_ring_consumer *ring, struct vgpu_call_header *head
     if (available > VGPU_RING_BYTES || available % VGPU_RECORD_ALIGNMENT != 0 ||
         available < VGPU_CALL_HEADER_BYTES)
         return -VGPU_RING_BAD_TAIL;
+    ring->tail_cached = tail;
+    return 1;
+}
+
+/* The next record comes while this one is replayed: it is in another processor's cache. */
+static void fetch_next(const struct vgpu_ring_consumer *ring)
+{
+    if (ring->head == ring->tail_cached)
+        return;
+    __builtin_prefetch(ring->bytes + ring->head % VGPU_RING_BYTES);
+    __builtin_prefetch(ring->bytes + (ring->head + VGPU_RECORD_ALIGNMENT) % VGPU_RING_BYTES);
+}
+
+int vgpu_ring_pop(struct vgpu_ring_consumer *ring, struct vgpu_call_header *header,
+                  uint8_t *payload)
+{
+    int found = ring->head == ring->tail_cached ? look_at_tail(ring) : 1;
+    if (found <= 0)
+        return found;
     copy_out(ring, ring->head, header, sizeof(*header));
     uint64_t bytes = record_bytes(header->payload_bytes);
-    if (header->payload_bytes > VGPU_PAYLOAD_MAX || bytes > available)
+    if (header->payload_bytes > VGPU_PAYLOAD_MAX || bytes > ring->tail_cached - ring->head)
         return -VGPU_RING_BAD_PAYLOAD;
-    copy_out(ring, ring->head + sizeof(*header), payload, header->payload_bytes);
+    if (header->payload_bytes)
+        copy_out(ring, ring->head + sizeof(*header), payload, header->payload_bytes);
     ring->head += bytes;
-    /* pairs with the acquire load in vgpu_ring_push() */
-    __atomic_store_n(&ring->indices->head, ring->head, __ATOMIC_RELEASE);
+    if (ring->head - ring->head_told >= VGPU_RING_BYTES / 16)
+        tell_head(ring);
+    fetch_next(ring);
     return 1;
 }
 

@@ -35,7 +35,9 @@ struct vgpu_ring_producer {
 struct vgpu_ring_consumer {
     struct vgpu_ring_indices *indices;
     const uint8_t *bytes;
-    uint64_t head; /* private: ours */
+    uint64_t head;        /* private: ours */
+    uint64_t tail_cached; /* last tail seen */
+    uint64_t head_told;   /* what the producer knows of ours */
 };
 
 /** Both take a mapped extent of VGPU_CHANNEL_BYTES bytes; neither owns it. */
@@ -50,13 +52,15 @@ void vgpu_ring_consumer_init(struct vgpu_ring_consumer *ring, void *extent);
 bool vgpu_ring_push(struct vgpu_ring_producer *ring, const struct vgpu_call_header *header,
                     const void *part1, size_t bytes1, const void *part2, size_t bytes2, bool *wake);
 
-/** True when all that was pushed has been consumed, as far as the consumer says. */
+/** True when all that was pushed has been consumed, as far as the consumer has said. */
 bool vgpu_ring_drained(struct vgpu_ring_producer *ring);
 
 /**
  * Copies the next record out of shared memory: *header, and its payload into `payload`
  * (VGPU_PAYLOAD_MAX bytes). Returns 1 with a record, 0 when the ring is empty, or the negated
- * enum vgpu_ring_fault. The copy is made once: nothing is read again after it was checked.
+ * enum vgpu_ring_fault. The copy is made once: nothing is read again after it was checked. The
+ * producer's cache line is read only when what was seen of it is used up; room is given back when
+ * the ring is found empty, and in steps of a 16th of it.
  */
 int vgpu_ring_pop(struct vgpu_ring_consumer *ring, struct vgpu_call_header *header,
                   uint8_t *payload);

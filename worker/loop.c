@@ -26,8 +26,9 @@ enum {
     SLEEP_MOST = 1000000,
     SLEEP_MOST_AWAITED = 100000, /* if the guest has gone to sleep over it */
     REST_MILLISECONDS = 5000,    /* without a primitive, before its context goes */
-    RECORDS_PER_LOOK = 16,       /* how often a busy worker looks at its fences */
-    RECORDS_PER_SERVE = 256,     /* at the mediator's socket, and places marks with events */
+    RECORDS_PER_LOOK = 16,       /* how often a busy worker looks at the clock */
+    LOOK_NANOSECONDS = 200000,   /* and then at its fences */
+    LOOK_AWAITED = 20000,        /* if the guest needs that */
 };
 
 static_assert(VGPU_CALL_MAX < VGPU_WORKER_CALLS_MAX, "every call has a counter");
@@ -39,7 +40,8 @@ struct loop {
     uint64_t spin;     /* nanoseconds, at most */
     uint32_t credit;   /* 0..SPIN_CREDIT_MOST: of late, how much came as soon as that */
     uint64_t quiet;    /* time since when nothing has come; 0: something just did */
-    uint64_t thorough; /* time of the last thorough look */
+    uint64_t looked;   /* time of a busy worker's last look */
+    uint64_t thorough; /* of the last thorough one */
     bool held;         /* a record was taken out that the lease does not admit yet */
     bool tidy;         /* all work has a mark with an event behind it */
     uint32_t records;
@@ -112,16 +114,19 @@ static bool serve(struct loop *loop)
     return vgpu_primitive_serve(loop->primitive, worker->socket);
 }
 
+static bool guest_sleeps(const struct vgpu_worker *worker)
+{
+    /* relaxed: it only says how urgent it is */
+    return __atomic_load_n(&vgpu_worker_channel(worker)->guest_sleeps, __ATOMIC_RELAXED) != 0;
+}
+
 /* Nanoseconds to the next look at what is under way, in proportion to the wait so far: a late look
  * costs little of a long wait. Looks are the more frequent if the guest does nothing but wait, and
  * there is a processor for them. */
 static uint64_t pause_after(const struct loop *loop, uint64_t waited)
 {
-    /* relaxed: it only says how urgent it is */
-    bool awaited =
-        loop->spin == SPIN_NANOSECONDS &&
-        __atomic_load_n(&vgpu_worker_channel(loop->worker)->guest_sleeps, __ATOMIC_RELAXED) != 0;
-    uint64_t pause = waited / (awaited ? 64 : 16);
+    bool awaited = loop->spin == SPIN_NANOSECONDS && guest_sleeps(loop->worker);
+    uint64_t pause = waited / (awaited ? 256 : 32);
     uint64_t most = awaited ? SLEEP_MOST_AWAITED : SLEEP_MOST;
     return pause < SLEEP_LEAST ? SLEEP_LEAST : pause > most ? most : pause;
 }
@@ -206,18 +211,25 @@ static bool wait_for_work(struct loop *loop, bool full)
     return go_on;
 }
 
-/* Every so many records of a busy worker. Returns false when it shall end. */
+/* A busy worker, every so many records. What the GPU writes the guest sees by itself, so this is
+ * for those who sleep, for what only we can write, and for the account. False: it shall end. */
 static bool look_around(struct loop *loop)
 {
     struct vgpu_worker *worker = loop->worker;
-    if (loop->records % RECORDS_PER_SERVE != 0) {
-        vgpu_fence_poll(worker, false);
-        return true;
+    uint64_t time = now();
+    bool urgent = worker->fences.by_cpu || worker->prints || guest_sleeps(worker);
+    if (time - loop->thorough >= THOROUGH_NANOSECONDS) {
+        loop->thorough = loop->looked = time;
+        vgpu_usage_sample(worker);
+        vgpu_fence_poll(worker, true);
+        vgpu_lease_look(worker, false);
+        return serve(loop);
     }
-    vgpu_usage_cover(worker);
-    vgpu_fence_poll(worker, true);
-    vgpu_lease_look(worker, false);
-    return serve(loop);
+    if (time - loop->looked >= (urgent ? LOOK_AWAITED : LOOK_NANOSECONDS)) {
+        loop->looked = time;
+        vgpu_fence_poll(worker, false);
+    }
+    return true;
 }
 
 static void log_garbage(const struct vgpu_worker *worker, const struct vgpu_call_header *header)

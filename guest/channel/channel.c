@@ -89,7 +89,7 @@ static CUresult append(struct vgpu_channel *channel, struct push *push)
                          __ATOMIC_RELAXED);
     }
     if (!pushed(channel, push))
-        error = vgpu_channel_wait(channel, pushed, push, false);
+        error = vgpu_channel_wait(channel, pushed, push, VGPU_WAIT_ROOM);
     if (error)
         return error;
     struct vgpu_call_count *count = &channel->trace.calls[push->header->call];
@@ -193,7 +193,7 @@ CUresult vgpu_channel_call(struct vgpu_channel *channel, struct vgpu_call_header
         struct vgpu_reply_slot *slots =
             (void *)(vgpu_channel_extent(channel) + VGPU_CHANNEL_REPLIES_OFFSET);
         struct awaited_reply awaited = {&slots[slot], header->sequence};
-        error = vgpu_channel_wait(channel, replied, &awaited, true);
+        error = vgpu_channel_wait(channel, replied, &awaited, VGPU_WAIT_WORK);
         if (!error) {
             vgpu_channel_measured(channel, start);
             read_reply(awaited.slot, result, reply, capacity, reply_bytes);

@@ -46,7 +46,9 @@ struct vgpu_channel {
     uint64_t slots; /* bit set: free */
 
     struct vgpu_sleepers sleepers;
-    bool few_cores;       /* a spinning thread keeps its peer from running */
+    bool few_cores;    /* a spinning thread keeps its peer from running */
+    uint32_t spinners; /* atomic: threads that spin now */
+    uint32_t spinners_most;
     uint32_t spin_credit; /* atomic, 0..VGPU_SPIN_CREDIT_MAX: whether spinning has paid lately */
     uint32_t latency[VGPU_LATENCY_BUCKETS]; /* atomic; the window's copy is only written */
 
@@ -70,12 +72,15 @@ static inline uint8_t *vgpu_channel_extent(struct vgpu_channel *channel)
 /** What a wait is for: true when it has come. Called often; must not block. */
 typedef bool vgpu_condition(struct vgpu_channel *channel, void *argument);
 
-/**
- * Spins, then sleeps, until `condition` or until the channel is lost (then its error).
- * `interrupted`: the host raises an interrupt when the condition comes true; else it is polled.
- */
+enum vgpu_wait {
+    VGPU_WAIT_WORK,   /* a reply or a fence */
+    VGPU_WAIT_UPCALL, /* a function of the program that is due: not the program's own thread */
+    VGPU_WAIT_ROOM,   /* in the ring: the host raises no interrupt for it, so it is polled */
+};
+
+/** Spins, then sleeps, until `condition` or until the channel is lost (then its error). */
 CUresult vgpu_channel_wait(struct vgpu_channel *channel, vgpu_condition *condition, void *argument,
-                           bool interrupted);
+                           enum vgpu_wait kind);
 void vgpu_sleepers_init(struct vgpu_channel *channel);
 
 /** Monotonic nanoseconds. */

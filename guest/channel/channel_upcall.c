@@ -25,7 +25,7 @@ static bool posted_or_stopped(struct vgpu_channel *channel, void *argument)
 
 CUresult vgpu_upcall_wait(struct vgpu_channel *channel, const bool *stop)
 {
-    return vgpu_channel_wait(channel, posted_or_stopped, (void *)stop, true);
+    return vgpu_channel_wait(channel, posted_or_stopped, (void *)stop, VGPU_WAIT_UPCALL);
 }
 
 void vgpu_upcall_answer(struct vgpu_channel *channel, const struct vgpu_upcall_request *request)

@@ -89,7 +89,7 @@ CUresult vgpu_fence_wait(struct vgpu_channel *channel, uint32_t fence, uint32_t 
         return error;
     uint64_t start = vgpu_channel_clock();
     __atomic_fetch_add(&channel->trace.fences, 1, __ATOMIC_RELAXED);
-    error = vgpu_channel_wait(channel, reached_or_error, &awaited, true);
+    error = vgpu_channel_wait(channel, reached_or_error, &awaited, VGPU_WAIT_WORK);
     if (!error)
         vgpu_channel_measured(channel, start);
     return error;

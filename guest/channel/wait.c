@@ -6,16 +6,17 @@
 #include "guest/channel/channel_private.h"
 #include "protocol/latency.h"
 
-/* Where a processor is free for it: a sleeper hears some 30 us late, which is much of such a wait.
- * NVIDIA's driver spins through all of it. */
-#define SPIN_NANOSECONDS 400000u
-#define SPIN_FEW_CORES   40000u    /* about two round trips of a small call */
-#define SPIN_CAUTIOUS    5000u     /* while nothing has come soon of late */
-#define SPIN_CHECKS      32u       /* between looks at the clock */
-#define SLEEP_LEAST      1000000u  /* ns, where an interrupt wakes us before */
-#define SLEEP_MOST       20000000u /* ns; also how late a lost channel is noticed */
-#define POLL_LEAST       20000u
-#define POLL_MOST        1000000u
+/* Where a processor is free for it: a sleeper hears some 30 to 60 us late, which is much of such a
+ * wait. NVIDIA's driver spins through all waits, however long. */
+#define SPIN_WORK      2000000u
+#define SPIN_OTHERS    400000u
+#define SPIN_FEW_CORES 40000u    /* about two round trips of a small call */
+#define SPIN_CAUTIOUS  5000u     /* while nothing has come soon of late */
+#define SPIN_CHECKS    32u       /* between looks at the clock */
+#define SLEEP_LEAST    1000000u  /* ns, where an interrupt wakes us before */
+#define SLEEP_MOST     20000000u /* ns; also how late a lost channel is noticed */
+#define POLL_LEAST     20000u
+#define POLL_MOST      1000000u
 
 uint64_t vgpu_channel_clock(void)
 {
@@ -47,20 +48,31 @@ void vgpu_sleepers_init(struct vgpu_channel *channel)
     struct vgpu_sleepers *sleepers = &channel->sleepers;
     pthread_mutex_init(&sleepers->lock, NULL);
     pthread_cond_init(&sleepers->woken, NULL);
-    channel->few_cores = sysconf(_SC_NPROCESSORS_ONLN) <= 2;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    channel->few_cores = processors <= 2;
+    channel->spinners_most = processors > 2 ? (uint32_t)processors / 2 : 1;
     channel->spin_credit = VGPU_SPIN_CREDIT_MAX;
 }
 
-static uint64_t spin_time(const struct vgpu_channel *channel)
+static uint64_t spin_time(const struct vgpu_channel *channel, enum vgpu_wait kind)
 {
-    return channel->few_cores ? SPIN_FEW_CORES : SPIN_NANOSECONDS;
+    return channel->few_cores ? SPIN_FEW_CORES : kind == VGPU_WAIT_WORK ? SPIN_WORK : SPIN_OTHERS;
 }
 
-/* Spins as long as it is likely to be worth it. The credit rises with what came soon. */
-static bool spin(struct vgpu_channel *channel, vgpu_condition *condition, void *argument)
+/* How long spinning is likely to be worth it, and leaves processors for those who compute. */
+static uint64_t spin_limit(const struct vgpu_channel *channel, enum vgpu_wait kind,
+                           uint32_t spinners)
 {
-    uint64_t limit = __atomic_load_n(&channel->spin_credit, __ATOMIC_RELAXED) ? spin_time(channel)
-                                                                              : SPIN_CAUTIOUS;
+    if (spinners > channel->spinners_most)
+        return SPIN_CAUTIOUS;
+    if (kind == VGPU_WAIT_WORK && !__atomic_load_n(&channel->spin_credit, __ATOMIC_RELAXED))
+        return SPIN_CAUTIOUS;
+    return spin_time(channel, kind);
+}
+
+static bool spin(struct vgpu_channel *channel, vgpu_condition *condition, void *argument,
+                 uint64_t limit)
+{
     uint64_t start = vgpu_channel_clock();
     do {
         uint32_t checks = channel->few_cores ? 1 : SPIN_CHECKS;
@@ -77,11 +89,13 @@ static bool spin(struct vgpu_channel *channel, vgpu_condition *condition, void *
 
 /* It has come. What counts is when, not whether we were awake: who sleeps too soon has to find out.
  * Relaxed: a number lost among threads is no matter. */
-static void learn(struct vgpu_channel *channel, uint64_t start)
+static void learn(struct vgpu_channel *channel, enum vgpu_wait kind, uint64_t start)
 {
     uint32_t credit = __atomic_load_n(&channel->spin_credit, __ATOMIC_RELAXED);
+    if (kind != VGPU_WAIT_WORK)
+        return;
     /* Twice that: a sleeper knows late of what came while others spin. */
-    bool soon = vgpu_channel_clock() - start < 2 * spin_time(channel);
+    bool soon = vgpu_channel_clock() - start < 2 * spin_time(channel, kind);
     if (soon && credit < VGPU_SPIN_CREDIT_MAX)
         __atomic_store_n(&channel->spin_credit, credit + 1, __ATOMIC_RELAXED);
     else if (!soon && credit > 0)
@@ -139,11 +153,12 @@ static uint64_t nap(uint64_t waited, uint64_t least, uint64_t most)
 }
 
 static void doze(struct vgpu_channel *channel, vgpu_condition *condition, void *argument,
-                 bool interrupted, uint64_t waited)
+                 enum vgpu_wait kind, uint64_t waited)
 {
     struct vgpu_transport *transport = channel->transport;
-    uint64_t time = interrupted && transport->interrupts ? nap(waited, SLEEP_LEAST, SLEEP_MOST)
-                                                         : nap(waited, POLL_LEAST, POLL_MOST);
+    bool interrupted = kind != VGPU_WAIT_ROOM && transport->interrupts;
+    uint64_t time =
+        interrupted ? nap(waited, SLEEP_LEAST, SLEEP_MOST) : nap(waited, POLL_LEAST, POLL_MOST);
     if (!transport->interrupts) {
         transport->operations->sleep(transport, time);
         return;
@@ -155,22 +170,23 @@ static void doze(struct vgpu_channel *channel, vgpu_condition *condition, void *
 }
 
 CUresult vgpu_channel_wait(struct vgpu_channel *channel, vgpu_condition *condition, void *argument,
-                           bool interrupted)
+                           enum vgpu_wait kind)
 {
     uint64_t start = vgpu_channel_clock();
-    if (spin(channel, condition, argument)) {
-        learn(channel, start);
-        return CUDA_SUCCESS;
-    }
-    for (;;) {
-        CUresult lost = vgpu_channel_alive(channel);
+    /* relaxed: it only says how many do the same */
+    uint32_t spinners = __atomic_add_fetch(&channel->spinners, 1, __ATOMIC_RELAXED);
+    bool came = spin(channel, condition, argument, spin_limit(channel, kind, spinners));
+    __atomic_sub_fetch(&channel->spinners, 1, __ATOMIC_RELAXED);
+    CUresult lost = CUDA_SUCCESS;
+    while (!came && lost == CUDA_SUCCESS) {
+        lost = vgpu_channel_alive(channel);
         /* Looked at after the loss was: what came before it counts. */
-        if (condition(channel, argument)) {
-            learn(channel, start);
-            return CUDA_SUCCESS;
-        }
-        if (lost)
-            return lost;
-        doze(channel, condition, argument, interrupted, vgpu_channel_clock() - start);
+        came = condition(channel, argument);
+        if (!came && lost == CUDA_SUCCESS)
+            doze(channel, condition, argument, kind, vgpu_channel_clock() - start);
     }
+    if (!came)
+        return lost;
+    learn(channel, kind, start);
+    return CUDA_SUCCESS;
 }

@@ -33,10 +33,10 @@ static CUresult post_shared(const struct vgpu_caller *caller, struct vgpu_stream
     return error;
 }
 
-/* Whether the copy needs no staging. One that is waited for anyway is done sooner by way of it, if
- * it is small. */
-static bool goes_directly(const struct vgpu_stream *stream, const void *host, size_t bytes,
-                          bool now)
+/* Whether an upload needs no staging. One that would be waited for is done sooner by way of it, if
+ * it is small, because then nobody waits. */
+static bool goes_up_directly(const struct vgpu_stream *stream, const void *host, size_t bytes,
+                             bool now)
 {
     return (!now || bytes > VGPU_STAGING_CHUNK_BYTES || vgpu_capture_of(stream)) &&
            vgpu_host_is_shared(host, bytes);
@@ -59,7 +59,7 @@ static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes
     error = vgpu_copy_check(destination, bytes, &known);
     if (error)
         return error;
-    if (goes_directly(stream, source, bytes, now)) {
+    if (goes_up_directly(stream, source, bytes, now)) {
         error = post_shared(&caller, stream, vgpu_send_vgpuCopyFromHost, destination,
                             (uintptr_t)source, bytes);
         return finish(&caller, stream, error, known && !now);
@@ -90,7 +90,7 @@ static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CU
     error = vgpu_copy_check(source, bytes, &known);
     if (error)
         return error;
-    if (goes_directly(stream, destination, bytes, now)) {
+    if (vgpu_host_is_shared(destination, bytes)) {
         error = post_shared(&caller, stream, vgpu_send_vgpuCopyToHost, (uintptr_t)destination,
                             source, bytes);
         return finish(&caller, stream, error, known && !now);

@@ -8,6 +8,9 @@
 #include "worker/log.h"
 #include "worker/worker.h"
 
+/* Each costs as much as a launch: so many answers of "not yet" a look takes. */
+#define QUESTIONS_MOST 4u
+
 void vgpu_fences_destroy(struct vgpu_fences *fences)
 {
     free(fences->marks);
@@ -125,44 +128,80 @@ static void write_before(struct vgpu_worker *worker, const struct vgpu_mark *las
     }
 }
 
+/* What one look has found. */
+struct look {
+    bool thorough, news, ended;
+    uint32_t questions;     /* that may still be answered with "not yet" */
+    struct vgpu_mark until; /* nothing behind it in its stream is reached; a copy */
+    struct vgpu_context *failed;
+    CUresult failure;
+};
+
+static bool is_behind_until(const struct look *look, const struct vgpu_mark *mark)
+{
+    return look->until.context == mark->context && look->until.stream == mark->stream &&
+           mark->kind != VGPU_MARK_CPU;
+}
+
+static bool may_ask(const struct look *look, const struct vgpu_fences *fences, uint32_t place)
+{
+    return look->thorough && look->questions > 0 && place >= fences->asking;
+}
+
+/* Returns false when its context has failed. */
+static bool look_at_place(struct vgpu_worker *worker, struct look *look, uint32_t place)
+{
+    struct vgpu_fences *fences = &worker->fences;
+    struct vgpu_mark *mark = &fences->marks[place];
+    if (mark->context == NULL || is_behind_until(look, mark))
+        return true;
+    bool ask = may_ask(look, fences, place);
+    CUresult error = look_at(worker, mark, ask);
+    if (error == CUDA_ERROR_NOT_READY) {
+        if (ask && mark->event) {
+            look->until = *mark;
+            if (--look->questions == 0)
+                fences->asking = place + 1;
+        }
+        return true;
+    }
+    if (error) {
+        look->failed = mark->context;
+        look->failure = error;
+        return false;
+    }
+    if (mark->kind == VGPU_MARK_TIME)
+        end_fences_before(worker, mark);
+    if (mark->kind == VGPU_MARK_CPU) {
+        write_before(worker, mark);
+        write_by_cpu(worker, mark);
+    }
+    look->news |= mark->kind != VGPU_MARK_BEGIN;
+    look->ended = true;
+    end_mark(worker, mark, true);
+    return true;
+}
+
 bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough)
 {
     struct vgpu_fences *fences = &worker->fences;
-    struct vgpu_context *failed = NULL;
-    CUresult failure = CUDA_SUCCESS;
-    bool news = false, ended = false;
+    struct look look = {.thorough = thorough, .questions = QUESTIONS_MOST};
     for (uint32_t i = 0; i < fences->count; i++) {
-        struct vgpu_mark *mark = &fences->marks[i];
-        if (mark->context == NULL)
-            continue;
-        CUresult error = look_at(worker, mark, thorough);
-        if (error == CUDA_ERROR_NOT_READY)
-            continue;
-        if (error) {
-            failed = mark->context;
-            failure = error;
+        if (!look_at_place(worker, &look, i))
             break;
-        }
-        if (mark->kind == VGPU_MARK_TIME)
-            end_fences_before(worker, mark);
-        if (mark->kind == VGPU_MARK_CPU) {
-            write_before(worker, mark);
-            write_by_cpu(worker, mark);
-        }
-        news |= mark->kind != VGPU_MARK_BEGIN;
-        ended = true;
-        end_mark(worker, mark, true);
     }
-    if (ended) /* most looks of a busy worker find nothing */
+    if (thorough && look.questions) /* all were asked */
+        fences->asking = 0;
+    if (look.ended) /* most looks of a busy worker find nothing */
         take_out_ended(fences);
-    if (failed)
-        fail_context(worker, failed, failure);
-    if (news || failed) {
+    if (look.failed)
+        fail_context(worker, look.failed, look.failure);
+    if (look.news || look.failed) {
         vgpu_worker_wake(worker);
         for (struct vgpu_context *context = worker->contexts; context; context = context->next)
             vgpu_usage_reached(worker, context, !fences->unwatched);
     }
-    return news || failed;
+    return look.news || look.failed;
 }
 
 static bool make_room(struct vgpu_fences *fences)

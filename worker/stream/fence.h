@@ -40,8 +40,9 @@ struct vgpu_mark {
 struct vgpu_fences {
     struct vgpu_mark *marks; /* in the order of placing */
     uint32_t count, room;
-    bool by_cpu;    /* the driver cannot let the GPU write */
-    bool unwatched; /* nobody has looked for some time, says the loop */
+    uint32_t asking; /* place of the mark at which the next thorough look begins to ask */
+    bool by_cpu;     /* the driver cannot let the GPU write */
+    bool unwatched;  /* nobody has looked for some time, says the loop */
 };
 
 void vgpu_fences_destroy(struct vgpu_fences *fences);
@@ -54,8 +55,8 @@ void vgpu_fence_place(struct vgpu_worker *worker, CUstream stream, uint32_t fenc
 void vgpu_fence_mark(struct vgpu_worker *worker, CUstream stream, enum vgpu_mark_kind kind);
 
 /** Looks which marks were reached, and wakes the guest for those that it may wait for. `thorough`:
- *  also asks the driver, so that faults are found and time is accounted. Returns true if there was
- *  something new. */
+ *  also asks the driver, so that faults are found and time is accounted; of many marks that are not
+ *  reached some at a time. Returns true if there was something new. */
 bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough);
 
 /** Ends all marks of a context that is current and about to go, after all its work was done. */

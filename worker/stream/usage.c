@@ -36,13 +36,26 @@ static CUstream canonical(CUstream stream)
     return stream == CU_STREAM_LEGACY ? NULL : stream;
 }
 
+/* The one that was named last, or that comes after it, mostly: streams are used in turns. */
 static struct vgpu_usage_stream *find(struct vgpu_usage *usage, CUstream stream)
 {
-    for (uint32_t i = 0; i < usage->stream_count; i++) {
-        if (usage->streams[i].stream == canonical(stream))
-            return &usage->streams[i];
+    CUstream wanted = canonical(stream);
+    uint32_t place = usage->recent;
+    for (uint32_t i = 0; i < usage->stream_count; i++, place++) {
+        if (place >= usage->stream_count)
+            place = 0;
+        if (usage->streams[place].stream == wanted) {
+            usage->recent = place;
+            return &usage->streams[place];
+        }
     }
     return NULL;
+}
+
+static void set_fenced(struct vgpu_usage *usage, struct vgpu_usage_stream *entry, bool fenced)
+{
+    usage->unfenced += entry->fenced - fenced;
+    entry->fenced = fenced;
 }
 
 static struct vgpu_usage_stream *find_or_add(struct vgpu_worker *worker,
@@ -55,7 +68,8 @@ static struct vgpu_usage_stream *find_or_add(struct vgpu_worker *worker,
     if (usage->stream_count == VGPU_USAGE_STREAMS)
         vgpu_usage_cover(worker);
     if (usage->stream_count == VGPU_USAGE_STREAMS) /* all of them capture */
-        usage->stream_count--;
+        set_fenced(usage, &usage->streams[--usage->stream_count], true);
+    usage->recent = usage->stream_count;
     entry = &usage->streams[usage->stream_count++];
     *entry = (struct vgpu_usage_stream){.stream = canonical(stream), .fenced = true};
     return entry;
@@ -89,7 +103,7 @@ void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
         usage->idle_since = 0;
         usage->begun = true;
     }
-    find_or_add(worker, context, stream)->fenced = false;
+    set_fenced(usage, find_or_add(worker, context, stream), false);
 }
 
 void vgpu_usage_fenced(struct vgpu_worker *worker, struct vgpu_context *context, CUstream stream,
@@ -98,21 +112,23 @@ void vgpu_usage_fenced(struct vgpu_worker *worker, struct vgpu_context *context,
     if (event)
         vgpu_usage_forget(context, stream);
     else
-        find_or_add(worker, context, stream)->fenced = true;
+        set_fenced(&context->usage, find_or_add(worker, context, stream), true);
 }
 
 void vgpu_usage_fenced_all(struct vgpu_context *context)
 {
     for (uint32_t i = 0; i < context->usage.stream_count; i++)
-        context->usage.streams[i].fenced = true;
+        set_fenced(&context->usage, &context->usage.streams[i], true);
 }
 
 void vgpu_usage_forget(struct vgpu_context *context, CUstream stream)
 {
     struct vgpu_usage *usage = &context->usage;
     struct vgpu_usage_stream *entry = find(usage, stream);
-    if (entry)
-        *entry = usage->streams[--usage->stream_count];
+    if (entry == NULL)
+        return;
+    set_fenced(usage, entry, true);
+    *entry = usage->streams[--usage->stream_count];
 }
 
 void vgpu_usage_cover(struct vgpu_worker *worker)
@@ -121,14 +137,29 @@ void vgpu_usage_cover(struct vgpu_worker *worker)
     if (context == NULL)
         return; /* only the current context can have got work since the last time */
     struct vgpu_usage *usage = &context->usage;
-    uint32_t kept = 0;
+    uint32_t kept = 0, unfenced = 0;
     for (uint32_t i = 0; i < usage->stream_count; i++) {
-        if (vgpu_capture_holds(worker, usage->streams[i].stream))
+        if (vgpu_capture_holds(worker, usage->streams[i].stream)) {
+            unfenced += !usage->streams[i].fenced;
             usage->streams[kept++] = usage->streams[i];
-        else
+        } else {
             vgpu_fence_mark(worker, usage->streams[i].stream, VGPU_MARK_TIME);
+        }
     }
     usage->stream_count = kept;
+    usage->unfenced = unfenced;
+}
+
+void vgpu_usage_sample(struct vgpu_worker *worker)
+{
+    struct vgpu_context *context = worker->current;
+    if (context == NULL || context->usage.recent >= context->usage.stream_count)
+        return;
+    CUstream stream = context->usage.streams[context->usage.recent].stream;
+    if (vgpu_capture_holds(worker, stream))
+        return;
+    vgpu_usage_forget(context, stream);
+    vgpu_fence_mark(worker, stream, VGPU_MARK_TIME);
 }
 
 /* No work of the context is left. */
@@ -144,18 +175,15 @@ static void begin_idleness(struct vgpu_worker *worker, struct vgpu_context *cont
 void vgpu_usage_reached(struct vgpu_worker *worker, struct vgpu_context *context, bool watched)
 {
     struct vgpu_usage *usage = &context->usage;
-    if (usage->idle_since || usage->pending)
+    if (usage->idle_since || usage->pending || usage->unfenced)
         return;
-    for (uint32_t i = 0; i < usage->stream_count; i++) {
-        if (!usage->streams[i].fenced)
-            return;
-    }
     begin_idleness(worker, context, watched);
 }
 
 void vgpu_usage_failed(struct vgpu_worker *worker, struct vgpu_context *context)
 {
     context->usage.stream_count = 0;
+    context->usage.unfenced = 0;
     if (!context->usage.idle_since)
         begin_idleness(worker, context, false);
 }

@@ -2,10 +2,10 @@
 /**
  * GPU time of a context: what passed on the GPU's clock between timing events, less the time in
  * which it had nothing to do. Events cost as much as launches, so there is none at every fence:
- * marks with an event are placed behind the work when the guest is quiet, and every few hundred
- * records. When everything was reached while the worker watched, idleness is measured on the host's
- * clock; when it was asleep, the next work begins with an event of its own. For the worker's
- * thread.
+ * marks with an event are placed behind all work when the guest is quiet, and behind that of one
+ * stream now and then while it is not. When everything was reached while the worker watched,
+ * idleness is measured on the host's clock; when it was asleep, the next work begins with an event
+ * of its own. For the worker's thread.
  */
 #ifndef VGPU_WORKER_USAGE_H
 #define VGPU_WORKER_USAGE_H
@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define VGPU_USAGE_POOL    64u
-#define VGPU_USAGE_STREAMS 16u
+#define VGPU_USAGE_STREAMS 128u
 
 struct vgpu_worker;
 struct vgpu_context;
@@ -31,6 +31,8 @@ struct vgpu_usage {
     uint32_t pooled;
     struct vgpu_usage_stream streams[VGPU_USAGE_STREAMS];
     uint32_t stream_count;
+    uint32_t unfenced;   /* of them */
+    uint32_t recent;     /* place of the one that was named last */
     uint32_t pending;    /* marks (worker/stream/fence.h) that the GPU has not reached */
     uint64_t idle;       /* nanoseconds of idleness, up to idle_since or now */
     uint64_t idle_since; /* host time; 0: busy */
@@ -57,6 +59,9 @@ void vgpu_usage_forget(struct vgpu_context *context, CUstream stream);
 
 /** Places marks with events behind all streams of the current context that have none. */
 void vgpu_usage_cover(struct vgpu_worker *worker);
+
+/** The same behind one stream of them: that which was named last. */
+void vgpu_usage_sample(struct vgpu_worker *worker);
 
 /** Marks were reached: if no work is left, idleness begins. `watched`: it was seen at once. */
 void vgpu_usage_reached(struct vgpu_worker *worker, struct vgpu_context *context, bool watched);
