@@ -11,6 +11,7 @@
 #include "mediator/session.h"
 #include "protocol/calls.h"
 #include "protocol/channel.h"
+#include "protocol/rate.h"
 
 static void vgpu_mailbox_status(struct vgpu_session *session, uint32_t id,
                                 enum vgpu_mailbox_status status)
@@ -50,6 +51,21 @@ static bool vgpu_mailbox_quarantined(struct vgpu_session *session, uint32_t id)
                             "again: vgpu-admin clear-quarantine --vm-name=%s",
                             vm->name, vm->reason, vm->name);
     return vm->quarantined != 0;
+}
+
+/** Whether the VM is beyond its rate of calls; it was told BUSY then, and may ask again. */
+static bool vgpu_mailbox_throttled(struct vgpu_session *session, uint32_t id)
+{
+    struct vgpu_vm *vm = session->vm;
+    uint64_t now = vgpu_loop_now();
+
+    if (vgpu_rate_wait(vm->ledger, now) > 0) {
+        vm->totals.throttled++;
+        vgpu_mailbox_status(session, id, VGPU_MAILBOX_BUSY);
+        return true;
+    }
+    vgpu_rate_count(vm->ledger, now);
+    return false;
 }
 
 static void vgpu_mailbox_identify(struct vgpu_session *session, uint32_t id, const void *request)
@@ -206,7 +222,7 @@ static void vgpu_mailbox_vector_add(struct vgpu_session *session, uint32_t id, c
         vgpu_mailbox_status(session, id, VGPU_MAILBOX_BAD_LENGTH);
         return;
     }
-    if (vgpu_mailbox_quarantined(session, id))
+    if (vgpu_mailbox_quarantined(session, id) || vgpu_mailbox_throttled(session, id))
         return;
     int error = vgpu_primitive_submit(&session->primitive, id, add, sizeof(*add),
                                       sizeof(struct vgpu_mailbox_vector_sum));

@@ -17,15 +17,14 @@ struct vgpu_vm *vgpu_registry_seen(const struct vgpu_mediator *mediator, const c
     return vm;
 }
 
-static void vgpu_registry_set_quota(const struct vgpu_mediator *mediator, struct vgpu_vm *vm)
+static void vgpu_registry_limit(const struct vgpu_mediator *mediator, struct vgpu_vm *vm)
 {
     uint64_t total = mediator->driver.probe.memory_total;
     uint64_t quota = vm->limits.memory;
 
     if (quota == 0)
         quota = vgpu_config_memory_quota(&mediator->config, vm->name, total);
-    /* Relaxed: workers compare with whatever they see, and what they hold already stays theirs. */
-    __atomic_store_n(&vm->ledger->quota, quota < total ? quota : total, __ATOMIC_RELAXED);
+    vgpu_vm_limit(vm, quota < total ? quota : total);
 }
 
 static void vgpu_registry_revoke(struct vgpu_mediator *mediator, const struct vgpu_vm *vm)
@@ -49,7 +48,7 @@ static void vgpu_registry_copy(struct vgpu_mediator *mediator, struct vgpu_vm *v
     vm->quarantined = record->quarantined;
     memcpy(vm->uuid, record->uuid, sizeof(vm->uuid));
     memcpy(vm->reason, record->reason, sizeof(vm->reason));
-    vgpu_registry_set_quota(mediator, vm);
+    vgpu_registry_limit(mediator, vm);
     vgpu_lease_attach(&mediator->leases, vm);
 }
 
@@ -89,6 +88,6 @@ void vgpu_registry_forget(struct vgpu_mediator *mediator, const char *name)
     vm->registered = false;
     vm->uuid[0] = '\0';
     vgpu_config_limits(&mediator->config, name, &vm->limits);
-    vgpu_registry_set_quota(mediator, vm);
+    vgpu_registry_limit(mediator, vm);
     vgpu_lease_attach(&mediator->leases, vm);
 }

@@ -32,11 +32,11 @@ int vgpu_vm_take(struct vgpu_vm **vms, const struct vgpu_config *config, uint64_
         return error;
     }
     vm->ledger = ledger;
-    vm->ledger->quota = vgpu_config_memory_quota(config, name, memory_total);
     strncpy(vm->name, name, sizeof(vm->name) - 1);
     vm->pool = 'A';
     vm->priority = VGPU_PRIORITY_MEDIUM;
     vgpu_config_limits(config, name, &vm->limits);
+    vgpu_vm_limit(vm, vgpu_config_memory_quota(config, name, memory_total));
     vgpu_tenant_init(&vm->tenant, NULL);
     vm->max_channels = vgpu_config_max_channels(config, name);
     vm->id = 1;
@@ -64,18 +64,38 @@ uint64_t vgpu_vm_memory_used(const struct vgpu_vm *vm)
     return __atomic_load_n(&vm->ledger->used, __ATOMIC_RELAXED);
 }
 
-void vgpu_vm_worker_ended(struct vgpu_vm *vm, const struct vgpu_worker_page *page)
+/** Takes back what a worker that has ended had added to a sum of the ledger; all of it with the
+ * last worker, so that nothing that a worker has got wrong stays. */
+static void vgpu_vm_take_back(const struct vgpu_vm *vm, uint64_t *sum, const uint64_t *added)
 {
-    uint64_t charged = __atomic_load_n(&page->memory_charged, __ATOMIC_RELAXED);
-    uint64_t used = vgpu_vm_memory_used(vm);
+    uint64_t part = __atomic_load_n(added, __ATOMIC_RELAXED);
+    uint64_t before = __atomic_load_n(sum, __ATOMIC_RELAXED);
     uint64_t left;
 
-    vm->workers--;
     /* Relaxed, as in the workers: the ledger is a sum and orders nothing. */
     do {
-        left = vm->workers == 0 || charged > used ? 0 : used - charged;
-    } while (!__atomic_compare_exchange_n(&vm->ledger->used, &used, left, true, __ATOMIC_RELAXED,
-                                          __ATOMIC_RELAXED));
+        left = vm->workers == 0 || part > before ? 0 : before - part;
+    } while (
+        !__atomic_compare_exchange_n(sum, &before, left, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+}
+
+void vgpu_vm_worker_ended(struct vgpu_vm *vm, const struct vgpu_worker_page *page)
+{
+    vm->workers--;
+    vgpu_vm_take_back(vm, &vm->ledger->used, &page->memory_charged);
+    vgpu_vm_take_back(vm, &vm->ledger->queued, &page->throttle.queued);
+}
+
+void vgpu_vm_limit(struct vgpu_vm *vm, uint64_t quota)
+{
+    struct vgpu_ledger_page *page = vm->ledger;
+
+    /* Relaxed: workers compare with whatever they see, and what they hold already stays theirs. */
+    __atomic_store_n(&page->quota, quota, __ATOMIC_RELAXED);
+    __atomic_store_n(&page->queue_depth, vm->limits.queue_depth, __ATOMIC_RELAXED);
+    if (__atomic_exchange_n(&page->rate, vm->limits.rate, __ATOMIC_RELAXED) != vm->limits.rate)
+        /* what was to be waited for was so at another rate */
+        __atomic_store_n(&page->free_at, 0, __ATOMIC_RELAXED);
 }
 
 static void vgpu_counter_add(uint64_t *counter, const uint64_t *shared)
@@ -104,6 +124,9 @@ void vgpu_counters_add_worker(struct vgpu_counters *counters, const struct vgpu_
     vgpu_counter_add(&counters->images_missed, &page->images.missed);
     vgpu_counter_add(&counters->images_refused, &page->images.mismatched);
     vgpu_counter_add(&counters->images_poisoned, &page->images.poisoned);
+    vgpu_counter_add(&counters->throttled, &page->throttle.throttled);
+    vgpu_counter_add(&counters->throttled_nanoseconds, &page->throttle.nanoseconds);
+    vgpu_counter_add(&counters->busy, &page->throttle.busy);
     for (uint32_t i = 0; i < VGPU_WORKER_CALLS_MAX; i++)
         vgpu_counter_add(&counters->call[i], &page->calls[i]);
     for (uint32_t i = 0; i < VGPU_CALL_CLASSES; i++) {

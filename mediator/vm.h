@@ -22,6 +22,9 @@ struct vgpu_counters {
     uint64_t images_found;    /* in the cache, by their hash */
     uint64_t images_missed;   /* and so uploaded */
     uint64_t images_refused;  /* uploads that were not what the guest said */
+    uint64_t throttled;       /* times that calls had to wait for the VM's rate */
+    uint64_t throttled_nanoseconds;
+    uint64_t busy;            /* times that more calls waited than its queue depth */
     uint64_t images_poisoned; /* files of the cache that were not what they were called */
     uint64_t call[VGPU_WORKER_CALLS_MAX]; /* by call id */
     uint64_t failed[VGPU_CALL_CLASSES];
@@ -97,6 +100,9 @@ struct vgpu_vm {
 int vgpu_vm_take(struct vgpu_vm **vms, const struct vgpu_config *config, uint64_t memory_total,
                  const char *name, struct vgpu_vm **out);
 void vgpu_vms_destroy(struct vgpu_vm **vms);
+
+/** Puts the limits of memory (bytes) and calls where the VM's workers see them, at once. */
+void vgpu_vm_limit(struct vgpu_vm *vm, uint64_t quota);
 
 /** Bytes charged now, as the ledger says. */
 uint64_t vgpu_vm_memory_used(const struct vgpu_vm *vm);

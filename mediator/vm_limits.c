@@ -11,8 +11,8 @@ const struct vgpu_limit vgpu_limits[VGPU_LIMITS] = {
     {"share_cap", 1, 100, 100, "per cent from 1 to 100; 100 is no cap", true},
     {"memory", 0, MOST_BYTES, 0,
      "bytes with an optional K, M, G or T, 1% to 100% of the GPU's memory, or default", true},
-    {"rate", 0, 1000000000, 0, "calls a second from 1 to 1000000000, or 0 for no limit", false},
-    {"queue_depth", 0, 65536, 0, "calls from 1 to 65536, or 0 for no limit", false},
+    {"rate", 0, 1000000000, 0, "calls a second from 1 to 1000000000, or 0 for no limit", true},
+    {"queue_depth", 0, 65536, 0, "calls from 1 to 65536, or 0 for no limit", true},
     {"watchdog", 1, 86400, 30, "seconds from 1 to 86400", false},
 };
 

@@ -13,7 +13,7 @@ struct vgpu_vm_limits {
     uint64_t share_cap;   /* 1..100 per cent of GPU time, even if it is idle; 100: no cap */
     uint64_t memory;      /* bytes of GPU memory; 0: as the configuration says */
     uint64_t rate;        /* calls a second; 0: no limit */
-    uint64_t queue_depth; /* calls that wait; 0: as many as the ring holds */
+    uint64_t queue_depth; /* calls that wait, in all channels; 0: as many as rings hold */
     uint64_t watchdog;    /* seconds until work that does not finish costs the worker its life */
 };
 

@@ -38,8 +38,9 @@
 
 /** The ring's indices: a cache line for each side, see protocol/ring.h for who may write what. */
 struct vgpu_ring_indices {
-    uint64_t tail; /* bytes produced; guest */
-    uint8_t tail_padding[56];
+    uint64_t tail;   /* bytes produced; guest */
+    uint32_t pushed; /* sequence of the last record; guest; only a number to show and to limit by */
+    uint8_t tail_padding[52];
     uint64_t head; /* bytes consumed; worker */
     uint8_t head_padding[56];
     uint32_t consumer_sleeps; /* worker: 1 = ring the doorbell after the next push; guest: 0 */
@@ -82,7 +83,11 @@ struct vgpu_channel_header {
     /** Bytes of device printf output that wait in the worker: the guest fetches them (console). */
     uint32_t console_pending;
     uint32_t guest_sleeps; /* guest: 1 = raise the interrupt when a reply or fence is written */
-    uint8_t state_padding[48];
+    /** Worker: 1 = the guest keeps records with sequences beyond `allowed` until there are fewer that
+     *  wait. A guest that does not is stopped by the end of its ring. */
+    uint32_t limited;
+    uint32_t allowed;
+    uint8_t state_padding[40];
     uint32_t latency[VGPU_LATENCY_BUCKETS]; /* round trips as the guest measured them */
     struct vgpu_upcall_place upcall;
 };

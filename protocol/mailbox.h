@@ -26,8 +26,8 @@ enum vgpu_mailbox_status {
     VGPU_MAILBOX_BAD_LENGTH = 1,       /* the request is too short or too long for its op */
     VGPU_MAILBOX_BAD_OP = 2,           /* unknown op */
     VGPU_MAILBOX_VERSION_MISMATCH = 3, /* the response's text names both versions */
-    VGPU_MAILBOX_BUSY = 4,             /* all channels are taken, a primitive is running, or the
-                                          extent is mapped by the worker */
+    VGPU_MAILBOX_BUSY = 4,             /* all channels are taken, a primitive is running, the VM is
+                                          beyond its rate, or the extent is mapped by the worker */
     VGPU_MAILBOX_NO_CHANNEL = 5,       /* that channel, or extent of it, is not open */
     VGPU_MAILBOX_NO_SPACE = 6,         /* the window has no room for that */
     VGPU_MAILBOX_GPU_ERROR = 7,        /* the driver failed; value is its CUresult */

@@ -81,6 +81,7 @@ bool vgpu_ring_push(struct vgpu_ring_producer *ring, const struct vgpu_call_head
         copy_in(ring, position, part2, bytes2);
     }
     ring->tail += bytes;
+    __atomic_store_n(&ring->indices->pushed, header->sequence, __ATOMIC_RELAXED);
     /* seq_cst on both sides of the sleep handshake, see vgpu_ring_sleep() */
     __atomic_store_n(&ring->indices->tail, ring->tail, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&ring->indices->consumer_sleeps, __ATOMIC_SEQ_CST) != 0)

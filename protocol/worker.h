@@ -45,11 +45,20 @@ struct vgpu_worker_extent {
     uint32_t reserved;
 };
 
-/** A VM's memory account. Workers charge before they allocate; 64-bit atomics, relaxed: it is a
- *  sum, and orders nothing. The mediator takes back what a dead worker had charged. */
+/** A VM's accounts: of memory, which workers charge before they allocate, and of calls
+ *  (protocol/rate.h). 64-bit atomics, relaxed: they are sums, and order nothing. The mediator takes
+ *  back what a dead worker had added. */
 struct vgpu_ledger_page {
-    uint64_t quota; /* bytes; written by the mediator */
-    uint64_t used;  /* bytes charged by all workers of the VM */
+    /* written by the mediator */
+    uint64_t quota;       /* bytes */
+    uint64_t rate;        /* calls a second; 0: no limit */
+    uint64_t queue_depth; /* calls that may wait, in all channels; 0: no limit */
+    uint64_t padding[5];
+
+    /* written by all workers of the VM */
+    uint64_t used;    /* bytes charged */
+    uint64_t free_at; /* when the next call is within the rate; also the mediator's */
+    uint64_t queued;  /* calls that wait, while there is a limit */
 };
 
 /** Whether a worker may bring work to the GPU; mediator/lease.h says when. */
@@ -87,6 +96,14 @@ struct vgpu_worker_times {
     struct vgpu_histogram call[VGPU_CALL_CLASSES]; /* of calls in the worker and the driver */
 };
 
+/** What limits on calls have cost (worker/throttle.h). 64-bit atomics, relaxed. */
+struct vgpu_worker_throttle {
+    uint64_t throttled;   /* how often calls had to wait for the rate */
+    uint64_t nanoseconds; /* that they waited */
+    uint64_t busy;        /* how often too many calls waited, and the channel was marked BUSY */
+    uint64_t queued;      /* of the ledger's sum */
+};
+
 struct vgpu_worker_page {
     /* written by the mediator: the driver before the worker starts, the rest before it has to serve
      */
@@ -109,6 +126,7 @@ struct vgpu_worker_page {
     uint64_t calls_total;
     struct vgpu_worker_images images;
     struct vgpu_worker_lease lease;
+    struct vgpu_worker_throttle throttle;
     uint64_t calls[VGPU_WORKER_CALLS_MAX]; /* by call id */
     uint64_t failed[VGPU_CALL_CLASSES];    /* calls with another result than success */
     struct vgpu_worker_times times;

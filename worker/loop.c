@@ -150,18 +150,26 @@ static void learn(struct loop *loop)
         loop->credit--;
 }
 
+/* Nanoseconds until it is time to look again; 0: not before something happens. */
+static uint64_t sleep_time(const struct loop *loop, uint64_t waited)
+{
+    uint64_t under_way = loop->worker->fences.count ? pause_after(loop, waited) : 0;
+    uint64_t throttled = vgpu_throttle_pause(loop->worker);
+
+    if (under_way == 0 || throttled == 0)
+        return under_way + throttled;
+    return under_way < throttled ? under_way : throttled;
+}
+
 /* Waits for the doorbell, the mediator, or the time to look again. */
 static bool sleep_until_called(struct loop *loop, uint64_t waited)
 {
     struct vgpu_worker *worker = loop->worker;
     struct pollfd wanted[] = {{.fd = worker->socket, .events = POLLIN},
                               {.fd = worker->doorbell, .events = POLLIN}};
-    struct timespec limit = {0};
-    bool waiting = worker->fences.count > 0;
-    if (waiting)
-        limit.tv_nsec = (long)pause_after(loop, waited);
+    const struct timespec limit = {.tv_nsec = (long)sleep_time(loop, waited)};
     worker->fences.unwatched = true;
-    int ready = ppoll(wanted, 2, waiting ? &limit : NULL, NULL);
+    int ready = ppoll(wanted, 2, limit.tv_nsec ? &limit : NULL, NULL);
     if (ready <= 0)
         return true;
     if (wanted[1].revents) {
@@ -199,6 +207,8 @@ static bool wait_for_work(struct loop *loop, bool full)
         __builtin_ia32_pause();
         return true;
     }
+    if (full && !loop->held) /* the rate is what is waited for, or marks are */
+        vgpu_lease_rest(worker);
     if (full)
         return sleep_until_called(loop, waited);
     if (worker->fences.count == 0)
@@ -240,14 +250,22 @@ static void log_garbage(const struct vgpu_worker *worker, const struct vgpu_call
              worker->garbage ? worker->garbage : "malformed");
 }
 
+/* Whether the next record may be taken out of the ring, or the one that was be replayed. */
+static bool may_go_on(const struct loop *loop, const struct vgpu_call_header *header)
+{
+    if (loop->worker->fences.count >= VGPU_MARKS_MANY)
+        return false;
+    return loop->held ? vgpu_lease_admits(loop->worker, header)
+                      : vgpu_throttle_admits(loop->worker);
+}
+
 static enum vgpu_worker_exit run_channel(struct loop *loop)
 {
     struct vgpu_worker *worker = loop->worker;
     struct vgpu_call_header header = {0};
     uint8_t payload[VGPU_PAYLOAD_MAX];
     for (;;) {
-        bool full = worker->fences.count >= VGPU_MARKS_MANY ||
-                    (loop->held && !vgpu_lease_admits(worker, &header));
+        bool full = !may_go_on(loop, &header);
         int got = full ? 0 : loop->held ? 1 : vgpu_ring_pop(&loop->ring, &header, payload);
         if (got < 0) {
             vgpu_log("garbage in the ring: %s",
@@ -260,6 +278,8 @@ static enum vgpu_worker_exit run_channel(struct loop *loop)
             continue;
         }
         bool was_held = loop->held;
+        if (!was_held)
+            vgpu_throttle_taken(worker, header.sequence);
         loop->held = !was_held && !vgpu_lease_admits(worker, &header);
         if (loop->held) {
             vgpu_timing_hold(&worker->timing, &loop->ring);

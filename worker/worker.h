@@ -27,6 +27,7 @@
 #include "worker/memory/virtual.h"
 #include "worker/stream/fence.h"
 #include "worker/stream/upcall.h"
+#include "worker/throttle.h"
 #include "worker/timing.h"
 
 struct vgpu_context;
@@ -52,6 +53,7 @@ struct vgpu_worker {
     struct vgpu_mappings mappings;
     struct vgpu_fences fences;
     struct vgpu_lease lease;
+    struct vgpu_throttle throttle;
     struct vgpu_image_buffer image;
     struct vgpu_image_cache images;
     struct vgpu_linker *linkers; /* list */

@@ -74,10 +74,30 @@ static bool pushed(struct vgpu_channel *channel, void *argument)
                           push->bytes2, &push->wake);
 }
 
+/* Whether the host lets us have one more call waiting. Relaxed: nothing else is read by it. */
+static bool is_welcome(struct vgpu_channel *channel, void *argument)
+{
+    const struct vgpu_channel_header *header = channel->header;
+    (void)argument;
+    if (__atomic_load_n(&header->limited, __ATOMIC_RELAXED) == 0)
+        return true;
+    uint32_t allowed = __atomic_load_n(&header->allowed, __ATOMIC_RELAXED);
+    return (int32_t)(allowed - channel->sequence) > 0;
+}
+
+/* The VM has as many calls waiting as it may: keeps this one back until there are fewer. */
+static CUresult back_off(struct vgpu_channel *channel)
+{
+    channel->trace.backed_off++;
+    return vgpu_channel_wait(channel, is_welcome, NULL, true);
+}
+
 /* Called with the producer's lock: records wait in the order of the program. */
 static CUresult append(struct vgpu_channel *channel, struct push *push)
 {
     CUresult error = vgpu_channel_known_lost(channel);
+    if (!error && !is_welcome(channel, NULL))
+        error = back_off(channel);
     if (error)
         return error;
     push->header->sequence = channel->sequence + 1;

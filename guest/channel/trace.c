@@ -57,6 +57,9 @@ void vgpu_trace_print(struct vgpu_channel *channel, uint64_t entered)
             __atomic_load_n(&channel->trace.fences, __ATOMIC_RELAXED),
             __atomic_load_n(&channel->trace.doorbells, __ATOMIC_RELAXED), "sent", "waited",
             "bytes");
+    if (channel->trace.backed_off)
+        fprintf(stderr, "vgpu: %12" PRIu64 " calls held back: the VM's queue was full\n",
+                channel->trace.backed_off);
     for (size_t i = 0; i < count; i++)
         fprintf(stderr, "vgpu: %12" PRIu64 " %12" PRIu64 " %16" PRIu64 "  %s\n",
                 lines[i].count.sent, lines[i].count.waited, lines[i].bytes,

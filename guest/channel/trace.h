@@ -21,6 +21,7 @@ struct vgpu_trace {
     struct vgpu_call_count calls[VGPU_CALL_MAX + 1]; /* but for `carried` with the producer lock */
     uint64_t fences;                                 /* that a thread had to wait for; atomic */
     uint64_t doorbells;                              /* that were rung; atomic */
+    uint64_t backed_off; /* calls that waited as too many did already; with the producer lock */
 };
 
 /** True if the environment asks for a summary. */

@@ -86,7 +86,7 @@ void vgpu_admin_put_number(json_t *object, const char *key, uint64_t number);
 
 struct vgpu_vm;
 /** What list-vms and show-vm tell of a VM, a new reference; `seen` NULL: it was not seen. */
-json_t *vgpu_admin_vm_row(const struct vgpu_mediator *mediator, const struct vgpu_store_vm *vm,
-                          bool registered, const struct vgpu_vm *seen);
+json_t *vgpu_admin_vm_row(struct vgpu_mediator *mediator, const struct vgpu_store_vm *vm,
+                          bool registered, struct vgpu_vm *seen);
 
 #endif

@@ -51,6 +51,9 @@ static void vgpu_admin_print_vm(struct vgpu_mediator *mediator, struct vgpu_vm *
         counters.images_poisoned,
         vm->tenant.weight,
         vm->leases,
+        counters.throttled,
+        counters.throttled_nanoseconds,
+        counters.busy,
     };
     for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
         fprintf(out, "\t%llu", (unsigned long long)numbers[i]);
@@ -60,11 +63,11 @@ static void vgpu_admin_print_vm(struct vgpu_mediator *mediator, struct vgpu_vm *
 void vgpu_admin_snapshot(struct vgpu_mediator *mediator, FILE *out)
 {
     vgpu_admin_print_mediator(mediator, out);
-    fprintf(out,
-            "vm\tid\tstate\tpool\tpriority\tsessions\tchannels_open\tchannels_failed\tworkers"
-            "\tcalls\tbytes_to_device\tbytes_from_device\tgpu_ns\tp50_ns\tp99_ns\tround_trips"
-            "\tmemory_used\tmemory_quota\trefused\tgarbage"
-            "\timages_found\timages_missed\timages_refused\timages_poisoned\tweight\tleases\n");
+    fprintf(out, "vm\tid\tstate\tpool\tpriority\tsessions\tchannels_open\tchannels_failed\tworkers"
+                 "\tcalls\tbytes_to_device\tbytes_from_device\tgpu_ns\tp50_ns\tp99_ns\tround_trips"
+                 "\tmemory_used\tmemory_quota\trefused\tgarbage"
+                 "\timages_found\timages_missed\timages_refused\timages_poisoned\tweight\tleases"
+                 "\tthrottled\tthrottled_ns\tbusy\n");
     for (struct vgpu_vm *vm = mediator->vms; vm; vm = vm->next)
         vgpu_admin_print_vm(mediator, vm, out);
 }

@@ -8,6 +8,7 @@
 #include "mediator/admin/call.h"
 #include "mediator/mediator.h"
 #include "mediator/registry.h"
+#include "mediator/session.h"
 #include "protocol/registers.h"
 
 static const char *const vgpu_admin_priorities[] = {
@@ -217,7 +218,7 @@ static void register_vm(struct vgpu_admin_call *call)
 
 static void unregister_vm(struct vgpu_admin_call *call)
 {
-    const struct vgpu_vm *seen;
+    struct vgpu_vm *seen;
 
     if (!vgpu_admin_find(call))
         return;
@@ -253,7 +254,7 @@ static void set_priority(struct vgpu_admin_call *call)
 /** set-weight, set-memory, set-rate-limit, set-share-cap and set-watchdog. */
 static void set_limits(struct vgpu_admin_call *call)
 {
-    const struct vgpu_vm *seen;
+    struct vgpu_vm *seen;
 
     if (!vgpu_admin_find(call))
         return;
@@ -334,8 +335,23 @@ static struct vgpu_store_vm vgpu_admin_unregistered(const struct vgpu_vm *seen)
     return vm;
 }
 
-json_t *vgpu_admin_vm_row(const struct vgpu_mediator *mediator, const struct vgpu_store_vm *vm,
-                          bool registered, const struct vgpu_vm *seen)
+/** What limits of calls have cost the VM so far. */
+static void vgpu_admin_put_calls(json_t *row, struct vgpu_mediator *mediator, struct vgpu_vm *seen)
+{
+    struct vgpu_counters counters = {0};
+
+    if (seen)
+        vgpu_session_count(mediator, seen, &counters);
+    vgpu_admin_put_number(row, "calls", counters.calls);
+    vgpu_admin_put_number(row, "calls_waiting",
+                          seen ? __atomic_load_n(&seen->ledger->queued, __ATOMIC_RELAXED) : 0);
+    vgpu_admin_put_number(row, "throttled", counters.throttled);
+    vgpu_admin_put_number(row, "throttled_ns", counters.throttled_nanoseconds);
+    vgpu_admin_put_number(row, "busy", counters.busy);
+}
+
+json_t *vgpu_admin_vm_row(struct vgpu_mediator *mediator, const struct vgpu_store_vm *vm,
+                          bool registered, struct vgpu_vm *seen)
 {
     const char pool[] = {(char)vm->pool, '\0'};
     uint64_t total = mediator->driver.probe.memory_total;
@@ -359,13 +375,14 @@ json_t *vgpu_admin_vm_row(const struct vgpu_mediator *mediator, const struct vgp
     vgpu_admin_put_number(row, "memory_quota_bytes", quota < total ? quota : total);
     vgpu_admin_put_number(row, "channels", seen ? seen->channels_open : 0);
     vgpu_admin_put_number(row, "channels_lost", seen ? seen->channels_failed : 0);
+    vgpu_admin_put_calls(row, mediator, seen);
     vgpu_admin_put_text(row, "quarantine", vm->quarantined ? vm->reason : "");
     return row;
 }
 
 static void show_vm(struct vgpu_admin_call *call)
 {
-    const struct vgpu_vm *seen;
+    struct vgpu_vm *seen;
     int error = vgpu_admin_look_up(call);
 
     seen = vgpu_registry_seen(call->mediator, call->vm.name);
@@ -388,12 +405,12 @@ static void vgpu_admin_list_one(const struct vgpu_store_vm *record, void *user)
 
 static void list_vms(struct vgpu_admin_call *call)
 {
-    const struct vgpu_mediator *mediator = call->mediator;
+    struct vgpu_mediator *mediator = call->mediator;
 
     call->result = json_array();
     if (mediator->store && vgpu_store_list_vms(mediator->store, vgpu_admin_list_one, call))
         vgpu_admin_fail_store(call);
-    for (const struct vgpu_vm *vm = mediator->vms; vm; vm = vm->next) {
+    for (struct vgpu_vm *vm = mediator->vms; vm; vm = vm->next) {
         const struct vgpu_store_vm plain = vgpu_admin_unregistered(vm);
 
         if (!vm->registered)

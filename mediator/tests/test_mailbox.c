@@ -30,7 +30,7 @@ union answer {
 static int start_mediator(void **state)
 {
     (void)state;
-    test_mediator_create(&mediator, "driver=soft\nmemory-quota=256M\n");
+    test_mediator_create(&mediator, "driver=soft\nmemory-quota=256M\n[vm slow]\nrate=1\n");
     test_client_create(&client);
     test_client_attach(&client, mediator.device, "web");
     return 0;
@@ -232,6 +232,24 @@ static void a_primitive_worker_that_fails_is_replaced(void **state)
     }
 }
 
+static void beyond_its_rate_a_vm_is_told_busy(void **state)
+{
+    const struct vgpu_mailbox_vector_add add = vector_add(2, 0);
+    struct test_client slow;
+    union answer answer;
+
+    (void)state;
+    test_client_create(&slow);
+    test_client_attach(&slow, mediator.device, "slow");
+    test_client_mailbox(&slow, &add, sizeof(add), &answer);
+    assert_int_equal(answer.response.status, VGPU_MAILBOX_OK);
+    test_client_mailbox(&slow, &add, sizeof(add), &answer);
+    assert_int_equal(answer.response.status, VGPU_MAILBOX_BUSY);
+    test_client_mailbox(&client, &add, sizeof(add), &answer); /* others do not feel it */
+    assert_int_equal(answer.response.status, VGPU_MAILBOX_OK);
+    test_client_destroy(&slow);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +261,7 @@ int main(void)
         cmocka_unit_test(vectors_are_added_by_a_worker),
         cmocka_unit_test(nobody_waits_for_a_slow_primitive),
         cmocka_unit_test(a_primitive_worker_that_fails_is_replaced),
+        cmocka_unit_test(beyond_its_rate_a_vm_is_told_busy),
     };
 
     return cmocka_run_group_tests_name("mailbox", tests, start_mediator, stop_mediator);

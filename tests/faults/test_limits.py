@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Limits of a VM, changed by an administrator while its program runs: calls a second, calls that
+wait, a part of the GPU's time. Nothing is lost, and counters say what was held up."""
+import json
+import os
+import re
+import subprocess
+import time
+import unittest
+
+from harness import Mediator, PATIENCE, built, wait_until
+
+PROGRAM = built("tests", "faults", "counted_launches")
+BURST = 0.05  # seconds whose calls may come at once
+
+
+class Limits(unittest.TestCase):
+    def setUp(self):
+        self.mediator = Mediator()
+        with open(self.mediator.config, "a", encoding="utf-8") as file:
+            file.write(f"store={self.mediator.folder}/vgpu.db\n")
+        self.mediator.start()
+        self.addCleanup(self.mediator.stop)
+        self.vm = f"--vm-name=uid-{os.getuid()}"
+
+    def admin(self, *words):
+        done = subprocess.run([built("admin", "vgpu-admin"),
+                               f"--socket={self.mediator.admin_socket}", "--output=json", *words],
+                              check=True, timeout=30 * PATIENCE, capture_output=True, text=True)
+        self.assertEqual(done.stderr, "")
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def shown(self):
+        row = self.admin("show-vm", self.vm)
+        return row[0] if isinstance(row, list) else row
+
+    def start(self, count=0):
+        program = self.mediator.run(PROGRAM, str(count), stdin=subprocess.PIPE)
+        self.addCleanup(program.stdout.close)
+        self.addCleanup(program.wait)
+        self.addCleanup(program.kill)
+        self.assertEqual(program.stdout.readline(), "ready\n")
+        return program
+
+    def ends(self, program):
+        """What it counted, after its input has ended."""
+        output, _ = program.communicate(timeout=60 * PATIENCE)
+        self.assertEqual(program.returncode, 0, output + self.mediator.log())
+        launched, counted = map(int, re.search(r"launched (\d+), counted (\d+)", output).groups())
+        self.assertEqual(launched, counted)
+        return counted
+
+    def calls(self):
+        return self.mediator.status()[0]["calls"]
+
+    def calls_of(self, seconds):
+        """Calls, and the seconds that their being counted may have taken."""
+        start, before = time.monotonic(), self.calls()
+        time.sleep(seconds)
+        after = self.calls()
+        return after - before, time.monotonic() - start
+
+    def test_a_rate_holds_from_the_moment_it_is_set(self):
+        self.admin("register-vm", self.vm)
+        program = self.start()
+        wait_until(lambda: self.calls() > 2000, 30, "it runs")
+        self.admin("set-rate-limit", self.vm, "--rate=200")
+        calls, seconds = self.calls_of(1.5)
+        self.assertLessEqual(calls, 200 * (seconds + BURST) + 2)
+        self.assertGreater(calls, 0)
+        shown = self.shown()
+        self.assertGreater(shown["throttled"], 0)
+        self.assertGreater(shown["throttled_ns"], 0)
+        before = self.calls()
+        self.admin("set-rate-limit", self.vm, "--rate=0")
+        wait_until(lambda: self.calls() > before + 2000, 30, "it runs as before")
+        self.assertGreater(self.ends(program), 2000)
+
+    def test_a_queue_depth_keeps_calls_in_the_program(self):
+        self.admin("register-vm", self.vm, "--rate=2000", "--queue-depth=8")
+        program = self.start(1000)
+        wait_until(lambda: self.shown()["busy"] > 0, 30, "the queue is full")
+        for _ in range(20):
+            self.assertLessEqual(self.shown()["calls_waiting"], 8)
+        self.assertEqual(self.ends(program), 1000)
+        wait_until(self.mediator.idle, 10, "the program is gone")
+        self.assertEqual(self.shown()["calls_waiting"], 0)
+
+    def test_a_queue_depth_of_one_is_slow_but_goes_on(self):
+        self.admin("register-vm", self.vm, "--queue-depth=1")
+        self.assertEqual(self.ends(self.start(200)), 200)
+
+    def test_programs_of_a_vm_have_one_rate(self):
+        self.admin("register-vm", self.vm, "--rate=300")
+        programs = [self.start(), self.start()]
+        calls, seconds = self.calls_of(1)
+        self.assertLessEqual(calls, 300 * (seconds + BURST) + 4)
+        self.admin("set-rate-limit", self.vm, "--rate=0")
+        for program in programs:
+            self.ends(program)
+
+    def test_a_share_cap_holds_from_the_moment_it_is_set(self):
+        self.admin("register-vm", self.vm)
+        program = self.start()
+        wait_until(lambda: self.calls() > 2000, 30, "it runs")
+        self.admin("set-share-cap", self.vm, "--share-cap=5")
+        start, before = time.monotonic(), self.mediator.status()[0]["gpu_ns"]
+        time.sleep(1)
+        used = self.mediator.status()[0]["gpu_ns"] - before
+        # 2 slices at once after a rest, one that has begun, and what was in flight
+        self.assertLessEqual(used / 1e9, 0.05 * (time.monotonic() - start) + 0.06)
+        self.admin("set-share-cap", self.vm, "--share-cap=100")
+        before = self.calls()
+        wait_until(lambda: self.calls() > before + 2000, 30, "it runs as before")
+        self.ends(program)
+
+
+if __name__ == "__main__":
+    unittest.main()
