@@ -19,6 +19,8 @@ static struct {
     CUstream stream;
     CUevent event;
     CUgraphExec graph;
+    CUgraphExec updated;
+    CUgraphNode node; /* of the graph that `updated` was made from */
     char *pinned;
     char *pageable;
 } state;
@@ -125,6 +127,27 @@ static void graph_launch(void)
     BENCH(cuGraphLaunch(state.graph, state.stream));
 }
 
+/* What a program does that gives a graph's kernels other memory before each launch. */
+static void graph_update(void)
+{
+    void *none[] = {NULL};
+    CUDA_KERNEL_NODE_PARAMS kernel = {.func = state.bench.empty,
+                                      .gridDimX = 1,
+                                      .gridDimY = 1,
+                                      .gridDimZ = 1,
+                                      .blockDimX = 1,
+                                      .blockDimY = 1,
+                                      .blockDimZ = 1,
+                                      .kernelParams = none};
+    if (state.node == NULL) {
+        CUgraph graph;
+        BENCH(cuGraphCreate(&graph, 0));
+        BENCH(cuGraphAddKernelNode(&state.node, graph, NULL, 0, &kernel));
+        BENCH(cuGraphInstantiate(&state.updated, graph, 0));
+    }
+    BENCH(cuGraphExecKernelNodeSetParams(state.updated, state.node, &kernel));
+}
+
 static void pool_alloc_free(void)
 {
     CUdeviceptr address;
@@ -162,6 +185,7 @@ static const struct what {
     {"download_pageable_65536", download_pageable_more},
     {"memset", set_memory},
     {"graph_launch", graph_launch},
+    {"graph_update", graph_update},
     {"pool_alloc_free", pool_alloc_free},
     {"alloc_free", alloc_free},
 };

@@ -24,12 +24,20 @@ struct vgpu_graph {
     struct vgpu_shadow_set shadows;
 };
 
+/** A kernel node as the host's driver has taken it in an executable graph: the same with other
+ *  values of the kernel's parameters will be taken, too, so that nobody need wait for that. */
+struct vgpu_taken_kernel {
+    unsigned long long exec; /* serial number of the executable graph; 0: none yet */
+    struct vgpu_wire_kernel kernel;
+};
+
 struct vgpu_node {
     struct vgpu_object object;
     struct vgpu_graph *graph;
     struct vgpu_node *next, *previous; /* in the graph */
     struct vgpu_graph *children;       /* graphs that lie in it */
     void *kept;                        /* what was answered about its parameters points here */
+    struct vgpu_taken_kernel taken;
 };
 
 /** A host function of an executable graph that was put there later. */
@@ -42,8 +50,9 @@ struct vgpu_exec_host {
 
 struct vgpu_graph_exec {
     struct vgpu_object object;
-    cuuint64_t flags; /* that it was instantiated with */
-    bool hosts;       /* it calls host functions */
+    cuuint64_t flags;          /* that it was instantiated with */
+    unsigned long long serial; /* another one after each update of the whole */
+    bool hosts;                /* it calls host functions */
     struct vgpu_exec_host *replaced;
     struct vgpu_shadow_set shadows;
 };

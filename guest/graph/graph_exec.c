@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Executable graphs. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "guest/graph/capture.h"
 #include "guest/graph/graph.h"
@@ -52,6 +53,7 @@ static CUresult instantiate(CUgraphExec *handle, CUgraph graph_handle,
         return CUDA_ERROR_OUT_OF_MEMORY;
     exec->object.end = end_exec;
     exec->flags = parameters->flags;
+    exec->serial = vgpu_process_new_id(process);
     exec->hosts = graph->hosts;
     vgpu_shadow_set_join(&exec->shadows, &graph->shadows);
     error = vgpu_process_note(
@@ -216,6 +218,7 @@ CUresult cuGraphExecUpdate_v2(CUgraphExec handle, CUgraph graph_handle,
                               vgpu_send_vgpuGraphExecUpdate(caller.channel, caller.context,
                                                             exec->object.id, graph->object.id,
                                                             &outcome, sizeof(outcome), &bytes));
+    exec->serial = vgpu_process_new_id(vgpu_process()); /* its kernels may be others now */
     info->result = (CUgraphExecUpdateResult)outcome.result;
     info->errorNode = node_at(&caller, graph, error, outcome.error_node);
     info->errorFromNode = node_at(&caller, graph, error, outcome.error_from);
@@ -306,6 +309,28 @@ static CUresult keep_host(struct vgpu_graph_exec *exec, const CUgraphNodeParams 
     return CUDA_SUCCESS;
 }
 
+/* Programs that update a graph before each launch change only what the kernels are given. */
+static bool is_taken(const struct vgpu_graph_exec *exec, const struct vgpu_node *node,
+                     const struct vgpu_wire_node *wire)
+{
+    return wire->type == CU_GRAPH_NODE_TYPE_KERNEL && node->taken.exec == exec->serial &&
+           memcmp(&node->taken.kernel, &wire->kernel, sizeof(wire->kernel)) == 0;
+}
+
+static CUresult send_to_exec(const struct vgpu_caller *caller, const struct vgpu_graph_exec *exec,
+                             struct vgpu_node *node, const struct vgpu_node_message *message)
+{
+    size_t bytes = vgpu_node_bytes(message);
+    if (is_taken(exec, node, &message->node))
+        return vgpu_send_vgpuGraphExecKernelSet(caller->channel, caller->context, exec->object.id,
+                                                node->object.id, message, bytes);
+    CUresult error = vgpu_send_vgpuGraphExecNodeSet(
+        caller->channel, caller->context, exec->object.id, node->object.id, message, bytes);
+    if (error == CUDA_SUCCESS && message->node.type == CU_GRAPH_NODE_TYPE_KERNEL)
+        node->taken = (struct vgpu_taken_kernel){exec->serial, message->node.kernel};
+    return vgpu_process_note(vgpu_process(), error);
+}
+
 CUresult cuGraphExecNodeSetParams(CUgraphExec exec_handle, CUgraphNode node_handle,
                                   CUgraphNodeParams *parameters)
 {
@@ -321,12 +346,7 @@ CUresult cuGraphExecNodeSetParams(CUgraphExec exec_handle, CUgraphNode node_hand
     error = vgpu_node_encode(&caller, parameters, &exec->shadows, &message);
     if (error == CUDA_SUCCESS && parameters->type == CU_GRAPH_NODE_TYPE_HOST)
         error = keep_host(exec, parameters, &message);
-    if (error)
-        return error;
-    return vgpu_process_note(vgpu_process(),
-                             vgpu_send_vgpuGraphExecNodeSet(caller.channel, caller.context,
-                                                            exec->object.id, node->object.id,
-                                                            &message, vgpu_node_bytes(&message)));
+    return error ? error : send_to_exec(&caller, exec, node, &message);
 }
 
 CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode node,

@@ -36,6 +36,7 @@ struct vgpu_process vgpu_the_process = {
     .ranges = {.lock = PTHREAD_RWLOCK_INITIALIZER, .release = vgpu_host_release},
     .arenas.lock = PTHREAD_MUTEX_INITIALIZER,
     .registered.lock = PTHREAD_MUTEX_INITIALIZER,
+    .tensor_maps.lock = PTHREAD_MUTEX_INITIALIZER,
     .mirrors.lock = PTHREAD_MUTEX_INITIALIZER,
 };
 

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "guest/channel/channel.h"
+#include "guest/code/tensor_map.h"
 #include "guest/graph/capture.h"
 #include "guest/memory/arena.h"
 #include "guest/memory/mirror.h"
@@ -58,6 +59,7 @@ struct vgpu_process {
     struct vgpu_registered registered;
     struct vgpu_mirrors mirrors;
     struct vgpu_shadow_runs shadow_runs;
+    struct vgpu_tensor_maps tensor_maps;
     unsigned long long last_id; /* of contexts, streams and allocations: unique; atomic */
 
     pthread_mutex_t image_lock;    /* the worker assembles one image at a time */

@@ -209,6 +209,18 @@ static void an_executable_graph_changes(const struct setup *setup)
     CHECK(cuGraphExecMemsetNodeSetParams(exec, nodes[0], &set, setup->context));
     launch(setup, exec);
     expect(setup->first, 121, 1);
+    for (unsigned int value = 200; value < 203; value++) {
+        CHECK(cuGraphExecKernelNodeSetParams(exec, nodes[1],
+                                             fill_with(setup, &kernel, setup->first, value)));
+        launch(setup, exec);
+        expect(setup->first, value + 21, 1);
+    }
+    fill_with(setup, &kernel, setup->first, 9);
+    kernel.node.blockDimX = 4096;
+    EXPECT(cuGraphExecKernelNodeSetParams(exec, nodes[1], &kernel.node) ==
+           CUDA_ERROR_INVALID_VALUE);
+    CHECK(cuGraphExecKernelNodeSetParams(exec, nodes[1],
+                                         fill_with(setup, &kernel, setup->first, 100)));
     CHECK(cuGraphNodeSetEnabled(exec, nodes[2], 0));
     CHECK(cuGraphNodeGetEnabled(exec, nodes[2], &enabled));
     EXPECT(enabled == 0);

@@ -113,15 +113,25 @@ CUresult vgpu_replay_vgpuGraphNodeSet(struct vgpu_worker *worker,
     return error ? error : worker->driver->cuGraphNodeSetParams(call->node, &node.parameters);
 }
 
+static CUresult set_in_exec(struct vgpu_worker *worker, CUgraphExec exec, CUgraphNode node,
+                            const uint8_t *parameters, uint32_t bytes)
+{
+    struct vgpu_node_message message;
+    struct vgpu_node_parameters read;
+    CUresult error = read_node(worker, parameters, bytes, &message, &read);
+    return error ? error : worker->driver->cuGraphExecNodeSetParams(exec, node, &read.parameters);
+}
+
 CUresult vgpu_replay_vgpuGraphExecNodeSet(struct vgpu_worker *worker,
                                           struct vgpu_call_vgpuGraphExecNodeSet *call)
 {
-    struct vgpu_node_message message;
-    struct vgpu_node_parameters node;
-    CUresult error = read_node(worker, call->parameters, call->parameters_bytes, &message, &node);
-    return error
-               ? error
-               : worker->driver->cuGraphExecNodeSetParams(call->exec, call->node, &node.parameters);
+    return set_in_exec(worker, call->exec, call->node, call->parameters, call->parameters_bytes);
+}
+
+CUresult vgpu_replay_vgpuGraphExecKernelSet(struct vgpu_worker *worker,
+                                            struct vgpu_call_vgpuGraphExecKernelSet *call)
+{
+    return set_in_exec(worker, call->exec, call->node, call->parameters, call->parameters_bytes);
 }
 
 CUresult vgpu_replay_vgpuGraphNodeGet(struct vgpu_worker *worker,
