@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "mediator/config.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <grp.h>
@@ -79,6 +80,37 @@ bool vgpu_config_parse_quota(const char *text, struct vgpu_quota *quota)
         return false;
     uint64_t factor = unit ? 1ull << 10 * (unit - units + 1) : 1;
     return !__builtin_mul_overflow(number, factor, &quota->amount);
+}
+
+bool vgpu_config_parse_address(const char *text, struct sockaddr_storage *address)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    const char *port = strrchr(text, ':'), *end;
+    char host[INET6_ADDRSTRLEN + 2];
+    uint64_t number;
+
+    *address = (struct sockaddr_storage){0};
+    if (strcmp(text, "none") == 0)
+        return true;
+    if (!port || (size_t)(port - text) >= sizeof(host) ||
+        !vgpu_config_number(port + 1, &end, &number) || *end || number > UINT16_MAX)
+        return false;
+    memcpy(host, text, (size_t)(port - text));
+    host[port - text] = '\0';
+    v4.sin_port = v6.sin6_port = htons((uint16_t)number);
+    if (inet_pton(AF_INET, host, &v4.sin_addr) == 1) {
+        memcpy(address, &v4, sizeof(v4));
+        return true;
+    }
+    size_t length = strlen(host);
+    if (length < 2 || host[0] != '[' || host[length - 1] != ']')
+        return false;
+    host[length - 1] = '\0';
+    if (inet_pton(AF_INET6, host + 1, &v6.sin6_addr) != 1)
+        return false;
+    memcpy(address, &v6, sizeof(v6));
+    return true;
 }
 
 #define QUOTA_ALLOWED "bytes with an optional K, M, G or T, or 1% to 100% of the GPU's memory"
@@ -231,6 +263,13 @@ static const char *set_slice(struct vgpu_config_reader *reader, const char *valu
     return NULL;
 }
 
+static const char *set_metrics(struct vgpu_config_reader *reader, const char *value)
+{
+    return vgpu_config_parse_address(value, &reader->config->metrics)
+               ? NULL
+               : "none, or an address and a port: 127.0.0.1:9841 or [::1]:9841";
+}
+
 static const char *set_log_level(struct vgpu_config_reader *reader, const char *value)
 {
     if (strcmp(value, "error") == 0)
@@ -316,6 +355,7 @@ static const struct vgpu_config_key vgpu_mediator_keys[] = {
     {"spare-workers", set_spare_workers},
     {"scheduler", set_scheduler},
     {"slice", set_slice},
+    {"metrics", set_metrics},
     {"log-level", set_log_level},
     {NULL, NULL},
 };
@@ -511,6 +551,7 @@ void vgpu_config_init(struct vgpu_config *config)
         .slice = 4,
         .log_level = VGPU_LOG_INFO,
     };
+    vgpu_config_parse_address("127.0.0.1:9841", &config->metrics);
     vgpu_path_find(VGPU_PART_WORKER, config->worker, sizeof(config->worker));
     vgpu_path_find(VGPU_PART_SOFTWARE_GPU, config->soft_library, sizeof(config->soft_library));
 }

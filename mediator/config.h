@@ -19,6 +19,7 @@
  *   scheduler=wfq|urgency|fifo|deadline    how VMs share the GPU
  *   slice=4                                milliseconds of a VM's turn while others wait, 1..100
  *   store=/var/lib/vgpu/vgpu.db            what administrators set, and usage; or none
+ *   metrics=127.0.0.1:9841                 where Prometheus is served, [ADDRESS6]:PORT too; or none
  *   log-level=error|warning|info
  *
  *   [vm NAME]
@@ -36,6 +37,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 
 #include "mediator/log.h"
@@ -80,9 +82,10 @@ struct vgpu_config {
     char soft_library[256];
     char worker[PATH_MAX];
     struct vgpu_quota memory_quota;
-    char image_cache[PATH_MAX]; /* "": none */
-    uint64_t image_cache_size;  /* bytes */
-    char store[PATH_MAX];       /* "": none */
+    char image_cache[PATH_MAX];      /* "": none */
+    uint64_t image_cache_size;       /* bytes */
+    struct sockaddr_storage metrics; /* AF_UNSPEC: none */
+    char store[PATH_MAX];            /* "": none */
     uint32_t max_channels;
     uint32_t spare_workers; /* 0..VGPU_CONFIG_SPARES_MAX */
     const struct vgpu_policy *scheduler;
@@ -106,6 +109,9 @@ bool vgpu_config_parse_driver(const char *text, enum vgpu_driver_choice *choice)
 
 /** "16G", "25%": bytes with an optional K, M, G or T, or 1% to 100%; false if it is not that. */
 bool vgpu_config_parse_quota(const char *text, struct vgpu_quota *quota);
+
+/** "127.0.0.1:9841", "[::1]:9841", or "none", which is AF_UNSPEC; false if it is none of them. */
+bool vgpu_config_parse_address(const char *text, struct sockaddr_storage *address);
 
 /** True for a VM name that can be a word of the log: 1..63 of letters, digits and ._:- */
 bool vgpu_config_vm_name_ok(const char *name, size_t size);

@@ -69,6 +69,7 @@ static void vgpu_device_measure(struct vgpu_timer *timer)
     for (struct vgpu_vm *vm = mediator->vms; vm; vm = vm->next) {
         struct vgpu_counters counters;
         vgpu_session_count(mediator, vm, &counters);
+        vgpu_pool_usage_add(mediator, vm, &counters);
         uint64_t worked = counters.gpu_nanoseconds - vm->measured;
         uint64_t share =
             passed && counters.gpu_nanoseconds >= vm->measured ? worked / (passed / 100 + 1) : 0;

@@ -3,23 +3,33 @@
 
 #include <dlfcn.h>
 #include <nvml.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "mediator/log.h"
 #include "mediator/loop.h"
 
-#define FRESH_NANOSECONDS 1000000000u
+#define READ_MILLISECONDS 1000
+#define STALE_NANOSECONDS 15000000000u
+#define CLOSE_SECONDS     2
 
 struct vgpu_health {
     void *library;
     nvmlDevice_t device;
-    char driver[80];
-    uint64_t read_at; /* vgpu_loop_now(); 0: never */
-    uint64_t known;
-    uint64_t reading[VGPU_READINGS];
+    nvmlEventSet_t events;          /* NULL: errors are not told */
+    struct vgpu_health_state state; /* the thread's own */
+    bool lost;                      /* the library says that the GPU is */
+
+    pthread_t thread;
+    pthread_mutex_t mutex; /* of what follows */
+    struct vgpu_health_state shown;
+    uint64_t read_at; /* vgpu_loop_now() */
+    bool stop;
 };
 
 static void *vgpu_health_function(const struct vgpu_health *health, const char *name)
@@ -29,8 +39,8 @@ static void *vgpu_health_function(const struct vgpu_health *health, const char *
 
 static void vgpu_health_keep(struct vgpu_health *health, enum vgpu_reading which, uint64_t value)
 {
-    health->known |= 1ull << which;
-    health->reading[which] = value;
+    health->state.known |= 1ull << which;
+    health->state.reading[which] = value;
 }
 
 /* What one function without further arguments answers, as a 32-bit number. */
@@ -163,6 +173,8 @@ static void vgpu_health_read_memory(struct vgpu_health *health)
     if (get && get(health->device, &memory) == NVML_SUCCESS) {
         vgpu_health_keep(health, VGPU_READING_MEMORY_TOTAL, memory.total);
         vgpu_health_keep(health, VGPU_READING_MEMORY_RESERVED, memory.reserved);
+        health->state.memory_used = memory.used;
+        health->state.has_memory = true;
     }
     if (pci && pci(health->device, &place) == NVML_SUCCESS) {
         vgpu_health_keep(health, VGPU_READING_PCI_DEVICE, place.pciDeviceId);
@@ -185,52 +197,208 @@ static bool vgpu_health_find(struct vgpu_health *health, const uint8_t uuid[16])
                                i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
     if (!init || !find || init() != NVML_SUCCESS)
         return false;
-    if (version && version(health->driver, sizeof(health->driver)) != NVML_SUCCESS)
-        health->driver[0] = '\0';
+    if (version && version(health->state.driver, sizeof(health->state.driver)) != NVML_SUCCESS)
+        health->state.driver[0] = '\0';
     return find(text, &health->device) == NVML_SUCCESS;
+}
+
+static void vgpu_health_read_use(struct vgpu_health *health)
+{
+    __typeof__(nvmlDeviceGetUtilizationRates) *get =
+        vgpu_health_function(health, "nvmlDeviceGetUtilizationRates");
+    nvmlUtilization_t use;
+    nvmlReturn_t result = get ? get(health->device, &use) : NVML_ERROR_FUNCTION_NOT_FOUND;
+
+    if (result == NVML_SUCCESS) {
+        health->state.utilization = use.gpu;
+        health->state.has_utilization = true;
+    }
+    /* Whichever function is asked: a GPU that is gone says so. */
+    health->lost = result == NVML_ERROR_GPU_IS_LOST;
+}
+
+/** Errors after which only a reset, or a person, helps; those of programs are the guests' faults.
+ */
+static bool vgpu_health_is_critical(uint64_t xid)
+{
+    static const uint64_t critical[] = {48, 62, 64, 74, 79, 95, 119, 120};
+
+    for (size_t i = 0; i < sizeof(critical) / sizeof(*critical); i++) {
+        if (critical[i] == xid)
+            return true;
+    }
+    return false;
+}
+
+static void vgpu_health_note_xid(struct vgpu_health_state *state, uint64_t number)
+{
+    uint32_t i = 0;
+
+    while (i < state->xid_count && state->xid[i].number != number)
+        i++;
+    if (i == VGPU_HEALTH_XIDS) /* the last place is for all that do not fit */
+        i--;
+    if (i == state->xid_count)
+        state->xid_count++;
+    state->xid[i].number = number;
+    state->xid[i].count++;
+    state->xid[i].last = (uint64_t)time(NULL);
+}
+
+/** Waits for errors until it is time to read again. */
+static void vgpu_health_wait(struct vgpu_health *health)
+{
+    __typeof__(nvmlEventSetWait_v2) *wait = vgpu_health_function(health, "nvmlEventSetWait_v2");
+    const struct timespec pause = {.tv_sec = READ_MILLISECONDS / 1000};
+    nvmlEventData_t event = {0};
+
+    nvmlReturn_t result = health->events && wait ? wait(health->events, &event, READ_MILLISECONDS)
+                                                 : NVML_ERROR_NOT_SUPPORTED;
+    if (result == NVML_SUCCESS && event.eventType & nvmlEventTypeXidCriticalError)
+        vgpu_health_note_xid(&health->state, event.eventData);
+    else if (result != NVML_SUCCESS && result != NVML_ERROR_TIMEOUT)
+        nanosleep(&pause, NULL);
+}
+
+static const char *vgpu_health_trouble(const struct vgpu_health *health)
+{
+    if (health->lost)
+        return "the GPU is lost: it does not answer on its bus; the host has to be restarted";
+    for (uint32_t i = 0; i < health->state.xid_count; i++) {
+        if (vgpu_health_is_critical(health->state.xid[i].number))
+            return "the GPU has had an error that it does not recover from by itself (see "
+                   "xid_errors); stop the VMs and reset it";
+    }
+    return NULL;
+}
+
+static bool vgpu_health_show(struct vgpu_health *health)
+{
+    bool stop;
+
+    health->state.trouble = vgpu_health_trouble(health);
+    pthread_mutex_lock(&health->mutex);
+    health->shown = health->state;
+    health->read_at = vgpu_loop_now();
+    stop = health->stop;
+    pthread_mutex_unlock(&health->mutex);
+    return !stop;
+}
+
+static void vgpu_health_read_all(struct vgpu_health *health)
+{
+    health->state.known = 0;
+    health->state.has_memory = health->state.has_utilization = false;
+    vgpu_health_read_numbers(health);
+    vgpu_health_read_ecc(health);
+    vgpu_health_read_limits(health);
+    vgpu_health_read_memory(health);
+    vgpu_health_read_use(health);
+}
+
+static void *vgpu_health_run(void *user)
+{
+    struct vgpu_health *health = user;
+
+    do {
+        vgpu_health_wait(health);
+        vgpu_health_read_all(health);
+    } while (vgpu_health_show(health));
+    return NULL;
+}
+
+static void vgpu_health_register(struct vgpu_health *health)
+{
+    __typeof__(nvmlEventSetCreate) *create = vgpu_health_function(health, "nvmlEventSetCreate");
+    __typeof__(nvmlDeviceRegisterEvents) *listen =
+        vgpu_health_function(health, "nvmlDeviceRegisterEvents");
+
+    if (!create || !listen || create(&health->events) != NVML_SUCCESS)
+        health->events = NULL;
+    else if (listen(health->device, nvmlEventTypeXidCriticalError, health->events) != NVML_SUCCESS)
+        health->events = NULL; /* the set goes with the library */
+}
+
+/** With all signals blocked: those of the mediator are the loop's. */
+static int vgpu_health_start(struct vgpu_health *health)
+{
+    sigset_t all, before;
+    int error;
+
+    vgpu_health_register(health);
+    vgpu_health_read_all(health);
+    vgpu_health_show(health);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_create(&health->thread, NULL, vgpu_health_run, health);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -error;
 }
 
 struct vgpu_health *vgpu_health_open(const uint8_t uuid[16])
 {
     struct vgpu_health *health = calloc(1, sizeof(*health));
+    const char *why = NULL;
 
     if (!health)
         return NULL;
+    pthread_mutex_init(&health->mutex, NULL);
     health->library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!health->library || !vgpu_health_find(health, uuid)) {
-        vgpu_log(VGPU_LOG_INFO, "the GPU's temperature, power and clocks are not known: %s",
-                 health->library ? "NVIDIA's management library does not find it"
-                                 : "there is no libnvidia-ml.so.1");
-        vgpu_health_close(health);
-        return NULL;
-    }
-    return health;
+    if (!health->library)
+        why = "there is no libnvidia-ml.so.1";
+    else if (!vgpu_health_find(health, uuid))
+        why = "NVIDIA's management library does not find it";
+    else if (vgpu_health_start(health) < 0)
+        why = "there is no thread for it";
+    if (!why)
+        return health;
+    vgpu_log(VGPU_LOG_INFO, "the GPU's temperature, power and clocks are not known: %s", why);
+    if (health->library)
+        dlclose(health->library);
+    free(health);
+    return NULL;
 }
 
 void vgpu_health_close(struct vgpu_health *health)
 {
+    struct timespec limit;
+
     if (!health)
         return;
-    if (health->library)
-        dlclose(health->library);
+    pthread_mutex_lock(&health->mutex);
+    health->stop = true;
+    pthread_mutex_unlock(&health->mutex);
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += CLOSE_SECONDS;
+    if (pthread_timedjoin_np(health->thread, NULL, &limit))
+        return; /* the library does not return: all of it goes with the process */
+    dlclose(health->library);
+    pthread_mutex_destroy(&health->mutex);
     free(health);
+}
+
+void vgpu_health_look(struct vgpu_health *health, struct vgpu_health_state *state)
+{
+    *state = (struct vgpu_health_state){0};
+    if (!health)
+        return;
+    pthread_mutex_lock(&health->mutex);
+    *state = health->shown;
+    state->age = vgpu_loop_now() - health->read_at;
+    pthread_mutex_unlock(&health->mutex);
+    if (state->age > STALE_NANOSECONDS && !state->trouble)
+        state->trouble = "NVIDIA's management library has not answered for 15 s: the driver or the "
+                         "GPU hangs; see the kernel's log";
 }
 
 void vgpu_health_read(struct vgpu_health *health, struct vgpu_mailbox_device *device)
 {
-    uint64_t now = vgpu_loop_now();
+    struct vgpu_health_state state;
 
     if (!health)
         return;
-    if (health->read_at == 0 || now - health->read_at >= FRESH_NANOSECONDS) {
-        health->known = 0;
-        vgpu_health_read_numbers(health);
-        vgpu_health_read_ecc(health);
-        vgpu_health_read_limits(health);
-        vgpu_health_read_memory(health);
-        health->read_at = now;
-    }
-    device->known = health->known;
-    memcpy(device->reading, health->reading, sizeof(device->reading));
-    memcpy(device->driver, health->driver, sizeof(device->driver));
+    vgpu_health_look(health, &state);
+    device->known = state.known;
+    memcpy(device->reading, state.reading, sizeof(device->reading));
+    memcpy(device->driver, state.driver, sizeof(device->driver));
 }

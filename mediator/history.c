@@ -11,11 +11,16 @@
 #define WRITE_MILLISECONDS 60000
 #define KEPT_HOURS         (400u * 24)
 
-static const char *const vgpu_fault_names[VGPU_FAULTS] = {
-    [VGPU_FAULT_CRASH] = "crash",
-    [VGPU_FAULT_PROTOCOL] = "protocol",
-    [VGPU_FAULT_DRIVER] = "driver",
-};
+const char *vgpu_fault_name(enum vgpu_fault kind)
+{
+    static const char *const names[VGPU_FAULTS] = {
+        [VGPU_FAULT_CRASH] = "crash",
+        [VGPU_FAULT_PROTOCOL] = "protocol",
+        [VGPU_FAULT_DRIVER] = "driver",
+    };
+
+    return names[kind];
+}
 
 void vgpu_history_fault(struct vgpu_vm *vm, enum vgpu_fault kind, const char *detail)
 {
@@ -59,7 +64,7 @@ static int vgpu_history_write_faults(struct vgpu_mediator *mediator, const struc
         const struct vgpu_store_faults faults = {
             .vm = vm->name,
             .hour = hour,
-            .kind = vgpu_fault_names[i],
+            .kind = vgpu_fault_name((enum vgpu_fault)i),
             .count = vm->faults[i].count - vm->written.faults[i],
             .detail = vm->faults[i].detail,
         };

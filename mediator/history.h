@@ -14,6 +14,9 @@ void vgpu_history_close(struct vgpu_mediator *mediator);
 /** Writes now. Returns 0, also without a store, or what the store said. */
 int vgpu_history_write(struct vgpu_mediator *mediator);
 
+/** "crash", ...: the word of the store and of metrics. */
+const char *vgpu_fault_name(enum vgpu_fault kind);
+
 /** A fault of this VM's; `detail` is printable. */
 void vgpu_history_fault(struct vgpu_vm *vm, enum vgpu_fault kind, const char *detail);
 

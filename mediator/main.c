@@ -365,10 +365,12 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     if (!error) {
         vgpu_daemon_log_start(mediator);
         vgpu_images_open(&mediator->images, mediator);
+        vgpu_metrics_server_open(&mediator->metrics, mediator);
         vgpu_daemon_notify_ready(notify_path);
         error = vgpu_loop_run(mediator->loop);
     }
     vgpu_daemon_hang_up(daemon);
+    vgpu_metrics_server_close(&mediator->metrics);
     vgpu_admin_close(mediator);
     vgpu_history_close(mediator);
     vgpu_spares_close(&mediator->spares);
@@ -396,6 +398,7 @@ int main(int argc, char **argv)
         .admin.source.fd = -1,
         .signals.fd = -1,
         .mediator.watch.source.fd = -1,
+        .mediator.metrics = {.source.fd = -1, .timer.source.fd = -1},
         .mediator.history.source.fd = -1,
         .mediator.leases.timer.fd = -1,
         .mediator.images.folder = -1,

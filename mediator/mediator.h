@@ -11,10 +11,13 @@
 #include "mediator/images.h"
 #include "mediator/lease.h"
 #include "mediator/loop.h"
+#include "mediator/metrics/server.h"
+#include "mediator/pool_usage.h"
 #include "mediator/spares.h"
 #include "mediator/vm.h"
 
 struct vgpu_admin_client;
+struct vgpu_exposition;
 struct vgpu_health;
 struct vgpu_session;
 struct vgpu_store;
@@ -38,8 +41,11 @@ struct vgpu_mediator {
     struct vgpu_timer watch;    /* of how busy each VM keeps the GPU */
     uint64_t measured;          /* vgpu_loop_now() when it was looked at */
     uint64_t gpu_time_upto;     /* mediator/gpu_time.h: slots before this are shared */
-    uint64_t started;           /* vgpu_loop_now() */
-    uint32_t next_peer;         /* numbers connections, for the log */
+    struct vgpu_pool_usage pool_usage[VGPU_POOLS];
+    struct vgpu_metrics_server metrics;
+    struct vgpu_exposition *exposition; /* the latest; NULL: there is none */
+    uint64_t started;                   /* vgpu_loop_now() */
+    uint32_t next_peer;                 /* numbers connections, for the log */
     uint64_t refused; /* connections that got no VM: turned down, or ended by a violation */
     bool stopping;    /* no new sessions; the loop stops with the last one */
 };

@@ -41,6 +41,12 @@ static void vgpu_registry_revoke(struct vgpu_mediator *mediator, const struct vg
 static void vgpu_registry_copy(struct vgpu_mediator *mediator, struct vgpu_vm *vm,
                                const struct vgpu_store_vm *record)
 {
+    struct vgpu_counters counters;
+
+    if (vm->pool != record->pool) {
+        vgpu_session_count(mediator, vm, &counters);
+        vgpu_pool_usage_add(mediator, vm, &counters);
+    }
     vm->registered = true;
     vm->pool = record->pool;
     vm->priority = record->priority;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "mediator/config.h"
+#include "mediator/pool_usage.h"
 #include "mediator/scheduler/scheduler.h"
 #include "mediator/store/store.h"
 #include "mediator/vm_limits.h"
@@ -81,10 +82,11 @@ struct vgpu_vm {
     uint64_t garbage;         /* violations of the protocol, on the socket and in rings */
     struct vgpu_vm_fault faults[VGPU_FAULTS];
     struct vgpu_vm_written written;
-    struct vgpu_counters counted; /* as of the last writing */
-    struct vgpu_counters totals;  /* of workers that have ended */
-    struct vgpu_counters shown;   /* the most that was ever told: what workers say may shrink */
-    uint64_t gpu_nanoseconds;     /* its share of the GPU's time: mediator/gpu_time.h */
+    struct vgpu_counters counted;  /* as of the last writing */
+    struct vgpu_counters totals;   /* of workers that have ended */
+    struct vgpu_counters shown;    /* the most that was ever told: what workers say may shrink */
+    struct vgpu_pool_usage pooled; /* what its pools were told of */
+    uint64_t gpu_nanoseconds;      /* its share of the GPU's time: mediator/gpu_time.h */
 
     struct vgpu_tenant tenant;     /* its turns at the GPU: mediator/lease.h */
     struct vgpu_channel *channels; /* those whose workers live */

@@ -69,6 +69,7 @@ class Mediator:
             file.write(f"[mediator]\ndevice-socket={self.device_socket}\n"
                        f"process-socket={self.process_socket}\nadmin-socket={self.admin_socket}\n"
                        f"image-cache={self.image_cache}\n"
+                       + ("" if "metrics=" in settings else "metrics=none\n")
                        + ("" if "spare-workers" in settings else "spare-workers=0\n") + settings)
         self.log_path = os.path.join(self.folder, "mediator.log")
         self.process = None

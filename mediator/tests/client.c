@@ -53,10 +53,10 @@ void test_mediator_create(struct test_mediator *mediator, const char *settings)
     assert_non_null(config);
     fprintf(config,
             "[mediator]\ndevice-socket=%s\nprocess-socket=%s\nadmin-socket=%s\nworker=%s\n"
-            "soft-library=/nowhere/libvgpu-soft.so\nimage-cache=%s/images\n%s%s",
+            "soft-library=/nowhere/libvgpu-soft.so\nimage-cache=%s/images\n%s%s%s",
             mediator->device, mediator->process, mediator->admin, getenv("FAKE_WORKER"),
             mediator->folder, strstr(settings, "spare-workers") ? "" : "spare-workers=0\n",
-            settings);
+            strstr(settings, "metrics=") ? "" : "metrics=none\n", settings);
     fclose(config);
     test_mediator_start(mediator);
 }

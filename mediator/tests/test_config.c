@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,7 @@ static void defaults_serve(void **state)
     assert_int_equal(vgpu_config_memory_quota(&config, "any", 3 * GIB), 3 * GIB);
     assert_int_equal(vgpu_config_max_channels(&config, "any"), 64);
     assert_int_equal(config.spare_workers, 2);
+    assert_int_equal(config.metrics.ss_family, AF_INET);
     vgpu_config_destroy(&config);
 }
 
@@ -71,6 +73,7 @@ static void good_files_are_taken(void **state)
         "image-cache=/srv/images\n"
         "image-cache-size=512M\n"
         "scheduler=deadline\n"
+        "metrics=[::1]:80\n"
         "[vm web-1.example]\n"
         "memory-quota=2G\n"
         "weight=80\n"
@@ -102,6 +105,8 @@ static void good_files_are_taken(void **state)
     assert_int_equal(config.spare_workers, 16);
     assert_ptr_equal(config.scheduler, &vgpu_policy_deadline);
     struct vgpu_vm_limits limits;
+    assert_int_equal(config.metrics.ss_family, AF_INET6);
+    assert_int_equal(ntohs(((struct sockaddr_in6 *)&config.metrics)->sin6_port), 80);
     vgpu_config_limits(&config, "web-1.example", &limits);
     assert_int_equal(limits.weight, 80);
     assert_int_equal(limits.share_cap, 25);
@@ -171,6 +176,12 @@ static const struct {
     {"[mediator]\nsoft-library=\n", "\"\" is not an absolute path"},
     {"[mediator]\nimage-cache=here\n", "\"here\" is not an absolute path, or none"},
     {"[mediator]\nimage-cache-size=10%\n", "\"10%\" is not bytes with"},
+    {"[mediator]\nmetrics=9841\n", "metrics: \"9841\" is not none, or an address and a port"},
+    {"[mediator]\nmetrics=localhost:9841\n", "is not none, or an address"},
+    {"[mediator]\nmetrics=127.0.0.1:65536\n", "is not none, or an address"},
+    {"[mediator]\nmetrics=127.0.0.1:\n", "is not none, or an address"},
+    {"[mediator]\nmetrics=::1:9841\n", "is not none, or an address"},
+    {"[mediator]\nmetrics=[::1:9841\n", "is not none, or an address"},
     {"[mediator]\nlog-level=debug\n", "\"debug\" is not error, warning or info"},
     {"[mediator]\ndevice-socket=/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
      "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n",

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/** The text that Prometheus reads, and counters that do not shrink. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "mediator/metrics/text.h"
+#include "mediator/vm.h"
+
+static struct vgpu_text text;
+
+static int clear(void **state)
+{
+    (void)state;
+    free(text.bytes);
+    text = (struct vgpu_text){0};
+    return 0;
+}
+
+static void expect(const char *wanted)
+{
+    assert_int_equal(text.length, strlen(wanted));
+    assert_memory_equal(text.bytes, wanted, text.length);
+}
+
+static void labels_are_escaped(void **state)
+{
+    const struct vgpu_label labels[] = {{"a", "x\"y\\z\n"}, {"b", ""}, {NULL, NULL}};
+
+    (void)state;
+    vgpu_text_family(&text, "vgpu_x", "gauge", "What it is.");
+    vgpu_text_number(&text, "vgpu_x", labels, UINT64_MAX);
+    vgpu_text_number(&text, "vgpu_x", NULL, 0);
+    expect("# HELP vgpu_x What it is.\n# TYPE vgpu_x gauge\n"
+           "vgpu_x{a=\"x\\\"y\\\\z\\n\",b=\"\"} 18446744073709551615\nvgpu_x 0\n");
+}
+
+static void fractions_are_exact(void **state)
+{
+    (void)state;
+    vgpu_text_fraction(&text, "a", NULL, UINT64_MAX, 9);
+    vgpu_text_fraction(&text, "b", NULL, 5, 2);
+    expect("a 18446744073.709551615\nb 0.05\n");
+}
+
+static void histograms_are_cumulative_and_add_up(void **state)
+{
+    struct vgpu_histogram histogram = {0};
+    const char *line;
+    uint64_t last = 0;
+    int buckets = 0;
+
+    (void)state;
+    vgpu_histogram_count(&histogram, 0);
+    vgpu_histogram_count(&histogram, 511);
+    vgpu_histogram_count(&histogram, 512);
+    vgpu_histogram_count(&histogram, 1000000);
+    vgpu_histogram_count(&histogram, 3600000000000u); /* an hour */
+    vgpu_text_histogram(&text, "h", NULL, &histogram, 1);
+    text.bytes[text.length - 1] = '\0';
+    for (line = strstr(text.bytes, "h_bucket"); line; line = strstr(line + 1, "h_bucket")) {
+        uint64_t count = strtoull(strchr(line, ' '), NULL, 10);
+
+        assert_true(count >= last);
+        last = count;
+        buckets++;
+    }
+    assert_int_equal(buckets, 25);
+    assert_int_equal(last, 5);
+    assert_non_null(strstr(text.bytes, "h_bucket{le=\"5.12e-07\"} 2\n"));
+    assert_non_null(strstr(text.bytes, "h_bucket{le=\"1.024e-06\"} 3\n"));
+    assert_non_null(strstr(text.bytes, "h_bucket{le=\"4.294967296\"} 4\n"));
+    assert_non_null(strstr(text.bytes, "h_sum 3600.001001023\nh_count 5"));
+}
+
+static void counters_never_shrink(void **state)
+{
+    static struct vgpu_counters now, most;
+
+    (void)state;
+    now.calls = 5;
+    now.times.wait.bucket[3] = 2;
+    vgpu_counters_keep(&now, &most);
+    now.calls = 4;
+    now.times.wait.bucket[3] = 9;
+    vgpu_counters_keep(&now, &most);
+    assert_int_equal(now.calls, 5);
+    assert_int_equal(now.times.wait.bucket[3], 9);
+    assert_int_equal(most.times.wait.bucket[3], 9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(labels_are_escaped, clear),
+        cmocka_unit_test_teardown(fractions_are_exact, clear),
+        cmocka_unit_test_teardown(histograms_are_cumulative_and_add_up, clear),
+        cmocka_unit_test(counters_never_shrink),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
