@@ -46,6 +46,7 @@ static void decode_floating(struct ptx_parser *p, struct ptx_statement *s,
     struct ptx_slice name = s->opcode;
     struct ptx_build b;
     uint8_t rounding, flags = 0;
+    bool approximate;
     char key[48];
 
     rounding = (uint8_t)ptx_part_rounding(s);
@@ -53,12 +54,13 @@ static void decode_floating(struct ptx_parser *p, struct ptx_statement *s,
     flags |= ptx_part(s, "sat") ? VGPU_SAT : 0;
     flags |= ptx_part(s, "relu") ? VGPU_RELU : 0;
     flags |= ptx_part(s, "NaN") ? VGPU_NAN : 0;
-    /* The approximate forms are computed as well as the exact ones. */
-    if (!ptx_part(s, "approx"))
-        ptx_part(s, "full");
+    /* The approximate forms are computed as well as the exact ones, but for those that have the
+       upper half of an f64 only. */
+    approximate = ptx_part(s, "approx") || ptx_part(s, "full");
     if (ptx_slice_is(name, "mad"))
         name = (struct ptx_slice){"fma", 3};
-    snprintf(key, sizeof(key), "%.*s_%s", (int)name.length, name.start, type->name);
+    snprintf(key, sizeof(key), "%.*s_%s%s", (int)name.length, name.start,
+             approximate && flags & VGPU_FTZ && type->bits == 64 ? "high_" : "", type->name);
     b = ptx_form(p, s, key, types, n);
     b.inst.x = rounding;
     b.inst.y = flags;

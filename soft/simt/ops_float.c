@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Arithmetic of f32 and f64. x: rounding, y: flags. */
 #include <math.h>
+#include <string.h>
 #include <xmmintrin.h>
 
 #include "soft/simt/half.h"
@@ -132,6 +133,21 @@ static inline void end_rounding(unsigned before)
         return 0;                                                                                  \
     }
 
+/* The upper half of an f64, to nearest; what has no bit of its exponent set is zero. */
+static inline double high_f64(double a, bool round)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &a, sizeof(bits));
+    if ((bits >> 52 & 0x7ff) == 0)
+        bits &= UINT64_C(1) << 63;
+    else if (round && (bits >> 52 & 0x7ff) != 0x7ff)
+        bits += UINT64_C(0x80000000);
+    bits &= ~(uint64_t)UINT32_MAX;
+    memcpy(&a, &bits, sizeof(a));
+    return a;
+}
+
 /* Library functions: one lane at a time, and only those of the mask. */
 #define DEFINE_FUNCTION(name, T, F, EXPR)                                                          \
     HANDLER(name)                                                                                  \
@@ -176,7 +192,9 @@ static inline void end_rounding(unsigned before)
     X(cos_f32, float, f32, (float)cos((double)a))                                                  \
     X(lg2_f32, float, f32, log2f(a))                                                               \
     X(ex2_f32, float, f32, exp2f(a))                                                               \
-    X(tanh_f32, float, f32, tanhf(a))
+    X(tanh_f32, float, f32, tanhf(a))                                                              \
+    X(rcp_high_f64, double, f64, high_f64(1.0 / high_f64(a, false), true))                         \
+    X(rsqrt_high_f64, double, f64, high_f64(1.0 / __builtin_sqrt(high_f64(a, false)), true))
 /* clang-format on */
 
 FLOAT1_OPS(DEFINE_FLOAT1)

@@ -6,7 +6,7 @@
 
 static inline float at_least_zero(float x, unsigned flags)
 {
-    return flags & VGPU_RELU && x < 0 ? 0 : x;
+    return flags & VGPU_RELU && x <= 0 ? 0 : x; /* -0, too */
 }
 
 /* The first source becomes the upper byte. */

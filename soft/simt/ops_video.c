@@ -64,7 +64,12 @@ static inline int64_t computed(const struct vgpu_video *v, unsigned comparison, 
     case VGPU_VIDEO_SHL:
     case VGPU_VIDEO_SHR:
         b = v->flags & VGPU_VIDEO_WRAP ? b & 31 : LEAST(b, 32);
-        return v->operation == VGPU_VIDEO_SHL ? (int64_t)((uint64_t)a << b) : a >> b;
+        if (v->operation == VGPU_VIDEO_SHR)
+            return a >> b;
+        /* 32 bits by 32 are one more than there is room for: any number as far out does. */
+        return b < 32 ? (int64_t)((uint64_t)a << b)
+                      : (int64_t)((uint64_t)(a > 0) * (INT64_MAX & ~(int64_t)UINT32_MAX) |
+                                  (uint64_t)(a < 0) << 63);
     default:
         return compared(comparison, a, b);
     }

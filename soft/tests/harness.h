@@ -76,6 +76,13 @@ struct instruction {
 void check_instructions(const struct instruction *table, size_t count);
 
 uint64_t random_bits(void);
+/** From here on the numbers are those from the start again. */
+void restart_random_bits(void);
+/**
+ * Value `n` of 4096 of an operand of the kind that the letter says: special ones first, then random
+ * ones. `step` makes operands walk through the special values differently.
+ */
+uint64_t operand_value(char letter, size_t n, size_t step);
 
 static inline float as_f32(uint64_t bits)
 {

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "soft/tests/harness.h"
+#include "soft/tests/results.h"
 
 #define ELEMENTS 4096
 #define SENTINEL UINT64_C(0x5a5a5a5a5a5a5a5a)
@@ -56,8 +57,7 @@ static uint64_t special(const uint64_t *values, size_t count, size_t n)
     return values[n % count];
 }
 
-/* Value `n` of an operand; `step` makes operands walk through the special values differently. */
-static uint64_t input(char letter, size_t n, size_t step)
+uint64_t operand_value(char letter, size_t n, size_t step)
 {
     bool wild = n >= ELEMENTS / 4;
     size_t k = n / step;
@@ -78,11 +78,11 @@ static uint64_t input(char letter, size_t n, size_t step)
     case 'b':
         return wild ? random_bits() & 0xffff : special(brains, COUNT(brains), k);
     case 'E':
-        return input('e', n, step) | input('e', n + 7, step) << 16;
+        return operand_value('e', n, step) | operand_value('e', n + 7, step) << 16;
     case 'B':
-        return input('b', n, step) | input('b', n + 7, step) << 16;
+        return operand_value('b', n, step) | operand_value('b', n + 7, step) << 16;
     case 'v':
-        return input('f', n, step) | input('f', n + 7, step) << 32;
+        return operand_value('f', n, step) | operand_value('f', n + 7, step) << 32;
     case 'p':
         return random_bits() & 1;
     default:
@@ -152,6 +152,11 @@ static void wrap(char *text, size_t size, const struct instruction *i, bool mask
     snprintf(text + n, size - n, "st.global.u64 [at0], q2;\nret;\n}\n");
 }
 
+void restart_random_bits(void)
+{
+    state = FIRST_STATE;
+}
+
 static bool is_nan(char letter, uint64_t v)
 {
     return letter == 'f'   ? (v & 0x7fffffff) > 0x7f800000
@@ -176,108 +181,30 @@ static bool close_enough(char letter, uint64_t got, uint64_t want, unsigned ulps
     return a - b <= (int64_t)ulps && b - a <= (int64_t)ulps;
 }
 
-/* ---- what a driver computes, written down and compared ---- */
-
-/* A line of a file of results: a number for the inputs and one for the outputs, how many outputs
-   are not those of the reference, by how many units in the last place at most, the instruction. */
-struct result {
-    uint64_t inputs, outputs;
-    unsigned different;
-    uint64_t most;
-};
-
-static uint64_t mix(uint64_t hash, uint64_t v)
-{
-    hash = (hash ^ v) * UINT64_C(0x9e3779b97f4a7c15);
-    return hash ^ hash >> 29;
-}
-
-static void note(struct result *result, const struct instruction *i, const uint64_t source[3],
-                 uint64_t got, uint64_t want)
-{
-    uint64_t apart = got > want ? got - want : want - got;
-
-    for (unsigned n = 0; n < 3; n++)
-        result->inputs = mix(result->inputs, source[n]);
-    /* Which NaN it is with f64 is open. */
-    result->outputs = mix(result->outputs, i->letters[0] == 'd' && is_nan('d', got) ? 0 : got);
-    if (got != want && !(i->letters[0] == 'd' && is_nan('d', got) && is_nan('d', want))) {
-        result->different++;
-        result->most = apart > result->most ? apart : result->most;
-    }
-}
-
-__attribute__((format(printf, 2, 3))) static void write_line(const char *name, const char *format,
-                                                             ...)
-{
-    FILE *file = fopen(name, "a");
-    va_list list;
-
-    if (file == NULL)
-        fail_msg("%s cannot be written", name);
-    va_start(list, format);
-    vfprintf(file, format, list);
-    va_end(list);
-    fputc('\n', file);
-    fclose(file);
-}
-
-static void write_result(const char *name, const struct result *r, const struct instruction *i)
-{
-    write_line(name, "%016llx %016llx %u %llu %s", (unsigned long long)r->inputs,
-               (unsigned long long)r->outputs, r->different, (unsigned long long)r->most, i->text);
-}
-
-/* Exact instructions have the outputs that the file has for the same inputs, if it has any. */
-static void compare_result(const char *name, const struct result *r, const struct instruction *i)
-{
-    FILE *file = fopen(name, "r");
-    char line[512];
-
-    if (file == NULL)
-        fail_msg("%s cannot be read", name);
-    while (fgets(line, sizeof(line), file) != NULL) {
-        unsigned long long inputs, outputs, most;
-        unsigned different;
-        int text = 0;
-
-        line[strcspn(line, "\n")] = '\0';
-        if (sscanf(line, "%llx %llx %u %llu %n", &inputs, &outputs, &different, &most, &text) < 4 ||
-            strcmp(line + text, i->text) != 0 || inputs != r->inputs)
-            continue;
-        if ((i->ulps & ~NEWER) == 0 && outputs != r->outputs)
-            fail_msg("%s: other results than in %s", i->text, name);
-        break;
-    }
-    fclose(file);
-}
-
 static void check_one(const struct instruction *i, bool masked)
 {
     size_t operands = strlen(i->letters);
     uint64_t *v[4], mask = UINT64_MAX >> (64 - bits_of(i->letters[0]));
-    const char *write_to = getenv("WRITE_EXPECTED"), *compare_with = getenv("EXPECTED");
     struct result result = {0};
     char text[4096];
     struct rig rig;
 
     /* Inputs depend on nothing that was done before. */
-    state = FIRST_STATE;
+    restart_random_bits();
     wrap(text, sizeof(text), i, masked);
     if (!rig_try(&rig, text)) {
-        printf("not on this device: %s\n", i->text);
-        if (write_to != NULL && !masked)
-            write_line(write_to, "absent %s", i->text);
+        if (!masked)
+            result_absent(i->text);
         return;
     }
     for (size_t k = 0; k < 4; k++) {
         v[k] = rig_allocate(&rig, ELEMENTS * sizeof(uint64_t));
         for (size_t n = 0; n < ELEMENTS; n++)
             v[k][n] = k == 0         ? SENTINEL
-                      : k < operands ? input(i->letters[k], n,
-                                             k == 1   ? 1
-                                             : k == 2 ? 16
-                                                      : 7)
+                      : k < operands ? operand_value(i->letters[k], n,
+                                                     k == 1   ? 1
+                                                     : k == 2 ? 16
+                                                              : 7)
                                      : 0;
     }
     rig_run(&rig, "k", (struct geometry){ELEMENTS / 128, 128, 0}, v);
@@ -290,18 +217,18 @@ static void check_one(const struct instruction *i, bool masked)
         want = i->expect(source[0], source[1], source[2]) & mask;
         if (masked && n % 2 == 0)
             want = bits_of(i->letters[0]) == 1 ? 1 : SENTINEL & mask;
-        note(&result, i, source, v[0][n], want);
-        if (write_to == NULL && !close_enough(i->letters[0], v[0][n], want, i->ulps & ~NEWER))
+        for (size_t k = 0; k < 3; k++)
+            result_add_input(&result, source[k]);
+        result_add_output(&result, i->letters[0], v[0][n], want);
+        if (!results_are_written() && !close_enough(i->letters[0], v[0][n], want, i->ulps & ~NEWER))
             fail_msg("%s%s a=%llx b=%llx c=%llx: %llx, not %llx", i->text,
                      masked ? " (masked)" : "", (unsigned long long)source[0],
                      (unsigned long long)source[1], (unsigned long long)source[2],
                      (unsigned long long)v[0][n], (unsigned long long)want);
     }
     rig_drop(&rig);
-    if (write_to != NULL && !masked)
-        write_result(write_to, &result, i);
-    if (compare_with != NULL && !masked)
-        compare_result(compare_with, &result, i);
+    if (!masked)
+        result_finish(&result, (i->ulps & ~NEWER) == 0, i->text);
 }
 
 void check_instructions(const struct instruction *table, size_t count)
