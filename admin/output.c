@@ -8,6 +8,7 @@
 
 #define COLUMNS_MAX 32
 #define TEXT_MAX    256
+#define REALS       JSON_REAL_PRECISION(5)
 
 bool output_parse(const char *text, enum output_form *form)
 {
@@ -64,7 +65,9 @@ void output_value(const char *key, const json_t *value, char *text, size_t size)
     static const char *const times[] = {"ns", "us", "ms", "s", NULL};
     double number = (double)json_integer_value(value);
 
-    if (!json_is_integer(value)) {
+    if (json_is_real(value) && output_ends(key, "_percent")) {
+        snprintf(text, size, "%.1f%%", json_real_value(value));
+    } else if (!json_is_integer(value)) {
         output_plain(value, text, size);
         if (!*text)
             snprintf(text, size, "-");
@@ -143,7 +146,7 @@ void output_table(FILE *out, const json_t *rows, const char *const *columns)
         output_head(keys[i], text, sizeof(text));
         width[i] = (int)strlen(text);
         right[i] =
-            json_is_integer(json_object_get(first, keys[i])) && strcmp(keys[i], "time_ms") != 0;
+            json_is_number(json_object_get(first, keys[i])) && strcmp(keys[i], "time_ms") != 0;
         for (size_t row = 0; row < json_array_size(rows); row++) {
             output_value(keys[i], json_object_get(json_array_get(rows, row), keys[i]), text,
                          sizeof(text));
@@ -223,7 +226,7 @@ void output_print_row(enum output_form form, const json_t *row, const char *cons
     int count;
 
     if (form == OUTPUT_JSON) {
-        json_dumpf(row, stdout, JSON_COMPACT);
+        json_dumpf(row, stdout, JSON_COMPACT | REALS);
         putchar('\n');
     } else if (form == OUTPUT_CSV) {
         output_csv_row(row);
@@ -243,7 +246,7 @@ void output_print(enum output_form form, const json_t *result, const char *const
         json_is_array(result) ? json_incref((json_t *)result) : json_pack("[O]", (json_t *)result);
 
     if (form == OUTPUT_JSON) {
-        json_dumpf(result, stdout, JSON_INDENT(2));
+        json_dumpf(result, stdout, JSON_INDENT(2) | REALS);
         putchar('\n');
     } else if (json_array_size(rows) == 0 || json_object_size(json_array_get(rows, 0)) == 0) {
         /* There is nothing to tell. */

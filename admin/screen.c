@@ -46,6 +46,7 @@ bool screen_open(struct screen *screen)
     raw.c_cc[VMIN] = 1;
     raw.c_cc[VTIME] = 0;
     screen->is_raw = tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw) == 0;
+    setvbuf(stderr, NULL, _IOFBF, BUFSIZ); /* complaints come when the page is gone */
     fputs(ENTER, stdout);
     fflush(stdout);
     return true;
@@ -59,6 +60,7 @@ void screen_close(struct screen *screen)
     fflush(stdout);
     if (screen->is_raw)
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &screen->before);
+    fflush(stderr);
     close(screen->signals);
     screen->signals = -1;
 }

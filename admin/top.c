@@ -72,10 +72,10 @@ static json_int_t top_rate(const json_t *before, const json_t *now, const char *
 
 static json_t *top_row(const json_t *before, const json_t *now, double seconds)
 {
-    json_int_t busy = top_rate(before, now, "gpu_ns", seconds) / 10000000;
+    double busy = (double)top_rate(before, now, "gpu_ns", seconds) / 1e7;
 
     return json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "vm", top_name(now), "gpu_percent", busy,
+        "{s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "vm", top_name(now), "gpu_percent", busy,
         "calls_per_second", top_rate(before, now, "calls", seconds), "to_device_per_second_bytes",
         top_rate(before, now, "to_device_bytes", seconds), "from_device_per_second_bytes",
         top_rate(before, now, "from_device_bytes", seconds), "memory_used_bytes",
@@ -88,10 +88,11 @@ static int top_compare(const void *one, const void *other, void *user)
 {
     const json_t *a = *(json_t *const *)one, *b = *(json_t *const *)other;
     const struct top *top = user;
-    json_int_t difference = top_number(b, top->order->column) - top_number(a, top->order->column);
+    double of_a = json_number_value(json_object_get(a, top->order->column));
+    double of_b = json_number_value(json_object_get(b, top->order->column));
 
-    if (difference != 0)
-        return difference > 0 ? 1 : -1;
+    if (of_a != of_b)
+        return of_b > of_a ? 1 : -1;
     return strcmp(top_name(a), top_name(b));
 }
 
@@ -138,13 +139,14 @@ static enum admin_status top_look(struct top *top)
 /** The line above the table. */
 static void top_print_head(const struct top *top, FILE *out)
 {
-    json_int_t busy = 0, used = 0;
+    double busy = 0;
+    json_int_t used = 0;
     char used_text[32], total_text[32], clock[16];
     time_t now = time(NULL);
     struct tm when;
 
     for (size_t i = 0; i < json_array_size(top->rows); i++) {
-        busy += top_number(json_array_get(top->rows, i), "gpu_percent");
+        busy += json_number_value(json_object_get(json_array_get(top->rows, i), "gpu_percent"));
         used += top_number(json_array_get(top->rows, i), "memory_used_bytes");
     }
     json_t *number = json_integer(used);
@@ -155,8 +157,8 @@ static void top_print_head(const struct top *top, FILE *out)
     const char *gpu = json_string_value(json_object_get(top->health, "gpu"));
     localtime_r(&now, &when);
     strftime(clock, sizeof(clock), "%T", &when);
-    fprintf(out, "%s  %s: %lld%% busy, %s of %s in use, %zu VMs\n", clock, gpu ? gpu : "GPU",
-            (long long)busy, used_text, total_text, json_array_size(top->rows));
+    fprintf(out, "%s  %s: %.0f%% busy, %s of %s in use, %zu VMs\n", clock, gpu ? gpu : "GPU", busy,
+            used_text, total_text, json_array_size(top->rows));
     fprintf(out, "by %s; sort: g GPU, m memory, c calls, n name; q quits\n\n", top->order->name);
 }
 
