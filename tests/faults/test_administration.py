@@ -1,16 +1,34 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What programs notice of an administrator: a quarantine, and a quota that shrinks."""
+"""What running programs notice of an administrator: a quarantine, a quota, and their share of the
+GPU when weights, priorities, pools and caps change."""
+import json
 import os
 import subprocess
+import sys
+import time
 import unittest
 
 from harness import Mediator, PATIENCE, built, wait_until
 
 DRIVER_API = built("demo", "driver_api")
+TENANT = built("bench", "fairness", "tenant")
+USERS = (70001, 70002)  # of the two tenants
+
+# Says how much memory of the GPU there is, as often as it is asked.
+MEMORY = """
+import ctypes, sys
+cuda = ctypes.CDLL("libcuda.so.1")
+context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
+assert cuda.cuInit(0) == 0 and cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0) == 0
+assert cuda.cuCtxSetCurrent(context) == 0
+for line in sys.stdin:
+    assert cuda.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)) == 0
+    print(total.value, flush=True)
+"""
 
 
-class Administration(unittest.TestCase):
+class Case(unittest.TestCase):
     def setUp(self):
         self.mediator = Mediator()
         with open(self.mediator.config, "a", encoding="utf-8") as file:
@@ -23,6 +41,14 @@ class Administration(unittest.TestCase):
         subprocess.run([built("admin", "vgpu-admin"), f"--socket={self.mediator.admin_socket}",
                         *words], check=True, timeout=30 * PATIENCE, stdout=subprocess.DEVNULL)
 
+    def json(self, *words):
+        return json.loads(subprocess.run(
+            [built("admin", "vgpu-admin"), f"--socket={self.mediator.admin_socket}",
+             "--output=json", *words], check=True, timeout=30 * PATIENCE,
+            stdout=subprocess.PIPE).stdout)
+
+
+class Administration(Case):
     def program(self, *words):
         program = self.mediator.run(DRIVER_API, *words)
         self.addCleanup(program.stdout.close)
@@ -62,6 +88,87 @@ class Administration(unittest.TestCase):
         self.admin("set-memory", self.vm, "--memory=default")
         status, output = self.outcome()
         self.assertEqual(status, 0, output)
+
+    def test_a_running_program_sees_its_quota_change(self):
+        program = subprocess.Popen([sys.executable, "-c", MEMORY], text=True, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, env=self.mediator.environment())
+        self.addCleanup(program.communicate)
+
+        def total():
+            program.stdin.write("\n")
+            program.stdin.flush()
+            return int(program.stdout.readline())
+
+        whole = total()
+        self.admin("register-vm", self.vm, "--memory=64M")
+        self.assertEqual(total(), 64 << 20)
+        self.admin("set-memory", self.vm, "--memory=25%")
+        self.assertEqual(total(), whole // 4)
+        self.admin("set-memory", self.vm, "--memory=default")
+        self.assertEqual(total(), whole)
+
+
+@unittest.skipUnless(os.getuid() == 0, "only root can be two users")
+class Shares(Case):
+    """Two programs that always want the GPU. What they get is looked at until it is as it should be:
+    how fast that comes is a matter of the machine, that it comes without a restart is not."""
+
+    def setUp(self):
+        super().setUp()
+        os.chmod(self.mediator.folder, 0o711)
+        native = {name: value for name, value in os.environ.items() if name != "VGPU_SOCKET"}
+        native["LD_LIBRARY_PATH"] = built("soft", "driver", "lib")
+        rounds = float(subprocess.run([TENANT, "0"], env=native, text=True, check=True,
+                                      stdout=subprocess.PIPE).stdout)
+        for user in USERS:
+            program = subprocess.Popen([TENANT, str(user), str(int(200 * rounds) + 1), "4", "4", "0"],
+                                       text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                       env=self.mediator.environment())
+            self.addCleanup(program.communicate)
+            self.addCleanup(program.kill)
+            self.assertEqual(program.stdout.readline(), "ready\n")
+            program.stdin.write("go\n")
+            program.stdin.flush()
+            self.admin("register-vm", f"--vm-name=uid-{user}")
+
+    def used(self):
+        """GPU nanoseconds of both, and when."""
+        rows = {row["vm"]: row["gpu_ns"] for row in self.json("show-metrics")}
+        return [rows[f"uid-{user}"] for user in USERS] + [time.monotonic_ns()]
+
+    def await_share(self, least, most, what, of_time=False):
+        """Of the first, among what both get, or of all time."""
+        def reached():
+            before = self.used()
+            time.sleep(0.5)
+            one, other, passed = (b - a for a, b in zip(before, self.used()))
+            return one + other > 0 and least < one / (passed if of_time else one + other) < most
+        wait_until(reached, 30, what)
+
+    def set(self, command, *options):
+        for user, option in zip(USERS, options):
+            self.admin(command, f"--vm-name=uid-{user}", option)
+
+    def test_shares_follow_what_is_set(self):
+        self.await_share(0.35, 0.65, "the same for both")
+        self.set("set-weight", "--weight=90", "--weight=10")
+        self.await_share(0.75, 1, "weights 90 and 10")
+        self.set("set-weight", "--weight=50", "--weight=50")
+        self.await_share(0.35, 0.65, "weights 50 and 50")
+        self.set("set-priority", "--priority=low", "--priority=high")
+        self.await_share(0, 0.35, "priorities low and high")
+        self.set("set-priority", "--priority=medium", "--priority=medium")
+        self.await_share(0.35, 0.65, "priorities medium")
+        self.admin("create-pool", "--pool=B", "--weight=90")
+        self.admin("set-pool-weight", "--pool=A", "--weight=10")
+        self.set("set-pool", "--pool=B", "--pool=A")
+        self.await_share(0.75, 1, "pools of 90 and 10")
+        self.admin("set-pool-weight", "--pool=B", "--weight=10")
+        self.await_share(0.35, 0.65, "pools of 10 and 10")
+        self.set("set-share-cap", "--share-cap=10")
+        self.await_share(0, 0.2, "a cap of 10 per cent", of_time=True)
+        self.set("set-share-cap", "--share-cap=100")
+        self.await_share(0.35, 0.65, "no cap")
 
 
 if __name__ == "__main__":
