@@ -151,3 +151,15 @@ void command_print_words(const char *verb, FILE *out)
     for (size_t i = 0; i < sizeof(command_common) / sizeof(*command_common); i++)
         command_print_word(command_common[i], out);
 }
+
+void command_print_values(const struct command_option *option, FILE *out)
+{
+    const char *rest = option->value;
+
+    while (rest && strchr(option->value, '|')) {
+        size_t length = strcspn(rest, "|");
+
+        fprintf(out, "%.*s\n", (int)length, rest);
+        rest = rest[length] ? rest + length + 1 : NULL;
+    }
+}

@@ -36,5 +36,7 @@ void command_print_help_of(const struct command *command, FILE *out);
 
 /** Words for shell completion, one a line: verbs, or the options of a verb. */
 void command_print_words(const char *verb, FILE *out);
+/** The values that an option can have, if it has some to choose from. */
+void command_print_values(const struct command_option *option, FILE *out);
 
 #endif

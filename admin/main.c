@@ -12,7 +12,8 @@
 #include "admin/output.h"
 #include "admin/top.h"
 
-#define OPTIONS_MAX 32
+#define OPTIONS_MAX    32
+#define DEFAULT_SOCKET "/run/vgpu/admin.sock"
 
 struct admin {
     const struct command *command; /* NULL: not yet known */
@@ -231,14 +232,48 @@ static int admin_finish(int status)
     return status == ADMIN_DONE ? ADMIN_FAILED : status;
 }
 
+/** The names that the mediator has, if it answers. */
+static void admin_complete_names(const char *path, const char *verb, const char *key)
+{
+    json_t *rows = NULL;
+    FILE *stream;
+
+    if (!freopen("/dev/null", "w", stderr) || client_connect(path, &stream) != ADMIN_DONE)
+        return;
+    if (client_ask(stream, json_pack("{s:s}", "verb", verb), &rows) == ADMIN_DONE) {
+        for (size_t i = 0; i < json_array_size(rows); i++)
+            puts(json_string_value(json_object_get(json_array_get(rows, i), key)));
+    }
+    json_decref(rows);
+    fclose(stream);
+}
+
+/** For the shell: --complete VERB [OPTION [SOCKET]] prints the words that may follow, one a line.
+ */
+static void admin_complete(int argc, char **argv)
+{
+    const char *path = argc > 4 && *argv[4] ? argv[4] : DEFAULT_SOCKET;
+    const struct command_option *option = NULL;
+
+    if (argc > 3 && strncmp(argv[3], "--", 2) == 0)
+        option = command_option_find(argv[3] + 2);
+    if (argc <= 3)
+        command_print_words(argc > 2 ? argv[2] : "", stdout);
+    else if (option && strcmp(option->name, "vm-name") == 0)
+        admin_complete_names(path, "list-vms", "vm");
+    else if (option && strcmp(option->name, "pool") == 0)
+        admin_complete_names(path, "list-pools", "pool");
+    else if (option)
+        command_print_values(option, stdout);
+}
+
 int main(int argc, char **argv)
 {
-    struct admin admin = {
-        .socket = "/run/vgpu/admin.sock", .interval = 1, .request = json_object()};
+    struct admin admin = {.socket = DEFAULT_SOCKET, .interval = 1, .request = json_object()};
 
-    signal(SIGPIPE, SIG_IGN);                             /* a mediator that goes is told of, too */
-    if (argc > 1 && strcmp(argv[1], "--complete") == 0) { /* for the shell */
-        command_print_words(argc > 2 ? argv[2] : "", stdout);
+    signal(SIGPIPE, SIG_IGN); /* a mediator that goes is told of, too */
+    if (argc > 1 && strcmp(argv[1], "--complete") == 0) {
+        admin_complete(argc, argv);
         json_decref(admin.request);
         return ADMIN_DONE;
     }

@@ -1,28 +1,28 @@
 # SPDX-License-Identifier: MIT
-# Completion of vgpu-admin for bash: the program itself knows its words.
+# Completion of vgpu-admin for bash: the program itself knows its words, and asks the mediator for names.
 _vgpu_admin()
 {
-    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb="" word option
-    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-        case $word in
-        [a-z]*) [ -n "$verb" ] || verb=$word ;;
+    local program=${COMP_WORDS[0]} current=${COMP_WORDS[COMP_CWORD]} verb="" option="" socket="" i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        [a-z]*) [ "${COMP_WORDS[i - 1]}" = "=" ] || [ -n "$verb" ] || verb=${COMP_WORDS[i]} ;;
+        --socket) [ $((i + 2)) -ge "$COMP_CWORD" ] || socket=${COMP_WORDS[i + 2]} ;;
         esac
     done
     # Readline splits --name=value at the =.
-    [ "$current" = "=" ] && option=$previous && current=""
-    [ "$previous" = "=" ] && option=${COMP_WORDS[COMP_CWORD - 2]}
-    case $option in
-    --output) COMPREPLY=($(compgen -W "table json csv" -- "$current")) ;;
-    --priority) COMPREPLY=($(compgen -W "low medium high" -- "$current")) ;;
-    --socket) COMPREPLY=($(compgen -f -- "$current")) ;;
-    --vm-name)
-        COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" list-vms --output=csv 2>/dev/null |
-            sed '1d; s/,.*//')" -- "$current")) ;;
-    --*) COMPREPLY=() ;;
-    *)
-        COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" --complete "$verb" 2>/dev/null)" -- "$current"))
-        [ "${COMPREPLY[0]: -1}" = "=" ] && compopt -o nospace
-        ;;
-    esac
+    if [ "$current" = "=" ]; then
+        option=${COMP_WORDS[COMP_CWORD - 1]} current=""
+    elif [ "${COMP_WORDS[COMP_CWORD - 1]}" = "=" ]; then
+        option=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    if [ "$option" = --socket ]; then
+        COMPREPLY=($(compgen -f -- "$current"))
+    elif [ -n "$option" ]; then
+        COMPREPLY=($(compgen -W "$("$program" --complete "$verb" "$option" "$socket" 2>/dev/null)" \
+            -- "$current"))
+    else
+        COMPREPLY=($(compgen -W "$("$program" --complete "$verb" 2>/dev/null)" -- "$current"))
+        [[ ${COMPREPLY[0]} != *= ]] || compopt -o nospace
+    fi
 }
 complete -F _vgpu_admin vgpu-admin

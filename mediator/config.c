@@ -465,13 +465,12 @@ static char *vgpu_config_line(char *text, int size, void *stream)
 static void vgpu_config_list_keys(struct vgpu_config_reader *reader, const char *name,
                                   const struct vgpu_config_key *keys)
 {
-    char list[256] = "";
+    char list[1024] = "";
+    size_t used = 0;
 
-    for (; keys->name; keys++) {
-        strcat(list, keys->name);
-        if (keys[1].name)
-            strcat(list, ", ");
-    }
+    for (; keys->name && used < sizeof(list); keys++)
+        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", used ? ", " : "",
+                                 keys->name);
     vgpu_config_error(reader, "unknown key \"%s\"; allowed are %s", name, list);
 }
 

@@ -189,7 +189,7 @@ static void vgpu_admin_defaults(struct vgpu_admin_call *call)
     }
     call->vm.pool = pool.name;
     call->vm.priority = seen ? seen->priority : VGPU_PRIORITY_MEDIUM;
-    vgpu_limits_init(&call->vm.limits);
+    vgpu_config_limits(&call->mediator->config, call->vm.name, &call->vm.limits);
 }
 
 static void register_vm(struct vgpu_admin_call *call)
