@@ -26,7 +26,7 @@ class Mediator:
                        f"worker={os.environ['FAKE_WORKER']}\nspare-workers=0\n"
                        f"device-socket={folder}/device.sock\n"
                        f"process-socket={folder}/process.sock\nadmin-socket={self.socket}\n"
-                       f"image-cache=none\n{settings.format(folder=folder)}\n")
+                       f"image-cache=none\nmetrics=none\n{settings.format(folder=folder)}\n")
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         notify.bind(f"{folder}/notify")
         notify.settimeout(30)
