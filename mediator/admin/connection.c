@@ -264,10 +264,12 @@ static void vgpu_admin_make_room(struct vgpu_mediator *mediator)
     static const char text[] = "{\"ok\": false, \"error\": {\"code\": \"failed\", \"message\": "
                                "\"the mediator has too many "
                                "clients, and this user the most of them; end some\"}}\n";
-    struct vgpu_admin_client *chosen = NULL;
+    struct vgpu_admin_client *chosen = mediator->admins;
     uint32_t most = 0;
 
-    for (struct vgpu_admin_client *one = mediator->admins; one; one = one->next) {
+    if (!chosen)
+        return;
+    for (struct vgpu_admin_client *one = chosen; one; one = one->next) {
         uint32_t count = vgpu_admin_count(mediator, &one->peer.uid);
 
         if (count > most || (count == most && one->spoken < chosen->spoken)) {
@@ -275,8 +277,6 @@ static void vgpu_admin_make_room(struct vgpu_mediator *mediator)
             chosen = one;
         }
     }
-    if (!chosen)
-        return;
     vgpu_log_client(VGPU_LOG_WARNING,
                     "user %u has %u clients at the admin socket: one is hung up on",
                     chosen->peer.uid, most);

@@ -272,22 +272,18 @@ static void set_limits(struct vgpu_admin_call *call)
 /** False after a failure. */
 static bool vgpu_admin_take_reason(struct vgpu_admin_call *call)
 {
-    static const char by_default[] = "by an administrator";
     const char *reason = vgpu_admin_text(call, "reason");
 
     if (!*reason)
-        reason = by_default;
-    for (size_t i = 0; reason[i]; i++) {
-        if (i >= sizeof(call->vm.reason) - 1 || reason[i] < ' ' || reason[i] > '~') {
-            vgpu_admin_fail(call, "invalid",
-                            "%s: the reason is not 1 to %zu printable ASCII characters; its users "
-                            "are told it in one line",
-                            call->target, sizeof(call->vm.reason) - 1);
-            return false;
-        }
-    }
-    snprintf(call->vm.reason, sizeof(call->vm.reason), "%s", reason);
-    return true;
+        reason = "by an administrator";
+    vgpu_log_clean(call->vm.reason, sizeof(call->vm.reason), reason, strlen(reason) + 1);
+    if (strcmp(call->vm.reason, reason) == 0)
+        return true;
+    vgpu_admin_fail(call, "invalid",
+                    "%s: the reason is not 1 to %zu printable ASCII characters; its users are told "
+                    "it in one line",
+                    call->target, sizeof(call->vm.reason) - 1);
+    return false;
 }
 
 static void quarantine(struct vgpu_admin_call *call)
