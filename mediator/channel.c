@@ -10,6 +10,7 @@
 #include "mediator/history.h"
 #include "mediator/log.h"
 #include "mediator/mediator.h"
+#include "mediator/quarantine.h"
 #include "mediator/session.h"
 #include "mediator/window.h"
 #include "protocol/channel.h"
@@ -17,6 +18,7 @@
 /* CUresults, by value: the mediator is built without cuda.h. */
 #define CUDA_ERROR_DEVICE_UNAVAILABLE 46u
 #define CUDA_ERROR_SYSTEM_NOT_READY   802u
+#define CUDA_ERROR_LAUNCH_TIMEOUT     702u
 #define CUDA_ERROR_UNKNOWN            999u
 
 static void vgpu_channel_publish(struct vgpu_channel *channel, enum vgpu_channel_state state,
@@ -63,6 +65,8 @@ static uint32_t vgpu_channel_error(const struct vgpu_channel *channel,
 {
     uint32_t error = __atomic_load_n(&channel->worker.page->exit_error, __ATOMIC_RELAXED);
 
+    if (channel->verdict == VGPU_VERDICT_HUNG)
+        return CUDA_ERROR_LAUNCH_TIMEOUT;
     if (end->signaled)
         return CUDA_ERROR_DEVICE_UNAVAILABLE;
     if (end->status == VGPU_WORKER_EXIT_PROTOCOL)
@@ -72,8 +76,11 @@ static uint32_t vgpu_channel_error(const struct vgpu_channel *channel,
     return CUDA_ERROR_DEVICE_UNAVAILABLE;
 }
 
-static enum vgpu_fault vgpu_channel_fault(const struct vgpu_worker_end *end)
+static enum vgpu_fault vgpu_channel_fault(const struct vgpu_channel *channel,
+                                          const struct vgpu_worker_end *end)
 {
+    if (channel->verdict == VGPU_VERDICT_HUNG)
+        return VGPU_FAULT_HANG;
     if (!end->signaled && end->status == VGPU_WORKER_EXIT_PROTOCOL)
         return VGPU_FAULT_PROTOCOL;
     if (!end->signaled && end->status == VGPU_WORKER_EXIT_DRIVER)
@@ -85,18 +92,18 @@ static void vgpu_channel_lost(struct vgpu_channel *channel, const struct vgpu_wo
 {
     struct vgpu_session *session = channel->session;
     struct vgpu_vm *vm = session->vm;
+    bool quarantined = channel->verdict == VGPU_VERDICT_QUARANTINED;
     char what[160];
 
     if (!end->signaled && end->status == VGPU_WORKER_EXIT_PROTOCOL)
         vm->garbage++;
-    if (channel->revoked)
+    if (quarantined)
         snprintf(what, sizeof(what), "was ended, because the VM is quarantined");
+    else if (channel->verdict == VGPU_VERDICT_HUNG)
+        snprintf(what, sizeof(what), "was killed, because %s", channel->why);
     else
         vgpu_worker_describe_end(&channel->worker, end, what, sizeof(what));
-    if (!channel->revoked) {
-        vm->channels_failed++;
-        vgpu_history_fault(vm, vgpu_channel_fault(end), what);
-    }
+    vm->channels_failed += !quarantined;
     vgpu_events_add(&session->mediator->events, "lost", vm->name,
                     "channel %u of %s (process %u): worker %s", channel->index, channel->program,
                     channel->process, what);
@@ -106,6 +113,9 @@ static void vgpu_channel_lost(struct vgpu_channel *channel, const struct vgpu_wo
     channel->life = VGPU_CHANNEL_DEAD;
     vgpu_channel_publish(channel, VGPU_CHANNEL_LOST, vgpu_channel_error(channel, end));
     vgpu_window_signal(vgpu_session_interrupt(session, channel->index));
+    if (!quarantined)
+        vgpu_quarantine_fault(session->mediator, vm, vgpu_channel_fault(channel, end),
+                              channel->verdict == VGPU_VERDICT_HUNG ? channel->why : what);
 }
 
 static void vgpu_channel_worker_ended(struct vgpu_worker *worker, const struct vgpu_worker_end *end)
@@ -158,6 +168,7 @@ static int vgpu_channel_start(struct vgpu_channel *channel)
         .offset = channel->offset,
         .size = VGPU_CHANNEL_BYTES,
         .lease = vgpu_lease_first(session->vm),
+        .watchdog = session->vm->limits.watchdog * 1000000000u,
     };
     vgpu_worker_init(&channel->worker);
     channel->worker.ended = vgpu_channel_worker_ended;
@@ -207,6 +218,7 @@ int vgpu_channel_open(struct vgpu_session *session, const struct vgpu_mailbox_cl
     session->vm->workers++;
     session->vm->channels_open++;
     vgpu_lease_add(channel);
+    vgpu_watchdog_start(session->mediator);
     vgpu_channel_publish(channel, VGPU_CHANNEL_OPEN, 0);
     vgpu_events_pass(&session->mediator->events, "opened", session->vm->name,
                      "channel %u of %s (process %u)", index, channel->program, channel->process);
@@ -314,15 +326,19 @@ void vgpu_channel_close(struct vgpu_channel *channel)
     }
 }
 
+void vgpu_channel_condemn(struct vgpu_channel *channel, enum vgpu_verdict verdict)
+{
+    channel->verdict = verdict;
+    vgpu_worker_kill(&channel->worker);
+}
+
 void vgpu_channels_revoke(struct vgpu_session *session)
 {
     for (uint32_t i = 0; i < VGPU_DOORBELL_MAX; i++) {
         struct vgpu_channel *channel = session->channels[i];
 
-        if (!channel || channel->life != VGPU_CHANNEL_ALIVE)
-            continue;
-        channel->revoked = true;
-        vgpu_worker_kill(&channel->worker);
+        if (channel && channel->life == VGPU_CHANNEL_ALIVE && channel->verdict == VGPU_VERDICT_NONE)
+            vgpu_channel_condemn(channel, VGPU_VERDICT_QUARANTINED);
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include "mediator/gpu_time.h"
 #include "mediator/spawn.h"
+#include "mediator/watchdog.h"
 #include "protocol/mailbox.h"
 
 struct vgpu_session;
@@ -15,6 +16,13 @@ enum vgpu_channel_life {
     VGPU_CHANNEL_DEAD,    /* its worker is gone; the guest has yet to close it */
 };
 
+/** Why the mediator has killed a worker that it had not been asked to. */
+enum vgpu_verdict {
+    VGPU_VERDICT_NONE,        /* it has not */
+    VGPU_VERDICT_QUARANTINED, /* the VM may not use the GPU */
+    VGPU_VERDICT_HUNG,        /* the watchdog */
+};
+
 struct vgpu_channel {
     struct vgpu_session *session;
     struct vgpu_channel *next_of_vm; /* while its worker lives */
@@ -23,7 +31,9 @@ struct vgpu_channel {
     uint32_t process; /* as the guest says */
     char program[64]; /* printable */
     enum vgpu_channel_life life;
-    bool revoked; /* alive, but its worker was killed because the VM is quarantined */
+    enum vgpu_verdict verdict; /* alive, but its worker was killed */
+    char why[128];             /* the watchdog's words */
+    struct vgpu_watchdog watchdog;
     uint64_t offset;
     struct vgpu_worker worker;
     struct vgpu_gpu_share gpu_share;
@@ -55,6 +65,9 @@ int vgpu_channel_close_extent(struct vgpu_channel *channel, uint32_t number);
 
 /** Kills the worker. The entry is free at once, index and extent when the worker was reaped. */
 void vgpu_channel_close(struct vgpu_channel *channel);
+
+/** Kills the worker: the guest finds the channel lost, and why. */
+void vgpu_channel_condemn(struct vgpu_channel *channel, enum vgpu_verdict verdict);
 
 /** Takes all channels away: workers are killed, and the guest finds its channels lost. */
 void vgpu_channels_revoke(struct vgpu_session *session);

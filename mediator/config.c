@@ -332,6 +332,16 @@ static const char *set_vm_queue_depth(struct vgpu_config_reader *reader, const c
     return vgpu_config_limit(&reader->vm->limits, "queue_depth", value);
 }
 
+static const char *set_vm_watchdog(struct vgpu_config_reader *reader, const char *value)
+{
+    return vgpu_config_limit(&reader->vm->limits, "watchdog", value);
+}
+
+static const char *set_vm_fault_limit(struct vgpu_config_reader *reader, const char *value)
+{
+    return vgpu_config_limit(&reader->vm->limits, "fault_limit", value);
+}
+
 static const char *set_vm_priority(struct vgpu_config_reader *reader, const char *value)
 {
     reader->vm->has_priority = vgpu_priority_find(value, &reader->vm->priority);
@@ -367,6 +377,8 @@ static const struct vgpu_config_key vgpu_vm_keys[] = {
     {"share-cap", set_vm_share_cap},
     {"rate", set_vm_rate},
     {"queue-depth", set_vm_queue_depth},
+    {"watchdog", set_vm_watchdog},
+    {"fault-limit", set_vm_fault_limit},
     {"priority", set_vm_priority},
     {NULL, NULL},
 };

@@ -28,6 +28,8 @@
  *   share-cap=100                          1..100 per cent of GPU time at most; 100: no cap
  *   rate=0                                 calls a second at most; 0: no limit
  *   queue-depth=0                          calls that wait for the worker; 0: no limit
+ *   watchdog=30                            seconds that a piece of work may take
+ *   fault-limit=3                          faults until it is quarantined; 0: never
  *   priority=low|medium|high               instead of what the device says
  */
 #ifndef VGPU_MEDIATOR_CONFIG_H

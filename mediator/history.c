@@ -17,6 +17,7 @@ const char *vgpu_fault_name(enum vgpu_fault kind)
         [VGPU_FAULT_CRASH] = "crash",
         [VGPU_FAULT_PROTOCOL] = "protocol",
         [VGPU_FAULT_DRIVER] = "driver",
+        [VGPU_FAULT_HANG] = "hang",
     };
 
     return names[kind];

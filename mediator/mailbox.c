@@ -47,7 +47,7 @@ static bool vgpu_mailbox_quarantined(struct vgpu_session *session, uint32_t id)
 
     if (vm->quarantined)
         vgpu_mailbox_refuse(session, id, VGPU_MAILBOX_REFUSED,
-                            "VM %s is quarantined (%.80s); the host's administrator can let it in "
+                            "VM %s is quarantined (%.100s); the host's administrator can let it in "
                             "again: vgpu-admin clear-quarantine --vm-name=%s",
                             vm->name, vm->reason, vm->name);
     return vm->quarantined != 0;

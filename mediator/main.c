@@ -376,6 +376,7 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     vgpu_spares_close(&mediator->spares);
     vgpu_timer_stop(mediator->loop, &daemon->stop);
     vgpu_timer_stop(mediator->loop, &mediator->watch);
+    vgpu_watchdog_stop(mediator);
     vgpu_health_close(mediator->health);
     vgpu_images_close(&mediator->images);
     vgpu_loop_remove(mediator->loop, &daemon->signals);
@@ -399,6 +400,7 @@ int main(int argc, char **argv)
         .signals.fd = -1,
         .mediator.watch.source.fd = -1,
         .mediator.metrics = {.source.fd = -1, .timer.source.fd = -1},
+        .mediator.watchdog.source.fd = -1,
         .mediator.history.source.fd = -1,
         .mediator.leases.timer.fd = -1,
         .mediator.images.folder = -1,

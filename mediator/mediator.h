@@ -38,6 +38,7 @@ struct vgpu_mediator {
     gid_t admin_group; /* whose members administer, beside root */
     bool has_admin_group;
     struct vgpu_health *health; /* NULL: not known */
+    struct vgpu_timer watchdog; /* runs while there are channels */
     struct vgpu_timer watch;    /* of how busy each VM keeps the GPU */
     uint64_t measured;          /* vgpu_loop_now() when it was looked at */
     uint64_t gpu_time_upto;     /* mediator/gpu_time.h: slots before this are shared */

@@ -27,7 +27,7 @@ static void vgpu_registry_limit(const struct vgpu_mediator *mediator, struct vgp
     vgpu_vm_limit(vm, quota < total ? quota : total);
 }
 
-static void vgpu_registry_revoke(struct vgpu_mediator *mediator, const struct vgpu_vm *vm)
+void vgpu_registry_revoke(struct vgpu_mediator *mediator, const struct vgpu_vm *vm)
 {
     for (struct vgpu_session *session = mediator->sessions; session; session = session->next) {
         if (session->vm != vm || session->state != VGPU_SESSION_ATTACHED)
@@ -52,10 +52,13 @@ static void vgpu_registry_copy(struct vgpu_mediator *mediator, struct vgpu_vm *v
     vm->priority = record->priority;
     vm->limits = record->limits;
     vm->quarantined = record->quarantined;
+    vm->strikes = record->strikes;
+    vm->struck = record->struck;
     memcpy(vm->uuid, record->uuid, sizeof(vm->uuid));
     memcpy(vm->reason, record->reason, sizeof(vm->reason));
     vgpu_registry_limit(mediator, vm);
     vgpu_lease_attach(&mediator->leases, vm);
+    vgpu_watchdog_set(mediator, vm);
 }
 
 int vgpu_registry_load(struct vgpu_mediator *mediator, struct vgpu_vm *vm)
@@ -96,4 +99,5 @@ void vgpu_registry_forget(struct vgpu_mediator *mediator, const char *name)
     vgpu_config_limits(&mediator->config, name, &vm->limits);
     vgpu_registry_limit(mediator, vm);
     vgpu_lease_attach(&mediator->leases, vm);
+    vgpu_watchdog_set(mediator, vm);
 }

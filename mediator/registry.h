@@ -20,4 +20,7 @@ void vgpu_registry_apply(struct vgpu_mediator *mediator, const struct vgpu_store
 /** The VM of this name is registered no more: it goes on with what the configuration says. */
 void vgpu_registry_forget(struct vgpu_mediator *mediator, const char *name);
 
+/** Takes all that a VM has of the GPU away: its workers are killed. */
+void vgpu_registry_revoke(struct vgpu_mediator *mediator, const struct vgpu_vm *vm);
+
 #endif

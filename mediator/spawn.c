@@ -185,6 +185,7 @@ int vgpu_worker_serve(struct vgpu_worker *worker, const struct vgpu_worker_servi
     page->offset = service->offset;
     page->size = service->size;
     page->lease.state = service->lease;
+    page->watch.limit = service->watchdog;
     page->lease.window = VGPU_LEASE_WINDOW;
     page->has_images = images >= 0;
     if (service->images && page->has_images)

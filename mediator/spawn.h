@@ -37,7 +37,8 @@ struct vgpu_worker_service {
     uint32_t channel;
     uint64_t offset;
     uint64_t size;
-    uint32_t lease; /* enum vgpu_lease_state, to begin with */
+    uint32_t lease;    /* enum vgpu_lease_state, to begin with */
+    uint64_t watchdog; /* nanoseconds that a piece of work may take */
 };
 
 struct vgpu_worker {

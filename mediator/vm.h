@@ -38,6 +38,7 @@ enum vgpu_fault {
     VGPU_FAULT_CRASH,    /* it was killed by a signal, or ended for no reason of its own */
     VGPU_FAULT_PROTOCOL, /* garbage was in the ring */
     VGPU_FAULT_DRIVER,   /* the driver could not go on */
+    VGPU_FAULT_HANG,     /* its work did not finish: the watchdog */
     VGPU_FAULTS
 };
 
@@ -69,6 +70,8 @@ struct vgpu_vm {
     char uuid[VGPU_STORE_UUID]; /* "": none */
     uint64_t quarantined;       /* since then, seconds since 1970; 0: it is not */
     char reason[VGPU_STORE_REASON];
+    uint64_t strikes; /* faults that count, since it was last cleared, or none for a day */
+    uint64_t struck;  /* when the last was, seconds since 1970 */
     int ledger_fd;
     struct vgpu_ledger_page *ledger;
 

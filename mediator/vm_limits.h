@@ -4,7 +4,6 @@
 #ifndef VGPU_MEDIATOR_VM_LIMITS_H
 #define VGPU_MEDIATOR_VM_LIMITS_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /** For the scheduler, the rate limiter, the watchdog and the ledger. */
@@ -15,9 +14,10 @@ struct vgpu_vm_limits {
     uint64_t rate;        /* calls a second; 0: no limit */
     uint64_t queue_depth; /* calls that wait, in all channels; 0: as many as rings hold */
     uint64_t watchdog;    /* seconds until work that does not finish costs the worker its life */
+    uint64_t fault_limit; /* workers that it may lose so before it is quarantined; 0: any number */
 };
 
-#define VGPU_LIMITS 6u
+#define VGPU_LIMITS 7u
 
 struct vgpu_limit {
     const char *name; /* the column of the store and the key of the admin socket */
@@ -25,7 +25,6 @@ struct vgpu_limit {
     uint64_t most;
     uint64_t initial;
     const char *allowed; /* the same in words */
-    bool enforced;       /* false: stored and shown, but nothing acts on it yet */
 };
 
 extern const struct vgpu_limit vgpu_limits[VGPU_LIMITS];

@@ -79,6 +79,21 @@ struct vgpu_worker_lease {
     uint64_t window; /* mediator: nanoseconds of GPU time in flight at most, when bounded */
 };
 
+/** What the mediator's watchdog sees of a worker. 64-bit words, relaxed; times are CLOCK_MONOTONIC
+ * in nanoseconds. A worker that is in a call of the driver does not look, and completes no records.
+ */
+/** What compiles, and what waits for the guest's program, may take so many limits. */
+#define VGPU_WATCH_PATIENCE 10u
+
+struct vgpu_worker_watch {
+    uint64_t limit;  /* mediator: nanoseconds that a piece of work may take; changes at any time */
+    uint64_t since;  /* worker: the oldest piece of work that is not done is the oldest since then;
+                        0:  all is done */
+    uint64_t looked; /* worker: when it last found that so */
+    uint32_t patience; /* worker: how many limits that piece has, 1 to VGPU_WATCH_PATIENCE */
+    uint32_t call;     /* worker: of the record that is being replayed; 0: none */
+};
+
 /** A worker's use of the image cache. 64-bit atomics, relaxed. */
 struct vgpu_worker_images {
     uint64_t room;   /* bytes that it may still store; set by the mediator at every sweep */
@@ -127,6 +142,7 @@ struct vgpu_worker_page {
     struct vgpu_worker_images images;
     struct vgpu_worker_lease lease;
     struct vgpu_worker_throttle throttle;
+    struct vgpu_worker_watch watch;
     uint64_t calls[VGPU_WORKER_CALLS_MAX]; /* by call id */
     uint64_t failed[VGPU_CALL_CLASSES];    /* calls with another result than success */
     struct vgpu_worker_times times;

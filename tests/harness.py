@@ -57,7 +57,8 @@ class Mediator:
     """A mediator of one's own, in a folder of its own, on the software GPU unless VGPU_TEST_DRIVER
     names another driver (cuda, on a machine with an NVIDIA GPU)."""
 
-    def __init__(self, settings="", driver=os.environ.get("VGPU_TEST_DRIVER", "soft")):
+    def __init__(self, settings="", driver=os.environ.get("VGPU_TEST_DRIVER", "soft"),
+                 fault_limit=0, vm_settings=""):
         self.folder = tempfile.mkdtemp(prefix="vgpu-test-")
         self.device_socket = os.path.join(self.folder, "device.sock")
         self.process_socket = os.path.join(self.folder, "process.sock")
@@ -66,7 +67,8 @@ class Mediator:
         self.image_cache = os.path.join(self.folder, "images")
         self.driver = driver
         with open(self.config, "w", encoding="utf-8") as file:
-            file.write(f"[mediator]\ndevice-socket={self.device_socket}\n"
+            # Tests kill workers as they like.
+            file.write(f"[vm uid-{os.getuid()}]\nfault-limit={fault_limit}\n{vm_settings}\n[mediator]\ndevice-socket={self.device_socket}\n"
                        f"process-socket={self.process_socket}\nadmin-socket={self.admin_socket}\n"
                        f"image-cache={self.image_cache}\n"
                        + ("" if "metrics=" in settings else "metrics=none\n")

@@ -42,7 +42,8 @@ struct loop {
     uint64_t quiet;    /* time since when nothing has come; 0: something just did */
     uint64_t looked;   /* time of a busy worker's last look */
     uint64_t thorough; /* of the last thorough one */
-    bool held;         /* a record was taken out that the lease does not admit yet */
+    bool held;         /* a record was taken out that is not admitted yet */
+    bool wants;        /* because there is no lease */
     bool tidy;         /* all work has a mark with an event behind it */
     uint32_t records;
 };
@@ -83,6 +84,8 @@ int vgpu_loop_record(struct vgpu_worker *worker, const struct vgpu_call_header *
     worker->call = header->call;
     worker->sequence = header->sequence;
     worker->garbage = NULL;
+    worker->watch.record = header;
+    __atomic_store_n(&page->watch.call, header->call, __ATOMIC_RELAXED);
     enum vgpu_call_class which = vgpu_call_class(header->call);
     uint64_t began = vgpu_timing_begin(&worker->timing, which);
     int error = vgpu_replay(worker, header, payload, &result, answer);
@@ -184,6 +187,8 @@ static bool wait_for_work(struct loop *loop, bool full)
 {
     struct vgpu_worker *worker = loop->worker;
     uint64_t time = now();
+    /* relaxed, as all of the watchdog's words */
+    __atomic_store_n(&worker->page->watch.call, 0, __ATOMIC_RELAXED);
     if (loop->quiet == 0)
         loop->quiet = time;
     uint64_t waited = time - loop->quiet;
@@ -197,7 +202,9 @@ static bool wait_for_work(struct loop *loop, bool full)
     if (thorough)
         loop->thorough = time;
     bool news = vgpu_fence_poll(worker, thorough);
-    vgpu_lease_look(worker, loop->held);
+    vgpu_lease_look(worker, loop->held && loop->wants);
+    if (thorough)
+        vgpu_watch_look(worker, time);
     worker->fences.unwatched = false;
     if (news) {
         loop->quiet = time;
@@ -232,6 +239,7 @@ static bool look_around(struct loop *loop)
         loop->thorough = loop->looked = time;
         vgpu_usage_sample(worker);
         vgpu_fence_poll(worker, true);
+        vgpu_watch_look(worker, time);
         vgpu_lease_look(worker, false);
         return serve(loop);
     }
@@ -250,13 +258,19 @@ static void log_garbage(const struct vgpu_worker *worker, const struct vgpu_call
              worker->garbage ? worker->garbage : "malformed");
 }
 
+/* Whether a record that was taken out may be replayed now. */
+static bool admits(struct loop *loop, const struct vgpu_call_header *header)
+{
+    loop->wants = !vgpu_lease_admits(loop->worker, header);
+    return !loop->wants && vgpu_watch_admits(loop->worker, header->call);
+}
+
 /* Whether the next record may be taken out of the ring, or the one that was be replayed. */
-static bool may_go_on(const struct loop *loop, const struct vgpu_call_header *header)
+static bool may_go_on(struct loop *loop, const struct vgpu_call_header *header)
 {
     if (loop->worker->fences.count >= VGPU_MARKS_MANY)
         return false;
-    return loop->held ? vgpu_lease_admits(loop->worker, header)
-                      : vgpu_throttle_admits(loop->worker);
+    return loop->held ? admits(loop, header) : vgpu_throttle_admits(loop->worker);
 }
 
 static enum vgpu_worker_exit run_channel(struct loop *loop)
@@ -280,7 +294,7 @@ static enum vgpu_worker_exit run_channel(struct loop *loop)
         bool was_held = loop->held;
         if (!was_held)
             vgpu_throttle_taken(worker, header.sequence);
-        loop->held = !was_held && !vgpu_lease_admits(worker, &header);
+        loop->held = !was_held && !admits(loop, &header);
         if (loop->held) {
             vgpu_timing_hold(&worker->timing, &loop->ring);
             continue;

@@ -29,6 +29,7 @@
 #include "worker/stream/upcall.h"
 #include "worker/throttle.h"
 #include "worker/timing.h"
+#include "worker/watch.h"
 
 struct vgpu_context;
 struct vgpu_linker;
@@ -54,6 +55,7 @@ struct vgpu_worker {
     struct vgpu_fences fences;
     struct vgpu_lease lease;
     struct vgpu_throttle throttle;
+    struct vgpu_watch watch;
     struct vgpu_image_buffer image;
     struct vgpu_image_cache images;
     struct vgpu_linker *linkers; /* list */

@@ -42,12 +42,6 @@ class Administration(Case):
                          ["delete-pool", "set-pool-weight", "unregister-vm"])
         self.assertEqual(audit[0]["user"], os.getuid())
 
-    def test_a_limit_that_is_not_enforced_is_named(self):
-        self.done("register-vm", "--vm-name=web")
-        self.assertIn("not yet enforced",
-                      self.run_admin("set-watchdog", "--vm-name=web", "--watchdog=3").stderr)
-        self.assertEqual(self.run_admin("set-memory", "--vm-name=web", "--memory=1M").stderr, "")
-
     def test_forms_of_output(self):
         self.done("register-vm", "--vm-name=web", "--memory=512M")
         self.done("register-vm", "--vm-name=db")

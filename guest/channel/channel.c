@@ -52,7 +52,10 @@ CUresult vgpu_channel_alive(struct vgpu_channel *channel)
         return lose(channel, CUDA_ERROR_DEVICE_UNAVAILABLE, "the host closed the channel");
     if (state != VGPU_CHANNEL_OPEN)
         return lose(channel, error ? (CUresult)error : CUDA_ERROR_DEVICE_UNAVAILABLE,
-                    "the host's worker for this process ended");
+                    error == CUDA_ERROR_LAUNCH_TIMEOUT
+                        ? "work on the GPU did not finish within the host's limit for one piece of "
+                          "work; the host's administrator can set another: vgpu-admin set-watchdog"
+                        : "the host's worker for this process ended");
     return CUDA_SUCCESS;
 }
 

@@ -89,4 +89,7 @@ struct vgpu_vm;
 json_t *vgpu_admin_vm_row(struct vgpu_mediator *mediator, const struct vgpu_store_vm *vm,
                           bool registered, struct vgpu_vm *seen);
 
+/** Of vms.c: what a mediator without a store can do, too. */
+void vgpu_admin_clear_quarantine(struct vgpu_admin_call *call);
+
 #endif

@@ -7,6 +7,7 @@
 
 #include "mediator/admin/call.h"
 #include "mediator/mediator.h"
+#include "mediator/quarantine.h"
 #include "mediator/registry.h"
 #include "mediator/session.h"
 #include "protocol/registers.h"
@@ -135,8 +136,6 @@ static uint32_t vgpu_admin_take_limits(struct vgpu_admin_call *call)
             vgpu_admin_number(call, name, limit->least, limit->most, limit->allowed, value);
         else if (!vgpu_admin_take_memory(call, value) || *value > limit->most)
             vgpu_admin_fail_value(call, name, limit->allowed);
-        if (!limit->enforced)
-            vgpu_admin_note(call, "%s is stored, but not yet enforced by this version", name);
         taken++;
     }
     return call->error ? 0 : taken;
@@ -308,8 +307,27 @@ static void quarantine(struct vgpu_admin_call *call)
     vgpu_admin_put(call);
 }
 
-static void clear_quarantine(struct vgpu_admin_call *call)
+/** Without a store it is only the mediator that knows of the quarantine. */
+static void vgpu_admin_lift_quarantine(struct vgpu_admin_call *call)
 {
+    struct vgpu_vm *seen = vgpu_registry_seen(call->mediator, call->vm.name);
+
+    if (!seen || !seen->quarantined) {
+        vgpu_admin_fail(call, "conflict", "VM %s is not quarantined", call->target);
+        return;
+    }
+    vgpu_quarantine_lift(seen);
+    vgpu_events_add(&call->mediator->events, "cleared", seen->name, "clear-quarantine by user %u",
+                    call->uid);
+    vgpu_admin_note(call, "this mediator keeps nothing: there is no audit of it");
+}
+
+void vgpu_admin_clear_quarantine(struct vgpu_admin_call *call)
+{
+    if (!call->mediator->store && vgpu_admin_take_target(call)) {
+        vgpu_admin_lift_quarantine(call);
+        return;
+    }
     if (!vgpu_admin_find(call))
         return;
     if (!call->vm.quarantined) {
@@ -318,6 +336,7 @@ static void clear_quarantine(struct vgpu_admin_call *call)
     }
     call->vm.quarantined = 0;
     call->vm.reason[0] = '\0';
+    call->vm.strikes = 0;
     vgpu_admin_put(call);
 }
 
@@ -367,6 +386,8 @@ json_t *vgpu_admin_vm_row(struct vgpu_mediator *mediator, const struct vgpu_stor
     vgpu_admin_put_number(row, "rate", vm->limits.rate);
     vgpu_admin_put_number(row, "queue_depth", vm->limits.queue_depth);
     vgpu_admin_put_number(row, "watchdog_seconds", vm->limits.watchdog);
+    vgpu_admin_put_number(row, "fault_limit", vm->limits.fault_limit);
+    vgpu_admin_put_number(row, "faults", seen ? seen->strikes : vm->strikes);
     vgpu_admin_put_number(row, "memory_used_bytes", seen ? vgpu_vm_memory_used(seen) : 0);
     vgpu_admin_put_number(row, "memory_quota_bytes", quota < total ? quota : total);
     vgpu_admin_put_number(row, "channels", seen ? seen->channels_open : 0);
@@ -421,7 +442,7 @@ const struct vgpu_admin_verb vgpu_admin_vm_verbs[] = {
      "registered",
      register_vm,
      {TARGET, "pool", "priority", "weight", "share-cap", "memory", "rate", "queue-depth",
-      "watchdog"}},
+      "watchdog", "fault-limit"}},
     {"unregister-vm", "unregistered", unregister_vm, {TARGET}},
     {"list-vms", NULL, list_vms, {NULL}},
     {"show-vm", NULL, show_vm, {TARGET}},
@@ -431,8 +452,8 @@ const struct vgpu_admin_verb vgpu_admin_vm_verbs[] = {
     {"set-rate-limit", "changed", set_limits, {TARGET, "rate", "queue-depth"}},
     {"set-memory", "changed", set_limits, {TARGET, "memory"}},
     {"set-share-cap", "changed", set_limits, {TARGET, "share-cap"}},
-    {"set-watchdog", "changed", set_limits, {TARGET, "watchdog"}},
+    {"set-watchdog", "changed", set_limits, {TARGET, "watchdog", "fault-limit"}},
     {"quarantine", "quarantined", quarantine, {TARGET, "reason"}},
-    {"clear-quarantine", "cleared", clear_quarantine, {TARGET}},
+    {"clear-quarantine", "cleared", vgpu_admin_clear_quarantine, {TARGET}},
     {NULL, NULL, NULL, {NULL}},
 };

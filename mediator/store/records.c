@@ -7,7 +7,7 @@
 
 #define VM_COLUMNS                                                                                 \
     "name, uuid, pool, priority, weight, share_cap, memory, rate, queue_depth, watchdog, "         \
-    "quarantined, reason"
+    "fault_limit, quarantined, reason, strikes, struck"
 #define VM_FIRST_LIMIT 4 /* among them, in the order of vgpu_limits */
 
 /** The errno of a write that a rule of the schema may have stopped. */
@@ -25,12 +25,15 @@ int vgpu_store_put_vm(struct vgpu_store *store, const struct vgpu_store_vm *vm)
     /* Not OR REPLACE, which would throw out another VM that has this UUID. */
     sqlite3_stmt *statement = vgpu_store_prepare(
         store,
-        "INSERT INTO vms (" VM_COLUMNS ") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12) "
+        "INSERT INTO vms (" VM_COLUMNS ") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,"
+        "?15) "
         "ON CONFLICT (name) DO UPDATE SET uuid=?2, pool=?3, priority=?4, weight=?5, share_cap=?6, "
-        "memory=?7, rate=?8, queue_depth=?9, watchdog=?10, quarantined=?11, reason=?12",
-        "sssiiiiiiiis", vm->name, *vm->uuid ? vm->uuid : NULL, pool, (uint64_t)vm->priority,
+        "memory=?7, rate=?8, queue_depth=?9, watchdog=?10, fault_limit=?11, quarantined=?12, "
+        "reason=?13, strikes=?14, struck=?15",
+        "sssiiiiiiiiisii", vm->name, *vm->uuid ? vm->uuid : NULL, pool, (uint64_t)vm->priority,
         limits->weight, limits->share_cap, limits->memory, limits->rate, limits->queue_depth,
-        limits->watchdog, vm->quarantined, vm->reason);
+        limits->watchdog, limits->fault_limit, vm->quarantined, vm->reason, vm->strikes,
+        vm->struck);
 
     return vgpu_store_write_error(store, vgpu_store_run(store, statement));
 }
@@ -49,6 +52,8 @@ static void vgpu_store_read_vm(sqlite3_stmt *statement, struct vgpu_store_vm *vm
         .pool = (uint32_t)*vgpu_store_text(statement, 2),
         .priority = (uint32_t)vgpu_store_number(statement, 3),
         .quarantined = vgpu_store_number(statement, VM_FIRST_LIMIT + VGPU_LIMITS),
+        .strikes = vgpu_store_number(statement, VM_FIRST_LIMIT + VGPU_LIMITS + 2),
+        .struck = vgpu_store_number(statement, VM_FIRST_LIMIT + VGPU_LIMITS + 3),
     };
     snprintf(vm->name, sizeof(vm->name), "%s", vgpu_store_text(statement, 0));
     snprintf(vm->uuid, sizeof(vm->uuid), "%s", vgpu_store_text(statement, 1));

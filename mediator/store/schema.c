@@ -53,6 +53,9 @@ static const char *const vgpu_schema_steps[] = {
     "  detail TEXT NOT NULL,\n"
     "  PRIMARY KEY (vm, hour, kind)\n"
     ") STRICT, WITHOUT ROWID;\n",
+    "ALTER TABLE vms ADD COLUMN fault_limit INTEGER NOT NULL DEFAULT 3 CHECK (fault_limit >= 0);\n"
+    "ALTER TABLE vms ADD COLUMN strikes INTEGER NOT NULL DEFAULT 0 CHECK (strikes >= 0);\n"
+    "ALTER TABLE vms ADD COLUMN struck INTEGER NOT NULL DEFAULT 0 CHECK (struck >= 0);\n",
 };
 
 const int vgpu_schema_current = sizeof(vgpu_schema_steps) / sizeof(*vgpu_schema_steps);

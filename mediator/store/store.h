@@ -33,6 +33,8 @@ struct vgpu_store_vm {
     struct vgpu_vm_limits limits;
     uint64_t quarantined; /* since then, seconds since 1970; 0: it is not */
     char reason[VGPU_STORE_REASON];
+    uint64_t strikes; /* faults that count towards the limit */
+    uint64_t struck;  /* when the last was, seconds since 1970; 0: never */
 };
 
 struct vgpu_store_pool {

@@ -27,7 +27,7 @@ static int start_mediator(void **state)
 {
     (void)state;
     test_mediator_create(&mediator, "driver=soft\nmax-channels-per-vm=3\n"
-                                    "[vm web]\nmax-channels=20\nmemory-quota=25%\n");
+                                    "[vm web]\nmax-channels=20\nmemory-quota=25%\nfault-limit=0\n");
     return 0;
 }
 

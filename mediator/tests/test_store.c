@@ -174,27 +174,70 @@ static void it_has_one_writer_and_a_private_mode(void **state)
     assert_int_equal(status.st_mode & 0777, 0600);
 }
 
+static void run_sql(sqlite3 *database, const char *sql)
+{
+    char *wrong = NULL;
+
+    if (sqlite3_exec(database, sql, NULL, NULL, &wrong) != SQLITE_OK)
+        fail_msg("%s: %s", sql, wrong);
+}
+
+/** A store as a version of this program with that schema left it behind. */
+static void write_old_store(int version)
+{
+    sqlite3 *old;
+
+    snprintf(path, sizeof(path), "%s/state/old-%d.db", folder, version);
+    assert_int_equal(sqlite3_open(path, &old), SQLITE_OK);
+    assert_int_equal(vgpu_schema_migrate(old, version), 0);
+    run_sql(old, "INSERT INTO pools VALUES ('B', 70);"
+                 "INSERT INTO vms (name, pool, priority, weight, share_cap, memory, rate, "
+                 "queue_depth, watchdog, quarantined, reason) "
+                 "VALUES ('web', 'B', 2, 80, 60, 4096, 1000, 16, 7, 1234, 'it mines');"
+                 "INSERT INTO audit (time, uid, pid, verb, target, arguments, outcome) "
+                 "VALUES (1, 2, 3, 'set-weight', 'web', '{}', 'done');");
+    if (version >= 2)
+        run_sql(old, "INSERT INTO usage VALUES ('web', 10, 1, 2, 3, 4);"
+                     "INSERT INTO faults VALUES ('web', 10, 'crash', 2, 'why');");
+    sqlite3_close(old);
+}
+
 static void an_older_schema_becomes_this_one(void **state)
 {
-    struct vgpu_store_vm vm = make_vm("web", "");
-    struct vgpu_store old = {0};
-    int version = 0;
-
     (void)state;
-    snprintf(path, sizeof(path), "%s/state/old.db", folder);
-    assert_int_equal(sqlite3_open(path, &old.database), SQLITE_OK);
-    assert_int_equal(vgpu_schema_migrate(old.database, 1), 0);
-    assert_int_equal(vgpu_store_put_vm(&old, &vm), 0);
-    assert_int_equal(
-        vgpu_store_add_usage(&old, &(struct vgpu_store_usage){.vm = "web", .calls = 1}), -EIO);
-    sqlite3_close(old.database);
-    vgpu_store_close(store);
-    open_store();
-    assert_int_equal(vgpu_schema_version(store->database, &version), 0);
-    assert_int_equal(version, vgpu_schema_current);
-    assert_int_equal(vgpu_store_find_vm(store, "web", NULL, &vm), 0);
-    assert_int_equal(
-        vgpu_store_add_usage(store, &(struct vgpu_store_usage){.vm = "web", .calls = 1}), 0);
+    for (int from = 1; from < vgpu_schema_current; from++) {
+        struct vgpu_store_vm vm, expected = make_vm("web", "");
+        int version = 0;
+        char text[1024] = "";
+
+        write_old_store(from);
+        assert_int_equal(check_store(text, sizeof(text)), 0);
+        vgpu_store_close(store);
+        open_store();
+        assert_int_equal(vgpu_schema_version(store->database, &version), 0);
+        assert_int_equal(version, vgpu_schema_current);
+        expected.pool = 'B';
+        expected.limits = (struct vgpu_vm_limits){.weight = 80,
+                                                  .share_cap = 60,
+                                                  .memory = 4096,
+                                                  .rate = 1000,
+                                                  .queue_depth = 16,
+                                                  .watchdog = 7,
+                                                  .fault_limit = 3};
+        expected.quarantined = 1234;
+        strcpy(expected.reason, "it mines");
+        assert_int_equal(vgpu_store_find_vm(store, "web", NULL, &vm), 0);
+        assert_memory_equal(&vm, &expected, sizeof(vm));
+        /* and what newer versions have works */
+        vm.strikes = 2;
+        vm.struck = 99;
+        assert_int_equal(vgpu_store_put_vm(store, &vm), 0);
+        assert_int_equal(vgpu_store_find_vm(store, "web", NULL, &expected), 0);
+        assert_memory_equal(&vm, &expected, sizeof(vm));
+        assert_int_equal(
+            vgpu_store_add_usage(store, &(struct vgpu_store_usage){.vm = "web", .calls = 1}), 0);
+        assert_int_equal(check_store(text, sizeof(text)), 0);
+    }
 }
 
 static void sum_calls(const struct vgpu_store_usage *usage, void *user)

@@ -47,7 +47,7 @@ static void end_mark(struct vgpu_worker *worker, struct vgpu_mark *mark, bool re
     if (mark->kind != VGPU_MARK_BEGIN)
         context->usage.pending--;
     if (mark->event && reached)
-        vgpu_usage_account(worker, context, mark->event, mark->idle, mark->kind == VGPU_MARK_BEGIN);
+        vgpu_usage_account(worker, context, mark);
     else
         vgpu_usage_put(worker, context, mark->event);
     mark->context = NULL;
@@ -186,6 +186,7 @@ bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough)
 {
     struct vgpu_fences *fences = &worker->fences;
     struct look look = {.thorough = thorough, .questions = QUESTIONS_MOST};
+    fences->first_asked = thorough && fences->asking == 0;
     for (uint32_t i = 0; i < fences->count; i++) {
         if (!look_at_place(worker, &look, i))
             break;
@@ -244,6 +245,7 @@ static CUresult place(struct vgpu_worker *worker, struct vgpu_mark mark)
         return CUDA_ERROR_OUT_OF_MEMORY;
     mark.context = worker->current;
     mark.batch = worker->lease.filling;
+    mark.number = worker->fences.placed++;
     if (mark.kind == VGPU_MARK_GPU)
         error = place_write(worker, &mark);
     else
@@ -252,6 +254,7 @@ static CUresult place(struct vgpu_worker *worker, struct vgpu_mark mark)
         return error;
     if (mark.kind != VGPU_MARK_BEGIN)
         mark.context->usage.pending++;
+    vgpu_watch_mark(worker, &mark);
     worker->fences.marks[worker->fences.count++] = mark;
     return CUDA_SUCCESS;
 }

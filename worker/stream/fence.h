@@ -33,16 +33,26 @@ struct vgpu_mark {
     enum vgpu_mark_kind kind;
     uint32_t fence;
     uint32_t value;
-    uint32_t batch; /* of records before it (worker/lease.h) */
-    uint64_t idle;  /* vgpu_usage_idle() when it was placed */
+    uint32_t batch;  /* of records before it (worker/lease.h) */
+    uint32_t number; /* of the mark, counted from the worker's first */
+    uint64_t idle;   /* vgpu_usage_idle() when it was placed */
+
+    /* for the watchdog: worker/watch.h */
+    uint32_t pieced;   /* records between this mark and the one before */
+    uint32_t records;  /* since the last mark with an event */
+    uint32_t expected; /* microseconds that they would take */
+    uint32_t work;     /* kind of the last of them */
+    bool waits;        /* for something that the guest's program has yet to do */
 };
 
 struct vgpu_fences {
     struct vgpu_mark *marks; /* in the order of placing */
     uint32_t count, room;
-    uint32_t asking; /* place of the mark at which the next thorough look begins to ask */
-    bool by_cpu;     /* the driver cannot let the GPU write */
-    bool unwatched;  /* nobody has looked for some time, says the loop */
+    uint32_t asking;  /* place of the mark at which the next thorough look begins to ask */
+    uint32_t placed;  /* marks so far */
+    bool first_asked; /* the last look has asked for the oldest */
+    bool by_cpu;      /* the driver cannot let the GPU write */
+    bool unwatched;   /* nobody has looked for some time, says the loop */
 };
 
 void vgpu_fences_destroy(struct vgpu_fences *fences);

@@ -77,6 +77,7 @@ static void post(struct vgpu_upcall_slot *slot, enum vgpu_upcall_kind kind, CUre
     struct vgpu_worker *worker = slot->worker;
     struct vgpu_upcalls *upcalls = &worker->upcalls;
     struct vgpu_upcall_place *place = &vgpu_worker_channel(worker)->upcall;
+    __atomic_fetch_add(&upcalls->under_way, 1, __ATOMIC_RELAXED);
     pthread_mutex_lock(&upcalls->lock);
     if (!__atomic_load_n(&upcalls->ended, __ATOMIC_RELAXED)) {
         /* The guest may write anything here: it deceives only itself. */
@@ -89,6 +90,7 @@ static void post(struct vgpu_upcall_slot *slot, enum vgpu_upcall_kind kind, CUre
         wait_until_done(upcalls, place, sequence);
     }
     pthread_mutex_unlock(&upcalls->lock);
+    __atomic_fetch_sub(&upcalls->under_way, 1, __ATOMIC_RELAXED);
 }
 
 void CUDA_CB vgpu_upcall_run(void *data)

@@ -23,6 +23,7 @@ struct vgpu_upcalls {
     pthread_mutex_t lock;           /* one upcall at a time */
     struct vgpu_upcall_slot *slots; /* VGPU_UPCALLS_MAX, touched only where used */
     bool ended;                     /* atomic: nobody is there to answer */
+    uint32_t under_way;             /* atomic: upcalls that the driver waits for */
 };
 
 int vgpu_upcalls_create(struct vgpu_upcalls *upcalls);

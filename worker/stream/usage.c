@@ -89,11 +89,13 @@ uint64_t vgpu_usage_idle(struct vgpu_context *context)
 void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
 {
     struct vgpu_context *context = worker->current;
-    if (context == NULL || !vgpu_usage_brings_work(worker->call))
+    if (context == NULL || vgpu_capture_holds(worker, stream))
         return;
-    if (vgpu_capture_holds(worker, stream))
+    vgpu_watch_stream(worker, stream);
+    if (!vgpu_usage_brings_work(worker->call))
         return;
     struct vgpu_usage *usage = &context->usage;
+    vgpu_watch_add(worker);
     if (usage->idle_since || !usage->begun) {
         vgpu_usage_idle(context);
         if (!usage->begun || !usage->begin_known)
@@ -113,6 +115,8 @@ void vgpu_usage_fenced(struct vgpu_worker *worker, struct vgpu_context *context,
         vgpu_usage_forget(context, stream);
     else
         set_fenced(&context->usage, find_or_add(worker, context, stream), true);
+    if (context->usage.stream_count <= 1)
+        vgpu_watch_begin(worker);
 }
 
 void vgpu_usage_fenced_all(struct vgpu_context *context)
@@ -148,6 +152,7 @@ void vgpu_usage_cover(struct vgpu_worker *worker)
     }
     usage->stream_count = kept;
     usage->unfenced = unfenced;
+    vgpu_watch_begin(worker);
 }
 
 void vgpu_usage_sample(struct vgpu_worker *worker)
@@ -160,6 +165,8 @@ void vgpu_usage_sample(struct vgpu_worker *worker)
         return;
     vgpu_usage_forget(context, stream);
     vgpu_fence_mark(worker, stream, VGPU_MARK_TIME);
+    if (context->usage.stream_count == 0)
+        vgpu_watch_begin(worker);
 }
 
 /* No work of the context is left. */
@@ -214,10 +221,11 @@ void vgpu_usage_put(struct vgpu_worker *worker, struct vgpu_context *context, CU
         worker->driver->cuEventDestroy(event);
 }
 
-void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context, CUevent event,
-                        uint64_t idle, bool begins)
+void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context,
+                        const struct vgpu_mark *mark)
 {
     struct vgpu_usage *usage = &context->usage;
+    CUevent event = mark->event;
     float milliseconds = 0;
     if (usage->last &&
         (worker->driver->cuEventElapsedTime(&milliseconds, usage->last, event) != CUDA_SUCCESS ||
@@ -227,12 +235,14 @@ void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context
         return;
     }
     uint64_t passed = (uint64_t)((double)milliseconds * 1e6);
-    uint64_t idled = idle - usage->last_idle;
-    if (!begins && passed > idled)
+    uint64_t idled = mark->idle - usage->last_idle;
+    if (mark->kind != VGPU_MARK_BEGIN && passed > idled) {
         __atomic_fetch_add(&worker->page->gpu_nanoseconds, passed - idled, __ATOMIC_RELAXED);
+        vgpu_watch_learn(worker, mark, passed - idled);
+    }
     vgpu_usage_put(worker, context, usage->last);
     usage->last = event;
-    usage->last_idle = idle;
+    usage->last_idle = mark->idle;
 }
 
 void vgpu_usage_destroy(struct vgpu_worker *worker, struct vgpu_context *context)

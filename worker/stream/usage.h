@@ -19,6 +19,7 @@
 
 struct vgpu_worker;
 struct vgpu_context;
+struct vgpu_mark;
 
 /** A stream that has got work or fences since it last had a mark with an event. */
 struct vgpu_usage_stream {
@@ -79,10 +80,9 @@ uint64_t vgpu_usage_idle(struct vgpu_context *context);
 CUresult vgpu_usage_take(struct vgpu_worker *worker, struct vgpu_context *context, CUevent *event);
 void vgpu_usage_put(struct vgpu_worker *worker, struct vgpu_context *context, CUevent event);
 
-/** Accounts up to `event`, which the GPU has reached, and takes it over. `idle` is what
- *  vgpu_usage_idle() was when it was placed. `begins`: all before it was idleness. */
-void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context, CUevent event,
-                        uint64_t idle, bool begins);
+/** Accounts up to a mark with an event, which the GPU has reached, and takes the event over. */
+void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context,
+                        const struct vgpu_mark *mark);
 
 /** Destroys the events. */
 void vgpu_usage_destroy(struct vgpu_worker *worker, struct vgpu_context *context);

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/watch.h"
+
+#include <string.h>
+
+#include "worker/context.h"
+#include "worker/worker.h"
+
+#define PARTS_OF_LIMIT 16u   /* that known work of one piece may take */
+#define FORGET         8u    /* of what a kind took, this part with each measurement */
+#define SURPRISE       8u    /* times what was expected: nothing is known any more */
+#define NOTICEABLE     1000u /* microseconds */
+#define MOST_TIME      3600000000u
+#define PATIENCE_MANY  3u /* with pieces of many records that were all expected to be short */
+
+/* The calls from which a driver may not return before all work is done. */
+static const bool synchronizes[VGPU_CALL_MAX + 1] = {
+    [VGPU_CALL_cuArrayDestroy] = true,
+    [VGPU_CALL_cuCtxDestroy] = true,
+    [VGPU_CALL_cuDeviceGraphMemTrim] = true,
+    [VGPU_CALL_cuDevicePrimaryCtxRelease] = true,
+    [VGPU_CALL_cuDevicePrimaryCtxReset] = true,
+    [VGPU_CALL_cuLibraryUnload] = true,
+    [VGPU_CALL_cuMemFree] = true,
+    [VGPU_CALL_cuMemPoolDestroy] = true,
+    [VGPU_CALL_cuMemPoolTrimTo] = true,
+    [VGPU_CALL_cuMipmappedArrayDestroy] = true,
+    [VGPU_CALL_cuModuleUnload] = true,
+    [VGPU_CALL_vgpuHostUnmap] = true,
+};
+
+/* Relaxed: any of the mediator's values will do. */
+static uint64_t limit_of(const struct vgpu_worker *worker)
+{
+    return __atomic_load_n(&worker->page->watch.limit, __ATOMIC_RELAXED);
+}
+
+void vgpu_watch_stream(struct vgpu_worker *worker, CUstream stream)
+{
+    struct vgpu_watch *watch = &worker->watch;
+
+    if (worker->call != VGPU_CALL_cuStreamWaitValue32 &&
+        worker->call != VGPU_CALL_cuStreamWaitValue64 &&
+        worker->call != VGPU_CALL_cuStreamBatchMemOp)
+        return;
+    watch->waiting = true;
+    watch->waiter = stream == CU_STREAM_LEGACY ? NULL : stream;
+}
+
+/* Launches are of a kind if they are of the same function, shape and stream; of other calls the
+ * arguments say little. */
+static uint32_t kind_of(const struct vgpu_call_header *record)
+{
+    uint64_t hash = record->call * 0x9e3779b97f4a7c15u, word;
+
+    if (record->call != VGPU_CALL_vgpuLaunch && record->call != VGPU_CALL_cuGraphLaunch)
+        return (uint32_t)(hash >> 54) % VGPU_WATCH_KINDS;
+    for (size_t i = 0; i + sizeof(word) <= sizeof(record->arguments); i += sizeof(word)) {
+        memcpy(&word, (const char *)record->arguments + i, sizeof(word));
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+    }
+    return (uint32_t)(hash >> 54) % VGPU_WATCH_KINDS;
+}
+
+void vgpu_watch_begin(struct vgpu_worker *worker)
+{
+    worker->watch.pieced = worker->watch.expected = 0;
+    worker->watch.alone = false;
+}
+
+void vgpu_watch_add(struct vgpu_worker *worker)
+{
+    struct vgpu_watch *watch = &worker->watch;
+    uint64_t limit = limit_of(worker);
+
+    if (limit == 0 || watch->record == NULL)
+        return;
+    uint32_t kind = kind_of(watch->record), takes = watch->took[kind];
+    uint64_t most = limit / 1000 / PARTS_OF_LIMIT;
+    bool alone = takes == 0 || takes > most;
+    if (watch->pieced > 0 && (alone || watch->alone || watch->expected + takes > most ||
+                              watch->pieced == VGPU_WATCH_RECORDS))
+        vgpu_usage_cover(worker);
+    watch->kind = kind;
+    watch->alone = alone;
+    watch->expected += takes;
+    watch->pieced++;
+    watch->unmeasured++;
+}
+
+void vgpu_watch_mark(struct vgpu_worker *worker, struct vgpu_mark *mark)
+{
+    struct vgpu_watch *watch = &worker->watch;
+
+    mark->pieced = watch->pieced;
+    mark->waits = watch->waiting && watch->waiter == mark->stream;
+    if (mark->waits)
+        watch->waiting = false;
+    if (mark->event == NULL || mark->kind == VGPU_MARK_BEGIN)
+        return;
+    mark->records = watch->unmeasured;
+    mark->expected = watch->expected;
+    mark->work = watch->kind;
+    watch->unmeasured = 0;
+}
+
+void vgpu_watch_learn(struct vgpu_worker *worker, const struct vgpu_mark *mark,
+                      uint64_t nanoseconds)
+{
+    struct vgpu_watch *watch = &worker->watch;
+    uint64_t took = nanoseconds / 1000 + 1;
+    uint32_t *known = &watch->took[mark->work % VGPU_WATCH_KINDS];
+
+    if (took > MOST_TIME)
+        took = MOST_TIME;
+    if (mark->records == 1) {
+        *known -= *known / FORGET;
+        *known = *known > took ? *known : (uint32_t)took;
+    } else if (mark->records && took > NOTICEABLE && took / SURPRISE > mark->expected) {
+        memset(watch->took, 0, sizeof(watch->took));
+    }
+}
+
+/* Relaxed throughout: the mediator takes these for numbers that may be a moment old. */
+static void publish(struct vgpu_worker *worker, uint64_t now)
+{
+    struct vgpu_worker_watch *shown = &worker->page->watch;
+
+    __atomic_store_n(&shown->patience, worker->watch.patience, __ATOMIC_RELAXED);
+    __atomic_store_n(&shown->since, worker->watch.since, __ATOMIC_RELAXED);
+    __atomic_store_n(&shown->looked, now, __ATOMIC_RELAXED);
+}
+
+static uint32_t patience_for(const struct vgpu_worker *worker, const struct vgpu_mark *mark)
+{
+    bool waits = mark->waits || __atomic_load_n(&worker->upcalls.under_way, __ATOMIC_RELAXED) != 0;
+
+    if (waits)
+        return VGPU_WATCH_PATIENCE;
+    return mark->pieced > PATIENCE_MANY ? PATIENCE_MANY : mark->pieced ? mark->pieced : 1;
+}
+
+void vgpu_watch_look(struct vgpu_worker *worker, uint64_t now)
+{
+    const struct vgpu_mark *oldest = worker->fences.marks;
+    struct vgpu_watch *watch = &worker->watch;
+
+    if (worker->fences.count == 0) {
+        if (watch->since) {
+            watch->since = 0;
+            publish(worker, now);
+        }
+        return;
+    }
+    if (!worker->fences.first_asked)
+        return;
+    uint32_t patience = patience_for(worker, oldest);
+    if (watch->since == 0 || watch->oldest != oldest->number || watch->patience != patience) {
+        watch->oldest = oldest->number;
+        watch->patience = patience;
+        watch->since = now;
+    }
+    publish(worker, now);
+}
+
+bool vgpu_watch_admits(struct vgpu_worker *worker, uint32_t call)
+{
+    const struct vgpu_watch *watch = &worker->watch;
+
+    if (call > VGPU_CALL_MAX || !synchronizes[call])
+        return true;
+    if (watch->alone || worker->fences.count > 1)
+        vgpu_usage_cover(worker);
+    return worker->fences.count <= 1;
+}
