@@ -211,11 +211,13 @@ ptx_decoder ptx_decoder_in(const struct ptx_opcode *table, size_t count, struct 
 static bool is_of_the_language(struct ptx_slice opcode)
 {
     static const char *const names[] = {
-        "alloca",     "clusterlaunchcontrol",
-        "istypep",    "multimem",
-        "setmaxnreg", "stackrestore",
-        "stacksave",  "sured",
-        "tcgen05",    "tensormap",
+        "clusterlaunchcontrol",
+        "istypep",
+        "multimem",
+        "setmaxnreg",
+        "sured",
+        "tcgen05",
+        "tensormap",
         "wgmma",
     };
 

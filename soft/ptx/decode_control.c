@@ -57,18 +57,24 @@ static struct ptx_operand *element(struct ptx_statement *s, const struct ptx_ope
 /* The slot in the caller's frame that stands for one argument or return value. */
 static bool argument_slot(struct ptx_parser *p, struct ptx_statement *s,
                           const struct ptx_operand *o, const struct vgpu_formal *formal,
-                          bool is_return, uint32_t *slot)
+                          bool is_return, struct vgpu_argument *argument)
 {
     const struct ptx_type *type;
 
+    argument->size = formal->size;
     if (o->kind == PTX_OPERAND_SYMBOL && o->symbol != NULL && o->symbol->kind == PTX_SYMBOL_LOCAL) {
-        if (o->symbol->size != formal->size)
+        if (formal->variadic && o->symbol->size > formal->size)
+            ptx_fail(p, -ENOTSUP, s->line, "more than %u bytes of variadic arguments",
+                     PTX_VARIADIC_BYTES);
+        else if (formal->variadic)
+            argument->size = o->symbol->size;
+        else if (o->symbol->size != formal->size)
             ptx_fail(p, -EINVAL, s->line, "'%.*s' has another size than the parameter",
                      (int)(o->name.length < 100 ? o->name.length : 100), o->name.start);
-        *slot = o->symbol->offset;
+        argument->source = o->symbol->offset;
         return true;
     }
-    *slot = ptx_place(p, &p->local_bytes, formal->size, formal->align);
+    argument->source = ptx_place(p, &p->local_bytes, formal->size, formal->align);
     if (is_return && o->kind == PTX_OPERAND_SINK)
         return true;
     if (formal->size > 8 || (is_return && o->kind != PTX_OPERAND_REGISTER)) {
@@ -84,7 +90,7 @@ static bool argument_slot(struct ptx_parser *p, struct ptx_statement *s,
                                  o->kind == PTX_OPERAND_FLOAT || o->kind == PTX_OPERAND_DOUBLE
                                      ? ptx_type_of(PTX_FLOATING, formal->size * 8)
                                      : type),
-                      type, *slot);
+                      type, argument->source);
     return p->error == 0;
 }
 
@@ -94,15 +100,18 @@ static bool fill_call(struct ptx_parser *p, struct ptx_statement *s, struct vgpu
 {
     uint32_t given_returns = returns == NULL ? 0 : returns->count;
     uint32_t given = arguments == NULL ? 0 : arguments->count;
+    bool variadic = shape->formal_count > 0 &&
+                    shape->formals[shape->return_count + shape->formal_count - 1].variadic;
 
-    if (given_returns != shape->return_count || given != shape->formal_count) {
+    if (given_returns != shape->return_count ||
+        (given != shape->formal_count && !(variadic && given + 1 == shape->formal_count))) {
         ptx_fail(p, -EINVAL, s->line, "a call of '%.100s' with another number of arguments",
                  shape->name);
         return false;
     }
     call->return_count = given_returns;
-    call->argument_count = given;
-    call->arguments = calloc(given_returns + given + 1, sizeof(*call->arguments));
+    call->argument_count = shape->formal_count; /* of nothing variadic, there are 0 bytes */
+    call->arguments = calloc(given_returns + shape->formal_count + 1, sizeof(*call->arguments));
     if (call->arguments == NULL) {
         ptx_fail(p, -ENOMEM, s->line, "out of memory");
         return false;
@@ -112,11 +121,11 @@ static bool fill_call(struct ptx_parser *p, struct ptx_statement *s, struct vgpu
         const struct ptx_operand *o =
             is_return ? element(s, returns, i) : element(s, arguments, i - given_returns);
 
-        if (!argument_slot(p, s, o, &shape->formals[i], is_return, &call->arguments[i].source))
+        if (!argument_slot(p, s, o, &shape->formals[i], is_return, &call->arguments[i]))
             return false;
-        call->arguments[i].target = shape->formals[i].offset;
-        call->arguments[i].size = shape->formals[i].size;
     }
+    for (uint32_t i = 0; i < given_returns + shape->formal_count; i++)
+        call->arguments[i].target = shape->formals[i].offset;
     return true;
 }
 
@@ -229,6 +238,45 @@ static void decode_sleep(struct ptx_parser *p, struct ptx_statement *s)
         ptx_push(p, &b);
 }
 
+/* ---- the local frame ---- */
+
+/* alloca.type d, size{, alignment}; stacksave.type d; stackrestore.type a */
+static void decode_stack(struct ptx_parser *p, struct ptx_statement *s)
+{
+    struct ptx_build b = ptx_begin_control(s, VGPU_CONTROL_STACK);
+    bool allocates = ptx_slice_is(s->opcode, "alloca");
+    bool wide = ptx_part(s, "u64");
+    const struct ptx_type *type = wide ? NAMED("u64") : NAMED("u32");
+    uint64_t align = 8;
+
+    if (!wide && !ptx_part(s, "u32"))
+        ptx_unsupported(p, s, "the type");
+    if (allocates && s->operand_count == 3 && s->operands[2].kind == PTX_OPERAND_INTEGER)
+        align = s->operands[--s->operand_count].bits;
+    if (!ptx_want(p, s, allocates ? 2 : 1) || !ptx_all_parts(p, s))
+        return;
+    if (align == 0 || (align & (align - 1)) != 0 || align > VGPU_MAX_STACK_ALIGN) {
+        ptx_fail(p, -EINVAL, s->line, "an alignment that is no power of two up to %u",
+                 VGPU_MAX_STACK_ALIGN);
+        return;
+    }
+    if (!ptx_grow(p, &p->unit->calls, PTX_CALLS, p->unit->call_count, sizeof(struct vgpu_call)))
+        return;
+    b.inst.imm = p->unit->call_count;
+    p->unit->calls[p->unit->call_count++] = (struct vgpu_call){.callee = -1};
+    b.inst.x = allocates                              ? VGPU_STACK_ALLOCATE
+               : ptx_slice_is(s->opcode, "stacksave") ? VGPU_STACK_SAVE
+                                                      : VGPU_STACK_RESTORE;
+    b.inst.y = (uint8_t)__builtin_ctzll(align);
+    b.inst.z = !wide;
+    if (b.inst.x != VGPU_STACK_SAVE)
+        ptx_use(&b, VGPU_A, ptx_source(p, s, &s->operands[allocates], type));
+    if (b.inst.x != VGPU_STACK_RESTORE)
+        ptx_define(&b, VGPU_D, ptx_destination(p, s, &s->operands[0], type));
+    p->unit->allocates = p->unit->functions[p->function].allocates = true;
+    ptx_push(p, &b);
+}
+
 /* ---- barriers ---- */
 
 static void decode_warp_barrier(struct ptx_parser *p, struct ptx_statement *s)
@@ -327,10 +375,19 @@ static void decode_barrier(struct ptx_parser *p, struct ptx_statement *s)
 }
 
 static const struct ptx_opcode table[] = {
-    {"bra", decode_bra},         {"brx", decode_brx},         {"call", decode_call},
-    {"ret", decode_ret},         {"exit", decode_end},        {"trap", decode_end},
-    {"brkpt", decode_end},       {"nanosleep", decode_sleep}, {"bar", decode_barrier},
+    {"bra", decode_bra},
+    {"brx", decode_brx},
+    {"call", decode_call},
+    {"ret", decode_ret},
+    {"exit", decode_end},
+    {"trap", decode_end},
+    {"brkpt", decode_end},
+    {"nanosleep", decode_sleep},
+    {"bar", decode_barrier},
     {"barrier", decode_barrier},
+    {"alloca", decode_stack},
+    {"stacksave", decode_stack},
+    {"stackrestore", decode_stack},
 };
 
 ptx_decoder ptx_decode_control(struct ptx_slice opcode)

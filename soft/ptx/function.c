@@ -22,6 +22,10 @@ static struct ptx_formal **read_formals(struct ptx_parser *p, struct ptx_formal 
             ptx_fail(p, -EINVAL, p->token.line, "a parameter that is not .param or .reg");
         f->is_return = is_return;
         ptx_read_declaration(p, &f->declaration, false);
+        if (f->declaration.size == 0 && f->declaration.dimensions == 1 && !is_return) {
+            f->is_variadic = true;
+            f->declaration.size = PTX_VARIADIC_BYTES;
+        }
         *link = f;
         link = &f->next;
         if (!ptx_accept(p, ','))
@@ -47,8 +51,11 @@ static void place_formals(struct ptx_parser *p, struct vgpu_function *f, struct 
     }
     for (struct ptx_formal *l = list; l != NULL; l = l->next, i++) {
         l->offset = ptx_place(p, &bytes, l->declaration.size, l->declaration.align);
-        f->formals[i] =
-            (struct vgpu_formal){l->offset, (uint32_t)l->declaration.size, l->declaration.align};
+        f->formals[i] = (struct vgpu_formal){l->offset, (uint32_t)l->declaration.size,
+                                             l->declaration.align, l->is_variadic};
+        if (l->is_variadic && (l->next != NULL || f->entry))
+            ptx_fail(p, -EINVAL, p->token.line,
+                     "an array without a size that is not the last parameter of a .func");
         f->parameter_offset[i] = l->offset;
         f->parameter_size[i] = (uint32_t)l->declaration.size;
         if (l->is_return)

@@ -8,6 +8,7 @@
 
 /* Local memory beyond what the call graph says, where it has cycles or calls through pointers. */
 #define PTX_RECURSION_BYTES 32768u
+#define PTX_ALLOCA_BYTES    65536u
 
 /* The widest rows come first, so that every row is aligned to its own size, up to a cache line. */
 uint64_t vgpu_row_offset(const uint32_t rows[VGPU_ROW_CLASSES], uint32_t width, uint32_t index,
@@ -184,7 +185,7 @@ static void resolve_code(struct ptx_parser *p, const struct vgpu_function *f, ui
 
             *row = resolve(f, constants, *row);
         }
-        if (inst->control == VGPU_CONTROL_CALL)
+        if (inst->control == VGPU_CONTROL_CALL || inst->control == VGPU_CONTROL_STACK)
             p->unit->calls[inst->imm].caller_bytes = own_stack(p->unit, f);
         if (inst->guard != 0)
             inst->guard = resolve(f, constants, inst->guard & ~PTX_REF_CONSTANT) |
@@ -221,7 +222,7 @@ static void measure_stack(struct ptx_parser *p, uint32_t root, uint8_t *state, s
     while (depth > 0) {
         struct visit *v = &stack[depth - 1];
         struct vgpu_function *f = &unit->functions[v->function];
-        uint32_t own = own_stack(unit, f);
+        uint32_t own = own_stack(unit, f) + (f->allocates ? PTX_ALLOCA_BYTES : 0);
         const struct vgpu_inst *inst;
         int32_t callee;
 

@@ -154,11 +154,15 @@ struct ptx_declaration {
     uint64_t stride[PTX_MAX_DIMENSIONS + 1]; /* bytes of one element of each level */
 };
 
+/* Room for what calls pass in "...", in the local frame of the callee. */
+#define PTX_VARIADIC_BYTES 4096u
+
 /** A parameter or return value as it is declared. */
 struct ptx_formal {
     struct ptx_formal *next;
     struct ptx_declaration declaration;
     bool is_register, is_return;
+    bool is_variadic; /* ".param .align 8 .b8 rest[]" */
     uint32_t ref;    /* of the register */
     uint32_t offset; /* in the local frame, or the parameter block */
 };

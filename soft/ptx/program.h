@@ -44,10 +44,12 @@ enum vgpu_row_class {
 /* In front of every row of 32-bit and 64-bit lanes is room for its shape (soft/simt/shape.h). */
 #define VGPU_SHAPE_BYTES 64u
 
-/* The head of every frame: per lane where to return to and where the local frame starts. */
+/* The head of every frame: per lane where to return to, where the local frame starts, and how much
+   alloca has added to it. */
 #define VGPU_FRAME_RETURN 0u
 #define VGPU_FRAME_STACK  128u
-#define VGPU_FRAME_HEADER 256u
+#define VGPU_FRAME_ADDED  256u
+#define VGPU_FRAME_HEADER 384u
 
 enum vgpu_operand { VGPU_D, VGPU_A, VGPU_B, VGPU_C, VGPU_E, VGPU_F, VGPU_OPERANDS };
 
@@ -66,6 +68,17 @@ enum vgpu_control {
     VGPU_CONTROL_SLEEP,
     VGPU_CONTROL_CLUSTER_ARRIVE,
     VGPU_CONTROL_CLUSTER_WAIT,
+    VGPU_CONTROL_STACK, /* x: enum vgpu_stack_operation */
+};
+
+/* Of what alloca may be asked for. */
+#define VGPU_MAX_STACK_ALIGN 4096u
+
+/* imm: index in unit.calls, for the size of the local frame; z: lanes have 32 bits. */
+enum vgpu_stack_operation {
+    VGPU_STACK_ALLOCATE, /* D: address row, A: size row; y: logarithm of the alignment */
+    VGPU_STACK_SAVE,     /* D: state row */
+    VGPU_STACK_RESTORE,  /* A: state row */
 };
 
 enum vgpu_barrier_kind {
@@ -194,6 +207,7 @@ struct vgpu_formal {
     uint32_t offset; /* in the local frame of the callee, or the parameter block of a kernel */
     uint32_t size;
     uint32_t align;
+    uint32_t variadic; /* an array without a size, the last one: calls give it up to `size` bytes */
 };
 
 enum vgpu_builtin {
@@ -211,6 +225,7 @@ struct vgpu_function {
     bool defined; /* it is in unit.code */
     uint8_t builtin;
     bool indirect_calls;
+    bool allocates;        /* has alloca */
     uint32_t start, count; /* in unit.code */
     uint32_t rows[VGPU_ROW_CLASSES];
     uint32_t frame_bytes;
@@ -266,6 +281,7 @@ struct vgpu_unit {
     uint32_t call_frame_bytes; /* of every frame deeper than a kernel's */
     uint32_t stack_align;      /* of local frames */
     uint32_t kernel;           /* index in functions */
+    bool allocates;            /* any of its functions does */
     bool reserved_shared;      /* the code uses the system's part of shared memory */
 };
 

@@ -227,6 +227,8 @@ static void start_warp(struct vgpu_runner *r, struct vgpu_warp *w)
     /* A kernel without local memory calls functions without any: their frames have an address. */
     w->local =
         r->local == NULL ? r->frames : r->local + (size_t)w->index * VGPU_LANES * b->local_stride;
+    if (b->unit->allocates)
+        memset(w->frames[0] + VGPU_FRAME_ADDED, 0, VGPU_LANES * sizeof(uint32_t));
     w->started = true;
 }
 

@@ -61,7 +61,8 @@ static const struct vgpu_function *callee_of(struct vgpu_warp *w, const struct v
         return NULL;
     }
     for (uint32_t n = 0; n < call->return_count + call->argument_count; n++) {
-        if (f->formals[n].size != call->arguments[n].size ||
+        if ((f->formals[n].variadic ? f->formals[n].size < call->arguments[n].size
+                                    : f->formals[n].size != call->arguments[n].size) ||
             f->formals[n].offset != call->arguments[n].target) {
             vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_INSTRUCTION, lane, address, 0);
             return NULL;
@@ -81,6 +82,11 @@ static uint32_t *return_row(uint8_t *frame)
     return (uint32_t *)(void *)(frame + VGPU_FRAME_RETURN);
 }
 
+static uint32_t *added_row(uint8_t *frame)
+{
+    return (uint32_t *)(void *)(frame + VGPU_FRAME_ADDED);
+}
+
 /* Local memory, frame and arguments of a call from depth `depth`. */
 static int enter(struct vgpu_warp *w, const struct vgpu_function *f, const struct vgpu_call *call,
                  uint32_t depth, uint32_t pc, uint32_t mask)
@@ -93,6 +99,12 @@ static int enter(struct vgpu_warp *w, const struct vgpu_function *f, const struc
         unsigned l = (unsigned)__builtin_ctz(left);
         uint32_t old = stack_row(w->frames[depth])[l], top = old + call->caller_bytes;
 
+        if (w->block->unit->allocates) {
+            uint32_t align = w->block->unit->stack_align;
+
+            top = (top + added_row(w->frames[depth])[l] + align - 1) & ~(align - 1);
+            added_row(w->frames[depth + 1])[l] = 0;
+        }
         if (vgpu_warp_local(w, l, top, f->local_bytes) == NULL)
             return vgpu_warp_fault(w, VGPU_FAULT_STACK, l, 0, 0);
         stack_row(w->frames[depth + 1])[l] = top;
@@ -124,6 +136,55 @@ static void leave(struct vgpu_warp *w, uint32_t depth, uint32_t pc, uint32_t mas
                    call->arguments[n].size);
     }
 }
+
+/* ---- alloca ---- */
+
+static void store(uint8_t *row, const struct vgpu_inst *i, unsigned lane, uint64_t value)
+{
+    if (i->z)
+        ((uint32_t *)(void *)row)[lane] = (uint32_t)value;
+    else
+        ((uint64_t *)(void *)row)[lane] = value;
+}
+
+static uint64_t load(const uint8_t *row, const struct vgpu_inst *i, unsigned lane)
+{
+    return i->z ? ((const uint32_t *)(const void *)row)[lane]
+                : ((const uint64_t *)(const void *)row)[lane];
+}
+
+int vgpu_group_stack(struct vgpu_warp *w, const struct vgpu_group *group, const struct vgpu_inst *i,
+                     uint32_t mask)
+{
+    uint8_t *frame = w->frames[group->depth], *to = frame + i->row[VGPU_D];
+    const uint8_t *from = w->base[i->row[VGPU_A] & 1] + (i->row[VGPU_A] & ~1u);
+    uint64_t align = UINT64_C(1) << i->y;
+
+    for (uint32_t left = mask; left != 0; left &= left - 1) {
+        unsigned l = (unsigned)__builtin_ctz(left);
+        uint32_t *added = &added_row(frame)[l];
+        uint64_t base = (uint64_t)stack_row(frame)[l] + w->block->unit->calls[i->imm].caller_bytes;
+        uint64_t value = i->x == VGPU_STACK_SAVE ? *added : load(from, i, l);
+
+        if (i->x == VGPU_STACK_ALLOCATE) {
+            uint64_t start = (base + *added + align - 1) & ~(align - 1);
+
+            if (value > UINT32_MAX || vgpu_warp_local(w, l, start + value, 0) == NULL)
+                return vgpu_warp_fault(w, VGPU_FAULT_STACK, l, 0, 0);
+            *added = (uint32_t)(start + value - base);
+            value = start;
+        } else if (i->x == VGPU_STACK_RESTORE) {
+            if (value > *added)
+                return vgpu_warp_fault(w, VGPU_FAULT_STACK, l, 0, 0);
+            *added = (uint32_t)value;
+            continue;
+        }
+        store(to, i, l, value);
+    }
+    return 0;
+}
+
+/* ---- calls and returns ---- */
 
 int vgpu_group_call(struct vgpu_warp *w, struct vgpu_group *group, const struct vgpu_inst *i,
                     uint32_t mask)

@@ -29,6 +29,10 @@ static inline uint32_t vgpu_warp_guarded(const struct vgpu_warp *w, const struct
 int vgpu_group_call(struct vgpu_warp *warp, struct vgpu_group *group, const struct vgpu_inst *inst,
                     uint32_t mask);
 
+/** alloca, stacksave and stackrestore for the lanes `mask`. Non-zero when a fault is noted. */
+int vgpu_group_stack(struct vgpu_warp *warp, const struct vgpu_group *group,
+                     const struct vgpu_inst *inst, uint32_t mask);
+
 /** The lanes `mask` return, each to where it came from; the group becomes some of them. */
 void vgpu_group_return(struct vgpu_warp *warp, struct vgpu_group *group, uint32_t mask);
 

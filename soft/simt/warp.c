@@ -416,6 +416,11 @@ static int control(struct vgpu_warp *w, struct vgpu_group *group, const struct v
     case VGPU_CONTROL_CLUSTER_WAIT:
         wait_for_cluster(w, group, mask);
         return 0;
+    case VGPU_CONTROL_STACK:
+        if (vgpu_group_stack(w, group, i, mask) != 0)
+            return -1;
+        group->pc++;
+        return 0;
     case VGPU_CONTROL_SLEEP:
         group->pc++;
         w->budget = 0;
