@@ -43,7 +43,7 @@ static void *launch(void *argument)
 
 static void prepare(struct work *work, struct rig *rig, uint32_t *order, uint32_t blocks)
 {
-    *work = (struct work){.rig = rig, .blocks = blocks, .p = {.order = order, .turns = 20000}};
+    *work = (struct work){.rig = rig, .blocks = blocks, .p = {.order = order, .turns = 2000}};
     work->p.out = rig_allocate(rig, blocks * sizeof(*work->p.out));
 }
 
@@ -104,7 +104,7 @@ static void launches_share_the_pool(void **state)
     prepare(&first, &rig, order, 20000);
     prepare(&second, &rig, order, 1000);
     pthread_create(&one, NULL, launch, &first);
-    while (now(order) < 500)
+    while (blocks_of_pool(&first, 0, UINT32_MAX) == 0)
         sched_yield();
     pthread_create(&other, NULL, launch, &second);
     pthread_join(other, NULL);
