@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "soft/ptx/parser.h"
+#include "soft/simt/simt.h"
 
 size_t vgpu_program_source(const struct vgpu_program *program, uint32_t function, uint32_t line,
                            char *out, size_t size)
@@ -32,4 +33,22 @@ size_t vgpu_program_source(const struct vgpu_program *program, uint32_t function
     memcpy(out, at, length);
     out[length] = '\0';
     return length;
+}
+
+bool vgpu_program_is_of(const struct vgpu_program *program, const struct vgpu_text *texts,
+                        uint32_t count)
+{
+    const struct ptx_parser *p = program->parser;
+
+    if (p->text_count != count)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (p->texts[i].length != texts[i].length)
+            return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (memcmp(p->texts[i].text, texts[i].text, texts[i].length) != 0)
+            return false;
+    }
+    return true;
 }

@@ -39,6 +39,10 @@ int vgpu_program_link(const struct vgpu_text *texts, uint32_t count, char *log, 
                       struct vgpu_program **out);
 void vgpu_program_destroy(struct vgpu_program *program);
 
+/** Whether a program was made of just these texts. */
+bool vgpu_program_is_of(const struct vgpu_program *program, const struct vgpu_text *texts,
+                        uint32_t count);
+
 /**
  * Reads every body: -EINVAL with a line in `log` if one is malformed, -ENOTSUP if one has what is not
  * supported, -ENOLINK if nothing is wrong but that one uses what is defined elsewhere; or -ENOMEM.

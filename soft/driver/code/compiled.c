@@ -10,6 +10,7 @@
 #include "image/image.h"
 #include "interop/log.h"
 #include "soft/driver/code/jit_log.h"
+#include "soft/driver/code/program_cache.h"
 #include "soft/driver/code/texts.h"
 #include "soft/driver/driver.h"
 
@@ -51,12 +52,11 @@ static CUresult compile(const void *image, char *message, size_t message_size,
                : error == -ENOMEM ? CUDA_ERROR_OUT_OF_MEMORY
                                   : CUDA_ERROR_INVALID_IMAGE;
     }
-    error = vgpu_program_link(texts.list, texts.count, message, message_size, program);
-    vgpu_texts_drop(&texts);
     /* Text may hold mistakes that its author wants to hear of; what a fatbin holds has been through
        a compiler, and of a library's thousands of kernels few are ever used: they are read then. */
-    if (error == 0 && code.kind == VGPU_CODE_PTX)
-        error = vgpu_program_check(*program, message, message_size);
+    error = vgpu_program_cache_take(texts.list, texts.count, code.kind == VGPU_CODE_PTX, message,
+                                    message_size, program);
+    vgpu_texts_drop(&texts);
     if (error == -ENOTSUP)
         vgpu_log(VGPU_LOG_ERROR, "PTX is not supported: %s", message);
     return result_of(error);
@@ -96,13 +96,12 @@ CUresult vgpu_compiled_create(const void *image, unsigned int option_count,
         return result;
     result = compile(image, message, sizeof(message), &program);
     vgpu_jit_log_write(&log, message);
-    if (result != CUDA_SUCCESS) {
-        vgpu_program_destroy(program);
+    if (result != CUDA_SUCCESS)
         return result;
-    }
     *out = calloc(1, sizeof(**out));
     if (!*out) {
-        vgpu_program_destroy(program);
+        if (program)
+            vgpu_program_cache_put(program);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     atomic_init(&(*out)->references, 1);
@@ -121,7 +120,7 @@ void vgpu_compiled_put(struct vgpu_compiled *compiled)
     if (atomic_fetch_sub_explicit(&compiled->references, 1, memory_order_acq_rel) != 1)
         return;
     if (compiled->program)
-        vgpu_program_destroy(compiled->program);
+        vgpu_program_cache_put(compiled->program);
     free(compiled);
 }
 
