@@ -7,6 +7,7 @@
 #include "protocol/calls.h"
 
 #define LOOK_MILLISECONDS 250
+#define REST_MILLISECONDS 1000 /* if nothing was under way: an idle host shall sleep */
 #define SECOND            1000000000u
 
 static bool vgpu_watchdog_compiles(uint32_t call)
@@ -56,39 +57,48 @@ static uint64_t vgpu_watchdog_limit(const struct vgpu_vm *vm)
     return vm->limits.watchdog * SECOND;
 }
 
-/** Its channels' workers. Returns how many of them live. */
-static uint32_t vgpu_watchdog_session(struct vgpu_session *session, uint64_t now)
+static bool vgpu_watchdog_is_busy(const struct vgpu_worker_watch *watch)
 {
-    uint32_t alive = 0;
+    return __atomic_load_n(&watch->since, __ATOMIC_RELAXED) != 0 ||
+           __atomic_load_n(&watch->call, __ATOMIC_RELAXED) != 0;
+}
 
+/** What is to be seen of all workers. */
+struct vgpu_watchdog_round {
+    uint64_t now;
+    bool alive; /* there is one */
+    bool busy;  /* something is under way */
+};
+
+static void vgpu_watchdog_session(struct vgpu_session *session, struct vgpu_watchdog_round *round)
+{
     for (uint32_t i = 0; i < session->hello.channels; i++) {
         struct vgpu_channel *channel = session->channels[i];
 
         if (!channel || channel->life != VGPU_CHANNEL_ALIVE)
             continue;
-        alive++;
+        round->alive = true;
+        round->busy |= vgpu_watchdog_is_busy(&channel->worker.page->watch);
         if (channel->verdict == VGPU_VERDICT_NONE &&
             vgpu_watchdog_look(&channel->watchdog, channel->worker.page,
-                               vgpu_watchdog_limit(session->vm), now, channel->why,
+                               vgpu_watchdog_limit(session->vm), round->now, channel->why,
                                sizeof(channel->why)))
             vgpu_channel_condemn(channel, VGPU_VERDICT_HUNG);
     }
-    return alive;
 }
 
 static void vgpu_watchdog_due(struct vgpu_timer *timer)
 {
     struct vgpu_mediator *mediator = vgpu_container(timer, struct vgpu_mediator, watchdog);
-    uint64_t now = vgpu_loop_now();
-    uint32_t alive = 0;
+    struct vgpu_watchdog_round round = {.now = vgpu_loop_now()};
 
     vgpu_timer_stop(mediator->loop, timer);
     for (struct vgpu_session *session = mediator->sessions; session; session = session->next) {
         if (session->state == VGPU_SESSION_ATTACHED)
-            alive += vgpu_watchdog_session(session, now);
+            vgpu_watchdog_session(session, &round);
     }
-    if (alive)
-        vgpu_watchdog_start(mediator);
+    if (round.alive)
+        vgpu_timer_start(mediator->loop, timer, round.busy ? LOOK_MILLISECONDS : REST_MILLISECONDS);
 }
 
 void vgpu_watchdog_start(struct vgpu_mediator *mediator)

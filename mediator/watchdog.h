@@ -31,7 +31,8 @@ struct vgpu_watchdog {
 bool vgpu_watchdog_look(struct vgpu_watchdog *watchdog, const struct vgpu_worker_page *page,
                         uint64_t limit, uint64_t now, char *why, size_t size);
 
-/** Looks at all workers four times a second from now on, as long as there are any. */
+/** Looks at all workers from now on, as long as there are any: four times a second while something
+ *  is under way, else once. */
 void vgpu_watchdog_start(struct vgpu_mediator *mediator);
 void vgpu_watchdog_stop(struct vgpu_mediator *mediator);
 
