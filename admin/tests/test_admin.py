@@ -54,10 +54,14 @@ class Administration(Case):
         self.assertEqual(rows[0]["quarantine"], 'first, "second"')
         self.assertEqual(rows[1]["memory_quota_bytes"], str(512 << 20))
         self.assertIn("WEIGHT", self.done("show-vm", "--vm-name=web"))
-        for verb in ("show-metrics", "show-health", "show-queue", "show-connections", "events",
-                     "list-pools"):
-            for form in ("table", "json", "csv"):
-                self.done(verb, f"--output={form}")
+        for verb in ("list-vms", "show-health", "events", "list-pools", "show-audit"):
+            rows = self.json(verb)
+            rows = rows if isinstance(rows, list) else [rows]
+            table = list(csv.DictReader(io.StringIO(self.done(verb, "--output=csv"))))
+            self.assertEqual([list(row) for row in table], [list(row) for row in rows])
+            self.assertGreater(len(self.done(verb).splitlines()), len(rows))
+        for verb in ("show-queue", "show-connections", "show-usage", "show-faults"):
+            self.assertEqual((self.json(verb), self.done(verb, "--output=csv")), ([], ""))
         self.assertEqual(self.done("show-metrics", "--output=csv"), "")
 
     def test_names_of_options_may_be_shortened_and_come_before_the_command(self):

@@ -4,6 +4,7 @@ nor by floods, nor by not reading."""
 import grp
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -137,6 +138,36 @@ class Clients(Case):
         while answers.count(b"\n") < sent // len(request):
             answers += flood.recv(1 << 20)
         self.assertEqual(answers.count(b'"ok":true'), sent // len(request))
+
+    def test_garbage_is_answered_and_breaks_nothing(self):
+        self.done("register-vm", "--vm-name=web")
+        seed = int.from_bytes(os.urandom(4), "little")
+        values = ["", "web", "web\0", "\u0000", "\ud800", "a" * 3000, -1, 1 << 70, 1.5, 1e400, None, True,
+                  [], {}, [[]] * 50, {"verb": "list-vms"}, "%s%n", "'; DROP TABLE vms; --"]
+        verbs = ["show-vm", "set-weight", "register-vm", "create-pool", "events", "show-usage", "", 7]
+        keys = ["vm-name", "vm-uuid", "pool", "weight", "memory", "hours", "follow", "reason", "x"]
+        with self.subTest(seed=seed):
+            chance = random.Random(seed)
+            client = self.connect()
+            for _ in range(1000):
+                request = {"verb": chance.choice(verbs)}
+                for key in chance.sample(keys, chance.randrange(1, 4)):
+                    request[key] = chance.choice(values)
+                line = json.dumps(request).encode()
+                if chance.random() < 0.5:  # broken, and no request at all or another one
+                    line = bytearray(line)
+                    for _ in range(chance.randrange(1, 5)):
+                        line[chance.randrange(len(line))] = chance.choice(b'\0{}[]",:\\0e\xff ')
+                if b'"follow":true' in line.replace(b" ", b""):
+                    continue
+                client.sendall(line + b"\n")
+                self.assertIn("ok", json.loads(self.line(client)), line)
+            client.sendall(b"[" * 10000 + b"\n")  # deep
+            self.assertFalse(json.loads(self.line(client))["ok"])
+            for row in self.json("list-vms"):  # what was right by chance was done
+                self.assertRegex(row["vm"], r"^[A-Za-z0-9._:-]{1,63}$")
+            subprocess.run([os.environ["VGPU_MEDIATOR"], "--check-store", "--config",
+                            self.mediator.config], check=True, stdout=subprocess.DEVNULL)
 
     def test_a_slow_follower_is_told_how_much_it_missed(self):
         slow, busy = self.connect(), self.connect()
