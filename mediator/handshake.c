@@ -121,14 +121,7 @@ static void vgpu_handshake_attach(struct vgpu_session *session)
         vgpu_session_fail(session, "the mediator cannot read its store: %s", strerror(-error));
         return;
     }
-    if (session->is_device && !session->vm->registered) {
-        session->vm->pool = session->hello.pool;
-        session->vm->priority = session->hello.priority;
-    }
-    enum vgpu_priority priority;
-    if (vgpu_config_priority(&mediator->config, name, &priority))
-        session->vm->priority = priority;
-    vgpu_lease_attach(&mediator->leases, session->vm);
+    vgpu_registry_place(mediator, session->vm);
     vgpu_handshake_label(session);
     vgpu_window_clear_table(session->window);
     vgpu_extents_init(&session->extents, VGPU_WINDOW_EXTENTS_OFFSET, session->hello.window_size);

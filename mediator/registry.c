@@ -61,6 +61,23 @@ static void vgpu_registry_copy(struct vgpu_mediator *mediator, struct vgpu_vm *v
     vgpu_watchdog_set(mediator, vm);
 }
 
+void vgpu_registry_place(struct vgpu_mediator *mediator, struct vgpu_vm *vm)
+{
+    const struct vgpu_session *device = mediator->sessions;
+    enum vgpu_priority priority;
+
+    while (device &&
+           (device->vm != vm || !device->is_device || device->state == VGPU_SESSION_ENDED))
+        device = device->next;
+    if (!vm->registered) {
+        vm->pool = device ? device->hello.pool : 'A';
+        vm->priority = device ? device->hello.priority : VGPU_PRIORITY_MEDIUM;
+    }
+    if (!vm->registered && vgpu_config_priority(&mediator->config, vm->name, &priority))
+        vm->priority = priority;
+    vgpu_lease_attach(&mediator->leases, vm);
+}
+
 int vgpu_registry_load(struct vgpu_mediator *mediator, struct vgpu_vm *vm)
 {
     struct vgpu_store_vm record;
@@ -98,6 +115,6 @@ void vgpu_registry_forget(struct vgpu_mediator *mediator, const char *name)
     vm->uuid[0] = '\0';
     vgpu_config_limits(&mediator->config, name, &vm->limits);
     vgpu_registry_limit(mediator, vm);
-    vgpu_lease_attach(&mediator->leases, vm);
+    vgpu_registry_place(mediator, vm);
     vgpu_watchdog_set(mediator, vm);
 }

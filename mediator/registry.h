@@ -13,6 +13,11 @@ struct vgpu_vm *vgpu_registry_seen(const struct vgpu_mediator *mediator, const c
  *  negative errno: the store cannot be read, and the VM, which may be quarantined, not let in. */
 int vgpu_registry_load(struct vgpu_mediator *mediator, struct vgpu_vm *vm);
 
+/** The pool and priority of a VM that is not registered: what its device names, unless the
+ *  configuration says something else; without a device the defaults. One that is registered has its
+ *  own already. */
+void vgpu_registry_place(struct vgpu_mediator *mediator, struct vgpu_vm *vm);
+
 /** The record was committed: it holds from now on for the VM of its name, if there is one. A VM
  *  that is quarantined by it loses its channels. */
 void vgpu_registry_apply(struct vgpu_mediator *mediator, const struct vgpu_store_vm *record);

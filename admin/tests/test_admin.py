@@ -78,6 +78,23 @@ class Administration(Case):
         self.done("top", "--interval=0.1", "--count=2", "--output=json")
 
 
+class Configured(Case):
+    settings = ("store={folder}/vgpu.db\n[vm web]\nweight=80\nshare-cap=60\nrate=1000\n"
+                "queue-depth=16\npriority=high\nmemory-quota=512M")
+    expected = {"weight": 80, "share_cap_percent": 60, "rate": 1000, "queue_depth": 16,
+                "priority": "high", "memory_quota_bytes": 512 << 20}
+
+    def test_registration_begins_with_what_the_configuration_says(self):
+        self.done("register-vm", "--vm-name=web")
+        vm = self.json("show-vm", "--vm-name=web")
+        self.assertEqual({key: vm[key] for key in self.expected}, self.expected)
+        self.done("unregister-vm", "--vm-name=web")
+        self.done("register-vm", "--vm-name=web", "--weight=3", "--memory=1G")
+        vm = self.json("show-vm", "--vm-name=web")
+        self.assertEqual({key: vm[key] for key in self.expected},
+                         {**self.expected, "weight": 3, "memory_quota_bytes": 1 << 30})
+
+
 class WithoutStore(Case):
     settings = ""
 

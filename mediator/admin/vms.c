@@ -179,6 +179,7 @@ static void vgpu_admin_defaults(struct vgpu_admin_call *call)
     const struct vgpu_vm *seen = vgpu_registry_seen(call->mediator, call->vm.name);
     struct vgpu_store *store = call->mediator->store;
     struct vgpu_store_pool pool = {.name = seen ? seen->pool : 'A', .weight = 50}, there;
+    enum vgpu_priority priority = VGPU_PRIORITY_MEDIUM;
 
     /* The VM's device named the pool. */
     if (vgpu_store_find_pool(store, pool.name, &there) == -ENOENT) {
@@ -187,7 +188,9 @@ static void vgpu_admin_defaults(struct vgpu_admin_call *call)
             vgpu_admin_fail_store(call);
     }
     call->vm.pool = pool.name;
-    call->vm.priority = seen ? seen->priority : VGPU_PRIORITY_MEDIUM;
+    if (!vgpu_config_priority(&call->mediator->config, call->vm.name, &priority) && seen)
+        priority = (enum vgpu_priority)seen->priority;
+    call->vm.priority = priority;
     vgpu_config_limits(&call->mediator->config, call->vm.name, &call->vm.limits);
 }
 

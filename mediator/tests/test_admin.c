@@ -165,6 +165,37 @@ static void what_is_registered_holds_when_a_vm_connects(void **state)
     json_decref(row);
 }
 
+static void registration_holds_over_configuration_and_device(void **state)
+{
+    (void)state;
+    assert_int_equal(test_mediator_stop(&mediator, SIGTERM), 0);
+    FILE *config = fopen(mediator.config, "a");
+    fputs("[vm web]\npriority=low\nweight=30\n", config);
+    fclose(config);
+    test_mediator_start(&mediator);
+    fclose(admin);
+    admin = connect_admin();
+    must("{\"verb\": \"create-pool\", \"pool\": \"C\"}");
+    must("{\"verb\": \"register-vm\", \"vm-name\": \"web\", \"pool\": \"C\", \"priority\": "
+         "\"high\", \"weight\": 80}");
+    struct vgpu_control_welcome welcome = test_client_attach(&client, mediator.device, "web");
+    assert_int_equal(welcome.pool, 'C');
+    assert_int_equal(welcome.priority, VGPU_PRIORITY_HIGH);
+    must("{\"verb\": \"unregister-vm\", \"vm-name\": \"web\"}");
+    const struct vgpu_control_hello hello = test_client_hello(&client, "web");
+    const char pool[] = {(char)hello.pool, '\0'};
+    const char *of[2] = {"", ""};
+    int weight = 0;
+    json_t *row = ask("{\"verb\": \"show-vm\", \"vm-name\": \"web\"}");
+    assert_int_equal(
+        json_unpack(row, "{s:s, s:s, s:i}", "pool", &of[0], "priority", &of[1], "weight", &weight),
+        0);
+    assert_string_equal(of[0], pool);
+    assert_string_equal(of[1], "low");
+    assert_int_equal(weight, 30);
+    json_decref(row);
+}
+
 static void a_quarantined_vm_loses_its_channels_and_gets_none(void **state)
 {
     struct vgpu_mailbox_channel channels[2];
@@ -457,6 +488,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_STORE(a_quota_holds_for_a_vm_that_runs),
         WITH_STORE(what_is_registered_holds_when_a_vm_connects),
+        WITH_STORE(registration_holds_over_configuration_and_device),
         WITH_STORE(a_quarantined_vm_loses_its_channels_and_gets_none),
         WITH_STORE(what_is_wrong_changes_nothing),
         WITHOUT_STORE(without_a_store_all_can_be_seen_and_nothing_set),
