@@ -75,6 +75,8 @@ WRONG = [
       for value in ("0", "-1", "101%", "0%", "16Q", "lots", "", "1.5G", "99999999999999T")],
     *[(["set-watchdog", WEB, f"--watchdog={value}"], USAGE,
        [f"web: watchdog={value} is not seconds from 1 to 86400"]) for value in ("0", "86401", "30s")],
+    *[(["set-watchdog", WEB, f"--fault-limit={value}"], USAGE,
+       [f"web: fault-limit={value} is not faults from 1 to 1000"]) for value in ("-1", "1001", "")],
     *[(["set-priority", WEB, f"--priority={value}"], USAGE,
        [f"web: priority={value} is not low, medium or high"]) for value in ("top", "HIGH", "", "2")],
     *[(["set-pool", WEB, f"--pool={value}"], USAGE, [f"web: pool={value} is not a letter from A to Z"])
