@@ -17,7 +17,7 @@
  *   max-channels-per-vm=64                 1..256
  *   spare-workers=2                        0..16 that wait with the driver initialised
  *   scheduler=wfq|urgency|fifo|deadline    how VMs share the GPU
- *   slice=4                                milliseconds of a VM's turn while others wait, 1..100
+ *   slice=4                                milliseconds of a VM's turn while many wait, 1..100
  *   store=/var/lib/vgpu/vgpu.db            what administrators set, and usage; or none
  *   metrics=127.0.0.1:9841                 where Prometheus is served, [ADDRESS6]:PORT too; or none
  *   log-level=error|warning|info

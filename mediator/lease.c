@@ -65,12 +65,18 @@ static void vgpu_lease_grant(struct vgpu_scheduler *scheduler, struct vgpu_tenan
 {
     struct vgpu_vm *vm = vgpu_lease_vm(tenant);
 
-    (void)scheduler;
+    uint64_t window = VGPU_LEASE_WINDOW;
+
+    if (vgpu_scheduler_has_betters(scheduler, tenant, vgpu_loop_now()))
+        window /= VGPU_LEASE_HURRY;
     vm->leases += !vm->has_lease;
     vm->has_lease = true;
     vm->is_open = open;
-    for (struct vgpu_channel *channel = vm->channels; channel; channel = channel->next_of_vm)
+    for (struct vgpu_channel *channel = vm->channels; channel; channel = channel->next_of_vm) {
+        /* relaxed: the worker takes whichever it sees */
+        __atomic_store_n(&channel->worker.page->lease.window, window, __ATOMIC_RELAXED);
         vgpu_lease_give(channel, open ? VGPU_LEASE_OPEN : VGPU_LEASE_BOUNDED);
+    }
 }
 
 /** True if the worker has no lease any more. */
@@ -231,6 +237,8 @@ int vgpu_lease_init(struct vgpu_leases *leases, struct vgpu_loop *loop,
 {
     vgpu_scheduler_init(&leases->scheduler, policy, &vgpu_lease_operations);
     leases->scheduler.times.slice = slice * 1000000ull;
+    leases->scheduler.times.longest = leases->scheduler.times.slice * 5 / 2;
+    leases->scheduler.times.round = leases->scheduler.times.slice * 20;
     for (uint32_t i = 0; i < VGPU_POOLS; i++)
         vgpu_pool_init(&leases->pools[i]);
     leases->loop = loop;

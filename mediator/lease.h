@@ -15,6 +15,8 @@
 /** Of GPU time that may be in flight under a lease that is not open, in nanoseconds: enough to hide
  *  that a worker looks only every so often, and little against a slice. */
 #define VGPU_LEASE_WINDOW 1000000u
+/** And so many times less while somebody of a higher priority comes now and then. */
+#define VGPU_LEASE_HURRY 4u
 
 #define VGPU_POOLS 26u /* 'A' to 'Z' */
 
@@ -28,7 +30,7 @@ struct vgpu_leases {
     struct vgpu_source timer;
 };
 
-/** `slice`: milliseconds of a lease while others wait. Returns 0 or a negative errno. */
+/** `slice`: milliseconds of a lease while many others wait. Returns 0 or a negative errno. */
 int vgpu_lease_init(struct vgpu_leases *leases, struct vgpu_loop *loop,
                     const struct vgpu_policy *policy, uint32_t slice);
 /** Nothing happens if it was never initialised. */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "mediator/lease.h"
 #include "sim/agenda.h"
 
 #define IN_FLIGHT_MOST 256u     /* kernels: the length of a driver's queue */
@@ -44,6 +45,7 @@ struct vm {
     uint32_t flight_first, flight_last;
     uint64_t flight_time;
     enum lease lease;
+    uint64_t window;       /* of GPU time that may be in flight, if the lease is not open */
     uint32_t stamp;        /* voids what was planned for an older lease or idleness */
     uint32_t work;         /* recorded kernels that have arrived */
     uint64_t measured;     /* what the scheduler was told of result->used */
@@ -192,7 +194,7 @@ static void gpu_share(struct machine *machine)
 /* The worker submits what its lease allows. */
 static void submit(struct machine *machine, struct vm *vm)
 {
-    uint64_t window = vm->lease == LEASE_OPEN ? VGPU_TIME_NEVER : machine->scenario->window;
+    uint64_t window = vm->lease == LEASE_OPEN ? VGPU_TIME_NEVER : vm->window;
 
     while (has_queued(vm) && vm->flight_last - vm->flight_first < IN_FLIGHT_MOST) {
         struct request *request = &vm->requests[vm->submitting % vm->room];
@@ -239,6 +241,9 @@ static void operation_grant(struct vgpu_scheduler *scheduler, struct vgpu_tenant
         machine->last_holder = index;
     }
     vm->lease = open ? LEASE_OPEN : LEASE_SLICE;
+    vm->window = machine->scenario->window;
+    if (vgpu_scheduler_has_betters(scheduler, tenant, machine->now))
+        vm->window /= VGPU_LEASE_HURRY;
     plan(machine, machine->scenario->handover, EVENT_GRANTED, index, ++vm->stamp);
 }
 

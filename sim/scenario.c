@@ -190,10 +190,11 @@ static const char *read_work(struct vgpu_sim_scenario *scenario, char **rest)
 static const char *read_setting(struct vgpu_sim_scenario *scenario, const char *word, char **rest)
 {
     const struct setting times[] = {
-        {"time", &scenario->length},       {"slice", &scenario->times.slice},
-        {"least", &scenario->times.least}, {"drain", &scenario->times.drain},
-        {"calm", &scenario->times.calm},   {"patience", &scenario->times.patience},
-        {"window", &scenario->window},     {"grace", &scenario->grace},
+        {"time", &scenario->length},           {"slice", &scenario->times.slice},
+        {"least", &scenario->times.least},     {"drain", &scenario->times.drain},
+        {"calm", &scenario->times.calm},       {"patience", &scenario->times.patience},
+        {"longest", &scenario->times.longest}, {"round", &scenario->times.round},
+        {"window", &scenario->window},         {"grace", &scenario->grace},
         {"handover", &scenario->handover},
     };
     const char *value = strsep(rest, " ");

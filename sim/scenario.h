@@ -5,7 +5,7 @@
  *
  *   policy wfq                     wfq, urgency, fifo or deadline
  *   time 10s                       of simulation
- *   slice 4ms                      also: least, drain, calm, patience (in
+ *   slice 4ms                      also: longest, round, least, drain, calm, patience (in
  *                                  mediator/scheduler/scheduler.h), window, grace, handover (below)
  *   pool NAME [weight=50]          pool A is there already
  *   vm NAME [KEY=VALUE...]         keys, with their defaults:

@@ -14,6 +14,7 @@
 #define ESTIMATE_LEAST     500u        /* nanoseconds */
 #define ESTIMATE_MOST      1000000000u /* more than any window */
 #define CORRECTION_MOST    8.0         /* of an estimate at a time */
+#define HANDOVER           200000u /* nanoseconds from a lease's return to the next one's work */
 
 /* Has the mediator look at the page. If the socket is full, it has yet to look for an older one. */
 static void tell(struct vgpu_worker *worker)
@@ -114,6 +115,7 @@ static void take_out_done(struct vgpu_worker *worker)
         *batch = (struct vgpu_lease_batch){0};
     }
     lease->first = oldest;
+    lease->uncounted = false; /* the marks were behind all that came before */
 }
 
 /* Puts marks behind the batch that is being filled, and begins the next. */
@@ -151,8 +153,8 @@ static bool fits(struct vgpu_worker *worker, const struct vgpu_call_header *head
     if (lease->filling - lease->first == VGPU_LEASE_BATCHES - 1 ||
         (lease->in_flight >= window && lease->in_flight > 0))
         return false;
-    if (lease->estimates[kind] == 0)
-        lease->estimates[kind] = (uint32_t)(window / BATCHES_PER_WINDOW) % ESTIMATE_MOST + 1;
+    if (lease->estimates[kind] == 0) /* it could be long: alone, and drained */
+        lease->estimates[kind] = (uint32_t)(window < ESTIMATE_MOST ? window : ESTIMATE_MOST) + 1;
     struct vgpu_lease_batch *batch = &lease->batches[lease->filling % VGPU_LEASE_BATCHES];
     batch->kinds[batch->records++] = kind;
     batch->estimate += lease->estimates[kind];
@@ -168,6 +170,7 @@ static bool admits_bounded(struct vgpu_worker *worker, const struct vgpu_call_he
         state = state_of(worker);
     switch (state & ~VGPU_LEASE_IDLE) {
     case VGPU_LEASE_OPEN:
+        worker->lease.uncounted = true;
         return true;
     case VGPU_LEASE_BOUNDED:
         return fits(worker, header);
@@ -187,17 +190,40 @@ bool vgpu_lease_admits(struct vgpu_worker *worker, const struct vgpu_call_header
     if (!vgpu_usage_brings_work(header->call))
         return true;
     uint32_t state = state_of(worker);
-    if (state == VGPU_LEASE_OPEN && !worker->page->lease.wants)
+    if (state == VGPU_LEASE_OPEN && !worker->page->lease.wants) {
+        worker->lease.uncounted = true;
         return true;
+    }
     bool admitted = admits_bounded(worker, header, state);
     if (admitted && worker->page->lease.wants)
         set_wants(worker, false);
     return admitted;
 }
 
+/* Whether what is left is done by the time that somebody else's first work comes. Half of the
+ * window is little beside a slice, and the GPU takes one after the other. */
+static bool has_nearly_drained(struct vgpu_worker *worker)
+{
+    struct vgpu_lease *lease = &worker->lease;
+    uint64_t window = __atomic_load_n(&worker->page->lease.window, __ATOMIC_RELAXED);
+
+    take_out_done(worker);
+    return !lease->uncounted && lease->in_flight <= (window / 2 > HANDOVER ? window / 2 : HANDOVER);
+}
+
+bool vgpu_lease_hurries(const struct vgpu_worker *worker, bool waits)
+{
+    uint32_t state = state_of(worker);
+
+    return state == VGPU_LEASE_ENDING || (state == VGPU_LEASE_BOUNDED && waits);
+}
+
 void vgpu_lease_look(struct vgpu_worker *worker, bool waits)
 {
-    if (state_of(worker) != VGPU_LEASE_ENDING || !has_drained(worker))
+    if (state_of(worker) != VGPU_LEASE_ENDING)
+        return;
+    close_batch(worker);
+    if (!has_nearly_drained(worker) && !has_drained(worker))
         return;
     set_wants(worker, waits);
     /* If the mediator was quicker, and has given up waiting, it has to know all the same. */

@@ -30,7 +30,8 @@ struct vgpu_lease {
     uint32_t first;   /* number of the oldest that is in flight */
     uint32_t filling; /* number of the one that records are added to */
     uint64_t in_flight;
-    uint64_t measured;                    /* GPU time when the last batch was reached */
+    bool uncounted;    /* more may be in flight: what began under an open lease */
+    uint64_t measured; /* GPU time when the last batch was reached */
     uint32_t estimates[VGPU_LEASE_KINDS]; /* nanoseconds of a record of this kind; 0: unknown */
 };
 
@@ -38,9 +39,14 @@ struct vgpu_lease {
  *  mediator knows by then. Counts a record that it admits as in flight. */
 bool vgpu_lease_admits(struct vgpu_worker *worker, const struct vgpu_call_header *header);
 
-/** To be called after marks were looked at: gives the lease back if it has ended and all is done.
- *  `waits`: a record could not be admitted. */
+/** To be called after marks were looked at: gives the lease back if it has ended and all is done,
+ * or so nearly that the next one's first work comes when this one's last has ended. `waits`: a
+ * record could not be admitted. */
 void vgpu_lease_look(struct vgpu_worker *worker, bool waits);
+
+/** Whether others wait for what is in flight, or for this worker's next record (`waits`): marks
+ * have to be looked at all the time. */
+bool vgpu_lease_hurries(const struct vgpu_worker *worker, bool waits);
 
 /** To be called before sleeping with nothing in the ring: lets the mediator take the lease away
  *  without a word, if nothing is in flight. */

@@ -67,9 +67,8 @@ static struct vgpu_tenant *deadline_choose(struct vgpu_scheduler *scheduler, uin
 static uint64_t deadline_slice(const struct vgpu_scheduler *scheduler,
                                const struct vgpu_tenant *tenant)
 {
-    uint64_t slice = scheduler->times.slice;
-
-    return has_claim(tenant) && (uint64_t)tenant->left < slice ? (uint64_t)tenant->left : slice;
+    (void)scheduler;
+    return has_claim(tenant) ? (uint64_t)tenant->left : VGPU_TIME_NEVER;
 }
 
 static bool deadline_preempts(const struct vgpu_scheduler *scheduler,

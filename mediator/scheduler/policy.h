@@ -15,6 +15,7 @@
 
 #define VGPU_WEIGHT_MOST    100u
 #define VGPU_WEIGHT_DEFAULT 50u
+#define VGPU_PRIORITIES     3u
 #define VGPU_QUEUED_MOST    100u /* guests say how much they have waiting: more than this is noise */
 
 /** The most that vgpu_tenant_weight() can be: high priority, weight 100. */
@@ -53,6 +54,7 @@ struct vgpu_tenant {
     uint32_t queued;  /* pieces of work that wait, 0..VGPU_QUEUED_MOST */
     uint64_t advance; /* nanoseconds that it was charged for before they were measured */
     uint64_t since;   /* when its wait or its lease began */
+    uint64_t got;     /* when its lease began, however often it was made longer */
     uint64_t free_at; /* with a cap: the time from which it may have the GPU again */
 
     /* the policies' */
@@ -69,7 +71,7 @@ struct vgpu_policy {
     void (*charge)(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, uint64_t used);
     /** The next of those that wait, of which there is at least one. */
     struct vgpu_tenant *(*choose)(struct vgpu_scheduler *scheduler, uint64_t now);
-    /** How long its lease is at most. NULL: the scheduler's slice. */
+    /** How long its lease may be at most, if the scheduler's slice is longer. NULL: as that is. */
     uint64_t (*slice)(const struct vgpu_scheduler *scheduler, const struct vgpu_tenant *tenant);
     /** Whether the tenant, which begins to wait, shall cut short the lease of the holder. NULL:
      *  never. */

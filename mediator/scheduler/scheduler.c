@@ -16,6 +16,8 @@
 
 const struct vgpu_scheduler_times vgpu_scheduler_default_times = {
     .slice = 4 * MILLISECOND,
+    .longest = 10 * MILLISECOND,
+    .round = 80 * MILLISECOND,
     .least = MILLISECOND,
     .drain = 50 * MILLISECOND,
     .calm = 1000 * MILLISECOND,
@@ -193,8 +195,14 @@ static struct vgpu_tenant *choose(struct vgpu_scheduler *scheduler, uint64_t now
 
 static uint64_t slice_of(const struct vgpu_scheduler *scheduler, const struct vgpu_tenant *tenant)
 {
-    return scheduler->policy->slice ? scheduler->policy->slice(scheduler, tenant)
-                                    : scheduler->times.slice;
+    const struct vgpu_scheduler_times *times = &scheduler->times;
+    uint64_t most =
+        scheduler->policy->slice ? scheduler->policy->slice(scheduler, tenant) : VGPU_TIME_NEVER;
+    uint64_t slice = times->round / (scheduler->waiting_count + 1);
+
+    slice = slice > times->longest ? times->longest : slice;
+    slice = slice < times->slice ? times->slice : slice;
+    return slice < most ? slice : most;
 }
 
 /* The tenant, which waits no more, has the lease from now on, or goes on having it. */
@@ -218,6 +226,7 @@ static void go_on(struct vgpu_scheduler *scheduler, uint64_t now)
         return;
     struct vgpu_tenant *next = choose(scheduler, now);
     leave_line(scheduler, next);
+    next->got = now;
     hold(scheduler, next, now);
     scheduler->operations->grant(scheduler, next, scheduler->open);
 }
@@ -242,7 +251,8 @@ static void contend(struct vgpu_scheduler *scheduler, const struct vgpu_tenant *
         if (was_open)
             scheduler->operations->grant(scheduler, holder, false);
     }
-    uint64_t earliest = holder->since + scheduler->times.least;
+    uint64_t least = scheduler->times.least / (newcomer->priority > holder->priority ? 4 : 1);
+    uint64_t earliest = holder->got + least;
     if (earliest < scheduler->end && scheduler->policy->preempts &&
         scheduler->policy->preempts(scheduler, newcomer, now))
         scheduler->end = earliest;
@@ -257,6 +267,7 @@ static void enter(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, 
         hold_back(scheduler, tenant);
         return;
     }
+    scheduler->wanted[tenant->priority] = now;
     if (scheduler->holder)
         account(scheduler, scheduler->holder, now);
     if (scheduler->policy->wake)
@@ -339,6 +350,16 @@ void vgpu_scheduler_remove(struct vgpu_scheduler *scheduler, struct vgpu_tenant 
     account(scheduler, tenant, now);
     lay_down(scheduler, tenant);
     go_on(scheduler, now);
+}
+
+bool vgpu_scheduler_has_betters(const struct vgpu_scheduler *scheduler,
+                                const struct vgpu_tenant *tenant, uint64_t now)
+{
+    for (uint32_t i = tenant->priority + 1; i < VGPU_PRIORITIES; i++) {
+        if (scheduler->wanted[i] && now - scheduler->wanted[i] < scheduler->times.calm)
+            return true;
+    }
+    return false;
 }
 
 uint64_t vgpu_scheduler_next(const struct vgpu_scheduler *scheduler)

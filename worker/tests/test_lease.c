@@ -111,6 +111,47 @@ static void a_lease_that_ends_is_given_back_when_all_is_done(void **state)
     close_rig(&rig);
 }
 
+/* As if everything had been seen before. */
+static void know_all(struct rig *rig, uint32_t nanoseconds)
+{
+    for (uint32_t i = 0; i < VGPU_LEASE_KINDS; i++)
+        rig->worker->lease.estimates[i] = nanoseconds;
+}
+
+static void a_lease_is_given_back_while_its_last_work_ends(void **state)
+{
+    struct rig rig = open_rig(VGPU_LEASE_BOUNDED);
+
+    (void)state;
+    know_all(&rig, 50000);
+    assert_true(try_launch(&rig));
+    rig.lease->state = VGPU_LEASE_ENDING;
+    vgpu_lease_look(rig.worker, true);
+    assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
+    assert_int_equal(heard(&rig), 1);
+    close_rig(&rig);
+}
+
+static void work_that_may_be_long_is_waited_for(void **state)
+{
+    static const uint32_t first[] = {VGPU_LEASE_BOUNDED, VGPU_LEASE_OPEN};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct rig rig = open_rig(first[i]);
+
+        know_all(&rig, i ? 50000 : 0); /* not known, or not counted */
+        assert_true(try_launch(&rig));
+        rig.lease->state = VGPU_LEASE_ENDING;
+        vgpu_lease_look(rig.worker, true);
+        assert_int_equal(rig.lease->state, VGPU_LEASE_ENDING);
+        finish(&rig);
+        vgpu_lease_look(rig.worker, true);
+        assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
+        close_rig(&rig);
+    }
+}
+
 static void an_idle_lease_can_be_taken_until_there_is_work(void **state)
 {
     struct rig rig = open_rig(VGPU_LEASE_OPEN);
@@ -202,6 +243,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_lease_only_work_waits),
         cmocka_unit_test(a_lease_that_ends_is_given_back_when_all_is_done),
+        cmocka_unit_test(a_lease_is_given_back_while_its_last_work_ends),
+        cmocka_unit_test(work_that_may_be_long_is_waited_for),
         cmocka_unit_test(an_idle_lease_can_be_taken_until_there_is_work),
         cmocka_unit_test(a_bounded_lease_bounds_what_is_in_flight),
         cmocka_unit_test(estimates_follow_what_was_measured),

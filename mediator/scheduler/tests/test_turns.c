@@ -74,6 +74,7 @@ static int set_up(void **state)
     (void)state;
     bench = (struct bench){0};
     vgpu_scheduler_init(&bench.scheduler, &vgpu_policy_wfq, &operations);
+    bench.scheduler.times.longest = bench.scheduler.times.slice; /* but where it matters */
     vgpu_pool_init(&bench.pool);
     for (int i = 0; i < 3; i++)
         vgpu_tenant_init(&bench.tenants[i], &bench.pool);
@@ -195,6 +196,45 @@ static void who_does_not_drain_is_not_waited_for_for_ever(void **state)
         assert_true(slices < 100);
     }
     assert_in_range(slices, 23, 27); /* its due, after 100 ms of the other's */
+}
+
+static void few_have_longer_slices_than_many(void **state)
+{
+    (void)state;
+    bench.scheduler.times = vgpu_scheduler_default_times;
+    wants(0, 0);
+    wants(1, 0);
+    assert_int_equal(vgpu_scheduler_next(&bench.scheduler), 10 * MS);
+    bench.scheduler.waiting_count += 14; /* 16 in all, as far as slices are concerned */
+    bench.used[0] = 10 * MS;
+    vgpu_scheduler_expire(&bench.scheduler, 10 * MS);
+    returns(0, true, 10 * MS);
+    assert_int_equal(vgpu_scheduler_next(&bench.scheduler), 10 * MS + 80 * MS / 16);
+    bench.scheduler.waiting_count += 100;
+    bench.used[1] = 5 * MS;
+    vgpu_scheduler_expire(&bench.scheduler, 15 * MS);
+    returns(1, true, 15 * MS);
+    assert_int_equal(vgpu_scheduler_next(&bench.scheduler), 15 * MS + 4 * MS);
+}
+
+static void a_better_one_need_not_wait_for_the_end_of_a_slice(void **state)
+{
+    (void)state;
+    bench.scheduler.times = vgpu_scheduler_default_times;
+    bench.tenants[2].priority = VGPU_PRIORITY_HIGH;
+    wants(0, 0);
+    wants(1, 5 * MS);
+    assert_true(vgpu_scheduler_next(&bench.scheduler) > 6 * MS);
+    assert_false(vgpu_scheduler_has_betters(&bench.scheduler, &bench.tenants[0], 6 * MS));
+    wants(2, 6 * MS);
+    assert_true(vgpu_scheduler_next(&bench.scheduler) <= 6 * MS); /* it has had 6 ms already */
+    vgpu_scheduler_expire(&bench.scheduler, 6 * MS);
+    assert_int_equal(bench.lease[0], ENDING);
+    returns(0, true, 6 * MS);
+    assert_int_equal(bench.lease[2], SLICE);
+    assert_true(vgpu_scheduler_has_betters(&bench.scheduler, &bench.tenants[0], 7 * MS));
+    assert_false(vgpu_scheduler_has_betters(&bench.scheduler, &bench.tenants[2], 7 * MS));
+    assert_false(vgpu_scheduler_has_betters(&bench.scheduler, &bench.tenants[0], 2000 * MS));
 }
 
 static void patience_ends(void **state)
@@ -323,6 +363,8 @@ int main(void)
         cmocka_unit_test_setup(an_idle_holder_makes_way_at_once, set_up),
         cmocka_unit_test_setup(whoever_is_behind_goes_on_without_a_break, set_up),
         cmocka_unit_test_setup(who_does_not_drain_is_not_waited_for_for_ever, set_up),
+        cmocka_unit_test_setup(few_have_longer_slices_than_many, set_up),
+        cmocka_unit_test_setup(a_better_one_need_not_wait_for_the_end_of_a_slice, set_up),
         cmocka_unit_test_setup(patience_ends, set_up),
         cmocka_unit_test_setup(a_cap_holds_though_nobody_else_is_there, set_up),
         cmocka_unit_test_setup(a_cap_can_change_at_any_time, set_up),
