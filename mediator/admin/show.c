@@ -115,34 +115,64 @@ static const struct {
     {"ecc_corrected", VGPU_READING_ECC_CORRECTED},
 };
 
+/** Errors of the GPU since the mediator started: "79 (1), 31 (4)". */
+static void vgpu_admin_put_xids(json_t *row, const struct vgpu_health_state *health)
+{
+    char text[VGPU_HEALTH_XIDS * 44] = "";
+    size_t length = 0;
+
+    for (uint32_t i = 0; i < health->xid_count; i++)
+        length += (size_t)snprintf(text + length, sizeof(text) - length, "%s%llu (%llu)",
+                                   i ? ", " : "", (unsigned long long)health->xid[i].number,
+                                   (unsigned long long)health->xid[i].count);
+    vgpu_admin_put_text(row, "xid_errors", text);
+}
+
+static void vgpu_admin_put_readings(struct vgpu_admin_call *call, json_t *row,
+                                    const struct vgpu_health_state *health)
+{
+    for (size_t i = 0; i < sizeof(vgpu_admin_readings) / sizeof(*vgpu_admin_readings); i++) {
+        enum vgpu_reading reading = vgpu_admin_readings[i].reading;
+
+        if (health->known & 1ull << reading)
+            vgpu_admin_put_number(row, vgpu_admin_readings[i].key, health->reading[reading]);
+    }
+    if (health->has_utilization)
+        vgpu_admin_put_number(row, "busy_percent", health->utilization);
+    if (health->has_memory)
+        vgpu_admin_put_number(row, "memory_used_bytes", health->memory_used);
+    if (health->age)
+        vgpu_admin_put_number(row, "readings_age_ns", health->age);
+    if (health->xid_count)
+        vgpu_admin_put_xids(row, health);
+    if (health->trouble)
+        vgpu_admin_note(call, "%s", health->trouble);
+    if (health->known & 1ull << VGPU_READING_ECC && !health->reading[VGPU_READING_ECC])
+        vgpu_admin_note(call, "ECC is off: errors of memory, and those that a neighbour provokes, "
+                              "go unnoticed");
+}
+
 static void show_health(struct vgpu_admin_call *call)
 {
     const struct vgpu_mediator *mediator = call->mediator;
     const struct vgpu_worker_probe *probe = &mediator->driver.probe;
-    struct vgpu_mailbox_device device = {0};
+    struct vgpu_health_state health;
     json_t *row = json_object();
 
-    vgpu_health_read(mediator->health, &device);
+    vgpu_health_look(mediator->health, &health);
+    vgpu_admin_put_text(row, "health", health.trouble ? "trouble" : "good");
     vgpu_admin_put_text(row, "mediator", VGPU_VERSION);
     vgpu_admin_put_number(row, "uptime_ns", vgpu_loop_now() - mediator->started);
     vgpu_admin_put_text(row, "gpu", probe->gpu);
     vgpu_admin_put_text(row, "driver", vgpu_driver_name(&mediator->driver));
-    vgpu_admin_put_text(row, "driver_version", device.driver);
+    vgpu_admin_put_text(row, "driver_version", health.driver);
     vgpu_admin_put_number(row, "cuda_version", probe->driver_version);
     vgpu_admin_put_number(row, "memory_total_bytes", probe->memory_total);
     vgpu_admin_put_text(row, "store", *mediator->config.store ? mediator->config.store : "none");
     vgpu_admin_put_number(row, "refused_connections", mediator->refused);
-    for (size_t i = 0; i < sizeof(vgpu_admin_readings) / sizeof(*vgpu_admin_readings); i++) {
-        enum vgpu_reading reading = vgpu_admin_readings[i].reading;
-
-        if (device.known & 1ull << reading)
-            vgpu_admin_put_number(row, vgpu_admin_readings[i].key, device.reading[reading]);
-    }
+    vgpu_admin_put_readings(call, row, &health);
     if (!mediator->health)
         vgpu_admin_note(call, "readings of the GPU are not known: no management library");
-    if (device.known & 1ull << VGPU_READING_ECC && !device.reading[VGPU_READING_ECC])
-        vgpu_admin_note(call, "ECC is off: errors of memory, and those that a neighbour provokes, "
-                              "go unnoticed");
     call->result = row;
 }
 

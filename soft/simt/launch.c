@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "soft/simt/pool.h"
+#include "soft/simt/timeline.h"
 
 enum { MOST_TOGETHER = 1 << 16 };
 
@@ -110,7 +111,8 @@ static double now(void)
 int vgpu_simt_run(const struct vgpu_launch *launch, struct vgpu_fault *fault)
 {
     struct vgpu_job job = {.grid = {.launch = launch}};
-    double start = vgpu_profile_wanted() ? now() : 0;
+    bool timed = vgpu_profile_wanted() || vgpu_timeline_wanted();
+    double start = timed ? now() : 0;
     int error = check(launch, &job.grid.blocks);
 
     *fault = (struct vgpu_fault){0};
@@ -129,8 +131,11 @@ int vgpu_simt_run(const struct vgpu_launch *launch, struct vgpu_fault *fault)
     } else {
         vgpu_pool_run(&job);
     }
+    double end = timed ? now() : 0;
     if (vgpu_profile_wanted())
-        vgpu_profile_launch(job.grid.kernel->name, now() - start);
+        vgpu_profile_launch(job.grid.kernel->name, end - start);
+    if (vgpu_timeline_wanted())
+        vgpu_timeline_add(job.grid.kernel->name, start, end);
     *fault = job.fault;
     return job.error;
 }

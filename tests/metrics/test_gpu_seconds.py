@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The GPU seconds of VMs add up to the time in which the GPU was busy, within 2 %. The software GPU
+says itself when it ran a kernel (VGPU_SOFT_TIMELINE); each tenant is a user of its own, and so a VM
+to the mediator."""
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+from exporter import Exporter
+from harness import PATIENCE, built, wait_until
+
+FIRST_UID = 61100
+TENANT = built("bench", "fairness", "tenant")
+SECONDS = 3
+TOLERANCE = 0.02
+# A measurement is as good as the machine is quiet: of so many, one has to be within bounds.
+ATTEMPTS = 3
+
+
+def union(intervals):
+    """Time in which at least one was under way; seconds."""
+    total = end = 0
+    for begin, finish in sorted(intervals):
+        if finish > end:
+            total += finish - max(begin, end)
+            end = finish
+    return total / 1e9
+
+
+class GpuSecondsTest(unittest.TestCase):
+    def setUp(self):
+        if os.geteuid() != 0:
+            self.skipTest("tenants are users of their own: only root can become them")
+        self.programs = []
+        self.rounds = float(subprocess.run(
+            [TENANT, "0"], capture_output=True, text=True, check=True, timeout=60 * PATIENCE,
+            env=dict(os.environ, LD_LIBRARY_PATH=built("soft", "driver", "lib"))).stdout)
+
+    def tearDown(self):
+        for program in self.programs:
+            program.kill()
+            program.communicate()
+
+    def begin(self, mediator, tenants):
+        """(user, kernel in microseconds, batch, depth, gap in microseconds) each."""
+        for user, kernel, *words in tenants:
+            words = [FIRST_UID + user, int(kernel * self.rounds) + 1, *words]
+            self.programs.append(subprocess.Popen(
+                [TENANT, *map(str, words)], env=mediator.environment(), text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        for program in self.programs:
+            self.assertEqual(program.stdout.readline().strip(), "ready")
+        for program in self.programs:
+            program.stdin.write("go\n")
+            program.stdin.flush()
+
+    def end(self, kill):
+        for program in self.programs:
+            if kill:
+                program.kill()
+            program.communicate("stop\n" if not kill else None, timeout=60 * PATIENCE)
+            self.assertTrue(kill or program.returncode == 0)
+        self.programs = []
+
+    def measure(self, tenants, kill=False):
+        """GPU seconds that VMs have got, and those in which the GPU was busy."""
+        mediator = Exporter("slice=20\n")  # what a turn costs the software GPU is not busy time
+        os.chmod(mediator.folder, 0o711)
+        timeline = os.path.join(mediator.folder, "timeline")
+        os.environ["VGPU_SOFT_TIMELINE"] = timeline
+        try:
+            mediator.start()
+            self.begin(mediator, tenants)
+            time.sleep(SECONDS)
+            self.end(kill)
+            wait_until(mediator.idle, 20, "the tenants are gone")
+            with open(timeline, encoding="ascii") as file:
+                busy = union([tuple(map(int, line.split()[:2])) for line in file])
+            vms = {dict(labels)["domain"]: value for (name, labels), value
+                   in mediator.metrics().items() if name == "vgpu_vm_gpu_busy_seconds_total"}
+            return vms, busy
+        finally:
+            del os.environ["VGPU_SOFT_TIMELINE"]
+            mediator.stop()
+
+    def check(self, tenants, **options):
+        for _ in range(ATTEMPTS):
+            vms, busy = self.measure(tenants, **options)
+            error = sum(vms.values()) / busy - 1
+            print(f"{self.id()}: {busy:.3f} s busy, VMs have {sum(vms.values()):.3f} s "
+                  f"({100 * error:+.2f} %): {vms}", file=sys.stderr, flush=True)
+            if abs(error) <= TOLERANCE:
+                return vms
+        raise AssertionError(f"{100 * error:.2f} % apart after {ATTEMPTS} measurements")
+
+    def test_of_one_vm(self):
+        self.check([(0, 5000, 4, 2, 0)])
+
+    def test_of_vms_that_take_turns(self):
+        vms = self.check([(0, 5000, 4, 2, 0), (1, 2000, 10, 2, 0), (2, 20000, 1, 2, 0)])
+        self.assertEqual(len(vms), 3)
+
+    def test_of_vms_that_leave_the_gpu_idle(self):
+        self.check([(0, 40000, 4, 1, 250000), (1, 20000, 8, 1, 400000)])
+
+    def test_of_programs_of_one_vm_at_once(self):
+        # They do not take turns: each of them alone has work nearly all of the time.
+        vms = self.check([(0, 20000, 4, 2, 0)] * 3)
+        self.assertLess(sum(vms.values()), SECONDS * 2 * PATIENCE)
+
+
+if __name__ == "__main__":
+    unittest.main()
