@@ -34,6 +34,7 @@ struct vgpu_channel {
     enum vgpu_verdict verdict; /* alive, but its worker was killed */
     char why[128];             /* the watchdog's words */
     struct vgpu_watchdog watchdog;
+    uint64_t drained; /* records that it had completed when a drain last looked */
     uint64_t offset;
     struct vgpu_worker worker;
     struct vgpu_gpu_share gpu_share;

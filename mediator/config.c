@@ -270,6 +270,17 @@ static const char *set_metrics(struct vgpu_config_reader *reader, const char *va
                : "none, or an address and a port: 127.0.0.1:9841 or [::1]:9841";
 }
 
+static const char *set_stop_timeout(struct vgpu_config_reader *reader, const char *value)
+{
+    const char *end;
+    uint64_t number;
+
+    if (!vgpu_config_number(value, &end, &number) || *end || number > VGPU_CONFIG_STOP_MAX)
+        return "seconds from 0 to 3600";
+    reader->config->stop_timeout = (uint32_t)number;
+    return NULL;
+}
+
 static const char *set_log_level(struct vgpu_config_reader *reader, const char *value)
 {
     if (strcmp(value, "error") == 0)
@@ -366,6 +377,7 @@ static const struct vgpu_config_key vgpu_mediator_keys[] = {
     {"scheduler", set_scheduler},
     {"slice", set_slice},
     {"metrics", set_metrics},
+    {"stop-timeout", set_stop_timeout},
     {"log-level", set_log_level},
     {NULL, NULL},
 };
@@ -560,6 +572,7 @@ void vgpu_config_init(struct vgpu_config *config)
         .spare_workers = 2,
         .scheduler = &vgpu_policy_wfq,
         .slice = 4,
+        .stop_timeout = 10,
         .log_level = VGPU_LOG_INFO,
     };
     vgpu_config_parse_address("127.0.0.1:9841", &config->metrics);

@@ -20,6 +20,7 @@
  *   slice=4                                milliseconds of a VM's turn while many wait, 1..100
  *   store=/var/lib/vgpu/vgpu.db            what administrators set, and usage; or none
  *   metrics=127.0.0.1:9841                 where Prometheus is served, [ADDRESS6]:PORT too; or none
+ *   stop-timeout=10                        seconds that running work has when it is to stop
  *   log-level=error|warning|info
  *
  *   [vm NAME]
@@ -49,6 +50,7 @@
 #define VGPU_CONFIG_VM_NAME    64u
 #define VGPU_CONFIG_SPARES_MAX 16u
 #define VGPU_CONFIG_SLICE_MAX  100u
+#define VGPU_CONFIG_STOP_MAX   3600u
 #define VGPU_CONFIG_SOCKET     sizeof(((struct sockaddr_un *)0)->sun_path)
 
 enum vgpu_driver_choice {
@@ -91,7 +93,8 @@ struct vgpu_config {
     uint32_t max_channels;
     uint32_t spare_workers; /* 0..VGPU_CONFIG_SPARES_MAX */
     const struct vgpu_policy *scheduler;
-    uint32_t slice; /* milliseconds */
+    uint32_t slice;        /* milliseconds */
+    uint32_t stop_timeout; /* seconds */
     enum vgpu_log_level log_level;
     struct vgpu_config_vm *vms;
 };

@@ -102,6 +102,45 @@ int vgpu_listener_open(struct vgpu_listener *listener, struct vgpu_loop *loop, c
     return error;
 }
 
+static bool vgpu_listener_option(int fd, int option, int expected)
+{
+    int value = -1;
+    socklen_t size = sizeof(value);
+
+    return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 && value == expected;
+}
+
+int vgpu_listener_adopt(struct vgpu_listener *listener, struct vgpu_loop *loop, int socket)
+{
+    struct sockaddr_un address = {0};
+    socklen_t size = sizeof(address);
+    int flags = fcntl(socket, F_GETFL), error = 0;
+
+    listener->loop = loop;
+    listener->source.ready = vgpu_listener_ready;
+    listener->source.fd = socket;
+    listener->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (!vgpu_listener_option(socket, SO_DOMAIN, AF_UNIX) ||
+        !vgpu_listener_option(socket, SO_TYPE, SOCK_STREAM) ||
+        !vgpu_listener_option(socket, SO_ACCEPTCONN, 1) ||
+        getsockname(socket, (struct sockaddr *)&address, &size) < 0)
+        error = -ENOTSOCK;
+    else if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0)
+        error = -errno;
+    memcpy(listener->path, address.sun_path, sizeof(listener->path));
+    listener->path[sizeof(listener->path) - 1] = '\0';
+    if (!error)
+        error = vgpu_loop_add(loop, &listener->source, EPOLLIN);
+    if (!error)
+        return 0;
+    vgpu_log(VGPU_LOG_ERROR,
+             "descriptor %d of the service manager is no listening Unix stream socket "
+             "(ListenStream= in the socket unit)",
+             socket);
+    vgpu_listener_close(listener);
+    return error;
+}
+
 void vgpu_listener_close(struct vgpu_listener *listener)
 {
     struct stat status;

@@ -26,6 +26,13 @@ struct vgpu_listener {
 int vgpu_listener_open(struct vgpu_listener *listener, struct vgpu_loop *loop, const char *path,
                        mode_t mode);
 
+/**
+ * The same with a socket that the service manager listens on: it is the manager's to remove, and
+ * clients that come while nobody accepts wait in it. Takes the descriptor. Returns 0, or a negative
+ * errno after an error line in the log.
+ */
+int vgpu_listener_adopt(struct vgpu_listener *listener, struct vgpu_loop *loop, int socket);
+
 /** Stops listening and removes the socket. Nothing happens if it is not open (source.fd -1). */
 void vgpu_listener_close(struct vgpu_listener *listener);
 

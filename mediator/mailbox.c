@@ -144,6 +144,11 @@ static void vgpu_mailbox_channel_open(struct vgpu_session *session, uint32_t id,
     }
     if (vgpu_mailbox_quarantined(session, id))
         return;
+    if (session->mediator->draining) {
+        vgpu_mailbox_refuse(session, id, VGPU_MAILBOX_REFUSED,
+                            "the mediator is about to stop; try again when it is back");
+        return;
+    }
     int error = vgpu_channel_open(session, client, &channel);
     if (error) {
         vgpu_mailbox_open_failed(session, id, error);

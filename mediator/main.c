@@ -16,11 +16,14 @@
 
 #include "mediator/admin/admin.h"
 #include "mediator/device_status.h"
+#include "mediator/drain.h"
 #include "mediator/health.h"
 #include "mediator/history.h"
 #include "mediator/listener.h"
 #include "mediator/log.h"
 #include "mediator/mediator.h"
+#include "mediator/reload.h"
+#include "mediator/service.h"
 #include "mediator/session.h"
 #include "mediator/store/store.h"
 #include "protocol/calls.h"
@@ -33,7 +36,10 @@ struct vgpu_daemon {
     struct vgpu_listener process;
     struct vgpu_listener admin;
     struct vgpu_source signals;
+    struct vgpu_service service;
+    struct vgpu_drain drain;
     struct vgpu_timer stop; /* at the end, should a worker not die */
+    const struct vgpu_options *options;
 };
 
 struct vgpu_options {
@@ -57,7 +63,9 @@ static const char vgpu_help[] =
     "\n"
     "QEMU connects to /run/vgpu/device.sock, programs to /run/vgpu/process.sock (vgpu-run "
     "PROGRAM),\n"
-    "vgpu-admin to /run/vgpu/admin.sock. SIGTERM stops it; virtual machines keep running.\n";
+    "vgpu-admin to /run/vgpu/admin.sock. SIGHUP has it read FILE again. SIGTERM stops it when "
+    "running\n"
+    "work has finished, or at once the second time; virtual machines keep running.\n";
 
 /** Returns an exit status, or -1 to go on. */
 static int vgpu_options_parse(int argc, char **argv, struct vgpu_options *options)
@@ -181,40 +189,52 @@ static void vgpu_accept_admin(struct vgpu_listener *listener, int socket)
     vgpu_admin_serve(&daemon->mediator, socket);
 }
 
-/** The group administers, if there is one. */
-static void vgpu_daemon_give_to_group(struct vgpu_mediator *mediator)
+/** The group administers, if there is one; an inherited socket has its group already. */
+static void vgpu_daemon_find_group(struct vgpu_daemon *daemon)
 {
-    const char *path = mediator->config.admin_socket, *name = mediator->config.admin_group;
+    struct vgpu_mediator *mediator = &daemon->mediator;
+    const char *name = mediator->config.admin_group;
     const struct group *group = getgrnam(name);
 
     mediator->has_admin_group = group != NULL;
     if (!group)
         return;
     mediator->admin_group = group->gr_gid;
-    if (chown(path, (uid_t)-1, group->gr_gid) < 0)
-        vgpu_log(VGPU_LOG_WARNING, "cannot give %s to the group %s: %s", path, name,
+    if (daemon->admin.inode && chown(daemon->admin.path, (uid_t)-1, group->gr_gid) < 0)
+        vgpu_log(VGPU_LOG_WARNING, "cannot give %s to the group %s: %s", daemon->admin.path, name,
                  strerror(errno));
+}
+
+static int vgpu_daemon_open_listener(struct vgpu_daemon *daemon, struct vgpu_listener *listener,
+                                     const char *name, const char *path, mode_t mode)
+{
+    int inherited = vgpu_service_take(&daemon->service, name);
+
+    return inherited >= 0 ? vgpu_listener_adopt(listener, daemon->mediator.loop, inherited)
+                          : vgpu_listener_open(listener, daemon->mediator.loop, path, mode);
 }
 
 static int vgpu_daemon_listen(struct vgpu_daemon *daemon)
 {
     const struct vgpu_config *config = &daemon->mediator.config;
-    struct vgpu_loop *loop = daemon->mediator.loop;
     int error;
 
     daemon->device.accepted = vgpu_accept_device;
     daemon->process.accepted = vgpu_accept_process;
     daemon->admin.accepted = vgpu_accept_admin;
-    error = vgpu_listener_open(&daemon->device, loop, config->device_socket, 0600);
+    error =
+        vgpu_daemon_open_listener(daemon, &daemon->device, "device", config->device_socket, 0600);
     if (!error)
-        error = vgpu_listener_open(&daemon->process, loop, config->process_socket, 0666);
+        error = vgpu_daemon_open_listener(daemon, &daemon->process, "process",
+                                          config->process_socket, 0666);
     if (!error)
-        error = vgpu_listener_open(&daemon->admin, loop, config->admin_socket, 0660);
+        error =
+            vgpu_daemon_open_listener(daemon, &daemon->admin, "admin", config->admin_socket, 0660);
     if (error)
         return error;
-    vgpu_daemon_give_to_group(&daemon->mediator);
+    vgpu_daemon_find_group(daemon);
     vgpu_log(VGPU_LOG_INFO, "sockets: %s for QEMU, %s for programs, %s for vgpu-admin",
-             config->device_socket, config->process_socket, config->admin_socket);
+             daemon->device.path, daemon->process.path, daemon->admin.path);
     return 0;
 }
 
@@ -234,6 +254,61 @@ static void vgpu_daemon_stop_late(struct vgpu_timer *timer)
     vgpu_loop_stop(daemon->mediator.loop);
 }
 
+static void vgpu_daemon_drained(struct vgpu_drain *drain)
+{
+    struct vgpu_daemon *daemon = vgpu_container(drain, struct vgpu_daemon, drain);
+
+    vgpu_timer_start(daemon->mediator.loop, &daemon->stop, STOP_MILLISECONDS);
+    vgpu_sessions_stop(&daemon->mediator);
+}
+
+/** The first time running work may finish, the second time it is ended, and then so are we. */
+static void vgpu_daemon_stop(struct vgpu_daemon *daemon, int number)
+{
+    struct vgpu_mediator *mediator = &daemon->mediator;
+    uint32_t seconds = mediator->config.stop_timeout;
+
+    if (mediator->stopping) {
+        vgpu_loop_stop(mediator->loop);
+    } else if (mediator->draining) {
+        vgpu_drain_stop(&daemon->drain);
+        vgpu_daemon_drained(&daemon->drain);
+    } else {
+        vgpu_log(VGPU_LOG_INFO, "stopping: %s; what is being computed has %u s", strsignal(number),
+                 seconds);
+        vgpu_service_say(&daemon->service,
+                         "STOPPING=1\nSTATUS=lets running work finish\nEXTEND_TIMEOUT_USEC=%llu",
+                         (seconds * 1000ull + 2 * STOP_MILLISECONDS) * 1000);
+        vgpu_daemon_hang_up(daemon);
+        vgpu_drain_start(&daemon->drain, mediator, seconds);
+    }
+}
+
+static void vgpu_daemon_reload(struct vgpu_daemon *daemon)
+{
+    struct vgpu_config fresh;
+
+    if (!daemon->options->config) {
+        vgpu_log(VGPU_LOG_WARNING, "there is no file to read again: the defaults serve (--config)");
+        return;
+    }
+    vgpu_service_say(&daemon->service, "RELOADING=1\nMONOTONIC_USEC=%llu",
+                     (unsigned long long)vgpu_loop_now() / 1000);
+    if (vgpu_daemon_configure(&fresh, daemon->options)) {
+        vgpu_log(VGPU_LOG_ERROR, "%s is not good: all settings stay as they were",
+                 daemon->options->config);
+        vgpu_service_say(&daemon->service, "READY=1\nSTATUS=serving; the changed configuration is "
+                                           "not good, see the log");
+    } else {
+        uint32_t kept = vgpu_reload(&daemon->mediator, &fresh);
+
+        vgpu_log(VGPU_LOG_INFO, "read %s again", daemon->options->config);
+        vgpu_service_say(&daemon->service, "READY=1\nSTATUS=serving%s",
+                         kept ? "; some changed settings need a restart, see the log" : "");
+    }
+    vgpu_config_destroy(&fresh);
+}
+
 static void vgpu_daemon_signal(struct vgpu_source *source, uint32_t events)
 {
     struct vgpu_daemon *daemon = vgpu_container(source, struct vgpu_daemon, signals);
@@ -242,14 +317,10 @@ static void vgpu_daemon_signal(struct vgpu_source *source, uint32_t events)
     (void)events;
     if (read(source->fd, &info, sizeof(info)) != sizeof(info))
         return;
-    if (daemon->mediator.stopping) {
-        vgpu_loop_stop(daemon->mediator.loop);
-        return;
-    }
-    vgpu_log(VGPU_LOG_INFO, "stopping: %s", strsignal((int)info.ssi_signo));
-    vgpu_daemon_hang_up(daemon);
-    vgpu_timer_start(daemon->mediator.loop, &daemon->stop, STOP_MILLISECONDS);
-    vgpu_sessions_stop(&daemon->mediator);
+    if (info.ssi_signo == SIGHUP)
+        vgpu_daemon_reload(daemon);
+    else
+        vgpu_daemon_stop(daemon, (int)info.ssi_signo);
 }
 
 static void vgpu_alarm(int number)
@@ -264,36 +335,16 @@ static int vgpu_daemon_catch_signals(struct vgpu_daemon *daemon)
 
     sigaction(SIGALRM, &interrupt, NULL);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     daemon->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     daemon->signals.ready = vgpu_daemon_signal;
     if (daemon->signals.fd < 0)
         return -errno;
     return vgpu_loop_add(daemon->mediator.loop, &daemon->signals, EPOLLIN);
-}
-
-/** The sd_notify protocol: one datagram to the address in NOTIFY_SOCKET. */
-static void vgpu_daemon_notify_ready(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    static const char text[] = "READY=1";
-    size_t length = path ? strlen(path) : 0;
-
-    if (length < 2 || length >= sizeof(address.sun_path))
-        return;
-    memcpy(address.sun_path, path, length);
-    if (*path == '@')
-        address.sun_path[0] = '\0';
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || sendto(fd, text, sizeof(text) - 1, MSG_NOSIGNAL, (struct sockaddr *)&address,
-                         (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) < 0)
-        vgpu_log(VGPU_LOG_WARNING, "cannot notify %s: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
 }
 
 /** A device brings up to 513 descriptors: the common soft limit of 1024 would be two VMs. */
@@ -326,23 +377,22 @@ static void vgpu_daemon_log_start(const struct vgpu_mediator *mediator)
             vgpu_config_max_channels(config, vm->name));
 }
 
-static int vgpu_daemon_run(struct vgpu_daemon *daemon)
+static int vgpu_daemon_run(struct vgpu_daemon *daemon, const struct vgpu_options *options)
 {
     struct vgpu_mediator *mediator = &daemon->mediator;
-    const char *notify = getenv("NOTIFY_SOCKET");
     struct vgpu_worker probe;
-    char *notify_path = notify ? strdup(notify) : NULL;
     int error;
 
-    /* Not for workers: they are not the service, and a driver in them is not our client. */
-    unsetenv("NOTIFY_SOCKET");
-    unsetenv("VGPU_SOCKET");
+    daemon->options = options;
+    unsetenv("VGPU_SOCKET"); /* a driver in a worker is not our client */
     vgpu_log(VGPU_LOG_INFO, "version %s, protocol %u/%016llx", VGPU_VERSION, VGPU_PROTOCOL_VERSION,
              (unsigned long long)VGPU_PROTOCOL_HASH);
     vgpu_daemon_raise_limit();
-    error = vgpu_loop_create(&mediator->loop);
+    error = vgpu_service_open(&daemon->service);
+    if (!error)
+        error = vgpu_loop_create(&mediator->loop);
     if (error)
-        goto out;
+        return error;
     vgpu_spares_init(&mediator->spares, mediator);
     error = vgpu_lease_init(&mediator->leases, mediator->loop, mediator->config.scheduler,
                             mediator->config.slice);
@@ -366,7 +416,7 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
         vgpu_daemon_log_start(mediator);
         vgpu_images_open(&mediator->images, mediator);
         vgpu_metrics_server_open(&mediator->metrics, mediator);
-        vgpu_daemon_notify_ready(notify_path);
+        vgpu_service_ready(&daemon->service, mediator->loop);
         error = vgpu_loop_run(mediator->loop);
     }
     vgpu_daemon_hang_up(daemon);
@@ -375,6 +425,7 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     vgpu_history_close(mediator);
     vgpu_spares_close(&mediator->spares);
     vgpu_timer_stop(mediator->loop, &daemon->stop);
+    vgpu_drain_stop(&daemon->drain);
     vgpu_timer_stop(mediator->loop, &mediator->watch);
     vgpu_watchdog_stop(mediator);
     vgpu_health_close(mediator->health);
@@ -383,11 +434,10 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon)
     if (!mediator->sessions)
         vgpu_vms_destroy(&mediator->vms);
 destroy_loop:
+    vgpu_service_close(&daemon->service);
     vgpu_store_close(mediator->store);
     vgpu_lease_close(&mediator->leases);
     vgpu_loop_destroy(mediator->loop);
-out:
-    free(notify_path);
     return error;
 }
 
@@ -404,6 +454,7 @@ int main(int argc, char **argv)
         .mediator.history.source.fd = -1,
         .mediator.leases.timer.fd = -1,
         .mediator.images.folder = -1,
+        .drain.drained = vgpu_daemon_drained,
         .stop = {.source.fd = -1, .expired = vgpu_daemon_stop_late},
     };
     struct vgpu_options options = {0};
@@ -417,7 +468,7 @@ int main(int argc, char **argv)
     if (!error && options.check_store)
         error = vgpu_daemon_check_store(&daemon.mediator.config);
     if (!error && !options.check && !options.check_store)
-        error = vgpu_daemon_run(&daemon);
+        error = vgpu_daemon_run(&daemon, &options);
     vgpu_config_destroy(&daemon.mediator.config);
     return error ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -48,6 +48,7 @@ struct vgpu_mediator {
     uint64_t started;                   /* vgpu_loop_now() */
     uint32_t next_peer;                 /* numbers connections, for the log */
     uint64_t refused; /* connections that got no VM: turned down, or ended by a violation */
+    bool draining;    /* no new channels */
     bool stopping;    /* no new sessions; the loop stops with the last one */
 };
 

@@ -105,6 +105,16 @@ void vgpu_registry_apply(struct vgpu_mediator *mediator, const struct vgpu_store
         vgpu_registry_revoke(mediator, vm);
 }
 
+void vgpu_registry_refresh(struct vgpu_mediator *mediator, struct vgpu_vm *vm)
+{
+    vm->max_channels = vgpu_config_max_channels(&mediator->config, vm->name);
+    if (!vm->registered)
+        vgpu_config_limits(&mediator->config, vm->name, &vm->limits);
+    vgpu_registry_limit(mediator, vm);
+    vgpu_registry_place(mediator, vm);
+    vgpu_watchdog_set(mediator, vm);
+}
+
 void vgpu_registry_forget(struct vgpu_mediator *mediator, const char *name)
 {
     struct vgpu_vm *vm = vgpu_registry_seen(mediator, name);
@@ -113,8 +123,5 @@ void vgpu_registry_forget(struct vgpu_mediator *mediator, const char *name)
         return;
     vm->registered = false;
     vm->uuid[0] = '\0';
-    vgpu_config_limits(&mediator->config, name, &vm->limits);
-    vgpu_registry_limit(mediator, vm);
-    vgpu_registry_place(mediator, vm);
-    vgpu_watchdog_set(mediator, vm);
+    vgpu_registry_refresh(mediator, vm);
 }

@@ -22,6 +22,9 @@ void vgpu_registry_place(struct vgpu_mediator *mediator, struct vgpu_vm *vm);
  *  that is quarantined by it loses its channels. */
 void vgpu_registry_apply(struct vgpu_mediator *mediator, const struct vgpu_store_vm *record);
 
+/** The configuration was read again. */
+void vgpu_registry_refresh(struct vgpu_mediator *mediator, struct vgpu_vm *vm);
+
 /** The VM of this name is registered no more: it goes on with what the configuration says. */
 void vgpu_registry_forget(struct vgpu_mediator *mediator, const char *name);
 

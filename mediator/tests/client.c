@@ -89,8 +89,8 @@ void test_mediator_start(struct test_mediator *mediator)
     if (mediator->pid == 0)
         exec_mediator(mediator, address.sun_path);
     assert_int_equal(poll(&waiting, 1, 10000), 1);
-    assert_int_equal(recv(notify, text, sizeof(text) - 1, 0), 7);
-    assert_string_equal(text, "READY=1");
+    assert_true(recv(notify, text, sizeof(text) - 1, 0) > 0);
+    assert_int_equal(strncmp(text, "READY=1\n", 8), 0);
     close(notify);
     unlink(address.sun_path);
 }
