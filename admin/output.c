@@ -100,6 +100,8 @@ static void output_head(const char *key, char *text, size_t size)
         if (output_ends(text, units[i]))
             text[strlen(text) - strlen(units[i])] = '\0';
     }
+    if (output_ends(text, "_per_second"))
+        strcpy(text + strlen(text) - strlen("_per_second"), "/s");
     for (; *text; text++)
         *text = *text == '_' ? ' ' : (char)toupper((unsigned char)*text);
 }

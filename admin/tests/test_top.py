@@ -122,7 +122,7 @@ class Top(unittest.TestCase):
         self.assertEqual(len(lines), 24)
         self.assertIn("Test GPU", lines[0])
         self.assertRegex(lines[0], r" \d+% busy, .* of 16G in use, 40 VMs")
-        self.assertRegex(lines[3], r"^VM +GPU +CALLS PER SECOND")
+        self.assertRegex(lines[3], r"^VM +GPU +CALLS/S +TO DEVICE/S")
         self.assertEqual(self.names(lines)[:5], ["vm39", "vm38", "vm37", "vm36", "vm35"])
         self.assertEqual(lines[-1], f"{VMS - len(self.names(lines))} more")
         self.key(b"q")
