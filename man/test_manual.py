@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Each page has the options, commands, keys and statuses that its program has, and no others. What a
 program has is asked of its own table, and of its --help."""
+import json
 import os
 import re
 import subprocess
@@ -56,6 +57,15 @@ class Pages(unittest.TestCase):
             text = page(f"{name}.{number}")
             self.assertTrue(text.startswith(f"{name}({number})\n"))
             self.assertTrue(section(text, "NAME").strip().startswith(f"{name} - "), name)
+
+    def test_they_are_installed_and_so_is_completion(self):
+        places = json.loads(output("meson", "introspect", "--installed", BUILD)).values()
+        pages = [entry.name.removesuffix(".scd") for entry in os.scandir(os.path.join(SOURCE, "man"))
+                 if entry.name.endswith(".scd")]
+        for wanted in [f"/man{name[-1]}/{name}" for name in pages] + [
+                "/bash-completion/completions/vgpu-admin", "/zsh/vendor-completions/_vgpu-admin",
+                "/fish/vendor_completions.d/vgpu-admin.fish"]:
+            self.assertEqual(sum(place.endswith(wanted) for place in places), 1, wanted)
 
     def test_pages_refer_to_pages_that_are_there(self):
         others = {"sd_notify", "bash"}

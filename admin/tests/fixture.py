@@ -57,11 +57,15 @@ class Mediator:
         return client
 
     def close(self):
+        ended = self.process.poll() is not None
         self.process.send_signal(signal.SIGCONT)
         self.process.terminate()
-        self.process.wait(10)
+        status = self.process.wait(10)
+        said = "" if ended or status == 0 else self.logged()
         self.log.close()
         self.folder.cleanup()
+        if said:
+            raise AssertionError(f"the mediator ended with {status}: {said}")
 
 
 class Case(unittest.TestCase):
