@@ -20,6 +20,7 @@ enum {
     SPIN_FEW_CPUS = 5000,     /* where a spinning worker takes the guest's processor */
     SPIN_RARELY = 8,          /* a fraction: if it has not been of use lately */
     SPIN_CREDIT_MOST = 16,
+    LATE_NANOSECONDS = 20000,       /* from a look to the next: too late to know when work ended */
     TIDY_NANOSECONDS = 10000,       /* of quiet, before marks with events are placed */
     THOROUGH_NANOSECONDS = 1000000, /* between questions to the driver */
     SLEEP_LEAST = 20000,            /* while something is under way */
@@ -43,7 +44,7 @@ struct loop {
     uint64_t spin;     /* nanoseconds, at most */
     uint32_t credit;   /* 0..SPIN_CREDIT_MOST: of late, how much came as soon as that */
     uint64_t quiet;    /* time since when nothing has come; 0: something just did */
-    uint64_t looked;   /* time of a busy worker's last look */
+    uint64_t looked;   /* time of the last look at what is under way */
     uint64_t thorough; /* of the last thorough one */
     bool held;         /* a record was taken out that is not admitted yet */
     bool wants;        /* because there is no lease */
@@ -193,7 +194,10 @@ static bool wait_for_work(struct loop *loop, bool full)
     /* relaxed, as all of the watchdog's words */
     __atomic_store_n(&worker->page->watch.call, 0, __ATOMIC_RELAXED);
     if (loop->quiet == 0)
-        loop->quiet = time;
+        loop->quiet = loop->looked = time;
+    if (time - loop->looked > LATE_NANOSECONDS) /* others had the processor */
+        worker->fences.unwatched = true;
+    loop->looked = time;
     uint64_t waited = time - loop->quiet;
     bool turn = loop->spin == SPIN_NANOSECONDS && vgpu_lease_hurries(worker, loop->held);
     uint64_t spin = turn ? TURN_NANOSECONDS : spin_time(loop);

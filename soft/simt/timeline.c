@@ -36,7 +36,8 @@ bool vgpu_timeline_wanted(void)
 void vgpu_timeline_add(const char *kernel, double begin, double end)
 {
     char line[160];
-    int length = snprintf(line, sizeof(line), "%.0f %.0f %.100s\n", begin * 1e9, end * 1e9, kernel);
+    int length = snprintf(line, sizeof(line), "%.0f %.0f %d %.100s\n", begin * 1e9, end * 1e9,
+                          (int)getpid(), kernel);
 
     /* One write, so that lines of several processes do not mix. */
     if (length > 0 && write(timeline.fd, line, (size_t)length) < 0)

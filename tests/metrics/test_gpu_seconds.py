@@ -16,7 +16,9 @@ FIRST_UID = 61100
 TENANT = built("bench", "fairness", "tenant")
 SECONDS = 3
 TOLERANCE = 0.02
-# A measurement is as good as the machine is quiet: of so many, one has to be within bounds.
+# Kernels are long, because what the software GPU needs from one to the next, while work waits, is
+# busy time to VMs, but not to its timeline. A measurement is as good as the machine is quiet: of so
+# many, one has to be within bounds.
 ATTEMPTS = 3
 
 
@@ -97,10 +99,10 @@ class GpuSecondsTest(unittest.TestCase):
         raise AssertionError(f"{100 * error:.2f} % apart after {ATTEMPTS} measurements")
 
     def test_of_one_vm(self):
-        self.check([(0, 5000, 4, 2, 0)])
+        self.check([(0, 20000, 4, 2, 0)])
 
     def test_of_vms_that_take_turns(self):
-        vms = self.check([(0, 5000, 4, 2, 0), (1, 2000, 10, 2, 0), (2, 20000, 1, 2, 0)])
+        vms = self.check([(0, 20000, 2, 2, 0), (1, 15000, 4, 2, 0), (2, 40000, 1, 2, 0)])
         self.assertEqual(len(vms), 3)
 
     def test_of_vms_that_leave_the_gpu_idle(self):
