@@ -61,6 +61,15 @@ static void write_queue_limit(struct vgpu_text *text, const char *name,
         vgpu_text_number(text, name, LABELS(), vm->vm->limits.queue_depth);
 }
 
+/** Calls that wait are only counted while there is a limit. */
+static void write_queue_depth(struct vgpu_text *text, const char *name,
+                              const struct vgpu_metrics_vm *vm)
+{
+    if (vm->vm->limits.queue_depth)
+        vgpu_text_number(text, name, LABELS(),
+                         __atomic_load_n(&vm->vm->ledger->queued, __ATOMIC_RELAXED));
+}
+
 static void write_calls(struct vgpu_text *text, const char *name, const struct vgpu_metrics_vm *vm)
 {
     uint64_t calls[VGPU_CALL_CLASSES] = {0};
@@ -136,6 +145,25 @@ static void write_round_trips(struct vgpu_text *text, const char *name,
     vgpu_text_histogram(text, name, LABELS(), &histogram, 1);
 }
 
+static void write_throttles(struct vgpu_text *text, const char *name,
+                            const struct vgpu_metrics_vm *vm)
+{
+    vgpu_text_number(text, name, LABELS({"limit", "rate"}, ), vm->counters.throttled);
+    vgpu_text_number(text, name, LABELS({"limit", "queue"}, ), vm->counters.busy);
+}
+
+static void write_throttled_seconds(struct vgpu_text *text, const char *name,
+                                    const struct vgpu_metrics_vm *vm)
+{
+    vgpu_text_fraction(text, name, LABELS(), vm->counters.throttled_nanoseconds, 9);
+}
+
+static void write_strikes(struct vgpu_text *text, const char *name,
+                          const struct vgpu_metrics_vm *vm)
+{
+    vgpu_text_number(text, name, LABELS(), vm->vm->strikes);
+}
+
 static void write_faults(struct vgpu_text *text, const char *name, const struct vgpu_metrics_vm *vm)
 {
     for (uint32_t i = 0; i < VGPU_FAULTS; i++)
@@ -209,6 +237,8 @@ const struct vgpu_family vgpu_vm_families[] = {
      NULL},
     {"vgpu_vm_queue_limit", "gauge",
      "Calls of the VM that may wait; absent: as many as the ring holds.", write_queue_limit, NULL},
+    {"vgpu_vm_queue_depth", "gauge", "Calls of the VM that wait; absent without a limit.",
+     write_queue_depth, NULL},
     {"vgpu_vm_calls_total", "counter", "Calls of the VM that reached a worker.", write_calls, NULL},
     {"vgpu_vm_gpu_busy_seconds_total", "counter",
      "The VM's share of the time in which the GPU was busy: all VMs together have all of it.",
@@ -226,6 +256,11 @@ const struct vgpu_family vgpu_vm_families[] = {
     {"vgpu_vm_round_trip_seconds", "histogram",
      "How long the VM waited for answers, as it says itself; the sum is estimated.",
      write_round_trips, NULL},
+    {"vgpu_vm_throttles_total", "counter",
+     "Times that calls had to wait because of a limit of the VM.", write_throttles, NULL},
+    {"vgpu_vm_throttled_seconds_total", "counter", "Time that calls waited for the VM's rate.",
+     write_throttled_seconds, NULL},
+    {"vgpu_vm_strikes", "gauge", "Faults that count towards a quarantine.", write_strikes, NULL},
     {"vgpu_vm_faults_total", "counter", "Workers that the VM has lost, by why.", write_faults,
      NULL},
     {"vgpu_vm_leases_total", "counter", "Turns at the GPU that the VM has had.", write_leases,
