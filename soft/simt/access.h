@@ -13,6 +13,7 @@ static inline int access_one(struct vgpu_warp *w, const struct vgpu_inst *i, uns
                              uint64_t address, uint32_t bytes, uint8_t **at)
 {
     if (vgpu_pages_valid(w->block->pages, address, bytes) ||
+        vgpu_block_meets(w->block, address, bytes) ||
         vgpu_memory_reaches(w->block->memory, address, bytes)) {
         *at = (uint8_t *)(uintptr_t)address;
         return 0;

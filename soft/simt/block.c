@@ -7,8 +7,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "soft/simt/meeting.h"
 #include "soft/simt/memory_pages.h"
 #include "soft/simt/report.h"
+
+/* Taken branches until another group or warp gets a turn. Blocks that are there at once are often
+   waited for by others: they get shorter ones. */
+#define TURN          16384
+#define TURN_TOGETHER 1024
 
 /* Distance of lanes' local memories: odd in cache lines, so that they spread over the cache. */
 static uint32_t stride_of(uint32_t bytes)
@@ -184,6 +190,7 @@ int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
     b->kernel = grid->kernel;
     b->grid_id = grid->id;
     b->workspace = grid->workspace;
+    b->turn = launch->cooperative ? TURN_TOGETHER : TURN;
     b->pages = vgpu_memory_kernel_pages(launch->image->memory);
     b->threads = threads;
     b->warp_count = (threads + VGPU_LANES - 1) / VGPU_LANES;
@@ -257,6 +264,30 @@ static bool cancelled(const struct vgpu_runner *r)
            atomic_load_explicit(&r->grid->stop, memory_order_relaxed) != 0;
 }
 
+static int report_deadlock(const struct vgpu_block *b, struct vgpu_fault *fault)
+{
+    const struct vgpu_warp *w = b->warps;
+
+    while (w->done)
+        w++;
+    return vgpu_fault_report(w, VGPU_FAULT_DEADLOCK, (uint32_t)__builtin_ctz(w->groups[0].mask),
+                             w->groups[0].pc, fault);
+}
+
+/* What this block waits for may be another block's turn, or will never come. */
+static int wait_for_blocks(struct vgpu_runner *r, struct vgpu_fault *fault)
+{
+    struct vgpu_block *b = &r->block;
+
+    if (b->meeting_looks < VGPU_MEETING_LOOKS) {
+        sched_yield();
+        return 0;
+    }
+    b->blocks_gone = vgpu_meeting_wait(r->grid, b->meeting_value);
+    b->meeting_looks = 0;
+    return b->blocks_gone == 0 ? 0 : report_deadlock(b, fault);
+}
+
 /* Gives each warp its turn until all are done. */
 static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
 {
@@ -266,9 +297,8 @@ static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
 
     while (left > 0 && progress) {
         progress = false;
-        /* What this block waits for may be another block's turn. */
-        if (b->launch->cooperative)
-            sched_yield();
+        if (b->launch->cooperative && wait_for_blocks(r, fault) != 0)
+            return -EFAULT;
         for (uint32_t n = 0; n < b->warp_count; n++) {
             struct vgpu_warp *w = &b->warps[n];
             enum vgpu_turn turn;
@@ -291,15 +321,7 @@ static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
                 return vgpu_fault_report(w, VGPU_FAULT_CANCELLED, 0, pc, fault);
         }
     }
-    for (uint32_t n = 0; n < b->warp_count && left > 0; n++) {
-        const struct vgpu_warp *w = &b->warps[n];
-
-        if (!w->done)
-            return vgpu_fault_report(w, VGPU_FAULT_DEADLOCK,
-                                     (uint32_t)__builtin_ctz(w->groups[0].mask), w->groups[0].pc,
-                                     fault);
-    }
-    return 0;
+    return left > 0 ? report_deadlock(b, fault) : 0;
 }
 
 const struct vgpu_counts *vgpu_runner_counts(const struct vgpu_runner *r)
@@ -321,6 +343,7 @@ int vgpu_runner_block(struct vgpu_runner *r, uint64_t index, struct vgpu_fault *
         b->id[2] = (uint32_t)(index / grid[0] / grid[1]);
     }
     b->alive = b->threads;
+    b->meeting_looks = b->blocks_gone = 0;
     r->counts.warps += b->warp_count;
     if (b->barriers_used != 0)
         memset(b->barriers, 0, sizeof(b->barriers));

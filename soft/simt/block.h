@@ -14,9 +14,10 @@ struct vgpu_grid {
     const struct vgpu_function *kernel;
     uint64_t blocks;
     uint64_t id;
-    uint64_t workspace;    /* of a cooperative grid, in device memory; see %envreg1 */
-    _Atomic uint64_t next; /* block to hand out; relaxed: only the number matters */
-    _Atomic int stop;      /* set with the fault; relaxed: a hint to stop early */
+    uint64_t workspace;           /* of a cooperative grid; see %envreg1 */
+    struct vgpu_meeting *meeting; /* of a cooperative grid, or NULL */
+    _Atomic uint64_t next;        /* block to hand out; relaxed: only the number matters */
+    _Atomic int stop;             /* set with the fault; relaxed: a hint to stop early */
 };
 
 struct vgpu_runner;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "soft/simt/meeting.h"
 #include "soft/simt/pool.h"
 #include "soft/simt/timeline.h"
 
@@ -68,12 +69,6 @@ static void *join_crew(void *argument)
     return NULL;
 }
 
-/* Two words in device memory: a size, and where blocks meet. The library of device code knows. */
-static int create_workspace(struct vgpu_job *job)
-{
-    return vgpu_memory_allocate(job->grid.launch->image->memory, 512, &job->grid.workspace);
-}
-
 /* A thread for each block: they may wait for one another for as long as they like. */
 static void run_together(struct vgpu_job *job)
 {
@@ -122,12 +117,13 @@ int vgpu_simt_run(const struct vgpu_launch *launch, struct vgpu_fault *fault)
         return error;
     job.grid.kernel = &job.grid.placed->unit->functions[job.grid.placed->unit->kernel];
     if (launch->cooperative) {
-        error = create_workspace(&job);
-        if (error != 0)
-            return error;
+        job.grid.meeting = vgpu_meeting_create((uint32_t)job.grid.blocks);
+        if (job.grid.meeting == NULL)
+            return -ENOMEM;
+        job.grid.workspace = (uint64_t)(uintptr_t)job.grid.meeting->workspace;
         vgpu_pool_number(&job);
         run_together(&job);
-        vgpu_memory_free(launch->image->memory, job.grid.workspace);
+        vgpu_meeting_destroy(job.grid.meeting);
     } else {
         vgpu_pool_run(&job);
     }

@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "soft/simt/meeting.h"
+
 /* The one pool of the process. Threads start when they are first of use and stay. */
 static struct {
     pthread_mutex_t lock;
@@ -110,6 +112,8 @@ bool vgpu_job_run(struct vgpu_job *job, struct vgpu_runner *runner, bool of_the_
         } else {
             error = vgpu_runner_block(runner, index, &fault);
         }
+        if (job->grid.meeting != NULL)
+            vgpu_meeting_leave(job->grid.meeting);
     }
     if (vgpu_runner_counts(runner) != NULL)
         vgpu_profile_add(job->grid.kernel->name, vgpu_runner_counts(runner));

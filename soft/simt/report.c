@@ -84,6 +84,12 @@ static void describe_deadlock(const struct vgpu_block *b, char *text, size_t siz
                 lanes += count;
         }
     }
+    if (b->blocks_gone > 0) {
+        snprintf(text, size,
+                 "deadlock: blocks wait at the grid's barrier for %u that have ended without it",
+                 b->blocks_gone);
+        return;
+    }
     n = (size_t)snprintf(text, size, "deadlock: of %u threads", b->threads);
     for (uint32_t id = 0; id < VGPU_MAX_BARRIERS && n < size; id++) {
         const struct vgpu_barrier *barrier = &b->barriers[id];

@@ -44,8 +44,9 @@ bool vgpu_program_is_of(const struct vgpu_program *program, const struct vgpu_te
                         uint32_t count);
 
 /**
- * Reads every body: -EINVAL with a line in `log` if one is malformed, -ENOTSUP if one has what is not
- * supported, -ENOLINK if nothing is wrong but that one uses what is defined elsewhere; or -ENOMEM.
+ * Reads every body: -EINVAL with a line in `log` if one is malformed, -ENOTSUP if one has what is
+ * not supported, -ENOLINK if nothing is wrong but that one uses what is defined elsewhere; or
+ * -ENOMEM.
  */
 int vgpu_program_check(struct vgpu_program *program, char *log, size_t log_size);
 
@@ -75,9 +76,10 @@ int vgpu_program_find_kernel(const struct vgpu_program *program, const char *nam
 
 /**
  * Decodes a kernel, or finds that this was done. The unit lives as long as the program.
- * Errors: -ENOTSUP something in it is not supported; -ENOLINK a function or variable is not defined;
- * -EINVAL malformed; -ENOENT `index` is out of range; -ENOMEM. *message (may be NULL) becomes a
- * line about the error when it was found by this call, NULL otherwise: it is to be said once.
+ * Errors: -ENOTSUP something in it is not supported; -ENOLINK a function or variable is not
+ * defined; -EINVAL malformed; -ENOENT `index` is out of range; -ENOMEM. *message (may be NULL)
+ * becomes a line about the error when it was found by this call, NULL otherwise: it is to be said
+ * once.
  */
 int vgpu_program_prepare(struct vgpu_program *program, uint32_t index,
                          const struct vgpu_unit **unit, const char **message);

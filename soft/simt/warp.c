@@ -9,9 +9,6 @@
 
 #include <string.h>
 
-/* Taken branches until another group or warp gets a turn. */
-#define TURN 16384
-
 int vgpu_warp_fault(struct vgpu_warp *w, enum vgpu_fault_kind kind, uint32_t lane, uint64_t address,
                     uint32_t bytes)
 {
@@ -512,7 +509,7 @@ static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
 
 enum vgpu_turn vgpu_warp_run(struct vgpu_warp *w, uint32_t *fault_pc)
 {
-    w->budget = TURN;
+    w->budget = w->block->turn;
     while (w->group_count > 0) {
         int g = pick_group(w);
         struct vgpu_group *group;

@@ -118,6 +118,10 @@ struct vgpu_block {
     struct vgpu_counts *counts; /* NULL unless a profile is wanted */
     uint64_t grid_id;
     uint64_t workspace;     /* see %envreg1 */
+    uint32_t meeting_value; /* what the last access to the workspace found there */
+    uint32_t meeting_looks; /* how many accesses in a row have found that */
+    uint32_t blocks_gone;   /* of a deadlock of the grid: blocks that have ended */
+    int32_t turn;           /* branches until another group or warp gets a turn */
     uint64_t frame_memory;  /* bytes of call frames in use */
     uint32_t barriers_used; /* bit by number: some thread has arrived there in this block */
     struct vgpu_barrier barriers[VGPU_MAX_BARRIERS];
@@ -160,6 +164,29 @@ static inline uint8_t *vgpu_warp_local(const struct vgpu_warp *warp, uint32_t la
     if (offset > block->local_bytes || size > block->local_bytes - offset)
         return NULL;
     return warp->local + (size_t)lane * block->local_stride + offset;
+}
+
+/* Bytes of a cooperative grid's workspace. */
+#define VGPU_WORKSPACE_BYTES 512u
+
+/**
+ * True if the bytes are in the workspace of the grid, where its blocks meet. No page of it is in
+ * any map: accesses to it are few, and all of them are seen here.
+ */
+static inline bool vgpu_block_meets(struct vgpu_block *block, uint64_t address, uint32_t size)
+{
+    uint64_t offset = address - block->workspace;
+    uint32_t value;
+
+    if (block->workspace == 0 || offset > VGPU_WORKSPACE_BYTES ||
+        size > VGPU_WORKSPACE_BYTES - offset)
+        return false;
+    if (size == sizeof(value) && address % sizeof(value) == 0) {
+        value = __atomic_load_n((const uint32_t *)(uintptr_t)address, __ATOMIC_RELAXED);
+        block->meeting_looks = value == block->meeting_value ? block->meeting_looks + 1 : 1;
+        block->meeting_value = value;
+    }
+    return true;
 }
 
 /** True if all bytes are on allocated or mapped pages. `pages` as in vgpu_memory_pages(). */

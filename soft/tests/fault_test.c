@@ -209,6 +209,42 @@ static void deadlocks_are_found(void **state)
     rig_drop(&rig);
 }
 
+/* The barrier of a grid as the library of device code makes it: of a word that all blocks add to,
+   the first one so much that its highest bit changes with the last. */
+#define GRID_BARRIER                                                                               \
+    ".reg .b64 %w<5>;\n.reg .b32 %b<9>;\n.reg .pred %q<4>;\nbar.sync 0;\n"                         \
+    "mov.u32 %b1, %envreg1;\nmov.u32 %b2, %envreg2;\ncvt.u64.u32 %w1, %b1;\nshl.b64 %w1, %w1, "    \
+    "32;\n"                                                                                        \
+    "cvt.u64.u32 %w2, %b2;\nor.b64 %w1, %w1, %w2;\nadd.u64 %w1, %w1, 4;\n"                         \
+    "mov.u32 %b3, %tid.x;\nsetp.ne.u32 %q1, %b3, 0;\n@%q1 bra others;\n"                           \
+    "mov.u32 %b4, %ctaid.x;\nsetp.eq.u32 %q2, %b4, 0;\nmov.u32 %b5, %nctaid.x;\n"                  \
+    "sub.u32 %b5, 0x80000001, %b5;\nselp.u32 %b5, %b5, 1, %q2;\n"                                  \
+    "atom.add.release.gpu.u32 %b6, [%w1], %b5;\n"                                                  \
+    "again:\nld.acquire.gpu.u32 %b7, [%w1];\nxor.b32 %b8, %b7, %b6;\n"                             \
+    "setp.ge.s32 %q3, %b8, 0;\n@%q3 bra again;\nothers:\nbar.sync 0;\n"
+
+static void deadlocks_of_a_grid_are_found(void **state)
+{
+    static const char text[] =
+        HEADER ".visible .entry meet(.param .u32 without)\n{\n.reg .b32 %r<3>;\n.reg .pred %p;\n"
+               "ld.param.u32 %r1, [without];\nmov.u32 %r2, %ctaid.x;\n"
+               "setp.eq.u32 %p, %r1, %r2;\n@%p exit;\n" GRID_BARRIER "ret;\n}\n";
+    uint32_t nobody = 99, without;
+    struct vgpu_fault fault;
+    struct rig rig;
+
+    (void)state;
+    rig_load(&rig, text);
+    rig.cooperative = true;
+    for (int n = 0; n < 20; n++)
+        rig_run(&rig, "meet", (struct geometry){12, 64, 0}, &nobody);
+    for (without = 0; without < 5; without++) {
+        expect(&rig, "meet", (struct geometry){5, 64, 0}, &without, VGPU_FAULT_DEADLOCK, &fault);
+        said(&fault, "blocks wait at the grid's barrier for 1 that have ended without it");
+    }
+    rig_drop(&rig);
+}
+
 /* Checked to the byte: reads and writes of each size, at the edges of what there is. */
 static void exact_checks_see_every_byte(void **state)
 {
@@ -345,6 +381,7 @@ int main(void)
         cmocka_unit_test(endless_loops_can_be_cancelled),
         cmocka_unit_test(endless_waiting_can_be_cancelled),
         cmocka_unit_test(deadlocks_are_found),
+        cmocka_unit_test(deadlocks_of_a_grid_are_found),
         cmocka_unit_test(exact_checks_see_every_byte),
         cmocka_unit_test(exact_checks_see_what_was_freed),
         cmocka_unit_test(wrong_calls_are_found),
