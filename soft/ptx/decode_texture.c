@@ -123,18 +123,34 @@ static uint32_t handle_of(struct ptx_parser *p, struct ptx_statement *s,
 
 /* ---- tex and tld4 ---- */
 
-/* The four registers for channels. */
+/* The four registers for channels, or two for pairs of them. */
 static void define_channels(struct ptx_parser *p, struct ptx_statement *s, struct ptx_build *b,
                             const struct ptx_type *type)
 {
     const struct ptx_operand *to = &s->operands[0];
+    uint32_t count = type->packed == 2 ? 2 : 4;
 
-    if (to->kind != PTX_OPERAND_VECTOR || to->count != 4) {
-        ptx_unsupported(p, s, "a destination that is not a vector of four");
+    if (to->kind != PTX_OPERAND_VECTOR || to->count != count) {
+        ptx_fail(p, -EINVAL, s->line, "a destination that is not a vector of %u", count);
         return;
     }
-    for (uint32_t i = 0; i < 4 && p->error == 0; i++)
-        ptx_define(b, element_rows[i], ptx_destination(p, s, &s->elements[to->first + i], type));
+    for (uint32_t i = 0; i < count && p->error == 0; i++)
+        ptx_define(
+            b, element_rows[i],
+            ptx_destination(p, s, &s->elements[to->first + i], count == 2 ? NAMED("b32") : type));
+}
+
+/* "{...}|p": whether all that was read is in memory, which it always is. */
+static void define_residency(struct ptx_parser *p, struct ptx_statement *s)
+{
+    struct ptx_build b;
+
+    if (s->operands[0].second == 0)
+        return;
+    b = ptx_begin(p, s, "mov_pred");
+    ptx_use(&b, VGPU_A, ptx_constant(p, VGPU_ROW_PREDICATE, UINT32_MAX, -1));
+    ptx_define(&b, VGPU_D, s->operands[0].second);
+    ptx_push(p, &b);
 }
 
 static enum vgpu_sample_form take_form(struct ptx_statement *s)
@@ -163,22 +179,23 @@ static void decode_tex(struct ptx_parser *p, struct ptx_statement *s)
     enum vgpu_sample_form form = take_form(s);
     uint32_t operands = form == VGPU_SAMPLE_LEVEL ? 3 : form == VGPU_SAMPLE_GRADIENT ? 4 : 2;
     size_t geometry = take_geometry(s);
-    bool vector = ptx_part(s, "v4");
+    bool halves = ptx_part(s, "v2"), vector = halves || ptx_part(s, "v4");
     const struct ptx_type *type = ptx_part_type(s), *coordinates = ptx_part_type(s);
     bool offsets = s->operand_count == operands + 1;
     struct ptx_build b;
     uint32_t handle;
 
     if (geometry == COUNT(geometries) || !vector || type == NULL || coordinates == NULL ||
-        type->bits != 32 || type->packed != 1 || coordinates->bits != 32 ||
+        ptx_type_bits(type) != 32 || (type->packed == 2) != halves ||
+        (halves && type->kind != PTX_FLOATING) || coordinates->bits != 32 ||
         coordinates->packed != 1) {
         ptx_unsupported(p, s, "the geometry or one of the types");
         return;
     }
     if (!ptx_want(p, s, operands + offsets) || !ptx_all_parts(p, s))
         return;
-    if (s->operands[0].second != 0 || (offsets && s->operands[operands].count == 0)) {
-        ptx_unsupported(p, s, "a form with a predicate or a depth");
+    if (offsets && s->operands[operands].count == 0) {
+        ptx_unsupported(p, s, "a form with a depth");
         return;
     }
     handle = handle_of(p, s, &s->operands[1]);
@@ -192,8 +209,9 @@ static void decode_tex(struct ptx_parser *p, struct ptx_statement *s)
     ptx_use(&b, VGPU_A, handle);
     b.inst.x = (uint8_t)(geometries[geometry].geometry | form << 4);
     b.inst.y = (uint8_t)((coordinates->kind == PTX_FLOATING ? 0 : VGPU_TEXTURE_INTEGERS) |
-                         (offsets ? VGPU_TEXTURE_OFFSETS : 0));
+                         (offsets ? VGPU_TEXTURE_OFFSETS : 0) | (halves ? VGPU_TEXTURE_HALVES : 0));
     ptx_push(p, &b);
+    define_residency(p, s);
 }
 
 static void decode_tld4(struct ptx_parser *p, struct ptx_statement *s)
@@ -202,6 +220,7 @@ static void decode_tld4(struct ptx_parser *p, struct ptx_statement *s)
     size_t geometry = take_geometry(s);
     bool vector = ptx_part(s, "v4");
     const struct ptx_type *type, *coordinates;
+    bool offsets = s->operand_count == 3;
     uint32_t channel = 0, handle;
     struct ptx_build b;
 
@@ -216,16 +235,24 @@ static void decode_tld4(struct ptx_parser *p, struct ptx_statement *s)
         ptx_unsupported(p, s, "the geometry, the channel or one of the types");
         return;
     }
-    if (!ptx_want(p, s, 2) || !ptx_all_parts(p, s))
+    if (!ptx_want(p, s, 2 + offsets) || !ptx_all_parts(p, s))
         return;
+    if (offsets && s->operands[2].count == 0) {
+        ptx_unsupported(p, s, "a form with a depth");
+        return;
+    }
     handle = handle_of(p, s, &s->operands[1]);
     pass_coordinates(p, s, &s->operands[1], geometry, coordinates);
+    if (offsets)
+        pass_vector(p, s, VGPU_ARGUMENT_OFFSET, &s->operands[2], 2, NAMED("s32"));
     b = ptx_begin(p, s, "tex");
     define_channels(p, s, &b, type);
     ptx_use(&b, VGPU_A, handle);
     b.inst.x = (uint8_t)(geometries[geometry].geometry | VGPU_SAMPLE_GATHER << 4);
+    b.inst.y = offsets ? VGPU_TEXTURE_OFFSETS : 0;
     b.inst.z = (uint8_t)channel;
     ptx_push(p, &b);
+    define_residency(p, s);
 }
 
 /* ---- txq and suq ---- */
@@ -267,7 +294,7 @@ static void decode_query(struct ptx_parser *p, struct ptx_statement *s)
     ptx_push(p, &b);
 }
 
-/* ---- suld and sust ---- */
+/* ---- suld, sust and sured ---- */
 
 /* What is the same for both. */
 struct surface_access {
@@ -391,11 +418,46 @@ static void decode_sust(struct ptx_parser *p, struct ptx_statement *s)
     ptx_push(p, &b);
 }
 
+/* sured.b.op.geometry.type.bounds [a, {b}], c; sured.p for elements of the surface's own type */
+static void decode_sured(struct ptx_parser *p, struct ptx_statement *s)
+{
+    static const char *const operations[] = {"add", "min", "max", "and", "or"};
+    struct surface_access a;
+    struct ptx_build b;
+    uint32_t source, handle;
+    size_t operation = 0;
+    char key[32];
+
+    while (operation < COUNT(operations) && !ptx_part(s, operations[operation]))
+        operation++;
+    if (operation == COUNT(operations)) {
+        ptx_unsupported(p, s, "the operation");
+        return;
+    }
+    if (!take_access(p, s, &a))
+        return;
+    if (a.type->bits < 32 || a.type->kind == PTX_FLOATING || geometries[a.geometry].layered ||
+        a.count != 1) {
+        ptx_unsupported(p, s, "the geometry or the type");
+        return;
+    }
+    handle = handle_of(p, s, &s->operands[0]);
+    pass_coordinates(p, s, &s->operands[0], a.geometry, NAMED("s32"));
+    source = ptx_source(p, s, &s->operands[1], a.type);
+    snprintf(key, sizeof(key), "sured_%s_%u", operations[operation], a.type->bits);
+    b = begin_access(p, s, key, &a, handle);
+    ptx_use(&b, VGPU_B, source);
+    b.inst.y = (uint8_t)((a.type->kind == PTX_SIGNED ? VGPU_SURFACE_SIGNED : 0) |
+                         (a.formatted ? VGPU_SURFACE_FORMATTED : 0));
+    ptx_push(p, &b);
+}
+
 ptx_decoder ptx_decode_texture(struct ptx_slice opcode)
 {
     static const struct ptx_opcode table[] = {
-        {"tex", decode_tex},   {"tld4", decode_tld4}, {"txq", decode_query},
-        {"suq", decode_query}, {"suld", decode_suld}, {"sust", decode_sust},
+        {"tex", decode_tex},     {"tld4", decode_tld4}, {"txq", decode_query},
+        {"suq", decode_query},   {"suld", decode_suld}, {"sust", decode_sust},
+        {"sured", decode_sured},
     };
 
     return ptx_decoder_in(table, COUNT(table), opcode);

@@ -120,6 +120,11 @@ enum vgpu_texture_argument {
 /* y of texture handlers: which arguments there are, and what coordinates are. */
 #define VGPU_TEXTURE_INTEGERS 1u
 #define VGPU_TEXTURE_OFFSETS  2u
+#define VGPU_TEXTURE_HALVES   4u
+
+/* y of sured. */
+#define VGPU_SURFACE_SIGNED    1u
+#define VGPU_SURFACE_FORMATTED 2u /* signed or not as the surface's elements are */
 
 /* What a query asks for. */
 enum vgpu_texture_query {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Textures and surfaces: A is the row of handles; x, y and z are told where they are used. */
+#include "soft/simt/half.h"
 #include "soft/simt/lanes.h"
 #include "soft/simt/texture.h"
 
@@ -46,6 +47,21 @@ static void fill_sample(const struct vgpu_warp *w, const struct vgpu_inst *i, un
     s->level = float_argument(w, VGPU_ARGUMENT_LEVEL, l);
 }
 
+/* Two channels as f16 in each of the first two words. */
+static void to_halves(uint32_t channels[4])
+{
+    uint32_t bits[4];
+
+    for (unsigned c = 0; c < 4; c++) {
+        float value;
+
+        memcpy(&value, &channels[c], sizeof(value));
+        bits[c] = vgpu_to_f16_one((double)value, VGPU_RN);
+    }
+    channels[0] = bits[0] | bits[1] << 16;
+    channels[1] = bits[2] | bits[3] << 16;
+}
+
 /* D, B, C, E: the channels; x: geometry and, 4 bits up, form; z: channel to gather. */
 HANDLER(tex)
 {
@@ -54,7 +70,7 @@ HANDLER(tex)
                             .form = i->x >> 4,
                             .integers = i->y & VGPU_TEXTURE_INTEGERS,
                             .channel = i->z};
-    uint32_t result[VGPU_LANES][4];
+    uint32_t result[VGPU_LANES][4], count = i->y & VGPU_TEXTURE_HALVES ? 2 : 4;
 
     for (unsigned l = 0; l < VGPU_LANES; l++) {
         const struct vgpu_texture *t;
@@ -68,9 +84,11 @@ HANDLER(tex)
         fill_sample(w, i, l, &s);
         if (!vgpu_texture_sample(t, &s, vgpu_memory_pages(w->block->memory), result[l], &fault))
             return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_ADDRESS, l, fault, t->element);
+        if (count == 2)
+            to_halves(result[l]);
     }
     /* Last: a result may go where the handles are. */
-    for (unsigned c = 0; c < 4; c++) {
+    for (unsigned c = 0; c < count; c++) {
         uint32_t *d = ROW(uint32_t, element_rows[c]);
 
         for (unsigned l = 0; l < VGPU_LANES; l++) {
@@ -242,6 +260,54 @@ HANDLER(sust_p)
     return 0;
 }
 
+/* B: the operand; y: flags. Relaxed, as red is. */
+#define DEFINE_SURFACE_REDUCTION(name, T, EXPR)                                                    \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        const uint64_t *handle = ROW(uint64_t, VGPU_A);                                            \
+        const T *rb = ROW(T, VGPU_B);                                                              \
+        for (unsigned l = 0; l < VGPU_LANES; l++) {                                                \
+            const struct vgpu_texture *t = LANE_ON(m, l) ? texture_of(w, l, handle[l]) : NULL;     \
+            bool formatted = (i->y & VGPU_SURFACE_FORMATTED) != 0;                                 \
+            bool is_signed = (i->y & VGPU_SURFACE_SIGNED) != 0;                                    \
+            T old, b = rb[l];                                                                      \
+            uint8_t *at;                                                                           \
+            if (!LANE_ON(m, l))                                                                    \
+                continue;                                                                          \
+            if (t == NULL)                                                                         \
+                return -1;                                                                         \
+            if (formatted && (t->element != sizeof(T) || t->bits != 8 * sizeof(T) ||               \
+                              t->kind > VGPU_TEXEL_SINT))                                          \
+                return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_INSTRUCTION, l, handle[l], 0);        \
+            if (surface_place(w, i, l, handle[l], sizeof(T), formatted ? sizeof(T) : 1, &at) != 0) \
+                return -1;                                                                         \
+            if (at == NULL)                                                                        \
+                continue;                                                                          \
+            is_signed |= formatted && t->kind == VGPU_TEXEL_SINT;                                  \
+            (void)is_signed;                                                                       \
+            old = __atomic_load_n((T *)(void *)at, __ATOMIC_RELAXED);                              \
+            while (!__atomic_compare_exchange_n((T *)(void *)at, &old, (T)(EXPR), true,            \
+                                                __ATOMIC_RELAXED, __ATOMIC_RELAXED))               \
+                ;                                                                                  \
+        }                                                                                          \
+        return 0;                                                                                  \
+    }
+
+/* clang-format off */
+#define SURFACE_REDUCTIONS(X, N)                                                                   \
+    X(sured_add_##N, uint##N##_t, old + b)                                                         \
+    X(sured_min_##N, uint##N##_t,                                                                  \
+      (is_signed ? (int##N##_t)old < (int##N##_t)b : old < b) ? old : b)                           \
+    X(sured_max_##N, uint##N##_t,                                                                  \
+      (is_signed ? (int##N##_t)old > (int##N##_t)b : old > b) ? old : b)                           \
+    X(sured_and_##N, uint##N##_t, old & b)                                                         \
+    X(sured_or_##N, uint##N##_t, old | b)
+/* clang-format on */
+
+SURFACE_REDUCTIONS(DEFINE_SURFACE_REDUCTION, 32)
+SURFACE_REDUCTIONS(DEFINE_SURFACE_REDUCTION, 64)
+
 const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_texture)[] = {
     OP_ENTRY(texture_argument) OP_ENTRY(tex) OP_ENTRY(texture_query) SURFACE_TYPES(OP_ENTRY, suld)
-        SURFACE_TYPES(OP_ENTRY, sust) OP_ENTRY(sust_p) OP_END};
+        SURFACE_TYPES(OP_ENTRY, sust) OP_ENTRY(sust_p) SURFACE_REDUCTIONS(OP_ENTRY, 32)
+            SURFACE_REDUCTIONS(OP_ENTRY, 64) OP_END};

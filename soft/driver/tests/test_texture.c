@@ -90,11 +90,13 @@ static CUarray create(size_t width, size_t height, size_t depth, CUarray_format 
                                           .Format = format,
                                           .NumChannels = channels,
                                           .Flags = flags};
-    size_t element = channels * (format == CU_AD_FORMAT_FLOAT || (format & 3) == 3 ? 4
-                                 : format == CU_AD_FORMAT_HALF || (format & 3) == 2 ||
-                                         format == CU_AD_FORMAT_SIGNED_INT16
-                                     ? 2
-                                     : 1);
+    size_t element =
+        channels *
+        (format == CU_AD_FORMAT_FLOAT || (format & 3) == 3 || format == CU_AD_FORMAT_SIGNED_INT32
+             ? 4
+         : format == CU_AD_FORMAT_HALF || (format & 3) == 2 || format == CU_AD_FORMAT_SIGNED_INT16
+             ? 2
+             : 1);
     CUDA_MEMCPY3D copy = {.srcMemoryType = CU_MEMORYTYPE_HOST,
                           .srcHost = data,
                           .dstMemoryType = CU_MEMORYTYPE_ARRAY,
@@ -385,6 +387,73 @@ static void surfaces_are_written_and_read_by_byte(void **state)
         CUDA_ERROR_LAUNCH_FAILED);
 }
 
+static void surfaces_are_reduced_into(void **state)
+{
+    static const int plane[2][4] = {{1, -2, 3, 4}, {5, 6, 7, 8}};
+    CUarray array = create(4, 2, 0, CU_AD_FORMAT_SIGNED_INT32, 1, CUDA_ARRAY3D_SURFACE_LDST, plane);
+    CUsurfObject surface = surface_of(array);
+    struct input outside = {{0}, {16, 1, 5}};
+    union output out;
+
+    (void)state;
+    /* Signed and unsigned differ; the surface says which it is for .p, which counts elements. */
+    out = run("sured.b.add.2d.u32.trap [%rd1, {%r0, %r1}], %r2;\n"
+              "sured.b.min.2d.u32.trap [%rd1, {%r3, %r1}], %r2;\n"
+              "suld.b.2d.b32.trap {%r20}, [%rd1, {%r0, %r1}];\n"
+              "suld.b.2d.b32.trap {%r21}, [%rd1, {%r3, %r1}];\n"
+              "sured.b.max.2d.s32.trap [%rd1, {%r3, %r1}], -9;\n"
+              "suld.b.2d.b32.trap {%r22}, [%rd1, {%r3, %r1}];\n"
+              "sured.p.min.2d.b32.trap [%rd1, {%r4, %r4}], -3;\n"
+              "suld.b.2d.b32.trap {%r23}, [%rd1, {%r3, %r4}];\n",
+              surface, INTEGERS(8, 0, 100, 4, 1));
+    assert_int_equal(out.r[0], 103);
+    assert_int_equal(out.r[1], 100);
+    assert_int_equal(out.r[2], 100);
+    assert_int_equal(out.r[3], -3);
+    out =
+        run("sured.b.or.2d.b32.zero [%rd1, {%r0, %r1}], 64;\n"
+            "sured.b.and.2d.b32.clamp [%rd1, {%r2, %r1}], 5;\n"
+            "suld.b.2d.b32.trap {%r20}, [%rd1, {%r3, %r1}];\n"
+            "suld.b.2d.b32.trap {%r21}, [%rd1, {%r4, %r1}];\n"
+            "{ .reg .b64 %w; mov.u64 %w, 0x100000001; sured.b.add.2d.u64.trap [%rd1, {%r4, %r1}], "
+            "%w;\n}\nsuld.b.2d.v2.b32.trap {%r22, %r23}, [%rd1, {%r4, %r1}];\n",
+            surface, INTEGERS(100, 1, -48, 0, 8));
+    assert_int_equal(out.r[0], 5 & 5);
+    assert_int_equal(out.r[1], 7);
+    assert_int_equal(out.r[2], 8);
+    assert_int_equal(out.r[3], 9);
+    assert_cuda_error(
+        run_text("sured.b.add.2d.u32.trap [%rd1, {%r0, %r1}], %r2;", surface, &outside, &out),
+        CUDA_ERROR_LAUNCH_FAILED);
+}
+
+/* Pairs of halves, whether all is in memory, and what is beside the place. */
+static void textures_have_rarer_forms(void **state)
+{
+    static const float plane[2][2][4] = {{{1, 2, 3, 4}, {5, 6, 7, 8}},
+                                         {{9, 10, 11, 12}, {13, 14, 15, 0.1f}}};
+    CUarray array = create(2, 2, 0, CU_AD_FORMAT_FLOAT, 4, 0, plane);
+    CUtexObject texture = texture_of(array, CU_TR_FILTER_MODE_POINT, CU_TR_ADDRESS_MODE_CLAMP, 0);
+    union output out;
+
+    (void)state;
+    out = run("{ .reg .pred %p;\n"
+              "tex.2d.v2.f16x2.f32 {%r20, %r21}|%p, [%rd1, {%f0, %f0}];\n"
+              "selp.u32 %r22, 1, 2, %p;\n"
+              "tex.2d.v2.f16x2.s32 {%r4, %r23}, [%rd1, {%r0, %r0}];\n}\n",
+              texture, ((struct input){.f = {0.5f}, .r = {1}}));
+    assert_int_equal(out.u[0], 0x40003c00);
+    assert_int_equal(out.u[1], 0x44004200);
+    assert_int_equal(out.u[2], 1);
+    assert_int_equal(out.u[3], 0x2e664b80);
+    out = run("tld4.g.2d.v4.f32.f32 {%r20, %r21, %r22, %r23}, [%rd1, {%f0, %f0}], {%r0, %r1};",
+              texture, ((struct input){.f = {1}, .r = {1, 0}}));
+    assert_close(out.f[0], 14);
+    assert_close(out.f[1], 14);
+    assert_close(out.f[2], 6);
+    assert_close(out.f[3], 6);
+}
+
 static void formatted_stores_convert(void **state)
 {
     CUarray array = create(4, 0, 2, CU_AD_FORMAT_HALF, 2,
@@ -484,6 +553,8 @@ int main(void)
         in_context(plain_memory_is_read_by_index),
         in_context(a_texture_that_is_gone_faults),
         in_context(surfaces_are_written_and_read_by_byte),
+        in_context(surfaces_are_reduced_into),
+        in_context(textures_have_rarer_forms),
         in_context(formatted_stores_convert),
         in_context(references_stand_for_what_they_are_bound_to),
     };
