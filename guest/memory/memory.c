@@ -74,9 +74,9 @@ CUresult cuMemFree_v2(CUdeviceptr address)
         return error;
     if (vgpu_ranges_remove(&process->ranges, address, VGPU_RANGE_MANAGED, &range))
         return vgpu_host_free(&caller, &range);
-    if (!vgpu_ranges_remove(&process->ranges, address, VGPU_RANGE_DEVICE, &range))
-        return CUDA_ERROR_INVALID_VALUE;
-    /* It may be another context's than the current one, or a pool's and so no context's. */
-    uint32_t context = range.context ? range.context->object.id : caller.context;
+    /* It may be another context's than the current one, or a pool's and so no context's; what we do
+     * not know may be a graph's. */
+    bool known = vgpu_ranges_remove(&process->ranges, address, VGPU_RANGE_DEVICE, &range);
+    uint32_t context = known && range.context ? range.context->object.id : caller.context;
     return vgpu_process_note(process, vgpu_send_cuMemFree(caller.channel, context, address));
 }

@@ -100,6 +100,30 @@ class Limits(unittest.TestCase):
         for program in programs:
             self.ends(program)
 
+    def test_memory_has_one_ledger_whichever_way_it_is_taken(self):
+        bytes_taken, quota = 16 << 20, 256 << 20
+        self.admin("register-vm", self.vm, f"--memory={quota}")
+        program = self.mediator.run(built("tests", "faults", "one_ledger"), str(bytes_taken),
+                                    stdin=subprocess.PIPE)
+        self.addCleanup(program.stdout.close)
+        self.addCleanup(program.wait)
+        self.addCleanup(program.kill)
+        ways = []
+        for line in program.stdout:
+            way, *numbers = line.split()
+            with self.subTest(way=way):
+                taken, info, nvml = map(int, numbers)
+                ledger = self.mediator.status()[0]["memory_used"]
+                self.assertEqual((info, nvml), (ledger, ledger), line)
+                self.assertEqual(self.shown()["memory_used_bytes"], ledger)
+                # what is left when nothing is held, and what a way rounds up to
+                self.assertTrue(taken <= ledger <= taken + (4 << 20), line + str(ledger))
+            ways.append(way)
+            program.stdin.write("\n")
+            program.stdin.flush()
+        self.assertEqual(program.wait(timeout=30 * PATIENCE), 0, line)
+        self.assertEqual(len(set(ways)), 7)
+
     def test_a_share_cap_holds_from_the_moment_it_is_set(self):
         self.admin("register-vm", self.vm)
         program = self.start()
