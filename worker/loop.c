@@ -223,6 +223,10 @@ static bool wait_for_work(struct loop *loop, bool full)
         __builtin_ia32_pause();
         return true;
     }
+    /* Marks were waited for, and have been reached without being news: nothing else would wake us.
+     */
+    if (loop->held && !loop->wants && worker->fences.count <= 1)
+        return true;
     if (full && !loop->held) /* the rate is what is waited for, or marks are */
         vgpu_lease_rest(worker);
     if (full)
