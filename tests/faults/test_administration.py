@@ -149,6 +149,17 @@ class Shares(Case):
         for user, option in zip(USERS, options):
             self.admin(command, f"--vm-name=uid-{user}", option)
 
+    def test_top_and_events_tell_of_running_programs(self):
+        rows = {row["vm"]: row for row in self.json("top", "--interval=0.5", "--count=1")}
+        for user in USERS:
+            row = rows[f"uid-{user}"]
+            self.assertGreater(row["gpu_percent"], 0)
+            self.assertGreater(row["calls_per_second"], 0)
+            self.assertEqual(row["channels"], 1)
+            happened = [event["kind"] for event in self.json("events")
+                        if event["vm"] == f"uid-{user}"]
+            self.assertEqual(happened, ["connected", "opened", "registered"])
+
     def test_shares_follow_what_is_set(self):
         self.await_share(0.35, 0.65, "the same for both")
         self.set("set-weight", "--weight=90", "--weight=10")
