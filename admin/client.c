@@ -2,21 +2,29 @@
 #include "admin/client.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define PATIENCE_SECONDS 10
 
-static const char *client_advice(int error)
+static void client_complain(const char *path, int error)
 {
+    struct stat state;
+    const struct group *group = stat(path, &state) == 0 ? getgrgid(state.st_gid) : NULL;
+
+    fprintf(stderr, "vgpu-admin: cannot connect to %s: %s; ", path, strerror(error));
     if (error == EACCES || error == EPERM)
-        return "; root and the members of the group vgpu may";
-    if (error == ENOENT || error == ECONNREFUSED)
-        return "; is vgpu-mediator running? --socket=PATH, if it listens elsewhere";
-    return "; see --socket=PATH";
+        fprintf(stderr, "root and the members of the group %s may\n",
+                group ? group->gr_name : "vgpu");
+    else if (error == ENOENT || error == ECONNREFUSED)
+        fputs("is vgpu-mediator running? --socket=PATH, if it listens elsewhere\n", stderr);
+    else
+        fputs("see --socket=PATH\n", stderr);
 }
 
 enum admin_status client_connect(const char *path, FILE **stream)
@@ -37,8 +45,7 @@ enum admin_status client_connect(const char *path, FILE **stream)
         return ADMIN_DONE;
     }
     int error = errno;
-    fprintf(stderr, "vgpu-admin: cannot connect to %s: %s%s\n", path, strerror(error),
-            client_advice(error));
+    client_complain(path, error);
     if (fd >= 0)
         close(fd);
     return error == EACCES || error == EPERM ? ADMIN_DENIED : ADMIN_UNREACHABLE;
