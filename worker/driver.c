@@ -52,9 +52,41 @@ int vgpu_driver_open(struct vgpu_driver *driver, const char *path)
     return 0;
 }
 
+CUresult vgpu_driver_describe(const struct vgpu_driver *driver, CUdevice device,
+                              struct vgpu_device_info *info)
+{
+    CUuuid uuid;
+    size_t memory = 0;
+    int count = 0, version = 0;
+
+    memset(info, 0, sizeof(*info));
+    CUresult error = driver->cuDeviceGetCount(&count);
+    if (error == CUDA_SUCCESS)
+        error = driver->cuDriverGetVersion(&version);
+    if (error == CUDA_SUCCESS)
+        error = driver->cuDeviceGetName(info->name, sizeof(info->name), device);
+    if (error == CUDA_SUCCESS)
+        error = driver->cuDeviceGetUuid(&uuid, device);
+    if (error == CUDA_SUCCESS)
+        error = driver->cuDeviceTotalMem(&memory, device);
+    if (error)
+        return error;
+    memcpy(info->uuid, uuid.bytes, sizeof(info->uuid));
+    info->memory_total = memory;
+    info->device_count = (uint32_t)count;
+    info->driver_version = (uint32_t)version;
+    for (uint32_t i = 1; i < VGPU_DEVICE_ATTRIBUTES; i++) {
+        int value = 0;
+        if (driver->cuDeviceGetAttribute(&value, (CUdevice_attribute)i, device) == CUDA_SUCCESS) {
+            info->attribute[i] = value;
+            info->attribute_known[i] = 1;
+        }
+    }
+    return CUDA_SUCCESS;
+}
+
 CUresult vgpu_driver_start(struct vgpu_driver *driver)
 {
-    char name[sizeof(SOFTWARE_GPU)] = "";
     int count = 0;
     CUresult error = driver->cuInit(0);
     if (error == CUDA_SUCCESS)
@@ -62,9 +94,9 @@ CUresult vgpu_driver_start(struct vgpu_driver *driver)
     if (error == CUDA_SUCCESS && count == 0)
         error = CUDA_ERROR_NO_DEVICE;
     if (error == CUDA_SUCCESS)
-        error = driver->cuDeviceGetName(name, sizeof(name), 0);
+        error = vgpu_driver_describe(driver, 0, &driver->info);
     if (error)
         vgpu_log("the driver does not start: error %d", (int)error);
-    driver->is_software = strcmp(name, SOFTWARE_GPU) == 0;
+    driver->is_software = strcmp(driver->info.name, SOFTWARE_GPU) == 0;
     return error;
 }

@@ -9,6 +9,8 @@
 #include <cuda.h>
 #include <stdbool.h>
 
+#include "protocol/info.h"
+
 /* cuda.h declares only the newest one, which drivers before 12.5 do not have. */
 CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice device);
 
@@ -238,6 +240,8 @@ struct vgpu_driver {
     VGPU_DRIVER_OPTIONAL(VGPU_DRIVER_FIELD) /* NULL where the driver has none */
     VGPU_DRIVER_REFUSABLE(VGPU_DRIVER_FIELD)
     bool is_software; /* its memory is zeroed when it is allocated */
+    struct vgpu_device_info info; /* of device 0, priorities and what is not the driver's left out;
+                                     no name: nobody has asked yet */
 };
 #undef VGPU_DRIVER_FIELD
 #pragma GCC diagnostic pop
@@ -248,7 +252,12 @@ struct vgpu_driver {
  */
 int vgpu_driver_open(struct vgpu_driver *driver, const char *path);
 
-/** Initialises it and finds out what it is. Returns the driver's error, after a line in the log, or
+/** Describes a device, as far as the driver can tell without a context. */
+CUresult vgpu_driver_describe(const struct vgpu_driver *driver, CUdevice device,
+                              struct vgpu_device_info *info);
+
+/** Initialises it and finds out what it is, and all that it can tell of device 0: of a worker that
+ *  waits to be of use nobody waits for that. Returns the driver's error, after a line in the log, or
  *  CUDA_ERROR_NO_DEVICE. */
 CUresult vgpu_driver_start(struct vgpu_driver *driver);
 

@@ -214,38 +214,16 @@ static void get_priorities(struct vgpu_worker *worker, struct vgpu_device_info *
 CUresult vgpu_replay_vgpuDeviceInfo(struct vgpu_worker *worker,
                                     struct vgpu_call_vgpuDeviceInfo *call)
 {
-    const struct vgpu_driver *driver = worker->driver;
-    struct vgpu_device_info info = {0};
-    CUdevice device = (CUdevice)call->device;
-    CUuuid uuid;
-    size_t memory = 0;
-    int count = 0, version = 0;
-
-    CUresult error = driver->cuDeviceGetCount(&count);
-    if (error == CUDA_SUCCESS)
-        error = driver->cuDriverGetVersion(&version);
-    if (error == CUDA_SUCCESS)
-        error = driver->cuDeviceGetName(info.name, sizeof(info.name), device);
-    if (error == CUDA_SUCCESS)
-        error = driver->cuDeviceGetUuid(&uuid, device);
-    if (error == CUDA_SUCCESS)
-        error = driver->cuDeviceTotalMem(&memory, device);
-    if (error)
-        return error;
+    struct vgpu_device_info info = worker->driver->info;
+    if (call->device != 0 || info.name[0] == '\0') {
+        CUresult error = vgpu_driver_describe(worker->driver, (CUdevice)call->device, &info);
+        if (error)
+            return error;
+    }
     uint64_t quota = vgpu_ledger_quota(&worker->ledger);
-    memcpy(info.uuid, uuid.bytes, sizeof(info.uuid));
-    info.memory_total = memory < quota ? memory : quota;
-    info.device_count = (uint32_t)count;
-    info.driver_version = (uint32_t)version;
+    info.memory_total = info.memory_total < quota ? info.memory_total : quota;
     info.image_cache = worker->images.folder >= 0;
     get_priorities(worker, &info);
-    for (uint32_t i = 1; i < VGPU_DEVICE_ATTRIBUTES; i++) {
-        int value = 0;
-        if (driver->cuDeviceGetAttribute(&value, (CUdevice_attribute)i, device) == CUDA_SUCCESS) {
-            info.attribute[i] = value;
-            info.attribute_known[i] = 1;
-        }
-    }
     memcpy(call->info, &info, sizeof(info));
     call->info_bytes = sizeof(info);
     return CUDA_SUCCESS;
