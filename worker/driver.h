@@ -239,7 +239,7 @@ struct vgpu_driver {
     VGPU_DRIVER_REQUIRED(VGPU_DRIVER_FIELD)
     VGPU_DRIVER_OPTIONAL(VGPU_DRIVER_FIELD) /* NULL where the driver has none */
     VGPU_DRIVER_REFUSABLE(VGPU_DRIVER_FIELD)
-    bool is_software; /* its memory is zeroed when it is allocated */
+    bool is_software;             /* its memory is zeroed when it is allocated */
     struct vgpu_device_info info; /* of device 0, priorities and what is not the driver's left out;
                                      no name: nobody has asked yet */
 };
@@ -257,8 +257,8 @@ CUresult vgpu_driver_describe(const struct vgpu_driver *driver, CUdevice device,
                               struct vgpu_device_info *info);
 
 /** Initialises it and finds out what it is, and all that it can tell of device 0: of a worker that
- *  waits to be of use nobody waits for that. Returns the driver's error, after a line in the log, or
- *  CUDA_ERROR_NO_DEVICE. */
+ *  waits to be of use nobody waits for that. Returns the driver's error, after a line in the log,
+ * or CUDA_ERROR_NO_DEVICE. */
 CUresult vgpu_driver_start(struct vgpu_driver *driver);
 
 #endif

@@ -157,15 +157,25 @@ static void learn(struct loop *loop)
         loop->credit--;
 }
 
+/* The shorter of two times, of which 0 is for ever. */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    if (a == 0 || b == 0)
+        return a + b;
+    return a < b ? a : b;
+}
+
 /* Nanoseconds until it is time to look again; 0: not before something happens. */
 static uint64_t sleep_time(const struct loop *loop, uint64_t waited)
 {
-    uint64_t under_way = loop->worker->fences.count ? pause_after(loop, waited) : 0;
-    uint64_t throttled = vgpu_throttle_pause(loop->worker);
+    const struct vgpu_worker *worker = loop->worker;
+    uint64_t time = vgpu_throttle_pause(loop->worker);
 
-    if (under_way == 0 || throttled == 0)
-        return under_way + throttled;
-    return under_way < throttled ? under_way : throttled;
+    if (worker->fences.count)
+        return sooner(time, pause_after(loop, waited));
+    if (worker->reserve.count && waited < VGPU_RESERVE_NANOSECONDS)
+        time = sooner(time, VGPU_RESERVE_NANOSECONDS - waited);
+    return time;
 }
 
 /* Waits for the doorbell, the mediator, or the time to look again. */
@@ -231,8 +241,11 @@ static bool wait_for_work(struct loop *loop, bool full)
         vgpu_lease_rest(worker);
     if (full)
         return sleep_until_called(loop, waited);
-    if (worker->fences.count == 0)
+    if (worker->fences.count == 0) {
         vgpu_pools_tidy(worker);
+        if (waited >= VGPU_RESERVE_NANOSECONDS)
+            vgpu_reserve_empty(worker);
+    }
     vgpu_lease_rest(worker);
     if (!vgpu_ring_sleep(&loop->ring))
         return true;

@@ -120,6 +120,7 @@ static void end_context(struct vgpu_worker *worker, struct vgpu_context *context
         driver->cuEventDestroy(context->join);
     vgpu_extent_detach(worker, context);
     vgpu_handles_remove_context(worker, context);
+    vgpu_reserve_forget(&worker->reserve, context);
     vgpu_ledger_remove_context(&worker->ledger, context);
     unlink_context(worker, context);
     driver->cuCtxSetCurrent(NULL);

@@ -24,6 +24,7 @@
 #include "worker/memory/ledger.h"
 #include "worker/memory/mapping.h"
 #include "worker/memory/pool.h"
+#include "worker/memory/reserve.h"
 #include "worker/memory/virtual.h"
 #include "worker/stream/fence.h"
 #include "worker/stream/upcall.h"
@@ -50,6 +51,7 @@ struct vgpu_worker {
 
     struct vgpu_ledger ledger;
     struct vgpu_pools pools;
+    struct vgpu_reserve reserve;
     struct vgpu_virtual virtual;
     struct vgpu_mappings mappings;
     struct vgpu_fences fences;

@@ -112,6 +112,11 @@ static CUresult invalidate(struct vgpu_capture *capture, CUresult error)
     return error;
 }
 
+bool vgpu_capture_any(void)
+{
+    return !nothing_captures();
+}
+
 CUresult vgpu_capture_unsafe(void)
 {
     struct vgpu_captures *captures = &vgpu_process()->captures;

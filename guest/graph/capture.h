@@ -56,6 +56,9 @@ unsigned long long vgpu_capture_of(const struct vgpu_stream *stream);
  *  that captures (whose capture is thereby invalidated). */
 CUresult vgpu_capture_admit(const struct vgpu_stream *stream);
 
+/** Whether any stream of the process captures. */
+bool vgpu_capture_any(void);
+
 /** Before a call that may wait for what is captured, or keep it from being what was meant (memory
  *  allocation, synchronous copies, queries): CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, and the capture
  *  is invalidated, if the modes of captures and of this thread prohibit it. */

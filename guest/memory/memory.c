@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory of the device. */
+#include "guest/graph/capture.h"
 #include "guest/memory/host_memory.h"
 #include "guest/process/context.h"
 #include "guest/process/process.h"
@@ -74,9 +75,19 @@ CUresult cuMemFree_v2(CUdeviceptr address)
         return error;
     if (vgpu_ranges_remove(&process->ranges, address, VGPU_RANGE_MANAGED, &range))
         return vgpu_host_free(&caller, &range);
-    /* It may be another context's than the current one, or a pool's and so no context's; what we do
-     * not know may be a graph's. */
-    bool known = vgpu_ranges_remove(&process->ranges, address, VGPU_RANGE_DEVICE, &range);
-    uint32_t context = known && range.context ? range.context->object.id : caller.context;
-    return vgpu_process_note(process, vgpu_send_cuMemFree(caller.channel, context, address));
+    /* What we do not know may be a graph's: the driver judges. */
+    if (!vgpu_ranges_remove(&process->ranges, address, VGPU_RANGE_DEVICE, &range))
+        return vgpu_process_note(
+            process, vgpu_send_vgpuMemFreeUnknown(caller.channel, caller.context, address));
+    /* It may be another context's than the current one, or a pool's and so no context's. */
+    if (range.context) {
+        caller.current = range.context;
+        caller.context = range.context->object.id;
+    }
+    /* Work that is under way may use it; what the host makes of it nobody has to wait for. While
+     * there is a capture, which must be of the relaxed mode, only the host can wait. */
+    if (!vgpu_capture_any())
+        error = vgpu_context_wait(&caller);
+    CUresult posted = vgpu_send_cuMemFree(caller.channel, caller.context, address);
+    return error ? error : posted;
 }

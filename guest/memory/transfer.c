@@ -352,7 +352,8 @@ CUresult vgpu_copy_check(CUdeviceptr address, size_t bytes, bool *known)
     if (!vgpu_ranges_find(&vgpu_process()->ranges, address, &range) ||
         (vgpu_range_is_host(&range) && !range.shared)) {
         *known = false;
-        return CUDA_SUCCESS;
+        /* If it was freed, the driver has to know before it judges. */
+        return vgpu_send_vgpuReserveCheck(vgpu_process()->channel, 0, address);
     }
     size_t left = range.bytes - (address - range.start);
     while (bytes > left) {

@@ -306,20 +306,24 @@ static CUresult post_fence(const struct vgpu_caller *caller, void *argument, uin
     return vgpu_send_vgpuFenceContext(caller->channel, caller->context, fence, value);
 }
 
+CUresult vgpu_context_wait(const struct vgpu_caller *caller)
+{
+    struct vgpu_context *context = caller->current;
+    struct vgpu_marked what = {
+        .marker = &context->marker, .work = &context->work, .post = post_fence};
+    bool idle;
+    uint32_t value;
+    CUresult error = vgpu_marker_place(&what, caller, &idle, &value);
+    return error ? error : vgpu_caller_finish(caller, what.marker, idle, value);
+}
+
 CUresult cuCtxSynchronize(void)
 {
     struct vgpu_caller caller;
-    bool idle;
-    uint32_t value;
     CUresult error = vgpu_caller_enter(&caller);
     if (error == CUDA_SUCCESS)
         error = vgpu_capture_wait_context(caller.current);
-    if (error)
-        return error;
-    struct vgpu_marked what = {
-        .marker = &caller.current->marker, .work = &caller.current->work, .post = post_fence};
-    error = vgpu_marker_place(&what, &caller, &idle, &value);
-    return error ? error : vgpu_caller_finish(&caller, what.marker, idle, value);
+    return error ? error : vgpu_context_wait(&caller);
 }
 
 CUresult cuCtxSynchronize_v2(CUcontext handle)

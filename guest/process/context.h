@@ -70,6 +70,9 @@ static inline struct vgpu_context *vgpu_thread_current(void)
     return thread && thread->depth ? thread->stack[thread->depth - 1] : NULL;
 }
 
+/** Waits for all that the caller's context has. */
+CUresult vgpu_context_wait(const struct vgpu_caller *caller);
+
 /** Waits until synchronous copies posted to the caller's legacy stream have arrived. */
 CUresult vgpu_context_settle(const struct vgpu_caller *caller);
 

@@ -101,18 +101,27 @@ static void take(struct vgpu_ledger *ledger, size_t place)
     }
 }
 
-bool vgpu_ledger_remove(struct vgpu_ledger *ledger, CUdeviceptr address)
+const struct vgpu_allocation *vgpu_ledger_find(const struct vgpu_ledger *ledger,
+                                               CUdeviceptr address)
 {
     if (ledger->room == 0 || address == 0)
-        return false;
+        return NULL;
     size_t place = home(ledger, address);
     while (ledger->table[place].address != address) {
         if (ledger->table[place].address == 0)
-            return false;
+            return NULL;
         place = (place + 1) & (ledger->room - 1);
     }
-    vgpu_ledger_return(ledger, ledger->table[place].bytes);
-    take(ledger, place);
+    return &ledger->table[place];
+}
+
+bool vgpu_ledger_remove(struct vgpu_ledger *ledger, CUdeviceptr address)
+{
+    const struct vgpu_allocation *found = vgpu_ledger_find(ledger, address);
+    if (found == NULL)
+        return false;
+    vgpu_ledger_return(ledger, found->bytes);
+    take(ledger, (size_t)(found - ledger->table));
     return true;
 }
 

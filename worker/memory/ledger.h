@@ -40,6 +40,10 @@ void vgpu_ledger_return(struct vgpu_ledger *ledger, uint64_t bytes);
 int vgpu_ledger_add(struct vgpu_ledger *ledger, CUdeviceptr address, uint64_t bytes,
                     const struct vgpu_context *context);
 
+/** The allocation at this address; NULL: none. It is valid until the table changes. */
+const struct vgpu_allocation *vgpu_ledger_find(const struct vgpu_ledger *ledger,
+                                               CUdeviceptr address);
+
 /** Forgets an allocation and returns its bytes; false if there is none at this address. */
 bool vgpu_ledger_remove(struct vgpu_ledger *ledger, CUdeviceptr address);
 void vgpu_ledger_remove_context(struct vgpu_ledger *ledger, const struct vgpu_context *context);

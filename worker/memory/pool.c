@@ -2,8 +2,12 @@
 #include "worker/memory/pool.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "worker/worker.h"
+
+/* A driver that has no room for so much may have some once we have given back what we keep. */
+#define LARGE_BYTES ((uint64_t)1 << 20)
 
 static uint64_t ask(const struct vgpu_worker *worker, const struct vgpu_pool *pool,
                     CUmemPool_attribute attribute)
@@ -91,11 +95,27 @@ void vgpu_pools_tidy(struct vgpu_worker *worker)
     }
 }
 
+/* Whether other processes of the VM have memory, of which some may be on its way back. */
+static bool others_have_some(const struct vgpu_worker *worker)
+{
+    return vgpu_ledger_used(&worker->ledger) >
+           __atomic_load_n(worker->ledger.charged, __ATOMIC_RELAXED);
+}
+
 bool vgpu_pools_charge(struct vgpu_worker *worker, uint64_t bytes)
 {
+    if (bytes >= LARGE_BYTES)
+        vgpu_reserve_empty(worker);
     if (vgpu_ledger_charge(&worker->ledger, bytes))
         return true;
+    vgpu_reserve_empty(worker);
     vgpu_pools_tidy(worker);
+    if (vgpu_ledger_charge(&worker->ledger, bytes))
+        return true;
+    if (bytes > vgpu_ledger_quota(&worker->ledger) || !others_have_some(worker))
+        return false;
+    const struct timespec time = {.tv_nsec = 2 * VGPU_RESERVE_NANOSECONDS};
+    nanosleep(&time, NULL);
     return vgpu_ledger_charge(&worker->ledger, bytes);
 }
 

@@ -49,7 +49,9 @@ void vgpu_pool_leave(struct vgpu_worker *worker, struct vgpu_pool *pool);
 /** Trims all pools to their thresholds if memory was freed since the last time. */
 void vgpu_pools_tidy(struct vgpu_worker *worker);
 
-/** Charges the VM, if need be after tidying; false, and nothing is charged, above its quota. */
+/** Charges the VM for memory that the driver is to be asked for next; false, and nothing is
+ * charged, above its quota. What was freed, and is kept for what fits better, goes first if it is
+ * short or could be. */
 bool vgpu_pools_charge(struct vgpu_worker *worker, uint64_t bytes);
 
 /** Frees the list; the driver's pools go with the process. */

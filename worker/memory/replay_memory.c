@@ -23,9 +23,16 @@ CUresult vgpu_replay_cuMemAlloc(struct vgpu_worker *worker, struct vgpu_call_cuM
     CUdeviceptr address = 0;
     if (call->bytes == 0)
         return CUDA_ERROR_INVALID_VALUE;
+    call->address = vgpu_reserve_take(worker, call->bytes);
+    if (call->address)
+        return CUDA_SUCCESS;
     if (!vgpu_pools_charge(worker, call->bytes))
         return CUDA_ERROR_OUT_OF_MEMORY;
     CUresult error = worker->driver->cuMemAlloc(&address, call->bytes);
+    if (error == CUDA_ERROR_OUT_OF_MEMORY && worker->reserve.count) {
+        vgpu_reserve_empty(worker);
+        error = worker->driver->cuMemAlloc(&address, call->bytes);
+    }
     if (error) {
         vgpu_ledger_return(&worker->ledger, call->bytes);
         return error;
@@ -70,19 +77,40 @@ CUresult vgpu_replay_cuMemAllocPitch(struct vgpu_worker *worker,
     return error;
 }
 
+static CUresult free_memory(struct vgpu_worker *worker, CUdeviceptr address)
+{
+    if (address == 0)
+        return CUDA_SUCCESS;
+    if (vgpu_ledger_find(&worker->ledger, address))
+        return vgpu_reserve_free(worker, address);
+    worker->pools.untidy = true; /* it came from a pool */
+    return worker->driver->cuMemFree(address);
+}
+
 CUresult vgpu_replay_cuMemFree(struct vgpu_worker *worker, struct vgpu_call_cuMemFree *call)
 {
-    if (call->address == 0)
-        return CUDA_SUCCESS;
-    CUresult error = worker->driver->cuMemFree(call->address);
-    if (error == CUDA_SUCCESS && !vgpu_ledger_remove(&worker->ledger, call->address))
-        worker->pools.untidy = true; /* it came from a pool */
-    return error;
+    return free_memory(worker, call->address);
+}
+
+CUresult vgpu_replay_vgpuMemFreeUnknown(struct vgpu_worker *worker,
+                                        struct vgpu_call_vgpuMemFreeUnknown *call)
+{
+    return free_memory(worker, call->address);
+}
+
+/* The driver is about to judge an address that the guest does not know. */
+CUresult vgpu_replay_vgpuReserveCheck(struct vgpu_worker *worker,
+                                      struct vgpu_call_vgpuReserveCheck *call)
+{
+    if (vgpu_reserve_holds(&worker->reserve, call->address))
+        vgpu_reserve_empty(worker);
+    return CUDA_SUCCESS;
 }
 
 CUresult vgpu_replay_cuMemGetInfo(struct vgpu_worker *worker, struct vgpu_call_cuMemGetInfo *call)
 {
     size_t device_free = 0, device_total = 0;
+    vgpu_reserve_empty(worker);
     vgpu_pools_tidy(worker); /* as a synchronisation, which mostly came before, would have done */
     CUresult error = worker->driver->cuMemGetInfo(&device_free, &device_total);
     if (error)

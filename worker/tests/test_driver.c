@@ -178,6 +178,7 @@ static void new_memory_is_cleared_and_accounted(void **state)
         assert_int_equal(vgpu_send_cuMemGetInfo(channel, CONTEXT, &left, &total), 0);
         assert_true(total <= 1u << 30 && left <= total - bytes);
         assert_int_equal(vgpu_send_cuMemFree(channel, CONTEXT, address), CUDA_SUCCESS);
+        assert_int_equal(vgpu_send_cuMemGetInfo(channel, CONTEXT, &left, &total), 0);
         assert_int_equal(channel->ledger->used, 0);
     }
     assert_int_equal(live_end(channel), VGPU_WORKER_EXIT_OK);

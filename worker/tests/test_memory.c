@@ -66,8 +66,12 @@ static void an_allocation_is_charged_and_cleared(void **state)
     assert_int_equal(total, QUOTA);
     assert_int_equal(left, QUOTA - 1000);
     assert_int_equal(vgpu_send_cuMemFree(channel, CONTEXT, address), 0);
+    assert_int_equal(vgpu_send_cuMemGetInfo(channel, CONTEXT, &left, &total), 0);
+    assert_int_equal(left, QUOTA);
     assert_int_equal(channel->ledger.used, 0);
-    assert_int_equal(vgpu_send_cuMemFree(channel, CONTEXT, address), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(fixture_take_error(channel), 0);
+    vgpu_send_cuMemFree(channel, CONTEXT, address);
+    assert_int_equal(fixture_take_error(channel), CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(vgpu_send_cuMemFree(channel, CONTEXT, 0), CUDA_SUCCESS);
     assert_int_equal(channel->ledger.used, 0);
     fixture_close(channel);
@@ -106,7 +110,54 @@ static void rows_are_charged_with_their_padding(void **state)
     assert_int_equal(pitch, FAKE_PITCH);
     assert_int_equal(channel->ledger.used, FAKE_PITCH * 10);
     assert_int_equal(vgpu_send_cuMemFree(channel, CONTEXT, address), 0);
+    vgpu_send_vgpuReserveCheck(channel, 0, address + 1);
     assert_int_equal(channel->ledger.used, 0);
+    fixture_close(channel);
+}
+
+static void freed_memory_is_kept_for_its_like(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    uint64_t address = 0, again = 0;
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &address, 1000), 0);
+    vgpu_send_cuMemFree(channel, CONTEXT, address);
+    assert_int_equal(channel->ledger.used, 1000); /* it is still there */
+    vgpu_send_cuMemFree(channel, CONTEXT, address);
+    assert_int_equal(fixture_take_error(channel), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &again, 1000), 0);
+    assert_int_equal(again, address);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &address, 1000), 0);
+    assert_int_not_equal(again, address); /* there was only one */
+    assert_int_equal(channel->ledger.used, 2000);
+    assert_int_equal(vgpu_send_cuCtxCreate(channel, 0, OTHER, 0, 0), 0);
+    vgpu_send_cuMemFree(channel, CONTEXT, again);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, OTHER, &address, 1000), 0);
+    assert_int_not_equal(again, address); /* another context's */
+    vgpu_send_cuMemFree(channel, OTHER, address);
+    assert_int_equal(vgpu_send_cuCtxDestroy(channel, 0, OTHER), 0);
+    assert_int_equal(channel->worker.reserve.count, 1);
+    fixture_close(channel);
+}
+
+static void freed_memory_goes_when_memory_is_short(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    uint64_t address[VGPU_RESERVE_BLOCKS + 1], more;
+    for (uint32_t i = 0; i <= VGPU_RESERVE_BLOCKS; i++)
+        assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &address[i], 10 + i), 0);
+    for (uint32_t i = 0; i <= VGPU_RESERVE_BLOCKS; i++)
+        vgpu_send_cuMemFree(channel, CONTEXT, address[i]);
+    assert_int_equal(channel->worker.reserve.count, VGPU_RESERVE_BLOCKS);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &more, QUOTA), 0);
+    assert_int_equal(channel->ledger.used, QUOTA);
+    vgpu_send_cuMemFree(channel, CONTEXT, more);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &more, QUOTA / 2), 0);
+    vgpu_send_cuMemFree(channel, CONTEXT, more);
+    fake.fail_next = CUDA_ERROR_OUT_OF_MEMORY; /* the driver has less than we may have */
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &more, 1), 0);
+    assert_int_equal(channel->ledger.used, 1);
     fixture_close(channel);
 }
 
@@ -162,6 +213,8 @@ int main(void)
         cmocka_unit_test(an_allocation_is_charged_and_cleared),
         cmocka_unit_test(what_fails_is_not_charged),
         cmocka_unit_test(rows_are_charged_with_their_padding),
+        cmocka_unit_test(freed_memory_is_kept_for_its_like),
+        cmocka_unit_test(freed_memory_goes_when_memory_is_short),
         cmocka_unit_test(a_context_returns_its_memory),
         cmocka_unit_test(a_second_retain_keeps_the_context),
         cmocka_unit_test(the_window_stays_registered_when_its_context_goes),
