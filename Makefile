@@ -7,7 +7,7 @@ SANITIZED := build-sanitized
 FUZZED := build-fuzz
 
 .PHONY: all help packages build demo check test sanitize vm-test fuzz fuzz-smoke lint format \
-        kernels qemu device bundle clean
+        soak kernels qemu device bundle clean
 
 all: build
 
@@ -19,6 +19,7 @@ help:
 	@echo "make qemu      a QEMU with the device in tree, from Debian's source"
 	@echo "make bundle    the demo as one archive for a machine without a network"
 	@echo "make fuzz      fuzzers of PTX, images and records for 10 minutes in all (clang)"
+	@echo "make soak      30 channels on one mediator for an hour: leaks, losses, counters"
 	@echo "make lint      clang-format, cppcheck and clang-tidy"
 	@echo "make format    rewrite the sources as clang-format wants them"
 	@echo "make kernels   remake the committed PTX (needs nvcc)"
@@ -65,6 +66,12 @@ fuzz: packages
 # Without clang's libFuzzer there is nothing to run, which it says.
 fuzz-smoke: packages
 	@fuzz/run $(FUZZED) 5 || [ $$? = 77 ]
+
+# As root each channel is a tenant of its own. SOAK_SECONDS=600 SOAK_CHANNELS=8 is the small one.
+SOAK_SECONDS := 3600
+SOAK_CHANNELS := 30
+soak: build
+	@tests/soak/run $(BUILD) --seconds $(SOAK_SECONDS) --channels $(SOAK_CHANNELS)
 
 lint: build
 	@scripts/lint $(BUILD)

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/** usage: soak_guest SEED SECONDS: a mixture of what programs do with a GPU, in an order that SEED
+ *  gives, for so long. Whatever is computed or copied is checked. Prints how many steps there were;
+ *  status 1 if anything is wrong. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cuda.h>
+
+#define CHECK(call)     check((call), #call)
+#define EXPECT(whether) expect((whether), #whether, __LINE__)
+
+enum { BYTES_MOST = 1 << 20, LAUNCHES_MOST = 64, GRAPH_LAUNCHES = 8 };
+
+static const char kernel[] = ".version 7.0\n"
+                             ".target sm_50\n"
+                             ".address_size 64\n"
+                             ".visible .entry add_one(.param .u64 counter)\n"
+                             "{\n"
+                             "    .reg .u64 %a;\n"
+                             "    .reg .u32 %v;\n"
+                             "    ld.param.u64 %a, [counter];\n"
+                             "    ld.global.u32 %v, [%a];\n"
+                             "    add.u32 %v, %v, 1;\n"
+                             "    st.global.u32 [%a], %v;\n"
+                             "    ret;\n"
+                             "}\n";
+
+struct soak {
+    uint64_t random;
+    CUmodule module;
+    CUfunction add_one;
+    CUstream stream;
+    CUdeviceptr counter;
+    unsigned int counted; /* what the counter has to be */
+    uint8_t *sent, *received;
+};
+
+static void check(CUresult error, const char *what)
+{
+    const char *name = "?";
+
+    if (error == CUDA_SUCCESS)
+        return;
+    cuGetErrorName(error, &name);
+    fprintf(stderr, "%s: %s\n", what, name);
+    exit(1);
+}
+
+static void expect(bool whether, const char *what, int line)
+{
+    if (whether)
+        return;
+    fprintf(stderr, "line %d: not so: %s\n", line, what);
+    exit(1);
+}
+
+/* splitmix64 */
+static uint64_t next(struct soak *soak)
+{
+    uint64_t z = soak->random += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static size_t some_bytes(struct soak *soak)
+{
+    return (next(soak) % BYTES_MOST >> next(soak) % 12) / 4 * 4 + 4;
+}
+
+static void check_counter(struct soak *soak)
+{
+    unsigned int counted;
+
+    CHECK(cuMemcpyDtoHAsync(&counted, soak->counter, sizeof(counted), soak->stream));
+    CHECK(cuStreamSynchronize(soak->stream));
+    EXPECT(counted == soak->counted);
+}
+
+static void launch(struct soak *soak)
+{
+    void *parameters[] = {&soak->counter};
+
+    CHECK(cuLaunchKernel(soak->add_one, 1, 1, 1, 1, 1, 1, 0, soak->stream, parameters, NULL));
+}
+
+static void do_launches(struct soak *soak)
+{
+    unsigned int count = (unsigned int)(next(soak) % LAUNCHES_MOST) + 1;
+
+    for (unsigned int i = 0; i < count; i++)
+        launch(soak);
+    soak->counted += count;
+    if (next(soak) % 4 == 0)
+        check_counter(soak);
+}
+
+static void do_copies(struct soak *soak)
+{
+    size_t bytes = some_bytes(soak);
+    CUdeviceptr first, second;
+
+    memset(soak->sent, (int)next(soak), bytes);
+    *(uint32_t *)soak->sent = (uint32_t)next(soak);
+    CHECK(cuMemAlloc(&first, bytes));
+    CHECK(cuMemAlloc(&second, bytes));
+    CHECK(cuMemcpyHtoDAsync(first, soak->sent, bytes, soak->stream));
+    CHECK(cuMemcpyDtoDAsync(second, first, bytes, soak->stream));
+    CHECK(cuMemcpyDtoHAsync(soak->received, second, bytes, soak->stream));
+    CHECK(cuStreamSynchronize(soak->stream));
+    EXPECT(memcmp(soak->sent, soak->received, bytes) == 0);
+    CHECK(cuMemFree(first));
+    CHECK(cuMemFree(second));
+}
+
+static void do_pool(struct soak *soak)
+{
+    size_t bytes = some_bytes(soak);
+    unsigned char value = (unsigned char)next(soak);
+    CUdeviceptr memory;
+
+    CHECK(cuMemAllocAsync(&memory, bytes, soak->stream));
+    CHECK(cuMemsetD8Async(memory, value, bytes, soak->stream));
+    CHECK(cuMemcpyDtoHAsync(soak->received, memory, bytes, soak->stream));
+    CHECK(cuMemFreeAsync(memory, soak->stream));
+    CHECK(cuStreamSynchronize(soak->stream));
+    EXPECT(soak->received[0] == value && soak->received[bytes - 1] == value);
+}
+
+static void do_graph(struct soak *soak)
+{
+    CUgraph graph;
+    CUgraphExec executable;
+    unsigned int times = (unsigned int)(next(soak) % 4) + 1;
+
+    CHECK(cuStreamBeginCapture(soak->stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+    for (int i = 0; i < GRAPH_LAUNCHES; i++)
+        launch(soak);
+    CHECK(cuStreamEndCapture(soak->stream, &graph));
+    CHECK(cuGraphInstantiate(&executable, graph, 0));
+    for (unsigned int i = 0; i < times; i++)
+        CHECK(cuGraphLaunch(executable, soak->stream));
+    soak->counted += times * GRAPH_LAUNCHES;
+    check_counter(soak);
+    CHECK(cuGraphExecDestroy(executable));
+    CHECK(cuGraphDestroy(graph));
+}
+
+static void do_events(struct soak *soak)
+{
+    CUstream other;
+    CUevent begin, end;
+    float milliseconds;
+
+    CHECK(cuStreamCreate(&other, CU_STREAM_NON_BLOCKING));
+    CHECK(cuEventCreate(&begin, CU_EVENT_DEFAULT));
+    CHECK(cuEventCreate(&end, CU_EVENT_DEFAULT));
+    CHECK(cuEventRecord(begin, soak->stream));
+    launch(soak);
+    soak->counted++;
+    CHECK(cuEventRecord(end, soak->stream));
+    CHECK(cuStreamWaitEvent(other, end, 0));
+    CHECK(cuStreamSynchronize(other));
+    CHECK(cuEventElapsedTime(&milliseconds, begin, end));
+    EXPECT(milliseconds >= 0);
+    CHECK(cuEventDestroy(begin));
+    CHECK(cuEventDestroy(end));
+    CHECK(cuStreamDestroy(other));
+}
+
+static void do_module(struct soak *soak)
+{
+    CHECK(cuStreamSynchronize(soak->stream));
+    CHECK(cuModuleUnload(soak->module));
+    CHECK(cuModuleLoadData(&soak->module, kernel));
+    CHECK(cuModuleGetFunction(&soak->add_one, soak->module, "add_one"));
+}
+
+static void do_pause(struct soak *soak)
+{
+    const struct timespec pause = {.tv_nsec = (long)(next(soak) % 5000000)};
+
+    nanosleep(&pause, NULL);
+}
+
+static void step(struct soak *soak)
+{
+    static void (*const steps[])(struct soak *) = {
+        do_launches, do_launches, do_copies, do_copies, do_pool,
+        do_graph,    do_events,   do_module, do_pause,
+    };
+
+    steps[next(soak) % (sizeof(steps) / sizeof(*steps))](soak);
+}
+
+static double now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+int main(int argc, char **argv)
+{
+    struct soak soak = {.random = argc == 3 ? strtoull(argv[1], NULL, 10) : 0};
+    unsigned int steps = 0;
+    CUcontext context;
+
+    if (argc != 3)
+        return 2;
+    double end = now() + atof(argv[2]);
+    soak.sent = malloc(BYTES_MOST + 4);
+    soak.received = malloc(BYTES_MOST + 4);
+    CHECK(cuInit(0));
+    CHECK(cuDevicePrimaryCtxRetain(&context, 0));
+    CHECK(cuCtxSetCurrent(context));
+    CHECK(cuModuleLoadData(&soak.module, kernel));
+    CHECK(cuModuleGetFunction(&soak.add_one, soak.module, "add_one"));
+    CHECK(cuStreamCreate(&soak.stream, CU_STREAM_NON_BLOCKING));
+    CHECK(cuMemAlloc(&soak.counter, sizeof(soak.counted)));
+    CHECK(cuMemsetD32Async(soak.counter, 0, 1, soak.stream));
+    for (; now() < end; steps++)
+        step(&soak);
+    check_counter(&soak);
+    CHECK(cuStreamDestroy(soak.stream));
+    CHECK(cuMemFree(soak.counter));
+    CHECK(cuModuleUnload(soak.module));
+    CHECK(cuDevicePrimaryCtxRelease(0));
+    free(soak.sent);
+    free(soak.received);
+    printf("steps %u\n", steps);
+    return 0;
+}
