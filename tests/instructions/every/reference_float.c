@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "tests/instructions/every/reference.h"
+#include "tests/instructions/every/memory.h"
 
 static const int modes[] = {[TO_NEAREST] = FE_TONEAREST,
                             [TOWARDS_ZERO] = FE_TOWARDZERO,
@@ -105,6 +105,22 @@ static uint64_t extreme(const struct form *f, struct type t, uint64_t a, uint64_
         r = (x < y) == least ? a : b;
     return is_nan_code(t, r) ? nan_code(t)
                              : (r & (magnitudes && signs == 0 ? ~sign : UINT64_MAX)) | signs;
+}
+
+uint64_t float_sum(struct type t, uint64_t a, uint64_t b)
+{
+    const double v[3] = {value_of(t, a), value_of(t, b), 0};
+
+    return t.bits == 64   ? by_f64("add", TO_NEAREST, v)
+           : t.bits == 32 ? by_f32("add", TO_NEAREST, v)
+                          : by_odd("add", t, v);
+}
+
+uint64_t float_extreme(struct type t, bool least, uint64_t a, uint64_t b)
+{
+    const struct form form = {.opcode = least ? "min" : "max"};
+
+    return extreme(&form, t, a, b);
 }
 
 /* Functions that PTX gives a bound for: the best f32 (or f16) there is, and how far off is good. */
