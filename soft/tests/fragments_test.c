@@ -2,6 +2,7 @@
 /* wmma: matrices in memory, of all shapes, types and layouts, multiplied in fragments whose insides
    are nobody's business. */
 #include "soft/tests/elements.h"
+#include "soft/tests/results.h"
 
 struct fragments {
     const char *shape;
@@ -10,6 +11,20 @@ struct fragments {
     unsigned a_count, b_count, c_count, d_count; /* registers */
     const char *before, *after;                  /* the types */
 };
+
+#define SHARED_BYTES 8192 /* for each matrix */
+
+/* Copies between a matrix in global memory and one in shared memory. */
+static size_t copy(char *text, size_t size, char which, bool to_shared)
+{
+    return (size_t)snprintf(
+        text, size,
+        "mov.u32 at, %%tid.x;\nagain%c: mul.wide.u32 m, at, 8;\nadd.u64 g, p%c, m;\n"
+        "mov.u64 h, s%c;\nadd.u64 h, h, m;\nld.%s.b64 m, [%s];\nst.%s.b64 [%s], m;\n"
+        "add.u32 at, at, 32;\nsetp.lt.u32 more, at, %u;\n@more bra again%c;\n",
+        which, which, which, to_shared ? "global" : "shared", to_shared ? "g" : "h",
+        to_shared ? "shared" : "global", to_shared ? "h" : "g", SHARED_BYTES / 8, which);
+}
 
 static size_t registers(char *text, size_t size, const char *format, unsigned count)
 {
@@ -23,32 +38,44 @@ static size_t registers(char *text, size_t size, const char *format, unsigned co
 }
 
 static void wmma_kernel(const struct fragments *f, const char *a_layout, const char *b_layout,
-                        const char *c_layout, const unsigned stride[3], char *text, size_t size)
+                        const char *c_layout, const unsigned stride[3], const char *space,
+                        char *text, size_t size)
 {
+    bool shared = strcmp(space, ".shared") == 0;
+    char from = shared ? 's' : 'p';
     const char *width = f->a == F64 ? "64" : "32";
     char list[4][256];
     size_t n = (size_t)snprintf(
         text, size,
-        HEADER ".visible .entry k(.param .u64 qd, .param .u64 qa, .param .u64 qb, .param .u64 qc)\n"
+        HEADER ".shared .align 32 .b8 sa[8192], sb[8192], sc[8192], sd[8192];\n.visible .entry "
+               "k(.param .u64 qd, .param .u64 qa, .param .u64 qb, .param .u64 qc)\n"
                "{\n.reg .b64 pa, pb, pc, pd;\n.reg .b%s a<9>, b<9>;\n.reg .b%s c<9>, d<9>;\n"
                "ld.param.u64 pd, [qd];\nld.param.u64 pa, [qa];\nld.param.u64 pb, [qb];\n"
-               "ld.param.u64 pc, [qc];\n",
+               "ld.param.u64 pc, [qc];\n.reg .b32 at;\n.reg .b64 m, g, h;\n.reg .pred more;\n",
         width, width);
 
+    for (const char *which = "abc"; shared && *which != '\0'; which++)
+        n += copy(text + n, size - n, *which, true);
+    n += (size_t)snprintf(text + n, size - n, "bar.sync 0;\n");
     registers(list[0], sizeof(list[0]), "a%u", f->a_count);
     registers(list[1], sizeof(list[1]), "b%u", f->b_count);
     registers(list[2], sizeof(list[2]), "c%u", f->c_count);
     registers(list[3], sizeof(list[3]), "d%u", f->d_count);
-    snprintf(text + n, size - n,
-             "wmma.load.a.sync.aligned.%s.%s.global.%s %s, [pa], %u;\n"
-             "wmma.load.b.sync.aligned.%s.%s.global.%s %s, [pb], %u;\n"
-             "wmma.load.c.sync.aligned.%s.%s.global.%s %s, [pc], %u;\n"
-             "wmma.mma%s.sync.aligned.%s.%s.%s%s %s, %s, %s, %s;\n"
-             "wmma.store.d.sync.aligned.%s.%s.global.%s [pd], %s, %u;\nret;\n}\n",
-             a_layout, f->shape, types[f->a].name, list[0], stride[0], b_layout, f->shape,
-             types[f->b].name, list[1], stride[1], c_layout, f->shape, types[f->c].name, list[2],
-             stride[2], f->before, a_layout, b_layout, f->shape, f->after, list[3], list[0],
-             list[1], list[2], c_layout, f->shape, types[f->d].name, list[3], stride[2]);
+    n += (size_t)snprintf(text + n, size - n,
+                          "wmma.load.a.sync.aligned.%s.%s%s.%s %s, [%ca], %u;\n"
+                          "wmma.load.b.sync.aligned.%s.%s%s.%s %s, [%cb], %u;\n"
+                          "wmma.load.c.sync.aligned.%s.%s%s.%s %s, [%cc], %u;\n"
+                          "wmma.mma%s.sync.aligned.%s.%s.%s%s %s, %s, %s, %s;\n"
+                          "wmma.store.d.sync.aligned.%s.%s%s.%s [%cd], %s, %u;\nbar.sync 0;\n",
+                          a_layout, f->shape, space, types[f->a].name, list[0], from, stride[0],
+                          b_layout, f->shape, space, types[f->b].name, list[1], from, stride[1],
+                          c_layout, f->shape, space, types[f->c].name, list[2], from, stride[2],
+                          f->before, a_layout, b_layout, f->shape, f->after, list[3], list[0],
+                          list[1], list[2], c_layout, f->shape, space, types[f->d].name, from,
+                          list[3], stride[2]);
+    if (shared)
+        n += copy(text + n, size - n, 'd', false);
+    snprintf(text + n, size - n, "ret;\n}\n");
 }
 
 /* Element (row, column) of a matrix in memory. */
@@ -81,7 +108,8 @@ static struct product product_of(const struct fragments *f, uint64_t *const matr
 
     for (unsigned k = 0; k < f->k; k++) {
         uint64_t x = matrix[0][row * f->k + k], y = matrix[1][k * f->n + column];
-        __float128 v = f->a == B1 ? (__float128)(x ^ y) : value_of(f->a, x) * value_of(f->b, y);
+        __float128 v = f->a == B1 ? (__float128)(strstr(f->before, "and") != NULL ? x & y : x ^ y)
+                                  : value_of(f->a, x) * value_of(f->b, y);
 
         p.sum += v;
         p.size += magnitude(v);
@@ -89,7 +117,8 @@ static struct product product_of(const struct fragments *f, uint64_t *const matr
     return p;
 }
 
-static void check_fragments(const struct fragments *w, bool a_column, bool b_column, bool c_column)
+static void check_fragments(const struct fragments *w, bool a_column, bool b_column, bool c_column,
+                            const char *space)
 {
     /* Strides are 16 bytes or a multiple of them, and those of short elements a whole row. */
     unsigned more[2] = {types[w->a].bits < 8 ? 128 : 16, 8};
@@ -99,13 +128,21 @@ static void check_fragments(const struct fragments *w, bool a_column, bool b_col
     const unsigned rows[3] = {w->m, w->k, w->m}, columns[3] = {w->k, w->n, w->n};
     const bool by_column[3] = {a_column, b_column, c_column};
     uint64_t *matrix[3];
-    char text[8192];
+    struct result result = {0};
+    char text[8192], name[160];
     void *memory[4];
     struct rig rig;
 
     wmma_kernel(w, a_column ? "col" : "row", b_column ? "col" : "row", c_column ? "col" : "row",
-                stride, text, sizeof(text));
-    rig_load(&rig, text);
+                stride, space, text, sizeof(text));
+    snprintf(name, sizeof(name), "wmma.mma%s.%s.%s.%s%s, %s%s%s", w->before,
+             a_column ? "col" : "row", b_column ? "col" : "row", w->shape, w->after,
+             c_column ? "col" : "row", *space != '\0' ? " in " : "", space);
+    restart_random_bits();
+    if (!rig_try(&rig, text)) {
+        result_absent(name);
+        return;
+    }
     for (unsigned n = 0; n < 4; n++)
         memory[n] = rig_allocate(&rig, 65536);
     for (unsigned n = 0; n < 3; n++) {
@@ -126,11 +163,14 @@ static void check_fragments(const struct fragments *w, bool a_column, bool b_col
         uint64_t got = element_bits(memory[0], types[w->d].bits,
                                     c_column ? column * stride[2] + row : row * stride[2] + column);
 
+        result_add_output(&result, 'q', got,
+                          w->d == S32 ? integer_sum(w->after, (int64_t)want.sum) : got);
         if (w->d == S32 ? got != integer_sum(w->after, (int64_t)want.sum)
                         : !good_sum(w->d, w->k, got, want))
             fail_msg("wmma %s%s: (%u,%u) is %llx, about %g is right", w->shape, w->after, row,
                      column, (unsigned long long)got, (double)want.sum);
     }
+    result_finish(&result, w->d == S32, name);
     for (unsigned n = 0; n < 3; n++)
         free(matrix[n]);
     rig_drop(&rig);
@@ -138,15 +178,22 @@ static void check_fragments(const struct fragments *w, bool a_column, bool b_col
 
 static const struct fragments fragments[] = {
     {"m16n16k16", 16, 16, 16, F32, F16, F16, F32, 8, 8, 8, 8, "", ".f32.f32"},
+    {"m32n8k16", 32, 8, 16, F32, F16, F16, F32, 8, 8, 8, 8, "", ".f32.f32"},
+    {"m8n32k16", 8, 32, 16, F32, F16, F16, F32, 8, 8, 8, 8, "", ".f32.f32"},
     {"m32n8k16", 32, 8, 16, F16, F16, F16, F32, 8, 8, 8, 4, "", ".f16.f32"},
     {"m8n32k16", 8, 32, 16, F32, F16, F16, F16, 8, 8, 4, 8, "", ".f32.f16"},
     {"m16n16k16", 16, 16, 16, F16, F16, F16, F16, 8, 8, 4, 4, "", ".f16.f16"},
+    {"m32n8k16", 32, 8, 16, F16, F16, F16, F16, 8, 8, 4, 4, "", ".f16.f16"},
     {"m16n16k16", 16, 16, 16, F32, BF16, BF16, F32, 4, 4, 8, 8, "", ".f32.bf16.bf16.f32"},
     {"m32n8k16", 32, 8, 16, F32, BF16, BF16, F32, 8, 2, 8, 8, "", ".f32.bf16.bf16.f32"},
     {"m8n32k16", 8, 32, 16, F32, BF16, BF16, F32, 2, 8, 8, 8, "", ".f32.bf16.bf16.f32"},
     {"m16n16k8", 16, 16, 8, F32, TF32, TF32, F32, 4, 4, 8, 8, "", ".f32.tf32.tf32.f32"},
     {"m8n8k4", 8, 8, 4, F64, F64, F64, F64, 1, 1, 2, 2, "", ".f64.f64.f64.f64"},
+    {"m8n8k4", 8, 8, 4, F64, F64, F64, F64, 1, 1, 2, 2, "", ".rn.f64.f64.f64.f64"},
+    {"m16n16k16", 16, 16, 16, S32, S8, S8, S32, 2, 2, 8, 8, "", ".s32.s8.s8.s32"},
     {"m16n16k16", 16, 16, 16, S32, S8, S8, S32, 2, 2, 8, 8, "", ".s32.s8.s8.s32.satfinite"},
+    {"m16n16k16", 16, 16, 16, S32, U8, U8, S32, 2, 2, 8, 8, "", ".s32.u8.u8.s32"},
+    {"m16n16k16", 16, 16, 16, S32, U8, U8, S32, 2, 2, 8, 8, "", ".s32.u8.u8.s32.satfinite"},
     {"m32n8k16", 32, 8, 16, S32, U8, U8, S32, 4, 1, 8, 8, "", ".s32.u8.u8.s32"},
     {"m8n32k16", 8, 32, 16, S32, S8, S8, S32, 1, 4, 8, 8, "", ".s32.s8.s8.s32"},
 };
@@ -154,20 +201,27 @@ static const struct fragments fragments[] = {
 /* These have one layout. */
 static const struct fragments short_fragments[] = {
     {"m8n8k32", 8, 8, 32, S32, S4, S4, S32, 1, 1, 2, 2, "", ".s32.s4.s4.s32"},
+    {"m8n8k32", 8, 8, 32, S32, S4, S4, S32, 1, 1, 2, 2, "", ".s32.s4.s4.s32.satfinite"},
+    {"m8n8k32", 8, 8, 32, S32, U4, U4, S32, 1, 1, 2, 2, "", ".s32.u4.u4.s32"},
     {"m8n8k32", 8, 8, 32, S32, U4, U4, S32, 1, 1, 2, 2, "", ".s32.u4.u4.s32.satfinite"},
     {"m8n8k128", 8, 8, 128, S32, B1, B1, S32, 1, 1, 2, 2, ".xor.popc", ".s32.b1.b1.s32"},
+    {"m8n8k128", 8, 8, 128, S32, B1, B1, S32, 1, 1, 2, 2, ".and.popc", ".s32.b1.b1.s32"},
 };
 
 static void fragments_of_the_warp(void **state)
 {
+    static const char *const spaces[] = {".global", "", ".shared"};
+
     (void)state;
-    for (size_t n = 0; n < COUNT(fragments); n++) {
-        for (unsigned layouts = 0; layouts < 8; layouts++)
-            check_fragments(&fragments[n], layouts & 1, layouts & 2, layouts & 4);
-    }
-    for (size_t n = 0; n < COUNT(short_fragments); n++) {
-        check_fragments(&short_fragments[n], false, true, false);
-        check_fragments(&short_fragments[n], false, true, true);
+    for (size_t k = 0; k < COUNT(spaces); k++) {
+        for (size_t n = 0; n < COUNT(fragments); n++) {
+            for (unsigned layouts = 0; layouts < 8; layouts++)
+                check_fragments(&fragments[n], layouts & 1, layouts & 2, layouts & 4, spaces[k]);
+        }
+        for (size_t n = 0; n < COUNT(short_fragments); n++) {
+            check_fragments(&short_fragments[n], false, true, false, spaces[k]);
+            check_fragments(&short_fragments[n], false, true, true, spaces[k]);
+        }
     }
 }
 

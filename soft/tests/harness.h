@@ -31,7 +31,8 @@ struct rig {
     void *module; /* of a driver */
     void *allocations[16];
     unsigned allocation_count;
-    bool cooperative; /* so are launches */
+    bool cooperative;                          /* so are launches */
+    uint32_t grid_y, grid_z, block_y, block_z; /* of launches; 0 is 1 */
 };
 
 /** Loads PTX text; fails the test with the log if that does not work. */
@@ -48,6 +49,7 @@ void *rig_allocate(struct rig *rig, size_t size);
 struct geometry {
     uint32_t grid, block, shared;
 };
+#define SIDE(n) ((n) == 0 ? 1 : (n))
 /** Launches and returns the result; *fault may be looked at after -EFAULT. */
 int rig_launch(struct rig *rig, const char *kernel, struct geometry geometry,
                const void *parameters, struct vgpu_fault *fault);

@@ -89,8 +89,9 @@ void rig_run(struct rig *rig, const char *kernel, struct geometry geometry, cons
 
     check(cuModuleGetFunction(&function, rig->module, kernel), "cuModuleGetFunction");
     size = parameter_bytes(function);
-    check(cuLaunchKernel(function, geometry.grid, 1, 1, geometry.block, 1, 1, geometry.shared, NULL,
-                         NULL,
+    check(cuLaunchKernel(function, geometry.grid, SIDE(rig->grid_y), SIDE(rig->grid_z),
+                         geometry.block, SIDE(rig->block_y), SIDE(rig->block_z), geometry.shared,
+                         NULL, NULL,
                          (void *[]){CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)(uintptr_t)parameters,
                                     CU_LAUNCH_PARAM_BUFFER_SIZE, &size, CU_LAUNCH_PARAM_END}),
           "cuLaunchKernel");

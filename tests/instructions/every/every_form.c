@@ -207,7 +207,7 @@ static void put_kernel(char *text, size_t size, const struct trial *t, const cha
 
 static bool load(struct rig *rig, const struct trial *t)
 {
-    static const char *const headers[] = {HEADER,
+    static const char *const headers[] = {".version 8.8\n.target sm_90\n.address_size 64\n",
                                           ".version 8.8\n.target sm_100\n.address_size 64\n"};
     static char text[32768];
 

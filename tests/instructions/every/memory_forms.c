@@ -179,7 +179,7 @@ static bool can_be_contended(const struct trial *t)
 
 static bool load(struct rig *rig, const struct trial *t, const uint8_t *table)
 {
-    static const char *const headers[] = {HEADER,
+    static const char *const headers[] = {".version 8.8\n.target sm_90\n.address_size 64\n",
                                           ".version 8.8\n.target sm_100\n.address_size 64\n"};
     static char text[MOST_KERNEL];
 
