@@ -92,6 +92,18 @@ static int place_variables(struct vgpu_memory *memory, const struct vgpu_unit *u
     return 0;
 }
 
+bool vgpu_is_constant(const struct vgpu_block *block, uint64_t address)
+{
+    for (uint32_t i = 0; i < block->unit->variable_count; i++) {
+        const struct vgpu_variable *v = &block->unit->variables[i];
+
+        if (v->space == VGPU_SPACE_CONST && block->placed->addresses[i] != 0 &&
+            address - block->placed->addresses[i] < v->size)
+            return true;
+    }
+    return false;
+}
+
 static void relocate(const struct vgpu_unit *unit, const uint64_t *addresses)
 {
     for (uint32_t i = 0; i < unit->relocation_count; i++) {

@@ -188,10 +188,15 @@ HANDLER(isspacep)
                       : i->x == VGPU_SPACE_LOCAL ? VGPU_WINDOW_LOCAL
                       : i->x == VGPU_SPACE_PARAM ? VGPU_WINDOW_PARAM
                                                  : 0;
-    uint32_t test = i->x == VGPU_SPACE_CONST ? 0
-                    : window == 0            ? COLLECT_LANES(a[l] < VGPU_WINDOW_SHARED)
-                                             : COLLECT_LANES(a[l] - window < VGPU_WINDOW_BYTES);
+    bool constant = i->x == VGPU_SPACE_CONST;
+    uint32_t test = window == 0 ? COLLECT_LANES(a[l] < VGPU_WINDOW_SHARED)
+                                : COLLECT_LANES(a[l] - window < VGPU_WINDOW_BYTES);
 
+    /* Constants are variables in device memory. */
+    for (unsigned l = 0; window == 0 && l < VGPU_LANES; l++) {
+        if (LANE_ON(m & test, l) && vgpu_is_constant(w->block, a[l]) != constant)
+            test &= ~(UINT32_C(1) << l);
+    }
     MASK(VGPU_D) = (MASK(VGPU_D) & ~m) | (test & m);
     return 0;
 }

@@ -141,6 +141,9 @@ int vgpu_warp_fault(struct vgpu_warp *warp, enum vgpu_fault_kind kind, uint32_t 
 void *vgpu_warp_generic(const struct vgpu_warp *warp, uint32_t lane, uint64_t address,
                         uint32_t size);
 
+/** The address is in one of the constants that the running kernel knows. */
+bool vgpu_is_constant(const struct vgpu_block *block, uint64_t address);
+
 enum vgpu_turn {
     VGPU_TURN_DONE,    /* every lane has exited */
     VGPU_TURN_BLOCKED, /* every group waits */

@@ -3,11 +3,10 @@
  * Tries every form of instruction that docs/software-gpu.md lists: what runs must be decoded, what
  * does not must be refused by name. With an argument, prints what differs and goes on.
  */
+#include "soft/tests/form.h"
 #include "soft/tests/harness.h"
 
 #include <errno.h>
-
-#define MOST_FORM 1024
 
 static const char head[] =
     ".version 8.8\n.target sm_121\n.address_size 64\n"
@@ -55,83 +54,17 @@ static void try_form(const char *form, const char *operands, bool runs, struct t
     vgpu_program_destroy(program);
 }
 
-/* Replaces the first {a,b} of the form, or else of the operands, by each of its words. */
-static void expand(const char *form, const char *operands, bool runs, struct tally *tally)
+static void one_form(const struct form *form, void *context)
 {
-    const char *open = strchr(form, '{'), *close = open != NULL ? strchr(open, '}') : NULL;
-    bool in_operands = false;
-
-    if (open == NULL) {
-        /* Only special registers have words in their operands: "%{tid,ntid}.{x,y}". */
-        open = strstr(operands, "%{");
-        open = open != NULL ? open + 1 : strstr(operands, ".{");
-        if (open != NULL && *open == '.')
-            open++;
-        close = open != NULL ? strchr(open, '}') : NULL;
-        in_operands = true;
-    }
-    if (open == NULL || close == NULL) {
-        try_form(form, operands, runs, tally);
-        return;
-    }
-    for (const char *word = open + 1; word <= close;) {
-        size_t length = strcspn(word, ",}");
-        const char *whole = in_operands ? operands : form;
-        char next[MOST_FORM];
-
-        snprintf(next, sizeof(next), "%.*s%.*s%s", (int)(open - whole), whole, (int)length, word,
-                 close + 1);
-        if (in_operands)
-            expand(form, next, runs, tally);
-        else
-            expand(next, operands, runs, tally);
-        word += length + 1;
-    }
-}
-
-/* "| `form` | `operands` | yes |": the text between back quotes, without the escapes of tables. */
-static const char *quoted(const char *at, char *out, size_t size)
-{
-    size_t n = 0;
-
-    out[0] = '\0';
-    if (*at != '`')
-        return at;
-    for (at++; *at != '\0' && *at != '`' && n + 1 < size; at++) {
-        if (*at != '\\')
-            out[n++] = *at;
-    }
-    out[n] = '\0';
-    return *at == '`' ? at + 1 : at;
+    try_form(form->name, form->operands, form->runs, context);
 }
 
 static void forms_of_the_manual(void **state)
 {
-    char line[4096], form[MOST_FORM], operands[MOST_FORM];
-    FILE *file = fopen(getenv("FORMS"), "r");
     struct tally tally = {0};
 
     (void)state;
-    if (file == NULL) {
-        fail_msg("%s cannot be read", getenv("FORMS"));
-        return;
-    }
-    while (fgets(line, sizeof(line), file) != NULL) {
-        const char *at = line;
-        bool runs;
-
-        if (strncmp(line, "| `", 3) != 0)
-            continue;
-        at = quoted(at + 2, form, sizeof(form));
-        at += strspn(at, " |");
-        at = quoted(at, operands, sizeof(operands));
-        at += strspn(at, " |");
-        runs = strncmp(at, "yes |", 5) == 0;
-        if (!runs && strncmp(at, "no: ", 4) != 0)
-            fail_msg("a line that says neither yes nor no: %s", line);
-        expand(form, operands, runs, &tally);
-    }
-    fclose(file);
+    each_form(getenv("FORMS"), one_form, &tally);
     printf("%u forms\n", tally.forms);
     assert_true(tally.forms > 1000);
     assert_int_equal(tally.wrong, 0);

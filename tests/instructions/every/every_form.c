@@ -343,7 +343,7 @@ static void try_form(const struct form *f, void *context)
     const uint64_t nothing[SLOTS] = {0};
     struct rig rig;
 
-    if (strchr(f->operands, '[') != NULL || f->register_count == 0)
+    if (!f->runs || strchr(f->operands, '[') != NULL || f->register_count == 0)
         return;
     for (size_t n = 0; n < COUNT(references) && t.reference == NULL; n++) {
         struct answer answer = {0};

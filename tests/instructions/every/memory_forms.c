@@ -357,7 +357,7 @@ static void try_form(const struct form *f, void *context)
     struct trial t = {.form = f};
     const char *named = NULL;
 
-    if (!access_of(f, &t.access))
+    if (!f->runs || !access_of(f, &t.access))
         return;
     for (unsigned n = 0; n < f->word_count && named == NULL; n++) {
         if (is_one_of(f->words[n], "global shared local const shared::cta shared::cluster"))

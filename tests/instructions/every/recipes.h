@@ -13,7 +13,7 @@
 #ifndef VGPU_TESTS_RECIPES_H
 #define VGPU_TESTS_RECIPES_H
 
-#include "tests/instructions/every/form.h"
+#include "soft/tests/form.h"
 
 #define THREADS 64 /* of a block */
 

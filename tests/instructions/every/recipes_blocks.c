@@ -82,6 +82,10 @@ const struct recipe recipes_of_blocks[] = {
     {"pmevent*", "7", "7", EXCHANGE_AND_BARRIER, expect_other},
     {"nanosleep.u32", NULL, "100", EXCHANGE_AND_BARRIER, expect_other},
     {"redux.sync.*", "%r1, %r2, -1", "r1, v, -1", "$I\ncvt.u64.u32 m, r1;\n", reduced},
+    {"activemask.b32", NULL, "r1",
+     "$I\nmov.u32 r2, %lanemask_eq;\nand.b32 r1, r1, r2;\nsetp.ne.u32 p1, r1, 0;\n"
+     "selp.u64 m, 1, 0, p1;\n",
+     expect_one},
     {"bra.uni", "L", "L", "$I\nmov.u64 m, 0;\nbra.uni end;\nL: mov.u64 m, 1;\nend:\n", expect_one},
     {"brx.idx.uni", NULL, "r1, T",
      "T: .branchtargets A, B;\nmov.u32 r1, 1;\n$I\nA: mov.u64 m, 0;\nbra.uni end;\n"

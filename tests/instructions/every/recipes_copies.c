@@ -171,6 +171,10 @@ const struct recipe recipes_of_copies[] = {
      "cvta.shared.u64 d1, d1;\n$I\nmov.u32 r6, 0;\nmov.u32 r7, 0;\nmov.u32 r8, 0;\n" WEIGHED,
      loaded},
     {"ldmatrix.*.x4*", NULL, "{r5, r6, r7, r8}, [r1]", MATRICES "$I\n" WEIGHED, loaded},
+    {"movmatrix.*", NULL, "r5, r6",
+     "and.b32 r1, t, 31;\nmul.lo.u32 r1, r1, 2;\nadd.u32 r6, r1, 2;\nshl.b32 r6, r6, 16;\n"
+     "add.u32 r1, r1, 1;\nor.b32 r6, r6, r1;\n$I\ncvt.u64.u32 m, r5;\n",
+     loaded},
     {"stmatrix.*.x2*", NULL, "[r1], {r5, r6}",
      "and.b32 r7, t, 31;\nmov.u32 r3, box;\nshr.u32 r4, t, 5;\nmad.lo.u32 r3, r4, 2048, r3;\n"
      "mad.lo.u32 r1, r7, 16, r3;\nshl.b32 r5, r7, 1;\nadd.u32 r6, r5, 2;\nshl.b32 r6, r6, 16;\n"

@@ -6,7 +6,7 @@
 #ifndef VGPU_TESTS_REFERENCE_H
 #define VGPU_TESTS_REFERENCE_H
 
-#include "tests/instructions/every/form.h"
+#include "soft/tests/form.h"
 
 #define MOST_RESULTS 8
 

@@ -120,7 +120,7 @@ static void try_form(const struct form *f, void *context)
     static const struct recipe *const books[] = {recipes_of_blocks, recipes_of_barriers,
                                                  recipes_of_copies, recipes_of_addresses};
 
-    for (size_t n = 0; n < COUNT(books); n++) {
+    for (size_t n = 0; n < COUNT(books) && f->runs; n++) {
         for (const struct recipe *r = books[n]; r->names != NULL; r++) {
             if (fnmatch(r->names, f->name, 0) != 0 ||
                 (r->operands != NULL && strcmp(r->operands, f->operands) != 0))
@@ -239,7 +239,7 @@ static void try_special(const struct form *f, void *context)
     unsigned wrong = 0;
     struct rig rig;
 
-    if (strcmp(f->opcode, "mov") != 0 || name == NULL || f->register_count != 1 ||
+    if (!f->runs || strcmp(f->opcode, "mov") != 0 || name == NULL || f->register_count != 1 ||
         strchr(f->operands, '{') != NULL)
         return;
     special_kernel(text, sizeof(text), f, name);

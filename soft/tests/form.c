@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/instructions/every/form.h"
+#include "soft/tests/form.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -92,6 +92,7 @@ static void take_apart(struct form *f, const char *name, const char *operands)
 }
 
 struct reader {
+    bool runs;
     void (*each)(const struct form *form, void *context);
     void *context;
 };
@@ -112,6 +113,7 @@ static void expand(const char *name, const char *operands, const struct reader *
     close = open != NULL ? strchr(open, '}') : NULL;
     if (close == NULL) {
         take_apart(&form, name, operands);
+        form.runs = reader->runs;
         reader->each(&form, reader->context);
         return;
     }
@@ -145,7 +147,7 @@ static const char *quoted(const char *at, char *out, size_t size)
 void each_form(const char *manual, void (*each)(const struct form *form, void *context),
                void *context)
 {
-    const struct reader reader = {each, context};
+    struct reader reader = {false, each, context};
     char line[4096], name[MOST_TEXT], operands[MOST_TEXT];
     FILE *file = fopen(manual, "r");
 
@@ -162,8 +164,11 @@ void each_form(const char *manual, void (*each)(const struct form *form, void *c
         at += strspn(at, " |");
         at = quoted(at, operands, sizeof(operands));
         at += strspn(at, " |");
-        if (strncmp(at, "yes |", 5) == 0)
+        reader.runs = strncmp(at, "yes |", 5) == 0;
+        if (reader.runs || strncmp(at, "no: ", 4) == 0)
             expand(name, operands, &reader);
+        else
+            fprintf(stderr, "a line that says neither yes nor no: %s", line);
     }
     fclose(file);
 }

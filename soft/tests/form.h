@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /** One form of an instruction, as a line of docs/software-gpu.md says it, taken apart. */
-#ifndef VGPU_TESTS_FORM_H
-#define VGPU_TESTS_FORM_H
+#ifndef VGPU_SOFT_TESTS_FORM_H
+#define VGPU_SOFT_TESTS_FORM_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +27,7 @@ struct register_use {
 };
 
 struct form {
+    bool runs;      /* so says the manual */
     char name[256]; /* opcode and all */
     char operands[512];
     char text[256];                /* the name, cut into words */
@@ -39,7 +40,8 @@ struct form {
     unsigned register_count;
 };
 
-/** Calls `each` for every form of the manual's tables that is said to run. */
+/** Calls `each` for every form of the tables of the manual. Ends the program if it cannot be read.
+ */
 void each_form(const char *manual, void (*each)(const struct form *form, void *context),
                void *context);
 

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Forms of instructions: those that docs/software-gpu.md lists, and those in texts of PTX."""
+import re
+
+ROW = re.compile(r'\| `([^`]*)` \| (?:`([^`]*)` )?\| (yes|no: [^|]*) \|')
+# Registers are plain vectors in operands: only names of special ones have words to choose from.
+WORDS = re.compile(r'(?<=%)\{([^{}]*)\}|(?<=\.)\{([^{}]*)\}')
+SPECIAL = re.compile(r'%[a-z][a-z_0-9]*(?:\.[xyz])?$')
+
+
+def expand(form, operands):
+    """Each choice of the words in {a,b}, as (form, operands)."""
+    match = re.search(r'\{([^{}]*)\}', form)
+    if match:
+        for word in match.group(1).split(','):
+            yield from expand(form[:match.start()] + word + form[match.end():], operands)
+        return
+    match = WORDS.search(operands)
+    if match:
+        for word in (match.group(1) or match.group(2)).split(','):
+            yield from expand(form, operands[:match.start()] + word + operands[match.end():])
+        return
+    yield form, operands
+
+
+def name(form, operands):
+    """What a form is called: with the operands where they make it one, which are brackets around
+    several registers of a mov and special registers."""
+    first, _, last = operands.partition(', ')
+    if form.startswith('mov.') and '{' in operands:
+        return form + (' {}' if '{' in first else ', {}') + str(operands.count(','))
+    if form.startswith('mov.') and SPECIAL.match(last) and not re.match(r'%[a-z]\d', last):
+        return f'{form} {last}'
+    return form
+
+
+def of_manual(path):
+    """(form, operands, "yes" or "no: " and why) of every form in the tables."""
+    for row in path.read_text().splitlines():
+        match = ROW.match(row)
+        if match:
+            for form, operands in expand(match[1], (match[2] or '').replace('\\', '')):
+                yield form, operands, match[3]
+
+
+STATEMENT = re.compile(r'(?:@!?[\w$%]+\s+)?([a-z][\w:]*(?:\.[\w:]+)*)\s*([^;]*);')
+
+
+def of_text(text):
+    """Names of the forms in a text of PTX."""
+    text = re.sub(r'//[^\n]*|/\*.*?\*/', '', text, flags=re.S)
+    text = re.sub(r'[\w$%]+:(?!:)', ' ', text)
+    for form, operands in STATEMENT.findall(text):
+        yield name(form, ' '.join(operands.split()))
+
+
+def reviewed(path):
+    """Names with the reason why they are not exercised: "NAME  # reason", one a line."""
+    for line in path.read_text().splitlines():
+        form, _, reason = line.partition('  # ')
+        if line and not line.startswith('#'):
+            if not reason:
+                raise ValueError(f'{path}: no reason: {line}')
+            yield form
+
+
+def check_all_exercised(manual, list_of_reasons, text):
+    """Prints what the manual says to run, is in no text, and not in the list; true if nothing is."""
+    seen = set(of_text(text))
+    known = {name(form, operands) for form, operands, runs in of_manual(manual) if runs == 'yes'}
+    excused = set(reviewed(list_of_reasons))
+    for form in sorted(known - seen - excused):
+        print(f'not exercised, and not in {list_of_reasons.name}: {form}')
+    for form in sorted(excused & seen) + sorted(excused - known):
+        print(f'in {list_of_reasons.name}, and exercised or no form: {form}')
+    print(f'{len(known)} names of forms, {len(known & excused)} not exercised')
+    return len(known) > 1000 and known <= seen | excused and excused <= known - seen
