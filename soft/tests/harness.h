@@ -53,6 +53,12 @@ struct geometry {
 /** Launches and returns the result; *fault may be looked at after -EFAULT. */
 int rig_launch(struct rig *rig, const char *kernel, struct geometry geometry,
                const void *parameters, struct vgpu_fault *fault);
+/**
+ * Launches; false after saying what went wrong. What the rig had is gone then, and it is not to be
+ * dropped; others can be loaded.
+ */
+bool rig_runs(struct rig *rig, const char *kernel, struct geometry geometry,
+              const void *parameters);
 /** Launches and fails the test on any error. */
 void rig_run(struct rig *rig, const char *kernel, struct geometry geometry, const void *parameters);
 

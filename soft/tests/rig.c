@@ -87,6 +87,17 @@ int rig_launch(struct rig *rig, const char *kernel, struct geometry geometry,
     return vgpu_simt_run(&launch, fault);
 }
 
+bool rig_runs(struct rig *rig, const char *kernel, struct geometry geometry, const void *parameters)
+{
+    struct vgpu_fault fault;
+
+    if (rig_launch(rig, kernel, geometry, parameters, &fault) == 0)
+        return true;
+    printf("%s: %s\n", kernel, fault.text);
+    rig_drop(rig);
+    return false;
+}
+
 void rig_run(struct rig *rig, const char *kernel, struct geometry geometry, const void *parameters)
 {
     struct vgpu_fault fault;

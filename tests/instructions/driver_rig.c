@@ -14,14 +14,16 @@ static void check(CUresult error, const char *what)
     fail_msg("%s: %s (%d)", what, name != NULL ? name : "?", (int)error);
 }
 
-/* The device's primary context, made once for the process: that takes longer than a kernel. */
+/* The device's primary context, made once: that takes longer than a kernel. */
 static void use_context(void)
 {
-    static CUcontext context;
+    CUcontext context;
 
+    check(cuInit(0), "cuInit");
+    check(cuCtxGetCurrent(&context), "cuCtxGetCurrent");
     if (context != NULL)
         return;
-    check(cuInit(0), "cuInit");
+    setvbuf(stdout, NULL, _IOLBF, 0); /* what was said is to be read, whatever comes */
     check(cuDevicePrimaryCtxRetain(&context, 0), "cuDevicePrimaryCtxRetain");
     check(cuCtxSetCurrent(context), "cuCtxSetCurrent");
 }
@@ -82,18 +84,49 @@ static size_t parameter_bytes(CUfunction function)
     return end;
 }
 
-void rig_run(struct rig *rig, const char *kernel, struct geometry geometry, const void *parameters)
+/* A context that a kernel has broken makes room for another. */
+static void replace_context(void)
+{
+    cuCtxSetCurrent(NULL);
+    cuDevicePrimaryCtxReset(0);
+    cuDevicePrimaryCtxRelease(0);
+}
+
+static CUresult launch(struct rig *rig, const char *kernel, struct geometry geometry,
+                       const void *parameters)
 {
     CUfunction function;
     size_t size;
+    CUresult error;
 
     check(cuModuleGetFunction(&function, rig->module, kernel), "cuModuleGetFunction");
     size = parameter_bytes(function);
-    check(cuLaunchKernel(function, geometry.grid, SIDE(rig->grid_y), SIDE(rig->grid_z),
-                         geometry.block, SIDE(rig->block_y), SIDE(rig->block_z), geometry.shared,
-                         NULL, NULL,
-                         (void *[]){CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)(uintptr_t)parameters,
-                                    CU_LAUNCH_PARAM_BUFFER_SIZE, &size, CU_LAUNCH_PARAM_END}),
-          "cuLaunchKernel");
-    check(cuCtxSynchronize(), kernel);
+    error = cuLaunchKernel(function, geometry.grid, SIDE(rig->grid_y), SIDE(rig->grid_z),
+                           geometry.block, SIDE(rig->block_y), SIDE(rig->block_z), geometry.shared,
+                           NULL, NULL,
+                           (void *[]){CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)(uintptr_t)parameters,
+                                      CU_LAUNCH_PARAM_BUFFER_SIZE, &size, CU_LAUNCH_PARAM_END});
+    return error != CUDA_SUCCESS ? error : cuCtxSynchronize();
+}
+
+bool rig_runs(struct rig *rig, const char *kernel, struct geometry geometry, const void *parameters)
+{
+    CUresult error = launch(rig, kernel, geometry, parameters);
+    const char *name = "?";
+
+    if (error == CUDA_SUCCESS)
+        return true;
+    cuGetErrorName(error, &name);
+    printf("%s: %s\n", kernel, name);
+    replace_context();
+    return false;
+}
+
+void rig_run(struct rig *rig, const char *kernel, struct geometry geometry, const void *parameters)
+{
+    CUresult error = launch(rig, kernel, geometry, parameters);
+
+    if (error != CUDA_SUCCESS)
+        replace_context();
+    check(error, kernel);
 }

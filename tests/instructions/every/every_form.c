@@ -328,12 +328,17 @@ static void run(struct rig *rig, const struct trial *t, struct tally *tally)
 
         for (size_t n = 0; n < (size_t)ELEMENTS * SLOTS; n++)
             memory[0][n] = strchr(t->results, 'y') != NULL ? SENTINEL & 0xff : 0;
-        rig_run(rig, masked ? "m" : "k", (struct geometry){ELEMENTS / 128, 128, 0}, memory);
+        if (!rig_runs(rig, masked ? "m" : "k", (struct geometry){ELEMENTS / 128, 128, 0}, memory)) {
+            printf("%s %s: cannot be run\n", t->form->name, t->form->operands);
+            tally->wrong++;
+            return;
+        }
         good &= judge(t, memory[1], memory[0], masked, masked ? &of_masked : &result, &exact);
     }
     snprintf(name, sizeof(name), "%s %s", t->form->name, t->form->operands);
     result_finish(&result, exact, name);
     tally->wrong += !good;
+    rig_drop(rig);
 }
 
 static void try_form(const struct form *f, void *context)
@@ -366,7 +371,6 @@ static void try_form(const struct form *f, void *context)
         return;
     }
     run(&rig, &t, tally);
-    rig_drop(&rig);
 }
 
 static void every_form(void **state)

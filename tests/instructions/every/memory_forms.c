@@ -262,7 +262,7 @@ static void fill(uint8_t *in, const struct trial *t)
 }
 
 static bool run_one(struct rig *rig, const struct trial *t, bool masked, uint8_t *memory[2],
-                    const uint8_t *table, struct result *result)
+                    const uint8_t *table, struct result *result, bool *runs)
 {
     unsigned said = 0;
 
@@ -270,7 +270,10 @@ static bool run_one(struct rig *rig, const struct trial *t, bool masked, uint8_t
         memcpy(memory[0] + n * STRIDE, memory[1] + n * STRIDE, MEMORY_BYTES);
         memset(memory[0] + n * STRIDE + MEMORY_BYTES, 0, STRIDE - MEMORY_BYTES);
     }
-    rig_run(rig, masked ? "m" : "k", (struct geometry){ELEMENTS / BLOCK, BLOCK, 0}, memory);
+    *runs =
+        rig_runs(rig, masked ? "m" : "k", (struct geometry){ELEMENTS / BLOCK, BLOCK, 0}, memory);
+    if (!*runs)
+        return false;
     for (size_t n = 0; n < ELEMENTS; n++) {
         uint8_t want[STRIDE], in[STRIDE];
         const uint8_t *got = memory[0] + n * STRIDE;
@@ -299,7 +302,7 @@ static bool run_one(struct rig *rig, const struct trial *t, bool masked, uint8_t
 }
 
 /* A block's threads at one place: in any order, the same comes out. */
-static bool run_contended(struct rig *rig, const struct trial *t, uint8_t *memory[2])
+static bool run_contended(struct rig *rig, const struct trial *t, uint8_t *memory[2], bool *runs)
 {
     uint8_t want[STRIDE];
     bool same_operand = has(t->form, "inc") || has(t->form, "dec");
@@ -314,7 +317,9 @@ static bool run_contended(struct rig *rig, const struct trial *t, uint8_t *memor
         memcpy(read, memory[1] + n * STRIDE + MEMORY_BYTES, sizeof(read));
         access_done(&t->access, t->form, want, read, written);
     }
-    rig_run(rig, "c", (struct geometry){1, BLOCK, 0}, memory);
+    *runs = rig_runs(rig, "c", (struct geometry){1, BLOCK, 0}, memory);
+    if (!*runs)
+        return false;
     if (memcmp(memory[0], want, MEMORY_BYTES) == 0)
         return true;
     say(t, " (all at one place)", 0, memory[0], want);
@@ -327,7 +332,7 @@ static void run(const struct trial *t, struct tally *tally)
     struct result result = {0}, of_masked = {0};
     char name[1024];
     struct rig rig;
-    bool good;
+    bool good, runs;
 
     snprintf(name, sizeof(name), "%s %s in %s", t->form->name, t->form->operands, t->space);
     restart_random_bits();
@@ -342,12 +347,16 @@ static void run(const struct trial *t, struct tally *tally)
     for (unsigned n = 0; n < 2; n++)
         memory[n] = rig_allocate(&rig, (size_t)ELEMENTS * STRIDE);
     fill(memory[1], t);
-    good = run_one(&rig, t, false, memory, table, &result);
-    good &= run_one(&rig, t, true, memory, table, &of_masked);
-    if (can_be_contended(t))
-        good &= run_contended(&rig, t, memory);
-    result_finish(&result, true, name);
+    good = run_one(&rig, t, false, memory, table, &result, &runs);
+    good = runs && run_one(&rig, t, true, memory, table, &of_masked, &runs) && good;
+    if (runs && can_be_contended(t))
+        good = run_contended(&rig, t, memory, &runs) && good;
     tally->wrong += !good;
+    if (!runs) {
+        printf("%s: cannot be run\n", name);
+        return;
+    }
+    result_finish(&result, true, name);
     rig_drop(&rig);
 }
 

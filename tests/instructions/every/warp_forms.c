@@ -100,7 +100,11 @@ static void run(const struct form *f, const struct recipe *r, struct tally *tall
     restart_random_bits();
     for (unsigned t = 0; t < THREADS; t++)
         memory[1][t] = operand_value('w', t * 64, 1);
-    rig_run(&rig, "k", (struct geometry){1, THREADS, 0}, memory);
+    if (!rig_runs(&rig, "k", (struct geometry){1, THREADS, 0}, memory)) {
+        printf("%s: cannot be run\n", name);
+        tally->wrong++;
+        return;
+    }
     for (unsigned t = 0; t < THREADS; t++) {
         uint64_t want = r->expect(f, t, memory[1]);
 
