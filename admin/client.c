@@ -21,10 +21,23 @@ static void client_complain(const char *path, int error)
     if (error == EACCES || error == EPERM)
         fprintf(stderr, "root and the members of the group %s may\n",
                 group ? group->gr_name : "vgpu");
-    else if (error == ENOENT || error == ECONNREFUSED)
+    else if (error == ENOENT || error == ECONNREFUSED || error == EAGAIN)
         fputs("is vgpu-mediator running? --socket=PATH, if it listens elsewhere\n", stderr);
     else
         fputs("see --socket=PATH\n", stderr);
+}
+
+static void client_be_patient(int fd, unsigned seconds)
+{
+    const struct timeval patience = {.tv_sec = seconds};
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+}
+
+void client_set_patience(FILE *stream, unsigned seconds)
+{
+    client_be_patient(fileno(stream), seconds);
 }
 
 enum admin_status client_connect(const char *path, FILE **stream)
@@ -37,26 +50,17 @@ enum admin_status client_connect(const char *path, FILE **stream)
         errno = ENAMETOOLONG;
     } else if (fd >= 0) {
         strcpy(address.sun_path, path);
+        client_be_patient(fd, PATIENCE_SECONDS);
         if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
             *stream = fdopen(fd, "r+e");
     }
-    if (*stream) {
-        client_set_patience(*stream, PATIENCE_SECONDS);
+    if (*stream)
         return ADMIN_DONE;
-    }
     int error = errno;
     client_complain(path, error);
     if (fd >= 0)
         close(fd);
     return error == EACCES || error == EPERM ? ADMIN_DENIED : ADMIN_UNREACHABLE;
-}
-
-void client_set_patience(FILE *stream, unsigned seconds)
-{
-    const struct timeval patience = {.tv_sec = seconds};
-
-    setsockopt(fileno(stream), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    setsockopt(fileno(stream), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 }
 
 json_t *client_read(FILE *stream)
