@@ -356,7 +356,7 @@ static void work_event(struct machine *machine, struct vm *vm, uint32_t index)
 
     if (vm->work < vm->plan->work_count)
         plan(machine, work[1].arrives - machine->now, EVENT_WORK, index, 0);
-    bring(machine, vm, work->lasts, 1);
+    bring(machine, vm, work->lasts, work->count);
 }
 
 static void take_sample(struct machine *machine)

@@ -175,11 +175,12 @@ static const char *add_work(struct vgpu_sim_vm_plan *vm, struct vgpu_sim_work wo
 static const char *read_work(struct vgpu_sim_scenario *scenario, char **rest)
 {
     const char *time = strsep(rest, " "), *name = strsep(rest, " "), *lasts = strsep(rest, " ");
-    struct vgpu_sim_work work;
+    const char *count = strsep(rest, " ");
+    struct vgpu_sim_work work = {.count = 1};
 
     if (!lasts || !parse_duration(time, &work.arrives) || !parse_duration(lasts, &work.lasts) ||
-        work.lasts == 0)
-        return "work TIME VM DURATION";
+        work.lasts == 0 || (count && !parse_number(count, 1, 1000000, &work.count)))
+        return "work TIME VM DURATION [COUNT]";
     for (uint32_t i = 0; i < scenario->vm_count; i++) {
         if (strcmp(scenario->vms[i].name, name) == 0)
             return add_work(&scenario->vms[i], work);

@@ -16,7 +16,7 @@
  *       gap=0                      from a request's end to the next one
  *       spread=0                   times vary evenly by this part of them, 0..1
  *       from=0 until=TIME          when the program runs
- *   work TIME NAME DURATION        a recorded kernel: it arrives at TIME and takes DURATION
+ *   work TIME NAME DURATION [COUNT]   recorded kernels: they arrive at TIME and take DURATION each
  */
 #ifndef VGPU_SIM_SCENARIO_H
 #define VGPU_SIM_SCENARIO_H
@@ -29,11 +29,12 @@
 #define VGPU_SIM_VMS_MOST   1000u
 #define VGPU_SIM_POOLS_MOST 16u
 #define VGPU_SIM_DEPTH_MOST 1024u
-#define VGPU_SIM_NAME       32u
+#define VGPU_SIM_NAME       72u /* a VM's name, and a number */
 
 struct vgpu_sim_work {
     uint64_t arrives;
     uint64_t lasts;
+    uint32_t count; /* kernels */
 };
 
 struct vgpu_sim_vm_plan {
