@@ -193,7 +193,19 @@ static struct vgpu_tenant *choose(struct vgpu_scheduler *scheduler, uint64_t now
     return now - first->since > patience ? first : scheduler->policy->choose(scheduler, now);
 }
 
-static uint64_t slice_of(const struct vgpu_scheduler *scheduler, const struct vgpu_tenant *tenant)
+bool vgpu_scheduler_has_betters(const struct vgpu_scheduler *scheduler,
+                                const struct vgpu_tenant *tenant, uint64_t now)
+{
+    for (uint32_t i = tenant->priority + 1; i < VGPU_PRIORITIES; i++) {
+        if (scheduler->wanted[i] && now - scheduler->wanted[i] < scheduler->times.calm)
+            return true;
+    }
+    return false;
+}
+
+/* Long slices are for equals: who matters more, and comes too late to preempt, waits for one. */
+static uint64_t slice_of(const struct vgpu_scheduler *scheduler, const struct vgpu_tenant *tenant,
+                         uint64_t now)
 {
     const struct vgpu_scheduler_times *times = &scheduler->times;
     uint64_t most =
@@ -201,7 +213,8 @@ static uint64_t slice_of(const struct vgpu_scheduler *scheduler, const struct vg
     uint64_t slice = times->round / (scheduler->waiting_count + 1);
 
     slice = slice > times->longest ? times->longest : slice;
-    slice = slice < times->slice ? times->slice : slice;
+    if (slice < times->slice || vgpu_scheduler_has_betters(scheduler, tenant, now))
+        slice = times->slice;
     return slice < most ? slice : most;
 }
 
@@ -215,7 +228,7 @@ static void hold(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant, u
         scheduler->calm_from = now + scheduler->times.calm;
     bool ends = scheduler->waiting_count || tenant->cap < NO_CAP;
     scheduler->open = !ends && now >= scheduler->calm_from;
-    scheduler->end = ends              ? now + slice_of(scheduler, tenant)
+    scheduler->end = ends              ? now + slice_of(scheduler, tenant, now)
                      : scheduler->open ? VGPU_TIME_NEVER
                                        : scheduler->calm_from;
 }
@@ -350,16 +363,6 @@ void vgpu_scheduler_remove(struct vgpu_scheduler *scheduler, struct vgpu_tenant 
     account(scheduler, tenant, now);
     lay_down(scheduler, tenant);
     go_on(scheduler, now);
-}
-
-bool vgpu_scheduler_has_betters(const struct vgpu_scheduler *scheduler,
-                                const struct vgpu_tenant *tenant, uint64_t now)
-{
-    for (uint32_t i = tenant->priority + 1; i < VGPU_PRIORITIES; i++) {
-        if (scheduler->wanted[i] && now - scheduler->wanted[i] < scheduler->times.calm)
-            return true;
-    }
-    return false;
 }
 
 uint64_t vgpu_scheduler_next(const struct vgpu_scheduler *scheduler)

@@ -233,6 +233,10 @@ static void a_better_one_need_not_wait_for_the_end_of_a_slice(void **state)
     returns(0, true, 6 * MS);
     assert_int_equal(bench.lease[2], SLICE);
     assert_true(vgpu_scheduler_has_betters(&bench.scheduler, &bench.tenants[0], 7 * MS));
+    bench.used[2] = 100 * MS;
+    vgpu_scheduler_expire(&bench.scheduler, 200 * MS);
+    returns(2, true, 200 * MS);
+    assert_int_equal(vgpu_scheduler_next(&bench.scheduler), 204 * MS); /* and no longer */
     assert_false(vgpu_scheduler_has_betters(&bench.scheduler, &bench.tenants[2], 7 * MS));
     assert_false(vgpu_scheduler_has_betters(&bench.scheduler, &bench.tenants[0], 2000 * MS));
 }
