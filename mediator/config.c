@@ -353,6 +353,20 @@ static const char *set_vm_fault_limit(struct vgpu_config_reader *reader, const c
     return vgpu_config_limit(&reader->vm->limits, "fault_limit", value);
 }
 
+static const char *set_vm_reservation(struct vgpu_config_reader *reader, const char *value)
+{
+    uint64_t budget, period;
+    const char *end;
+
+    if (!vgpu_config_number(value, &end, &budget) || *end != '/' ||
+        !vgpu_config_number(end + 1, &end, &period) || *end || budget == 0 || budget > period ||
+        period > VGPU_CONFIG_PERIOD_MAX)
+        return "BUDGET/PERIOD in milliseconds, such as 8/33, of at most 10000";
+    reader->vm->reservation =
+        (struct vgpu_reservation){.budget = (uint32_t)budget, .period = (uint32_t)period};
+    return NULL;
+}
+
 static const char *set_vm_priority(struct vgpu_config_reader *reader, const char *value)
 {
     reader->vm->has_priority = vgpu_priority_find(value, &reader->vm->priority);
@@ -391,6 +405,7 @@ static const struct vgpu_config_key vgpu_vm_keys[] = {
     {"queue-depth", set_vm_queue_depth},
     {"watchdog", set_vm_watchdog},
     {"fault-limit", set_vm_fault_limit},
+    {"reservation", set_vm_reservation},
     {"priority", set_vm_priority},
     {NULL, NULL},
 };
@@ -645,6 +660,13 @@ void vgpu_config_limits(const struct vgpu_config *config, const char *vm,
     vgpu_limits_init(limits);
     if (own)
         *limits = own->limits;
+}
+
+struct vgpu_reservation vgpu_config_reservation(const struct vgpu_config *config, const char *vm)
+{
+    const struct vgpu_config_vm *own = vgpu_config_find_vm(config, vm);
+
+    return own ? own->reservation : (struct vgpu_reservation){0};
 }
 
 bool vgpu_config_priority(const struct vgpu_config *config, const char *vm,

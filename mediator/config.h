@@ -31,6 +31,8 @@
  *   queue-depth=0                          calls that wait for the worker; 0: no limit
  *   watchdog=30                            seconds that a piece of work may take
  *   fault-limit=3                          faults until it is quarantined; 0: never
+ *   reservation=8/33                       milliseconds of GPU time in every so many, 1..10000: with
+ *                                          scheduler=deadline
  *   priority=low|medium|high               instead of what the device says
  */
 #ifndef VGPU_MEDIATOR_CONFIG_H
@@ -50,6 +52,7 @@
 #define VGPU_CONFIG_VM_NAME    64u
 #define VGPU_CONFIG_SPARES_MAX 16u
 #define VGPU_CONFIG_SLICE_MAX  100u
+#define VGPU_CONFIG_PERIOD_MAX 10000u
 #define VGPU_CONFIG_STOP_MAX   3600u
 #define VGPU_CONFIG_SOCKET     sizeof(((struct sockaddr_un *)0)->sun_path)
 
@@ -64,6 +67,11 @@ struct vgpu_quota {
     bool is_percent;
 };
 
+/** Of GPU time, in milliseconds; all 0: none. */
+struct vgpu_reservation {
+    uint32_t budget, period;
+};
+
 struct vgpu_config_vm {
     struct vgpu_config_vm *next;
     char name[VGPU_CONFIG_VM_NAME];
@@ -71,6 +79,7 @@ struct vgpu_config_vm {
     uint32_t max_channels;
     struct vgpu_vm_limits limits; /* memory is not of interest: memory_quota is */
     enum vgpu_priority priority;
+    struct vgpu_reservation reservation;
     bool has_memory_quota;
     bool has_max_channels;
     bool has_priority;
@@ -127,6 +136,7 @@ uint64_t vgpu_config_memory_quota(const struct vgpu_config *config, const char *
 uint32_t vgpu_config_max_channels(const struct vgpu_config *config, const char *vm);
 void vgpu_config_limits(const struct vgpu_config *config, const char *vm,
                         struct vgpu_vm_limits *limits);
+struct vgpu_reservation vgpu_config_reservation(const struct vgpu_config *config, const char *vm);
 /** False if nothing is said of it. */
 bool vgpu_config_priority(const struct vgpu_config *config, const char *vm,
                           enum vgpu_priority *priority);

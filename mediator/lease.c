@@ -276,6 +276,15 @@ void vgpu_lease_attach(struct vgpu_leases *leases, struct vgpu_vm *vm)
     vgpu_lease_arm(leases);
 }
 
+int vgpu_lease_reserve(struct vgpu_leases *leases, struct vgpu_vm *vm, uint32_t period,
+                       uint32_t budget)
+{
+    if (vm->tenant.period == period * 1000000ull && vm->tenant.budget == budget * 1000000ull)
+        return 0;
+    return vgpu_scheduler_reserve(&leases->scheduler, &vm->tenant, period * 1000000ull,
+                                  budget * 1000000ull, vgpu_loop_now());
+}
+
 uint32_t vgpu_lease_first(const struct vgpu_vm *vm)
 {
     if (!vm->has_lease)

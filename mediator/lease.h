@@ -42,6 +42,11 @@ void vgpu_lease_pool(struct vgpu_leases *leases, uint32_t pool, uint32_t weight)
 /** The VM's pool, priority, weight or share cap has become known, or is another from now on. */
 void vgpu_lease_attach(struct vgpu_leases *leases, struct vgpu_vm *vm);
 
+/** The VM may have `budget` milliseconds of the GPU in every `period` under the deadline policy; 0,
+ * 0: nothing in particular. Returns 0 or -ENOSPC. */
+int vgpu_lease_reserve(struct vgpu_leases *leases, struct vgpu_vm *vm, uint32_t period,
+                       uint32_t budget);
+
 /** What a new worker of the VM begins with: enum vgpu_lease_state, and the bit of idleness. */
 uint32_t vgpu_lease_first(const struct vgpu_vm *vm);
 

@@ -61,6 +61,18 @@ static void vgpu_registry_copy(struct vgpu_mediator *mediator, struct vgpu_vm *v
     vgpu_watchdog_set(mediator, vm);
 }
 
+static void vgpu_registry_reserve(struct vgpu_mediator *mediator, struct vgpu_vm *vm)
+{
+    struct vgpu_reservation wanted = vgpu_config_reservation(&mediator->config, vm->name);
+
+    if (vgpu_lease_reserve(&mediator->leases, vm, wanted.period, wanted.budget))
+        vgpu_log(
+            VGPU_LOG_WARNING,
+            "VM %s: no room for its reservation of %u ms in %u: reservations may not take more "
+            "than 90 %% of the GPU together",
+            vm->name, wanted.budget, wanted.period);
+}
+
 void vgpu_registry_place(struct vgpu_mediator *mediator, struct vgpu_vm *vm)
 {
     const struct vgpu_session *device = mediator->sessions;
@@ -76,6 +88,7 @@ void vgpu_registry_place(struct vgpu_mediator *mediator, struct vgpu_vm *vm)
     if (!vm->registered && vgpu_config_priority(&mediator->config, vm->name, &priority))
         vm->priority = priority;
     vgpu_lease_attach(&mediator->leases, vm);
+    vgpu_registry_reserve(mediator, vm);
 }
 
 int vgpu_registry_load(struct vgpu_mediator *mediator, struct vgpu_vm *vm)

@@ -78,6 +78,7 @@ static void good_files_are_taken(void **state)
         "memory-quota=2G\n"
         "weight=80\n"
         "share-cap=25\n"
+        "reservation=8/33\n"
         "rate=1000\n"
         "queue-depth=16\n"
         "priority=high\n"
@@ -112,6 +113,9 @@ static void good_files_are_taken(void **state)
     assert_int_equal(limits.share_cap, 25);
     assert_int_equal(limits.rate, 1000);
     assert_int_equal(limits.queue_depth, 16);
+    assert_int_equal(vgpu_config_reservation(&config, "web-1.example").budget, 8);
+    assert_int_equal(vgpu_config_reservation(&config, "web-1.example").period, 33);
+    assert_int_equal(vgpu_config_reservation(&config, "other").period, 0);
     vgpu_config_limits(&config, "other", &limits);
     assert_int_equal(limits.weight, 50);
     assert_int_equal(limits.share_cap, 100);
@@ -144,6 +148,10 @@ static const struct {
     {"driver=soft\n", "test.ini:1: \"driver\" is outside of a section"},
     {"[mediator]\nscheduler=fair\n", "test.ini:2: scheduler: \"fair\" is not wfq, urgency,"},
     {"[mediator]\nslice=0\n", "test.ini:2: slice: \"0\" is not milliseconds from 1 to 100"},
+    {"[vm a]\nreservation=34/33\n",
+     "test.ini:2: reservation: \"34/33\" is not BUDGET/PERIOD in milliseconds"},
+    {"[vm a]\nreservation=8\n",
+     "test.ini:2: reservation: \"8\" is not BUDGET/PERIOD in milliseconds"},
     {"[vm a]\nshare-cap=101\n",
      "test.ini:2: share-cap: \"101\" is not per cent from 1 to 100; 100 is no cap"},
     {"[vm a]\nrate=-1\n",

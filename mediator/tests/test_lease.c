@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -190,6 +191,18 @@ static void a_new_cap_takes_effect_on_a_lease_at_once(void **state)
     assert_int_equal(lease(0), VGPU_LEASE_OPEN);
 }
 
+static void reservations_are_taken_while_there_is_room(void **state)
+{
+    (void)state;
+    assert_int_equal(vgpu_lease_reserve(&bench.leases, &bench.vms[0], 10, 6), 0);
+    assert_int_equal(vgpu_lease_reserve(&bench.leases, &bench.vms[0], 10, 6), 0); /* the same */
+    assert_int_equal(vgpu_lease_reserve(&bench.leases, &bench.vms[1], 10, 4), -ENOSPC);
+    assert_int_equal(bench.vms[1].tenant.period, 0);
+    assert_int_equal(vgpu_lease_reserve(&bench.leases, &bench.vms[0], 0, 0), 0);
+    assert_int_equal(vgpu_lease_reserve(&bench.leases, &bench.vms[1], 10, 4), 0);
+    assert_int_equal(bench.vms[1].tenant.budget, 4000000);
+}
+
 static void pools_have_weights(void **state)
 {
     (void)state;
@@ -210,6 +223,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_does_not_drain_is_left_behind, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_is_charged_than_time_passed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_new_cap_takes_effect_on_a_lease_at_once, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(reservations_are_taken_while_there_is_room, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(pools_have_weights, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_worker_that_ends_gives_its_vms_lease_back, set_up,
