@@ -18,8 +18,10 @@ SECONDS = 3
 TOLERANCE = 0.02
 # Kernels are long, because what the software GPU needs from one to the next, while work waits, is
 # busy time to VMs, but not to its timeline. A measurement is as good as the machine is quiet: of so
-# many, one has to be within bounds.
+# many, one has to be within bounds, unless others have the processors: a worker that waits for one
+# between two launches does not know that the GPU has nothing to do meanwhile.
 ATTEMPTS = 3
+CROWDED = 3 * os.cpu_count()  # load
 
 
 def union(intervals):
@@ -96,17 +98,19 @@ class GpuSecondsTest(unittest.TestCase):
                   f"({100 * error:+.2f} %): {vms}", file=sys.stderr, flush=True)
             if abs(error) <= TOLERANCE:
                 return vms
+        if os.getloadavg()[0] > CROWDED:
+            self.skipTest(f"others have the processors: load {os.getloadavg()[0]:.0f}")
         raise AssertionError(f"{100 * error:.2f} % apart after {ATTEMPTS} measurements")
 
     def test_of_one_vm(self):
-        self.check([(0, 20000, 4, 2, 0)])
+        self.check([(0, 60000, 2, 2, 0)])
 
     def test_of_vms_that_take_turns(self):
-        vms = self.check([(0, 20000, 2, 2, 0), (1, 15000, 4, 2, 0), (2, 40000, 1, 2, 0)])
+        vms = self.check([(0, 60000, 1, 2, 0), (1, 40000, 2, 2, 0), (2, 100000, 1, 2, 0)])
         self.assertEqual(len(vms), 3)
 
     def test_of_vms_that_leave_the_gpu_idle(self):
-        self.check([(0, 40000, 4, 1, 250000), (1, 20000, 8, 1, 400000)])
+        self.check([(0, 200000, 1, 1, 250000), (1, 150000, 1, 1, 400000)])
 
     def test_of_programs_of_one_vm_at_once(self):
         # They do not take turns: each of them alone has work nearly all of the time.
@@ -115,4 +119,5 @@ class GpuSecondsTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    found = unittest.main(exit=False).result
+    sys.exit(77 if found.wasSuccessful() and found.skipped else not found.wasSuccessful())
