@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "mediator/admin/admin.h"
+#include "mediator/config_host.h"
 #include "mediator/device_status.h"
 #include "mediator/drain.h"
 #include "mediator/health.h"
@@ -463,6 +464,8 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     int error = vgpu_daemon_configure(&daemon.mediator.config, &options);
+    if (!error && options.check && vgpu_config_check_host(&daemon.mediator.config, stdout))
+        error = -ENOENT;
     if (!error && options.check)
         printf("the configuration is good\n");
     if (!error && options.check_store)

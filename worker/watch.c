@@ -6,10 +6,8 @@
 #include "worker/context.h"
 #include "worker/worker.h"
 
-#define PARTS_OF_LIMIT 16u   /* that known work of one piece may take */
-#define FORGET         8u    /* of what a kind took, this part with each measurement */
-#define SURPRISE       8u    /* times what was expected: nothing is known any more */
-#define NOTICEABLE     1000u /* microseconds */
+#define PARTS_OF_LIMIT 16u /* that known work of one piece may take */
+#define FORGET         8u  /* of what a kind took, this part with each measurement */
 #define MOST_TIME      3600000000u
 #define PATIENCE_MANY  3u /* with pieces of many records that were all expected to be short */
 
@@ -35,6 +33,12 @@ static uint64_t limit_of(const struct vgpu_worker *worker)
     return __atomic_load_n(&worker->page->watch.limit, __ATOMIC_RELAXED);
 }
 
+/* Microseconds that a piece of known work may take. */
+static uint64_t share_of(uint64_t limit)
+{
+    return limit / 1000 / PARTS_OF_LIMIT;
+}
+
 void vgpu_watch_stream(struct vgpu_worker *worker, CUstream stream)
 {
     struct vgpu_watch *watch = &worker->watch;
@@ -48,7 +52,7 @@ void vgpu_watch_stream(struct vgpu_worker *worker, CUstream stream)
 }
 
 /* Launches are of a kind if they are of the same function, shape and stream; of other calls the
- * arguments say little. */
+ * arguments say little. Every bit has a say in the highest bits, which are what is taken. */
 static uint32_t kind_of(const struct vgpu_call_header *record)
 {
     uint64_t hash = record->call * 0x9e3779b97f4a7c15u, word;
@@ -58,7 +62,6 @@ static uint32_t kind_of(const struct vgpu_call_header *record)
     for (size_t i = 0; i + sizeof(word) <= sizeof(record->arguments); i += sizeof(word)) {
         memcpy(&word, (const char *)record->arguments + i, sizeof(word));
         hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
-        hash ^= hash >> 32;
     }
     return (uint32_t)(hash >> 54) % VGPU_WATCH_KINDS;
 }
@@ -77,7 +80,7 @@ void vgpu_watch_add(struct vgpu_worker *worker)
     if (limit == 0 || watch->record == NULL)
         return;
     uint32_t kind = kind_of(watch->record), takes = watch->took[kind];
-    uint64_t most = limit / 1000 / PARTS_OF_LIMIT;
+    uint64_t most = share_of(limit);
     bool alone = takes == 0 || takes > most;
     if (watch->pieced > 0 && (alone || watch->alone || watch->expected + takes > most ||
                               watch->pieced == VGPU_WATCH_RECORDS))
@@ -100,7 +103,6 @@ void vgpu_watch_mark(struct vgpu_worker *worker, struct vgpu_mark *mark)
     if (mark->event == NULL || mark->kind == VGPU_MARK_BEGIN)
         return;
     mark->records = watch->unmeasured;
-    mark->expected = watch->expected;
     mark->work = watch->kind;
     watch->unmeasured = 0;
 }
@@ -117,8 +119,8 @@ void vgpu_watch_learn(struct vgpu_worker *worker, const struct vgpu_mark *mark,
     if (mark->records == 1) {
         *known -= *known / FORGET;
         *known = *known > took ? *known : (uint32_t)took;
-    } else if (mark->records && took > NOTICEABLE && took / SURPRISE > mark->expected) {
-        memset(watch->took, 0, sizeof(watch->took));
+    } else if (mark->records && took > share_of(limit_of(worker))) {
+        memset(watch->took, 0, sizeof(watch->took)); /* it was not as it was known to be */
     }
 }
 

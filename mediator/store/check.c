@@ -2,6 +2,7 @@
 /** vgpu-mediator --check-store. */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mediator/store/internal.h"
@@ -44,35 +45,72 @@ static uint64_t vgpu_check_count(sqlite3 *database, const char *sql)
     return count;
 }
 
-static int vgpu_check_contents(sqlite3 *database, const char *path, FILE *out)
+static void vgpu_check_advise_damaged(const char *path, FILE *out)
+{
+    fprintf(out,
+            "%s is damaged. Stop the mediator, keep a copy, and save what can be read:\n"
+            "  sqlite3 %s .recover | sqlite3 %s.new && mv %s.new %s\n"
+            "or take a backup; or move it away, and VMs are registered anew.\n",
+            path, path, path, path, path);
+}
+
+/** Who may read it knows the names of all VMs and what administrators did. */
+static void vgpu_check_mode(const char *path, FILE *out)
+{
+    struct stat status;
+
+    if (stat(path, &status) == 0 && status.st_mode & 077)
+        fprintf(out, "%s can be read by others (mode %o); chmod 600 %s\n", path,
+                (unsigned)status.st_mode & 0777, path);
+}
+
+static int vgpu_check_version(sqlite3 *database, const char *path, FILE *out)
 {
     int version = 0;
-
-    if (vgpu_check_query(database, "PRAGMA integrity_check", "ok", out) != 0 ||
-        vgpu_check_query(database, "PRAGMA foreign_key_check", NULL, out) != 0)
-        return -EUCLEAN;
     int error = vgpu_schema_version(database, &version);
+
     if (error)
         return error;
-    if (version < 1 || version > vgpu_schema_current) {
-        fprintf(out, "%s: schema version %d; this program knows 1 to %d\n", path, version,
-                vgpu_schema_current);
+    if (version == 0) {
+        fprintf(out, "%s is empty; the mediator fills it when it starts\n", path);
+        return 0;
+    }
+    if (version < 0 || version > vgpu_schema_current) {
+        fprintf(out,
+                "%s: schema version %d; this program knows 1 to %d; install the version that wrote "
+                "it, or set another store=\n",
+                path, version, vgpu_schema_current);
         return -EUCLEAN;
     }
     fprintf(out, "%s is good: schema version %d, %llu VMs, %llu pools, %llu actions\n", path,
             version, (unsigned long long)vgpu_check_count(database, "SELECT count(*) FROM vms"),
             (unsigned long long)vgpu_check_count(database, "SELECT count(*) FROM pools"),
             (unsigned long long)vgpu_check_count(database, "SELECT count(*) FROM audit"));
+    if (version < vgpu_schema_current)
+        fprintf(out, "the mediator makes that version %d when it starts\n", vgpu_schema_current);
     return 0;
+}
+
+static int vgpu_check_contents(sqlite3 *database, const char *path, FILE *out)
+{
+    if (vgpu_check_query(database, "PRAGMA integrity_check", "ok", out) != 0 ||
+        vgpu_check_query(database, "PRAGMA foreign_key_check", NULL, out) != 0) {
+        vgpu_check_advise_damaged(path, out);
+        return -EUCLEAN;
+    }
+    vgpu_check_mode(path, out);
+    return vgpu_check_version(database, path, out);
 }
 
 int vgpu_store_check(const char *path, FILE *out)
 {
     sqlite3 *database = NULL;
 
-    if (access(path, R_OK) < 0) {
+    if (access(path, R_OK | W_OK) < 0) {
         int error = -errno;
-        fprintf(out, "%s: %s\n", path, strerror(-error));
+        fprintf(out, "%s: %s; %s\n", path, strerror(-error),
+                error == -ENOENT ? "the mediator makes it when it starts"
+                                 : "check it as the mediator's user");
         return error;
     }
     /* Writable, because a log that a killed mediator left behind is read only after recovery. */

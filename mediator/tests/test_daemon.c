@@ -85,6 +85,23 @@ static void bad_options_and_settings_start_nothing(void **state)
     assert_non_null(strstr(output, "--check-config"));
 }
 
+static void what_the_host_lacks_is_said(void **state)
+{
+    char output[4096], options[160], path[] = "/tmp/vgpu-config-XXXXXX";
+    int fd = mkstemp(path);
+    FILE *config = fdopen(fd, "w");
+
+    (void)state;
+    fputs("[mediator]\nworker=/nowhere/vgpu-worker\nstore=/nowhere/at/all/vgpu.db\n", config);
+    fclose(config);
+    snprintf(options, sizeof(options), "--check-config --config %s", path);
+    assert_int_equal(run_daemon(options, output, sizeof(output)), 1);
+    assert_non_null(strstr(output, "worker=/nowhere/vgpu-worker: No such file or directory"));
+    assert_non_null(strstr(output, "there is no folder /nowhere/at; make it"));
+    assert_null(strstr(output, "is good"));
+    unlink(path);
+}
+
 static void sockets_have_their_modes_and_go_at_the_end(void **state)
 {
     struct stat status;
@@ -192,6 +209,7 @@ int main(void)
         cmocka_unit_test(auto_takes_the_first_driver_that_works),
         cmocka_unit_test(cuda_without_a_driver_does_not_start),
         cmocka_unit_test(bad_options_and_settings_start_nothing),
+        cmocka_unit_test(what_the_host_lacks_is_said),
         cmocka_unit_test(sockets_have_their_modes_and_go_at_the_end),
         cmocka_unit_test(a_second_mediator_leaves_the_first_alone),
         cmocka_unit_test(a_device_goes_on_with_the_next_mediator),

@@ -34,7 +34,9 @@ static void open_store(void)
 static int make_folder(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/vgpu-store-XXXXXX");
+    /* In memory, if possible: a kill leaves files as they are, whatever is below them. */
+    strcpy(folder,
+           access("/dev/shm", W_OK) == 0 ? "/dev/shm/vgpu-store-XXXXXX" : "/tmp/vgpu-store-XXXXXX");
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof(path), "%s/state/vgpu.db", folder);
     open_store();
@@ -311,13 +313,48 @@ static void damage_is_found(void **state)
     assert_int_equal(pwrite(fd, zeros, sizeof(zeros), 4096), sizeof(zeros));
     close(fd);
     assert_int_equal(check_store(text, sizeof(text)), -EUCLEAN);
+    assert_non_null(strstr(text, "is damaged. Stop the mediator, keep a copy"));
     fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
     assert_int_equal(write(fd, "no database at all, but text", 28), 28);
     close(fd);
     assert_int_equal(check_store(text, sizeof(text)), -EUCLEAN);
+    assert_non_null(strstr(text, ".recover"));
     assert_int_equal(vgpu_store_open(path, &store, why, sizeof(why)), -EUCLEAN);
     store = NULL;
     assert_non_null(strstr(why, "is damaged"));
+}
+
+static void what_is_no_damage_is_said_too(void **state)
+{
+    char text[4096] = "";
+
+    (void)state;
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(check_store(text, sizeof(text)), 0);
+    assert_non_null(strstr(text, "can be read by others (mode 644); chmod 600"));
+    write_old_store(1);
+    assert_int_equal(check_store(text, sizeof(text)), 0);
+    assert_non_null(strstr(text, "is good: schema version 1"));
+    assert_non_null(strstr(text, "the mediator makes that version"));
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(check_store(text, sizeof(text)), 0);
+    assert_non_null(strstr(text, "is empty"));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(check_store(text, sizeof(text)), -ENOENT);
+    assert_non_null(strstr(text, "the mediator makes it when it starts"));
+}
+
+static void a_member_without_its_pool_is_found(void **state)
+{
+    char text[4096] = "";
+
+    (void)state;
+    run_sql(store->database, "PRAGMA foreign_keys = OFF;");
+    struct vgpu_store_vm vm = make_vm("web", "");
+    assert_int_equal(vgpu_store_put_vm(store, &vm), 0);
+    run_sql(store->database, "DELETE FROM pools;");
+    assert_int_equal(check_store(text, sizeof(text)), -EUCLEAN);
+    assert_non_null(strstr(text, "foreign_key_check: vms"));
 }
 
 /** Changes a VM's weight and writes an action for it, over and over, and says so after each commit,
@@ -429,6 +466,9 @@ int main(void)
                                         remove_folder),
         cmocka_unit_test_setup_teardown(a_newer_schema_is_left_alone, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(damage_is_found, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(what_is_no_damage_is_said_too, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_member_without_its_pool_is_found, make_folder,
+                                        remove_folder),
         cmocka_unit_test_setup_teardown(a_kill_at_any_moment_loses_nothing_acknowledged,
                                         make_folder, remove_folder),
     };

@@ -38,11 +38,10 @@ struct vgpu_mark {
     uint64_t idle;   /* vgpu_usage_idle() when it was placed */
 
     /* for the watchdog: worker/watch.h */
-    uint32_t pieced;   /* records between this mark and the one before */
-    uint32_t records;  /* since the last mark with an event */
-    uint32_t expected; /* microseconds that they would take */
-    uint32_t work;     /* kind of the last of them */
-    bool waits;        /* for something that the guest's program has yet to do */
+    uint32_t pieced;  /* records between this mark and the one before */
+    uint32_t records; /* since the last mark with an event */
+    uint32_t work;    /* kind of the last of them */
+    bool waits;       /* for something that the guest's program has yet to do */
 };
 
 struct vgpu_fences {

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/config_host.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <string.h>
+#include <unistd.h>
+
+static uint32_t vgpu_config_check_part(const char *key, const char *path, int mode, FILE *out)
+{
+    if (access(path, mode) == 0)
+        return 0;
+    fprintf(out, "%s=%s: %s; install it there, or set another %s=\n", key, path, strerror(errno),
+            key);
+    return 1;
+}
+
+/** The mediator makes a file's folder, but not what that is in. */
+static uint32_t vgpu_config_check_folder(const char *key, const char *path, uint32_t levels,
+                                         FILE *out)
+{
+    char folder[PATH_MAX];
+
+    snprintf(folder, sizeof(folder), "%s", path);
+    for (uint32_t i = 0; i < levels; i++) {
+        char *slash = strrchr(folder, '/');
+
+        if (!slash || slash == folder)
+            return 0;
+        *slash = '\0';
+        if (access(folder, F_OK) == 0)
+            return 0;
+    }
+    fprintf(out, "%s=%s: there is no folder %s; make it, or set another %s=\n", key, path, folder,
+            key);
+    return 1;
+}
+
+uint32_t vgpu_config_check_host(const struct vgpu_config *config, FILE *out)
+{
+    uint32_t wrong = vgpu_config_check_part("worker", config->worker, X_OK, out);
+
+    if (config->driver != VGPU_DRIVER_CUDA)
+        wrong += vgpu_config_check_part("soft-library", config->soft_library, R_OK, out);
+    wrong += vgpu_config_check_folder("device-socket", config->device_socket, 2, out);
+    wrong += vgpu_config_check_folder("process-socket", config->process_socket, 2, out);
+    wrong += vgpu_config_check_folder("admin-socket", config->admin_socket, 2, out);
+    if (*config->store)
+        wrong += vgpu_config_check_folder("store", config->store, 2, out);
+    if (!getgrnam(config->admin_group))
+        fprintf(out,
+                "admin-group=%s: there is no such group, so only root administers; groupadd "
+                "--system %s\n",
+                config->admin_group, config->admin_group);
+    return wrong;
+}
