@@ -187,11 +187,12 @@ static int vgpu_run_configure(struct vgpu_run *run)
         return -1;
     vgpu_run_choose_images(images, sizeof(images));
     snprintf(run->socket, sizeof(run->socket), "%s/process.sock", folder);
-    dprintf(
-        config,
-        "[mediator]\ndevice-socket=%s/device.sock\nprocess-socket=%s\n"
-        "admin-socket=%s/admin.sock\nimage-cache=%s\nspare-workers=1\nmetrics=none\nlog-level=%s\n",
-        folder, run->socket, folder, images, run->verbose ? "info" : "warning");
+    dprintf(config,
+            "[mediator]\ndevice-socket=%s/device.sock\nprocess-socket=%s\n"
+            "admin-socket=%s/"
+            "admin.sock\nimage-cache=%s\nspare-workers=1\nmetrics=none\nstop-timeout=0\n"
+            "log-level=%s\n",
+            folder, run->socket, folder, images, run->verbose ? "info" : "warning");
     return config;
 }
 

@@ -138,13 +138,18 @@ void vgpu_service_say(struct vgpu_service *service, const char *format, ...)
     va_end(arguments);
     size_t bytes = (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1;
     if (sendto(service->socket, text, bytes, MSG_NOSIGNAL | MSG_DONTWAIT,
-               (const struct sockaddr *)&service->manager, service->manager_length) >= 0)
+               (const struct sockaddr *)&service->manager, service->manager_length) >= 0) {
+        service->heard = true;
         return;
-    vgpu_log(VGPU_LOG_WARNING, "cannot tell the service manager: %s", strerror(errno));
-    if (errno == ECONNREFUSED || errno == ENOENT) { /* it is gone: once is enough */
-        close(service->socket);
-        service->socket = -1;
     }
+    /* Some only want to hear of the start, and hang up then. */
+    bool left = service->heard && (errno == ECONNREFUSED || errno == ENOENT);
+    if (!left) {
+        vgpu_log(VGPU_LOG_WARNING, "cannot tell the service manager: %s", strerror(errno));
+        return;
+    }
+    close(service->socket);
+    service->socket = -1;
 }
 
 static void vgpu_service_due(struct vgpu_timer *timer)

@@ -7,6 +7,7 @@
 #ifndef VGPU_MEDIATOR_SERVICE_H
 #define VGPU_MEDIATOR_SERVICE_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -19,6 +20,7 @@ struct vgpu_service {
     struct sockaddr_un manager;
     socklen_t manager_length;          /* 0: nobody wants to know */
     int socket;                        /* datagrams go through it; -1: there is none */
+    bool heard;                        /* one was taken */
     struct vgpu_timer keep_alive;      /* whose expiry says that the loop goes round */
     uint32_t period;                   /* of it, in milliseconds; 0: nobody waits for it */
     int sockets[VGPU_SERVICE_SOCKETS]; /* inherited: device, process, admin; -1: none, or taken */
