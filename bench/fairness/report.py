@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What bench/fairness/run measured, against what must hold: tables and plots."""
+"""What bench/fairness/run measured, against what must hold: tables and plots. A case is a list of its
+runs; what is told is the median of them, and from where to where they went."""
 import json
 import os
+import statistics
 import sys
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -52,6 +54,10 @@ def reply(case, part):
     return case["said"][0].get(f"reply_{part}_us", 0) / 1e3
 
 
+def median(runs, value):
+    return statistics.median(value(run) for run in runs)
+
+
 def bar_shares(_, case):
     due = weights(case)
     off = max(abs(share - 100 * weight / sum(due)) for share, weight in zip(shares(case), due))
@@ -70,20 +76,20 @@ def bar_jain(_, case):
 def bar_throughput(cases, case):
     if "alone" not in cases:
         return None
-    return "work of all over that of one alone", work(case) / work(cases["alone"]), 0.97, "least"
+    return "work of all over that of one alone", work(case) / median(cases["alone"], work), 0.97, "least"
 
 
 def bar_native(cases, case):
     if "native" not in cases:
         return None
-    return "work over that without vgpu", work(case) / work(cases["native"]), 0.99, "least"
+    return "work over that without vgpu", work(case) / median(cases["native"], work), 0.99, "least"
 
 
 def bar_reply(cases, case):
     """At most 1.3 times alone, or one kernel of the other's more, as no kernel can be cut."""
     if "serve" not in cases:
         return None
-    alone = reply(cases["serve"], "p99")
+    alone = median(cases["serve"], lambda run: reply(run, "p99"))
     kernel = max(wanted["kernel"] for wanted in case["tenants"][1:]) / 1e3
     return ("p99 of replies over that alone", reply(case, "p99") / alone,
             max(1.3, (alone + kernel) / alone), "most")
@@ -96,32 +102,42 @@ BARS = {"alone": (bar_native,), "cap-": (bar_cap,), "weights-": (bar_shares,),
 
 
 def bars(cases, name):
-    """(what, value, bar, least or most) of a case; none where it cannot be told."""
-    wanted = next((bars for start, bars in BARS.items() if name.startswith(start)), ())
-    return [bar for bar in (wanted_bar(cases, cases[name]) for wanted_bar in wanted) if bar]
+    """(what, values of all runs, bar, least or most) of a case; none where it cannot be told."""
+    found = []
+    for wanted in next((bars for start, bars in BARS.items() if name.startswith(start)), ()):
+        of_runs = [wanted(cases, run) for run in cases[name]]
+        if None not in of_runs:
+            what, _, limit, kind = of_runs[0]
+            found.append((what, [value for _, value, _, _ in of_runs], limit, kind))
+    return found
 
 
 def is_met(bar):
-    _, value, limit, kind = bar
+    _, values, limit, kind = bar
+    value = statistics.median(values)
     return value >= limit if kind == "least" else value <= limit
 
 
 def said_of(bar):
-    what, value, limit, kind = bar
-    return (f"{what}: {value:.3g} ({'at least' if kind == 'least' else 'at most'} {limit:.3g}) "
+    what, values, limit, kind = bar
+    spread = f"{min(values):.3g} to {max(values):.3g}; " if len(values) > 1 else ""
+    return (f"{what}: {statistics.median(values):.3g} ({spread}"
+            f"{'at least' if kind == 'least' else 'at most'} {limit:.3g}) "
             f"{'met' if is_met(bar) else '**missed**'}")
 
 
 def row(cases, name):
     case = cases[name]
-    due = weights(case)
+    due = weights(case[0])
+    mean = [statistics.mean(of_runs) for of_runs in zip(*map(shares, case))]
     parts = ", ".join(f"{share:.1f} ({100 * weight / sum(due):.1f})" for share, weight in
-                      list(zip(shares(case), due))[:4]) + (", ..." if len(due) > 4 else "")
+                      list(zip(mean, due))[:4]) + (", ..." if len(due) > 4 else "")
     if name == "native":  # the mediator knows nothing of it
         parts = ""
     said = "; ".join(map(said_of, bars(cases, name)))
-    return (f"| {name} | {len(due)} | {busy(case):.3f} | {parts} | {reply(case, 'p50'):.2f} / "
-            f"{reply(case, 'p99'):.2f} | {said} |")
+    replies = [median(case, lambda run, part=part: reply(run, part)) for part in ("p50", "p99")]
+    return (f"| {name} | {len(due)} | {median(case, busy):.3f} | {parts} | {replies[0]:.2f} / "
+            f"{replies[1]:.2f} | {said} |")
 
 
 def table(cases):
@@ -166,7 +182,7 @@ def draw_shares(cases):
     shown = [name for name in cases if name != "native"]
     parts = []
     for place, name in enumerate(shown):
-        parts += panel(name, cases[name], 45 + place % ACROSS * PANEL_WIDTH,
+        parts += panel(name, cases[name][0], 45 + place % ACROSS * PANEL_WIDTH,
                        30 + place // ACROSS * PANEL_HEIGHT)
     rows = (len(shown) + ACROSS - 1) // ACROSS
     return plots.picture(20 + ACROSS * PANEL_WIDTH, 10 + rows * PANEL_HEIGHT, parts)
@@ -178,7 +194,8 @@ def draw_bars(cases):
     left, scale, height = 330, 150, 22
     parts = [plots.text(10, 20, "Measured, as a part of what must hold", size=15)]
     for place, (name, bar) in enumerate(found):
-        what, value, limit, kind = bar
+        what, values, limit, kind = bar
+        value = statistics.median(values)
         y = 40 + place * height
         length = min(value / limit, 2) * scale
         colour = plots.COLOURS[2] if is_met(bar) else plots.COLOURS[1]
