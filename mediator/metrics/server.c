@@ -223,7 +223,7 @@ static void vgpu_metrics_print_address(int socket, char *out, size_t size)
 void vgpu_metrics_server_open(struct vgpu_metrics_server *server, struct vgpu_mediator *mediator)
 {
     const struct sockaddr_storage *address = &mediator->config.metrics;
-    char where[INET6_ADDRSTRLEN + 16];
+    char where[INET6_ADDRSTRLEN + 16] = "";
     int socket, error;
 
     server->mediator = mediator;
