@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "worker/context.h"
 #include "worker/log.h"
@@ -14,7 +15,15 @@
 #define ESTIMATE_LEAST     500u        /* nanoseconds */
 #define ESTIMATE_MOST      1000000000u /* more than any window */
 #define CORRECTION_MOST    8.0         /* of an estimate at a time */
+#define STALL              50000000u   /* nanoseconds without room for a record */
 #define HANDOVER           200000u /* nanoseconds from a lease's return to the next one's work */
+
+static uint64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
 
 /* Has the mediator look at the page. If the socket is full, it has yet to look for an older one. */
 static void tell(struct vgpu_worker *worker)
@@ -137,6 +146,21 @@ static bool is_full(const struct vgpu_lease *lease, uint64_t window)
            batch->records == VGPU_LEASE_BATCH_RECORDS;
 }
 
+/* What is in flight may wait for the very record that does not fit, as a kernel does that runs
+ * until a copy tells it to end: so now and then one goes, fitting or not. */
+static bool has_stalled(struct vgpu_lease *lease)
+{
+    uint64_t time = now();
+
+    if (lease->refused == 0)
+        lease->refused = time;
+    if (time - lease->refused < STALL)
+        return false;
+    lease->refused = 0;
+    lease->uncounted = true;
+    return true;
+}
+
 /* Where this is false there are marks, of which the loop looks when they are reached. */
 static bool fits(struct vgpu_worker *worker, const struct vgpu_call_header *header)
 {
@@ -152,7 +176,8 @@ static bool fits(struct vgpu_worker *worker, const struct vgpu_call_header *head
     }
     if (lease->filling - lease->first == VGPU_LEASE_BATCHES - 1 ||
         (lease->in_flight >= window && lease->in_flight > 0))
-        return false;
+        return has_stalled(lease);
+    lease->refused = 0;
     if (lease->estimates[kind] == 0) /* it could be long: alone, and drained */
         lease->estimates[kind] = (uint32_t)(window < ESTIMATE_MOST ? window : ESTIMATE_MOST) + 1;
     struct vgpu_lease_batch *batch = &lease->batches[lease->filling % VGPU_LEASE_BATCHES];

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "worker/tests/fixture.h"
@@ -177,6 +178,20 @@ static void an_idle_lease_can_be_taken_until_there_is_work(void **state)
     close_rig(&rig);
 }
 
+static void work_that_waits_for_a_record_gets_it(void **state)
+{
+    const struct timespec pause = {.tv_nsec = 60000000};
+    struct rig rig = open_rig(VGPU_LEASE_BOUNDED);
+
+    (void)state;
+    assert_true(try_launch(&rig)); /* for all that is known it never ends */
+    assert_false(try_launch(&rig));
+    nanosleep(&pause, NULL);
+    assert_true(try_launch(&rig));
+    assert_false(try_launch(&rig)); /* and not more than that */
+    close_rig(&rig);
+}
+
 static int launches_in_flight(struct rig *rig)
 {
     int count = 0;
@@ -245,6 +260,7 @@ int main(void)
         cmocka_unit_test(a_lease_that_ends_is_given_back_when_all_is_done),
         cmocka_unit_test(a_lease_is_given_back_while_its_last_work_ends),
         cmocka_unit_test(work_that_may_be_long_is_waited_for),
+        cmocka_unit_test(work_that_waits_for_a_record_gets_it),
         cmocka_unit_test(an_idle_lease_can_be_taken_until_there_is_work),
         cmocka_unit_test(a_bounded_lease_bounds_what_is_in_flight),
         cmocka_unit_test(estimates_follow_what_was_measured),
