@@ -31,8 +31,8 @@
  *   queue-depth=0                          calls that wait for the worker; 0: no limit
  *   watchdog=30                            seconds that a piece of work may take
  *   fault-limit=3                          faults until it is quarantined; 0: never
- *   reservation=8/33                       milliseconds of GPU time in every so many, 1..10000: with
- *                                          scheduler=deadline
+ *   reservation=8/33                       milliseconds of GPU time in every so many, with
+ *                                          scheduler=deadline; 1..10000
  *   priority=low|medium|high               instead of what the device says
  */
 #ifndef VGPU_MEDIATOR_CONFIG_H

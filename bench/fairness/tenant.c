@@ -8,6 +8,7 @@
  * back. UID alone: prints how many rounds a kernel of a microsecond has, measured with nobody else
  * there.
  */
+#include <assert.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,6 +112,7 @@ static void work(struct tenant *tenant)
     struct timespec pause = {.tv_nsec = tenant->gap % 1000000 * 1000L,
                              .tv_sec = tenant->gap / 1000000};
     unsigned int begun = 0, ended = 0;
+    assert(tenant->depth > 0);
     tenant->begun = bench_now();
     while (!has_input()) {
         if (begun - ended == tenant->depth)
