@@ -128,10 +128,10 @@ static bool launch(struct device *d, uint32_t index, const struct kernel *k, CUm
     return GOOD(cuStreamSynchronize(d->stream));
 }
 
-enum ran device_run(struct device *d, uint32_t index, const struct kernel *k,
+enum ran device_run(struct device *d, uint32_t index, const struct kernel *k, bool together,
                     struct results *results)
 {
-    char *text = kernel_text(k), log[2048] = "";
+    char *text = kernel_text(k, together), log[2048] = "";
     CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
     void *values[] = {log, (void *)(uintptr_t)sizeof(log)};
     CUmodule module;

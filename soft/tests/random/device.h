@@ -22,9 +22,9 @@ void device_describe(const struct device *device, char *text, size_t size);
 
 /**
  * Loads and runs a kernel; what it leaves comes to `results`, which have been made for it. Says on
- * stderr what went wrong with kernel number `index`.
+ * stderr what went wrong with kernel number `index`. `together` as of kernel_text().
  */
 enum ran device_run(struct device *device, uint32_t index, const struct kernel *kernel,
-                    struct results *results);
+                    bool together, struct results *results);
 
 #endif

@@ -265,8 +265,9 @@ static void grow_operation(struct grower *g, struct statement *s, bool uniforms)
     for (uint32_t n = 0; letters[n + 1] != '\0'; n++) {
         bool first = n == 0; /* a number there would be folded away, if it may be one */
 
+        /* Positions beyond the register, as numbers, are folded in another way than they run. */
         if (letters[n + 1] == 's' && chance(g, 50))
-            *sources[n] = constant(below(g, 40));
+            *sources[n] = constant(below(g, 32));
         else if (letters[n + 1] == 's')
             *sources[n] = variable(g);
         else if (letters[n + 1] == 'q' || letters[n + 1] == 'd')

@@ -184,8 +184,13 @@ extern const uint32_t operation_count;
 struct kernel *kernel_grow(uint64_t seed);
 void kernel_destroy(struct kernel *kernel);
 
-/** PTX of a kernel named "k"; to be freed. NULL without memory. */
-char *kernel_text(const struct kernel *kernel);
+/**
+ * PTX of a kernel named "k"; to be freed. NULL without memory. With `together`, lanes are brought
+ * together, by bar.warp.sync, before all that they do together: instructions with .sync do so by
+ * themselves, but ptxas 13.0 forgets it where lanes have come apart in calls and tables of
+ * branches.
+ */
+char *kernel_text(const struct kernel *kernel, bool together);
 
 struct results {
     uint32_t *rows;  /* ROW_WORDS of each thread of the grid */

@@ -22,7 +22,7 @@
 
 #define MOST_PROCESSES 64
 #define MOST_BROKEN    100 /* kernels, after which it is no use to go on */
-#define HANGS          120 /* seconds after which a kernel will not end any more */
+#define HANGS          30  /* seconds after which a kernel will not end any more */
 #define LARGEST_COUNT  10000000
 
 enum outcome { NOT_YET, SAME, DIFFERENT, FAILED };
@@ -49,7 +49,7 @@ struct run {
     uint32_t input[INPUT_WORDS];
     uint64_t seed;
     uint32_t first, count, processes;
-    bool only_evaluate, check;
+    bool only_evaluate, check, together;
     const struct outcome_of_kernel *expected; /* from kernel 0 on; NULL: none */
     uint32_t expected_count;
     struct shared *shared;
@@ -129,7 +129,7 @@ static bool one(const struct run *r, struct device *device, uint32_t index)
     } else if (results_create(k, &got) != 0) {
         ran = BROKEN;
     } else {
-        ran = device_run(device, index, k, &got);
+        ran = device_run(device, index, k, r->together, &got);
         outcome->hash = results_hash(&got);
         same = !r->check || outcome->hash == results_hash(&want);
     }
@@ -287,7 +287,7 @@ static int print_kernel(const struct run *r)
 {
     struct results results;
     struct kernel *k = make(r, r->first, &results);
-    char *text = k == NULL ? NULL : kernel_text(k);
+    char *text = k == NULL ? NULL : kernel_text(k, r->together);
 
     if (text == NULL)
         return 1;
@@ -328,12 +328,14 @@ static int usage(const char *program)
 {
     fprintf(stderr,
             "usage: %s [--seed S] [--first F] [--count N] [--processes P] [--expected FILE]\n"
-            "          [--evaluate] [--no-check] [--quiet] [--print]\n"
+            "          [--evaluate] [--no-check] [--quiet] [--together] [--print]\n"
             "Writes a line with number and hash for each kernel. Fails if one does not leave what\n"
             "was evaluated, or what FILE says (lines as written, from kernel 0 on).\n"
             "  --evaluate  no device: the hashes of the evaluation\n"
             "  --no-check  the evaluation does not count\n"
             "  --quiet     no hashes\n"
+            "  --together  lanes are brought together by bar.warp.sync, which ptxas 13.0 needs;\n"
+            "              what a kernel leaves is the same\n"
             "  --print     the PTX of kernel F, and nothing else\n",
             program);
     return 2;
@@ -354,12 +356,17 @@ static bool create_shared(struct run *r)
 
 int main(int count, char **arguments)
 {
-    static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},     {"first", required_argument, NULL, 'f'},
-        {"count", required_argument, NULL, 'n'},    {"processes", required_argument, NULL, 't'},
-        {"expected", required_argument, NULL, 'x'}, {"evaluate", no_argument, NULL, 'e'},
-        {"no-check", no_argument, NULL, 'c'},       {"quiet", no_argument, NULL, 'q'},
-        {"print", no_argument, NULL, 'p'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+                                            {"first", required_argument, NULL, 'f'},
+                                            {"count", required_argument, NULL, 'n'},
+                                            {"processes", required_argument, NULL, 't'},
+                                            {"expected", required_argument, NULL, 'x'},
+                                            {"evaluate", no_argument, NULL, 'e'},
+                                            {"no-check", no_argument, NULL, 'c'},
+                                            {"quiet", no_argument, NULL, 'q'},
+                                            {"print", no_argument, NULL, 'p'},
+                                            {"together", no_argument, NULL, 'g'},
+                                            {NULL, 0, NULL, 0}};
     static struct run r = {.seed = 1, .count = 100, .processes = 2, .check = true};
     bool quiet = false, print = false;
     uint64_t number = 0, series;
@@ -387,6 +394,8 @@ int main(int count, char **arguments)
             quiet = true;
         else if (option == 'p')
             print = true;
+        else if (option == 'g')
+            r.together = true;
         else
             return usage(arguments[0]);
     }

@@ -54,6 +54,13 @@ const char *text_operand(const struct operand *o, char letter)
 
 #define WORD(operand) text_operand(&(operand), 'w')
 
+void text_together(struct writer *w, uint32_t mask)
+{
+    /* Of a mask that it knew, ptxas would say that all are here. */
+    if (w->together)
+        text_add(w, "xor.b32 %%t1, %%m%u, %%zero;\nbar.warp.sync %%t1;\n", mask);
+}
+
 /* ---- conditions ---- */
 
 static void write_test(struct writer *w, const struct test *t, const char *join, uint32_t to,
@@ -119,6 +126,7 @@ static void write_branch(struct writer *w, const struct statement *s, uint32_t m
     if (s->level == LEVEL_WARP) {
         masks[0] = w->masks++;
         masks[1] = w->masks++;
+        text_together(w, mask);
         text_add(w, "vote.sync.ballot.b32 %%m%u, %%p%u, %%m%u;\n", masks[0], p, mask);
         text_add(w, "not.b32 %%t0, %%m%u;\nand.b32 %%m%u, %%m%u, %%t0;\n", masks[0], masks[1],
                  mask);
@@ -156,8 +164,10 @@ static void write_loop(struct writer *w, const struct statement *s, uint32_t mas
         text_add(w, "@%%p%u bra L%u;\n", text_condition(w, &s->condition), body);
     } else {
         text_add(w, "L%u:\nsetp.ne.u32 %%p%u, %%n%u, 0;\n", loop->again, p, counter);
-        if (s->level == LEVEL_WARP)
+        if (s->level == LEVEL_WARP) {
+            text_together(w, inner);
             text_add(w, "vote.sync.ballot.b32 %%m%u, %%p%u, %%m%u;\n", inner, p, inner);
+        }
         text_add(w, "@!%%p%u bra L%u;\nsub.u32 %%n%u, %%n%u, 1;\n", p, loop->end, counter, counter);
         write_list(w, &s->arms[0], inner);
         text_add(w, "bra L%u;\n", loop->again);
@@ -176,6 +186,7 @@ static void write_switch(struct writer *w, const struct statement *s, uint32_t m
     text_add(w, "bfe.u32 %%t0, %s, %u, %u;\n", WORD(s->a), s->constant, s->arm_count / 2);
     if (s->level == LEVEL_WARP) {
         inner = w->masks++;
+        text_together(w, mask);
         text_add(w, "match.any.sync.b32 %%m%u, %%t0, %%m%u;\n", inner, mask);
     }
     text_add(w, "T%u: .branchtargets ", table);
@@ -237,6 +248,7 @@ static void write_call(struct writer *w, const struct statement *s, uint32_t mas
     text_add(w, "setp.ne.u32 %%p%u, %%t0, 0;\n", p);
     if (s->level == LEVEL_WARP) {
         inner = w->masks++;
+        text_together(w, mask);
         text_add(w, "vote.sync.ballot.b32 %%m%u, %%p%u, %%m%u;\n", inner, p, mask);
     }
     text_add(w, "@!%%p%u bra L%u;\nsub.u32 %%t0, %%t0, 1;\n", p, skip);
@@ -271,6 +283,7 @@ static void write_jump(struct writer *w, const struct statement *s, uint32_t mas
     switch (s->kind) {
     case STATEMENT_LEAVE_IF:
     case STATEMENT_RETURN_IF:
+        text_together(w, mask);
         text_add(w, "vote.sync.ballot.b32 %%m%u, %s%%p%u, %%m%u;\n", mask, negated ? "" : "!", p,
                  mask);
         if (s->kind == STATEMENT_RETURN_IF) {
@@ -320,9 +333,11 @@ static void write_statement(struct writer *w, const struct statement *s, uint32_
             text_alone(w, s);
         break;
     }
-    if (s->refresh)
+    if (s->refresh) {
+        text_together(w, mask);
         text_add(w, "setp.eq.u32 %%z0, 0, 0;\nvote.sync.ballot.b32 %%m%u, %%z0, %%m%u;\n", mask,
                  mask);
+    }
 }
 
 static void write_list(struct writer *w, const struct list *list, uint32_t mask)
@@ -418,6 +433,7 @@ static void write_body(struct writer *w, const struct list *list, bool in_functi
                           .text = malloc(65536),
                           .size = 65536,
                           .in_function = in_function,
+                          .together = w->together,
                           .labels = w->labels,
                           .masks = 1};
 
@@ -473,9 +489,9 @@ static void write_variables(struct writer *w)
 
 #define HEAD ".func (.param .align 8 .b8 result[16]) f%u" PARAMETERS("a", "b", "q", "u", "d", "m")
 
-char *kernel_text(const struct kernel *k)
+char *kernel_text(const struct kernel *k, bool together)
 {
-    struct writer w = {.kernel = k, .text = malloc(65536), .size = 65536};
+    struct writer w = {.kernel = k, .text = malloc(65536), .size = 65536, .together = together};
 
     w.failed = w.text == NULL;
     write_variables(&w);

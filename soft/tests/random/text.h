@@ -17,7 +17,7 @@ struct writer {
     char *text;
     size_t used, size;
     bool failed;
-    bool in_function;
+    bool in_function, together;
     uint32_t labels;
     uint32_t predicates, counters, masks; /* registers of this function */
     struct written_loop loops[16];
@@ -32,6 +32,9 @@ uint32_t text_condition(struct writer *w, const struct condition *condition);
 const char *text_operand(const struct operand *operand, char letter);
 /** "@%p3 ", "@!%p3 " or nothing: may be used until the next call. */
 const char *text_guard(struct writer *w, const struct statement *statement);
+
+/** Brings the lanes of a mask together if the text is to have that; uses %t1. */
+void text_together(struct writer *w, uint32_t mask);
 
 /** Statements that need nobody else. */
 void text_alone(struct writer *w, const struct statement *statement);

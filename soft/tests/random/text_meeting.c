@@ -194,6 +194,7 @@ void text_meeting(struct writer *w, const struct statement *s, uint32_t mask_reg
 {
     char mask[16] = "0xffffffff";
 
+    text_together(w, mask_register);
     if (!s->whole)
         snprintf(mask, sizeof(mask), "%%m%u", mask_register);
     switch (s->kind) {
