@@ -155,8 +155,10 @@ static inline unsigned sparse_column(const struct vgpu_matrix *f, const uint32_t
     }
 }
 
+/* Puts stored elements where they are in all of A; those are marked in `there`, if it is wanted. */
 #define DEFINE_SPREAD(name, T)                                                                     \
-    static void name(struct vgpu_warp *w, const struct vgpu_matrix *f, uint32_t index_row, T *a)   \
+    static void name(struct vgpu_warp *w, const struct vgpu_matrix *f, uint32_t index_row, T *a,   \
+                     bool *there)                                                                  \
     {                                                                                              \
         const uint32_t *index = row_of(w, index_row);                                              \
         unsigned stored = vgpu_matrix_stored(f);                                                   \
@@ -164,8 +166,12 @@ static inline unsigned sparse_column(const struct vgpu_matrix *f, const uint32_t
         memcpy(packed, a, sizeof(T) * f->m * stored);                                              \
         memset(a, 0, sizeof(T) * f->m * f->k);                                                     \
         for (unsigned row = 0; row < f->m; row++) {                                                \
-            for (unsigned c = 0; c < stored; c++)                                                  \
-                a[row * f->k + sparse_column(f, index, row, c)] = packed[row * stored + c];        \
+            for (unsigned c = 0; c < stored; c++) {                                                \
+                unsigned at = row * f->k + sparse_column(f, index, row, c);                        \
+                a[at] = packed[row * stored + c];                                                  \
+                if (there != NULL)                                                                 \
+                    there[at] = true;                                                              \
+            }                                                                                      \
         }                                                                                          \
     }
 
@@ -247,6 +253,18 @@ multiply(const float *a, const float *b, double *c, unsigned m, unsigned n, unsi
     }
 }
 
+/* What is not stored of A is no zero: it does not meet what B has there, which may be infinite. */
+static void multiply_stored(const float *a, const bool *there, const float *b, double *c,
+                            const struct vgpu_matrix *f)
+{
+    for (unsigned at = 0; at < (unsigned)f->m * f->k; at++) {
+        unsigned row = at / f->k, k = at % f->k;
+
+        for (unsigned column = 0; column < f->n && there[at]; column++)
+            c[row * f->n + column] += (double)a[at] * (double)b[k * f->n + column];
+    }
+}
+
 HANDLER(mma_float)
 {
     struct vgpu_matrix f = vgpu_matrix_of(i->imm);
@@ -260,9 +278,12 @@ HANDLER(mma_float)
     floats_a(w, &f, a_rows, a);
     floats_b(w, &f, b_rows, b);
     load_floats(w, &f, c_rows, c);
-    if (f.flags & VGPU_MATRIX_SPARSE)
-        spread_floats(w, &f, b_rows[vgpu_matrix_b(&f)], a);
-    if (f.n == 8)
+    if (f.flags & VGPU_MATRIX_SPARSE) {
+        bool there[16 * MOST_K] = {0};
+
+        spread_floats(w, &f, b_rows[vgpu_matrix_b(&f)], a, there);
+        multiply_stored(a, there, b, c, &f);
+    } else if (f.n == 8)
         multiply(a, b, c, f.m, 8, f.k);
     else if (f.n == 16)
         multiply(a, b, c, f.m, 16, f.k);
@@ -284,7 +305,7 @@ HANDLER(mma_integer)
     integers_a(w, &f, a_rows, a);
     integers_b(w, &f, b_rows, b);
     if (f.flags & VGPU_MATRIX_SPARSE)
-        spread_integers(w, &f, b_rows[vgpu_matrix_b(&f)], a);
+        spread_integers(w, &f, b_rows[vgpu_matrix_b(&f)], a, NULL);
     for (unsigned row = 0; row < f.m; row++) {
         int32_t sum[MOST_N] = {0};
 

@@ -88,12 +88,13 @@ static void dropped_arrivals(void **state)
     rig_load(&rig, text);
     memory[0] = memory[1] = rig_allocate(&rig, 64 * 4);
     rig_run(&rig, "k", (struct geometry){1, 64, 0}, memory);
-    /* In some order, each thread has found another number of arrivals missing, from 32 down. */
+    /* Each thread has found a number of arrivals missing, the first of them all 32; devices count
+       a warp's arrivals one by one or all at once. */
     for (uint32_t n = 0; n < 32; n++) {
         assert_in_range(memory[0][n], 1001, 1032);
         seen |= UINT32_C(1) << (memory[0][n] - 1001);
     }
-    assert_int_equal(seen, UINT32_MAX);
+    assert_true(seen >> 31);
     rig_drop(&rig);
 }
 

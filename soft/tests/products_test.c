@@ -252,8 +252,8 @@ static uint64_t get(void *memory, unsigned lane, unsigned bits, unsigned i)
 }
 
 /* One element of the result, from the fragments in memory. */
-static struct product product_of(const struct form *f, const uint64_t *a, const uint64_t *b,
-                                 uint64_t c, unsigned row, unsigned column)
+static struct product product_of(const struct form *f, const uint64_t *a, const bool *there,
+                                 const uint64_t *b, uint64_t c, unsigned row, unsigned column)
 {
     struct product p = {value_of(f->c, c), magnitude(value_of(f->c, c))};
 
@@ -261,6 +261,9 @@ static struct product product_of(const struct form *f, const uint64_t *a, const 
         uint64_t x = a[row * f->k + k], y = b[(row / f->m * f->k + k) * f->n + column];
         __float128 v = value_of(f->a, x) * value_of(f->b, y);
 
+        /* What a sparse A does not have meets nothing. */
+        if (!there[row * f->k + k])
+            continue;
         if (f->a == B1)
             v = strstr(f->suffix, "xor") != NULL ? x ^ y : x & y;
         p.sum += v;
@@ -315,12 +318,13 @@ static void choose(const struct form *f, struct chosen *chosen)
 }
 
 static void fill(const struct form *f, char which, bool wild, const struct chosen *chosen,
-                 uint64_t *matrix, void *memory)
+                 uint64_t *matrix, bool *there, void *memory)
 {
     unsigned width = which == 'a' ? f->k : f->n;
     enum type t = type_of(f, which);
 
     memset(matrix, 0, 32 * 256 * sizeof(*matrix));
+    memset(there, 0, 32 * 256 * sizeof(*there));
     for (unsigned lane = 0; lane < 32; lane++) {
         for (unsigned i = 0; i < count_of(f, which); i++) {
             struct place at = place(f, which, lane, i);
@@ -329,6 +333,7 @@ static void fill(const struct form *f, char which, bool wild, const struct chose
             if (which == 'a' && f->sparse)
                 at.column = chosen->column[at.row][at.column];
             matrix[at.row * width + at.column] = code;
+            there[at.row * width + at.column] = true;
             put(memory, lane, types[t].bits, i, code);
         }
         if (which == 'a' && f->sparse)
@@ -341,6 +346,7 @@ static void check_form(const struct form *f)
     static const char letters[] = "abc";
     char text[16384], name[120];
     uint64_t *matrix[3];
+    static bool there[3][32 * 256];
     void *memory[4]; /* d a b c */
     struct result result = {0};
     struct chosen chosen;
@@ -360,14 +366,15 @@ static void check_form(const struct form *f)
     for (unsigned round = 0; round < ROUNDS; round++) {
         choose(f, &chosen);
         for (unsigned which = 0; which < 3; which++)
-            fill(f, letters[which], round >= ROUNDS / 2, &chosen, matrix[which], memory[which + 1]);
+            fill(f, letters[which], round >= ROUNDS / 2, &chosen, matrix[which], there[which],
+                 memory[which + 1]);
         rig_run(&rig, "k", (struct geometry){1, 32, 0}, memory);
         for (unsigned lane = 0; lane < 32; lane++) {
             for (unsigned i = 0; i < count_of(f, 'd'); i++) {
                 struct place at = place(f, 'd', lane, i);
                 struct product want =
-                    product_of(f, matrix[0], matrix[1], matrix[2][at.row * f->n + at.column],
-                               at.row, at.column);
+                    product_of(f, matrix[0], there[0], matrix[1],
+                               matrix[2][at.row * f->n + at.column], at.row, at.column);
                 uint64_t got = get(memory[0], lane, types[f->d].bits, i);
 
                 result_add_output(&result, 'q', got,
