@@ -26,6 +26,7 @@
 #define VGPU_REPLY_SLOT_BYTES    4096u
 #define VGPU_REPLY_PAYLOAD_MAX   (VGPU_REPLY_SLOT_BYTES - 64u)
 #define VGPU_FENCES              65536u
+#define VGPU_NO_FENCE            UINT32_MAX /* in the place of a fence's number: none is wanted */
 #define VGPU_STAGING_CHUNKS      16u
 #define VGPU_STAGING_CHUNK_BYTES (1u << 19)
 
@@ -83,8 +84,8 @@ struct vgpu_channel_header {
     /** Bytes of device printf output that wait in the worker: the guest fetches them (console). */
     uint32_t console_pending;
     uint32_t guest_sleeps; /* guest: 1 = raise the interrupt when a reply or fence is written */
-    /** Worker: 1 = the guest keeps records with sequences beyond `allowed` until there are fewer that
-     *  wait. A guest that does not is stopped by the end of its ring. */
+    /** Worker: 1 = the guest keeps records with sequences beyond `allowed` until there are fewer
+     * that wait. A guest that does not is stopped by the end of its ring. */
     uint32_t limited;
     uint32_t allowed;
     uint8_t state_padding[40];

@@ -59,7 +59,7 @@ bool vgpu_context_init(struct vgpu_process *process, struct vgpu_context *contex
 void vgpu_context_clear(struct vgpu_process *process, struct vgpu_context *context)
 {
     vgpu_objects_put_context(&process->objects, context);
-    context->waiter = NULL; /* it was one of them */
+    context->waiter_count = 0; /* they were among them */
     vgpu_ranges_forget(&process->ranges, context, NULL);
     vgpu_marker_end(&context->marker);
     vgpu_marker_end(&context->legacy->marker);

@@ -14,6 +14,8 @@
 
 struct vgpu_process;
 
+#define VGPU_WAITERS 8u
+
 struct vgpu_context {
     struct vgpu_object object;
     bool primary;
@@ -28,7 +30,8 @@ struct vgpu_context {
     uint64_t work; /* count of all that was submitted in it; atomic */
     struct vgpu_marker marker;
     struct vgpu_stream *legacy;
-    struct vgpu_stream *waiter; /* waits for events that graphs record; NULL until needed */
+    struct vgpu_stream *waiters[VGPU_WAITERS]; /* idle ones, that wait for events */
+    uint32_t waiter_count;
     uint64_t uploads; /* synchronous copies that were posted to the legacy stream; atomic */
     uint64_t settled; /* how many of them were waited for; atomic */
     struct vgpu_local_storage storage;

@@ -71,6 +71,7 @@ struct vgpu_process {
 
     bool launch_blocking; /* CUDA_LAUNCH_BLOCKING */
     bool trace;           /* VGPU_TRACE=summary */
+    uint32_t unasked; /* of late, records of events that only streams waited for, atomic */
     uint64_t entered;     /* functions of CUDA, if they are traced; atomic */
     CUmoduleLoadingMode loading;
 };

@@ -9,12 +9,31 @@
 
 #define FLAGS (CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS)
 
+/* Fences cost the GPU as much as a small kernel. Where only streams wait for events, there are
+ * none; what the program asks for then, the driver is asked for. Of a program's records at least
+ * one in five is asked for, or else an event of which that is not known yet gets no fence. */
+#define UNASKED_MOST 16u
+#define ASKED_WEIGHT 4u
+
 /* Enters and finds the event; its last fence and value, if it was recorded. */
 struct event_view {
     struct vgpu_event *event;
     bool recorded;
+    bool apart; /* only the driver knows of it */
     uint32_t fence, value;
 };
+
+static void count_asked(bool asked)
+{
+    uint32_t *unasked = &vgpu_process()->unasked;
+    /* relaxed: a number lost among threads is no matter */
+    uint32_t count = __atomic_load_n(unasked, __ATOMIC_RELAXED);
+    if (asked)
+        count = count > ASKED_WEIGHT ? count - ASKED_WEIGHT : 0;
+    else
+        count = count < UNASKED_MOST ? count + 1 : UNASKED_MOST;
+    __atomic_store_n(unasked, count, __ATOMIC_RELAXED);
+}
 
 static CUresult enter(struct vgpu_caller *caller, CUevent handle, struct event_view *view)
 {
@@ -25,43 +44,67 @@ static CUresult enter(struct vgpu_caller *caller, CUevent handle, struct event_v
     if (event == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
     pthread_mutex_lock(&event->lock);
-    *view = (struct event_view){event, event->recorded, event->fence, event->value};
+    *view = (struct event_view){event, event->recorded,
+                                event->in_graph || (event->recorded && !event->fenced),
+                                event->fence, event->value};
+    event->asked = true;
     pthread_mutex_unlock(&event->lock);
     return vgpu_capture_wait_event(event);
 }
 
-/* Of an event that a graph records, only the driver knows whether that is done. */
-static CUresult query_in_graph(const struct vgpu_caller *caller, const struct vgpu_event *event)
+/* Of an event without a fence, or that a graph records, only the driver knows. */
+static CUresult query_apart(const struct vgpu_caller *caller, const struct vgpu_event *event)
 {
     return vgpu_process_note(
         vgpu_process(), vgpu_send_cuEventQuery(caller->channel, event->object.context->object.id,
                                                event->object.id));
 }
 
-/* A stream that nobody else has waits for the event; the caller waits for that stream. */
-static CUresult wait_in_graph(struct vgpu_caller *caller, const struct vgpu_event *event)
+static CUresult take_waiter(const struct vgpu_caller *caller, struct vgpu_stream **waiter)
 {
     struct vgpu_process *process = vgpu_process();
-    struct vgpu_context *context = event->object.context;
-    CUresult error = CUDA_SUCCESS;
-    vgpu_caller_follow(caller, &event->object);
+    struct vgpu_context *context = caller->current;
+    *waiter = NULL;
     pthread_mutex_lock(&process->context_lock);
-    if (context->waiter == NULL)
-        error = vgpu_stream_create(caller, CU_STREAM_NON_BLOCKING, 0, &context->waiter);
+    if (context->waiter_count)
+        *waiter = context->waiters[--context->waiter_count];
     pthread_mutex_unlock(&process->context_lock);
+    return *waiter ? CUDA_SUCCESS : vgpu_stream_create(caller, CU_STREAM_NON_BLOCKING, 0, waiter);
+}
+
+static void put_waiter(struct vgpu_context *context, struct vgpu_stream *waiter)
+{
+    struct vgpu_process *process = vgpu_process();
+    pthread_mutex_lock(&process->context_lock);
+    bool kept = vgpu_object_lives(&waiter->object) && context->waiter_count < VGPU_WAITERS;
+    if (kept)
+        context->waiters[context->waiter_count++] = waiter;
+    pthread_mutex_unlock(&process->context_lock);
+    if (!kept)
+        cuStreamDestroy_v2(vgpu_object_handle(waiter));
+}
+
+/* A stream that nobody else has waits for the event; the caller waits for that stream. */
+static CUresult wait_apart(struct vgpu_caller *caller, const struct vgpu_event *event)
+{
+    struct vgpu_stream *waiter;
+    vgpu_caller_follow(caller, &event->object);
+    CUresult error = take_waiter(caller, &waiter);
     if (error)
         return error;
-    error = vgpu_send_cuStreamWaitEvent(caller->channel, caller->context,
-                                        context->waiter->object.id, event->object.id, 0);
-    if (error)
-        return error;
-    vgpu_stream_submitted(context->waiter);
-    return vgpu_stream_wait(caller, context->waiter);
+    error = vgpu_send_cuStreamWaitEvent(caller->channel, caller->context, waiter->object.id,
+                                        event->object.id, 0);
+    if (error == CUDA_SUCCESS) {
+        vgpu_stream_submitted(waiter);
+        error = vgpu_stream_wait(caller, waiter);
+    }
+    put_waiter(caller->current, waiter);
+    return error;
 }
 
 static bool complete(const struct vgpu_caller *caller, const struct event_view *view)
 {
-    return !view->recorded || view->event->in_graph ||
+    return !view->recorded || view->apart ||
            vgpu_fence_reached(caller->channel, view->fence, view->value);
 }
 
@@ -84,6 +127,8 @@ static void end_event(struct vgpu_object *object)
 {
     struct vgpu_event *event = (struct vgpu_event *)object;
     if (event->recorded)
+        count_asked(event->asked);
+    if (event->taken)
         vgpu_fence_retire(event->fence, event->value);
     pthread_mutex_destroy(&event->lock);
 }
@@ -120,6 +165,13 @@ CUresult cuEventCreate(CUevent *handle, unsigned int flags)
 typedef CUresult post_function(const struct vgpu_caller *caller, const struct vgpu_event *event,
                                const struct vgpu_stream *stream, unsigned int flags);
 
+static CUresult post_unfenced(const struct vgpu_caller *caller, const struct vgpu_event *event,
+                              const struct vgpu_stream *stream, unsigned int flags)
+{
+    return vgpu_send_vgpuEventRecord(caller->channel, caller->context, event->object.id,
+                                     stream->object.id, flags, VGPU_NO_FENCE, 0);
+}
+
 static CUresult post_record(const struct vgpu_caller *caller, const struct vgpu_event *event,
                             const struct vgpu_stream *stream, unsigned int flags)
 {
@@ -146,19 +198,32 @@ static CUresult post_fence(const struct vgpu_caller *caller, const struct vgpu_e
                                event->value + 1);
 }
 
+/* Called with the event's lock. */
+static bool wants_fence(const struct vgpu_event *event)
+{
+    if (event->recorded)
+        count_asked(event->asked);
+    return event->asked ||
+           __atomic_load_n(&vgpu_process()->unasked, __ATOMIC_RELAXED) < UNASKED_MOST;
+}
+
 static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *event,
                        const struct vgpu_stream *stream, unsigned int flags, post_function *post)
 {
     CUresult error = CUDA_SUCCESS;
     pthread_mutex_lock(&event->lock);
-    if (!event->recorded)
+    bool fenced = post != post_record || wants_fence(event);
+    if (fenced && !event->taken) {
         error = vgpu_fence_take(caller->channel, &event->fence);
+        event->taken = error == CUDA_SUCCESS;
+    }
+    if (error == CUDA_SUCCESS)
+        error = (fenced ? post : post_unfenced)(caller, event, stream, flags);
     if (error == CUDA_SUCCESS) {
         event->recorded = true;
-        error = post(caller, event, stream, flags);
-    }
-    if (error == CUDA_SUCCESS) {
-        event->value++;
+        event->fenced = fenced;
+        event->asked = false;
+        event->value += fenced;
         __atomic_store_n(&event->capture, 0, __ATOMIC_RELAXED);
     }
     pthread_mutex_unlock(&event->lock);
@@ -270,10 +335,12 @@ CUresult cuEventQuery(CUevent handle)
     CUresult error = enter(&caller, handle, &view);
     if (error)
         return error;
-    if (view.event->in_graph)
-        return query_in_graph(&caller, view.event);
-    if (!complete(&caller, &view))
-        return CUDA_ERROR_NOT_READY;
+    if (view.apart)
+        error = query_apart(&caller, view.event);
+    else if (!complete(&caller, &view))
+        error = CUDA_ERROR_NOT_READY;
+    if (error)
+        return error;
     vgpu_shadows_collect();
     vgpu_mirrors_pull(&vgpu_process()->mirrors, caller.channel);
     return CUDA_SUCCESS;
@@ -286,8 +353,8 @@ CUresult cuEventSynchronize(CUevent handle)
     CUresult error = enter(&caller, handle, &view);
     if (error)
         return error;
-    if (view.event->in_graph)
-        return wait_in_graph(&caller, view.event);
+    if (view.apart)
+        return wait_apart(&caller, view.event);
     if (!view.recorded)
         return CUDA_SUCCESS;
     return vgpu_caller_wait(&caller, view.fence, view.value);
@@ -308,8 +375,8 @@ CUresult cuEventElapsedTime(float *milliseconds, CUevent start_handle, CUevent e
         !(start.recorded || start.event->in_graph) || !(end.recorded || end.event->in_graph))
         return CUDA_ERROR_INVALID_HANDLE;
     for (int i = 0; i < 2; i++) {
-        const struct vgpu_event *event = i ? end.event : start.event;
-        error = event->in_graph ? query_in_graph(&caller, event) : CUDA_SUCCESS;
+        const struct event_view *view = i ? &end : &start;
+        error = view->apart ? query_apart(&caller, view->event) : CUDA_SUCCESS;
         if (error)
             return error;
     }

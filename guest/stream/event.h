@@ -11,7 +11,10 @@ struct vgpu_event {
     struct vgpu_object object;
     unsigned int flags;
     pthread_mutex_t lock; /* of what follows */
-    bool recorded;        /* it has a fence, and `value` was posted to it last */
+    bool recorded;
+    bool fenced; /* the last record has a fence behind it; else only the driver knows of it */
+    bool asked;  /* the program has asked for the last record, not only had streams wait for it */
+    bool taken;  /* `fence` is ours, and `value` was posted to it last */
     uint32_t fence;
     uint32_t value;
     unsigned long long capture; /* that it was last recorded in; 0: in none; atomic */

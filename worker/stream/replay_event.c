@@ -37,11 +37,12 @@ CUresult vgpu_replay_vgpuFenceContext(struct vgpu_worker *worker,
 CUresult vgpu_replay_vgpuEventRecord(struct vgpu_worker *worker,
                                      struct vgpu_call_vgpuEventRecord *call)
 {
-    if (!is_fence(worker, call->fence))
+    if (call->fence != VGPU_NO_FENCE && !is_fence(worker, call->fence))
         return CUDA_ERROR_INVALID_VALUE;
     /* The fence first: what another stream does after it has waited for the event comes after the
      * fence, too, so a guest that sees the one done sees the other done. */
-    vgpu_fence_place(worker, call->stream, call->fence, call->value);
+    if (call->fence != VGPU_NO_FENCE)
+        vgpu_fence_place(worker, call->stream, call->fence, call->value);
     CUresult error = worker->driver->cuEventRecordWithFlags(call->event, call->stream, call->flags);
     if (error)
         vgpu_worker_defer(worker, error);
