@@ -88,7 +88,8 @@ struct vgpu_channel_header {
      * that wait. A guest that does not is stopped by the end of its ring. */
     uint32_t limited;
     uint32_t allowed;
-    uint8_t state_padding[40];
+    uint32_t guest_waits; /* guest: threads that have waited awake for a while; a hint */
+    uint8_t state_padding[36];
     uint32_t latency[VGPU_LATENCY_BUCKETS]; /* round trips as the guest measured them */
     struct vgpu_upcall_place upcall;
 };

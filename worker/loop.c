@@ -16,9 +16,11 @@
 #include "worker/worker.h"
 
 enum {
-    SPIN_NANOSECONDS = 50000, /* before sleeping, when nothing comes */
-    SPIN_FEW_CPUS = 5000,     /* where a spinning worker takes the guest's processor */
-    SPIN_RARELY = 8,          /* a fraction: if it has not been of use lately */
+    SPIN_NANOSECONDS =
+        200000,             /* before sleeping, when nothing comes: waking up takes up to 70 us */
+    SPIN_AWAITED = 2500000, /* as long as the guest is awake for what is under way */
+    SPIN_FEW_CPUS = 5000,   /* where a spinning worker takes the guest's processor */
+    SPIN_RARELY = 8,        /* a fraction: if it has not been of use lately */
     SPIN_CREDIT_MOST = 16,
     LATE_NANOSECONDS = 20000,       /* from a look to the next: too late to know when work ended */
     TIDY_NANOSECONDS = 10000,       /* of quiet, before marks with events are placed */
@@ -138,9 +140,14 @@ static uint64_t pause_after(const struct loop *loop, uint64_t waited)
     return pause < SLEEP_LEAST ? SLEEP_LEAST : pause > most ? most : pause;
 }
 
-/* How long it is likely to be worth it. */
+/* How long it is likely to be worth it. Who waits for the GPU sends more when that is done. */
 static uint64_t spin_time(const struct loop *loop)
 {
+    const struct vgpu_channel_header *channel = vgpu_worker_channel(loop->worker);
+    /* relaxed: a hint */
+    if (loop->worker->fences.count && loop->spin == SPIN_NANOSECONDS &&
+        __atomic_load_n(&channel->guest_waits, __ATOMIC_RELAXED))
+        return SPIN_AWAITED;
     return loop->credit ? loop->spin : loop->spin / SPIN_RARELY;
 }
 

@@ -8,15 +8,16 @@
 
 /* Where a processor is free for it: a sleeper hears some 30 to 60 us late, which is much of such a
  * wait. NVIDIA's driver spins through all waits, however long. */
-#define SPIN_WORK      2000000u
-#define SPIN_OTHERS    400000u
-#define SPIN_FEW_CORES 40000u    /* about two round trips of a small call */
-#define SPIN_CAUTIOUS  5000u     /* while nothing has come soon of late */
-#define SPIN_CHECKS    32u       /* between looks at the clock */
-#define SLEEP_LEAST    1000000u  /* ns, where an interrupt wakes us before */
-#define SLEEP_MOST     20000000u /* ns; also how late a lost channel is noticed */
-#define POLL_LEAST     20000u
-#define POLL_MOST      1000000u
+#define SPIN_NANOSECONDS 2000000u
+#define SPIN_ROOM        400000u   /* for room in the ring, of which there is enough till then */
+#define SPIN_SILENTLY    20000u    /* then the worker is told to stay awake, too */
+#define SPIN_FEW_CORES   40000u    /* about two round trips of a small call */
+#define SPIN_CAUTIOUS    5000u     /* while nothing has come soon of late */
+#define SPIN_CHECKS      32u       /* between looks at the clock */
+#define SLEEP_LEAST      1000000u  /* ns, where an interrupt wakes us before */
+#define SLEEP_MOST       20000000u /* ns; also how late a lost channel is noticed */
+#define POLL_LEAST       20000u
+#define POLL_MOST        1000000u
 
 uint64_t vgpu_channel_clock(void)
 {
@@ -56,7 +57,9 @@ void vgpu_sleepers_init(struct vgpu_channel *channel)
 
 static uint64_t spin_time(const struct vgpu_channel *channel, enum vgpu_wait kind)
 {
-    return channel->few_cores ? SPIN_FEW_CORES : kind == VGPU_WAIT_WORK ? SPIN_WORK : SPIN_OTHERS;
+    if (channel->few_cores)
+        return SPIN_FEW_CORES;
+    return kind == VGPU_WAIT_ROOM ? SPIN_ROOM : SPIN_NANOSECONDS;
 }
 
 /* How long spinning is likely to be worth it, and leaves processors for those who compute. */
@@ -70,21 +73,41 @@ static uint64_t spin_limit(const struct vgpu_channel *channel, enum vgpu_wait ki
     return spin_time(channel, kind);
 }
 
+/* Who waits will most probably send something as soon as that is over. Relaxed: a hint. */
+static void tell_waiting(struct vgpu_channel *channel, uint32_t change)
+{
+    uint32_t count = __atomic_add_fetch(&channel->waiting, change, __ATOMIC_RELAXED);
+    __atomic_store_n(&channel->header->guest_waits, count, __ATOMIC_RELAXED);
+}
+
+static bool comes_soon(struct vgpu_channel *channel, vgpu_condition *condition, void *argument)
+{
+    uint32_t checks = channel->few_cores ? 1 : SPIN_CHECKS;
+    for (uint32_t i = 0; i < checks; i++) {
+        if (condition(channel, argument))
+            return true;
+        relax();
+    }
+    if (channel->few_cores)
+        sched_yield();
+    return false;
+}
+
 static bool spin(struct vgpu_channel *channel, vgpu_condition *condition, void *argument,
                  uint64_t limit)
 {
-    uint64_t start = vgpu_channel_clock();
-    do {
-        uint32_t checks = channel->few_cores ? 1 : SPIN_CHECKS;
-        for (uint32_t i = 0; i < checks; i++) {
-            if (condition(channel, argument))
-                return true;
-            relax();
+    uint64_t start = vgpu_channel_clock(), waited = 0;
+    bool told = false, came;
+    while (!(came = comes_soon(channel, condition, argument)) && waited < limit) {
+        waited = vgpu_channel_clock() - start;
+        if (!told && waited > SPIN_SILENTLY) {
+            tell_waiting(channel, 1);
+            told = true;
         }
-        if (channel->few_cores)
-            sched_yield();
-    } while (vgpu_channel_clock() - start < limit);
-    return false;
+    }
+    if (told)
+        tell_waiting(channel, UINT32_MAX); /* one less */
+    return came;
 }
 
 /* It has come. What counts is when, not whether we were awake: who sleeps too soon has to find out.
