@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "soft/jit/jit.h"
 #include "soft/ptx/parser.h"
 #include "soft/simt/simt.h"
 
@@ -24,7 +25,9 @@ void ptx_unit_free(struct vgpu_unit *unit)
     }
     for (uint32_t i = 0; i < unit->call_count; i++)
         free(unit->calls[i].arguments);
+    vgpu_jit_destroy(unit->jit);
     free(unit->code);
+    free(unit->operands);
     free(unit->functions);
     free(unit->variables);
     free(unit->relocations);
@@ -220,6 +223,7 @@ int vgpu_program_prepare(struct vgpu_program *program, uint32_t index,
     if (made == NULL && kernel->error == 0) {
         made = compile(program->parser, kernel->function, log, sizeof(log), &error);
         if (made != NULL) {
+            made->jit = vgpu_jit_create(made);
             atomic_store_explicit(&kernel->unit, made, memory_order_release);
         } else if (error != -ENOMEM) {
             kernel->error = error;

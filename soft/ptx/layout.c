@@ -176,9 +176,15 @@ static void resolve_code(struct ptx_parser *p, const struct vgpu_function *f, ui
     for (uint32_t i = start; i < start + count; i++) {
         struct vgpu_inst *inst = &p->unit->code[i];
 
+        struct vgpu_operands *operands = &p->unit->operands[i];
+
+        *operands = (struct vgpu_operands){
+            .rows = p->info[i].rows, .defs = p->info[i].defs, .list = p->info[i].list};
         for (uint32_t o = 0; o < VGPU_OPERANDS; o++) {
-            if ((p->info[i].rows >> o & 1) != 0)
-                inst->row[o] = resolve(f, constants, inst->row[o]);
+            if ((p->info[i].rows >> o & 1) == 0)
+                continue;
+            operands->width[o] = (uint8_t)PTX_REF_WIDTH(inst->row[o] & ~PTX_REF_CONSTANT);
+            inst->row[o] = resolve(f, constants, inst->row[o]);
         }
         for (uint32_t n = 0; n < p->info[i].list; n++) {
             uint32_t *row = &p->unit->lists[inst->row[VGPU_LIST] + n];
@@ -308,6 +314,9 @@ void ptx_layout(struct ptx_parser *p)
     place_frames(p);
     constants = place_constants(p);
     ptx_choose_shapes(p);
+    p->unit->operands = calloc(p->unit->code_count + 1u, sizeof(*p->unit->operands));
+    if (p->unit->operands == NULL)
+        ptx_fail(p, -ENOMEM, p->token.line, "out of memory");
     for (uint32_t i = 0; i < p->unit->function_count && p->error == 0; i++) {
         const struct vgpu_function *f = &p->unit->functions[i];
 

@@ -24,6 +24,7 @@
 
 struct vgpu_warp;
 struct vgpu_inst;
+struct vgpu_jit;
 
 /**
  * Runs one instruction for the lanes in `mask`; negative when a fault is noted in the warp. A
@@ -104,6 +105,17 @@ struct vgpu_inst {
     uint8_t shaped;      /* bit per operand: a source whose row has a shape */
     uint8_t bytes;       /* what a lane reads or writes in global memory, for profiles */
     uint16_t run_length; /* from here on, so many have neither guard nor control */
+};
+
+/**
+ * Which operands of an instruction are rows, and of which class: interpreting needs only the
+ * offsets, compiling (soft/jit) the rest.
+ */
+struct vgpu_operands {
+    uint8_t rows; /* bit per operand */
+    uint8_t defs; /* those that are written */
+    uint8_t list; /* how many there are in unit.lists, read and written */
+    uint8_t width[VGPU_OPERANDS]; /* enum vgpu_row_class */
 };
 
 /* Operands of texture and surface instructions that are handed over by instructions before. */
@@ -270,6 +282,7 @@ struct vgpu_products {
  */
 struct vgpu_unit {
     struct vgpu_inst *code;
+    struct vgpu_operands *operands; /* parallel to code */
     struct vgpu_function *functions;
     struct vgpu_variable *variables;
     struct vgpu_relocation *relocations; /* in its own variables' initial values */
@@ -288,6 +301,7 @@ struct vgpu_unit {
     uint32_t kernel;           /* index in functions */
     bool allocates;            /* any of its functions does */
     bool reserved_shared;      /* the code uses the system's part of shared memory */
+    struct vgpu_jit *jit;      /* the kernel as machine code, if it comes to that (soft/jit) */
 };
 
 struct vgpu_kernel {

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <x86intrin.h>
 
+#include "soft/jit/jit.h"
 #include "soft/simt/meeting.h"
 #include "soft/simt/memory_pages.h"
 #include "soft/simt/report.h"
@@ -33,6 +35,8 @@ struct vgpu_runner {
     uint32_t frame_bytes;
     uint8_t *free_frames[VGPU_MAX_WARPS];
     uint32_t free_frame_count;
+    uint8_t *states; /* of compiled code, one for each frame */
+    size_t states_size;
     uint8_t *shared;
     size_t shared_size;
     uint8_t *local; /* of all warps */
@@ -84,6 +88,7 @@ void vgpu_runner_destroy(struct vgpu_runner *r)
     for (uint32_t n = 0; n < VGPU_MAX_WARPS; n++)
         free(r->block.warps[n].frames);
     free(r->frames);
+    free(r->states);
     free(r->shared);
     if (r->local != NULL)
         munmap(r->local, r->local_size);
@@ -174,6 +179,29 @@ static void run_prologue(struct vgpu_runner *r)
     }
 }
 
+/* Looks for compiled code, and gets ready for it; `ticks` were spent without. Every warp's frame is
+   free. */
+static int find_code(struct vgpu_runner *r, uint64_t ticks)
+{
+    struct vgpu_block *b = &r->block;
+    const struct vgpu_jit_code *code;
+    size_t bytes;
+
+    /* Memory that is exact is looked at by the interpreter alone. */
+    if (b->unit->jit == NULL || b->pages != vgpu_memory_pages(b->memory))
+        return 0;
+    code = vgpu_jit_find(b->unit->jit, b->launch->block, ticks);
+    if (code == NULL)
+        return 0;
+    bytes = vgpu_jit_state_bytes(code);
+    if (!provide(&r->states, &r->states_size, bytes * b->warp_count))
+        return -ENOMEM;
+    for (uint32_t n = 0; n < b->warp_count; n++)
+        vgpu_jit_begin(code, r->frames + (size_t)n * r->frame_bytes, r->states + n * bytes);
+    b->code = code;
+    return 0;
+}
+
 int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
 {
     const struct vgpu_launch *launch = grid->launch;
@@ -217,7 +245,8 @@ int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
         r->free_frames[n] = r->frames + (size_t)n * r->frame_bytes;
     r->free_frame_count = b->warp_count;
     run_prologue(r);
-    return 0;
+    b->code = NULL;
+    return find_code(r, 0);
 }
 
 /* ---- one block ---- */
@@ -231,6 +260,9 @@ static void start_warp(struct vgpu_runner *r, struct vgpu_warp *w)
     w->frames[0] = r->free_frames[--r->free_frame_count];
     w->base[0] = w->frames[0];
     w->base[1] = b->placed->constant_rows;
+    if (b->code != NULL)
+        w->state = r->states + (size_t)(w->frames[0] - r->frames) / r->frame_bytes *
+                                   vgpu_jit_state_bytes(b->code);
     /* A kernel without local memory calls functions without any: their frames have an address. */
     w->local =
         r->local == NULL ? r->frames : r->local + (size_t)w->index * VGPU_LANES * b->local_stride;
@@ -246,7 +278,7 @@ static void prepare_warp(struct vgpu_block *b, uint32_t index)
 
     w->block = b;
     w->index = index;
-    w->started = w->done = w->rotate = false;
+    w->started = w->done = w->rotate = w->parked = false;
     w->clock = w->clock_seen = 0;
     w->fault = VGPU_FAULT_NONE;
     w->fault_text[0] = '\0';
@@ -333,6 +365,7 @@ int vgpu_runner_block(struct vgpu_runner *r, uint64_t index, struct vgpu_fault *
 {
     struct vgpu_block *b = &r->block;
     const uint32_t *grid = b->launch->grid;
+    uint64_t start = b->code == NULL ? __rdtsc() : 0;
     int error;
 
     b->id[0] = (uint32_t)index;
@@ -358,6 +391,8 @@ int vgpu_runner_block(struct vgpu_runner *r, uint64_t index, struct vgpu_fault *
         for (uint32_t n = 0; n < b->warp_count; n++)
             r->free_frames[n] = r->frames + (size_t)n * r->frame_bytes;
         r->free_frame_count = b->warp_count;
+    } else if (b->code == NULL) {
+        error = find_code(r, __rdtsc() - start);
     }
     return error;
 }

@@ -105,6 +105,13 @@ static void fill_slots(void)
     }
 }
 
+const char *vgpu_ops_level(void)
+{
+    unsigned level = processor_level();
+
+    return levels[level < limit ? level : limit].name;
+}
+
 vgpu_handler vgpu_ops_find(const char *name)
 {
     uint32_t at = slot_of(name);

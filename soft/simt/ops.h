@@ -12,6 +12,9 @@
  */
 int vgpu_ops_limit(const char *most);
 
+/** The build that is used. */
+const char *vgpu_ops_level(void);
+
 /** The handler of an operation such as "add_b32", or NULL. Any thread. */
 vgpu_handler vgpu_ops_find(const char *name);
 

@@ -34,10 +34,13 @@ static void print_row(const struct row *row)
 {
     double seconds = row->seconds > 0 ? row->seconds : 1e-9;
 
-    fprintf(stderr, "%-40.40s %9llu %11llu %15llu %11.3f %8.1f %8.2f\n", row->kernel,
+    fprintf(stderr, "%-40.40s %9llu %11llu %15llu %9.0f %11.3f %8.1f %8.2f\n", row->kernel,
             (unsigned long long)row->launches, (unsigned long long)row->counts.warps,
-            (unsigned long long)row->counts.instructions, row->seconds * 1e3,
-            (double)row->counts.instructions / seconds * 1e-6,
+            (unsigned long long)row->counts.instructions,
+            row->counts.instructions > 0
+                ? 100.0 * (double)row->counts.compiled / (double)row->counts.instructions
+                : 0.0,
+            row->seconds * 1e3, (double)row->counts.instructions / seconds * 1e-6,
             (double)row->counts.bytes / seconds * 1e-9);
 }
 
@@ -54,8 +57,8 @@ static void print_table(void)
         rows[n++] = row;
     if (n > 0) {
         qsort(rows, n, sizeof(struct row *), by_time);
-        fprintf(stderr, "%-40s %9s %11s %15s %11s %8s %8s\n", "kernel", "launches", "warps",
-                "instructions", "ms", "M/s", "GB/s");
+        fprintf(stderr, "%-40s %9s %11s %15s %9s %11s %8s %8s\n", "kernel", "launches", "warps",
+                "instructions", "compiled%", "ms", "M/s", "GB/s");
     }
     for (size_t i = 0; i < n; i++)
         print_row(rows[i]);
@@ -121,6 +124,7 @@ void vgpu_profile_add(const char *kernel, const struct vgpu_counts *counts)
     row = row_of_kernel(kernel);
     if (row != NULL) {
         row->counts.instructions += counts->instructions;
+        row->counts.compiled += counts->compiled;
         row->counts.bytes += counts->bytes;
         row->counts.warps += counts->warps;
     }

@@ -11,6 +11,7 @@
 /** What the blocks of one host thread did in one launch. */
 struct vgpu_counts {
     uint64_t instructions; /* of warps: 32 lanes count once */
+    uint64_t compiled;     /* of these, those that ran as machine code (soft/jit) */
     uint64_t bytes;        /* that lanes read and wrote in memory other than .shared and .local */
     uint64_t warps;
 };

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "soft/jit/jit.h"
+
 int vgpu_warp_fault(struct vgpu_warp *w, enum vgpu_fault_kind kind, uint32_t lane, uint64_t address,
                     uint32_t bytes)
 {
@@ -433,9 +435,24 @@ static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
     const struct vgpu_inst *code = w->block->unit->code;
     uint32_t pc = group->pc, mask = group->mask;
     uint32_t stop = w->group_count > 1 ? meeting_point(w, group, pc + 1) : UINT32_MAX;
+    const struct vgpu_jit_code *compiled = NULL;
 
     w->base[0] = w->frames[group->depth];
     w->mask = mask;
+    if (w->block->code != NULL && mask == VGPU_ALL_LANES && group->depth == 0) {
+        compiled = w->block->code;
+        switch (vgpu_jit_run(w, group)) {
+        case VGPU_JIT_CONTROL:
+            return control(w, group, &code[group->pc], mask);
+        case VGPU_JIT_SPENT:
+            return 0;
+        case VGPU_JIT_FAULT:
+            return -1;
+        default:
+            pc = group->pc;
+            break;
+        }
+    }
     do {
         const struct vgpu_inst *i = &code[pc];
         uint32_t m = mask, length = i->run_length;
@@ -487,7 +504,7 @@ static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
             if (target <= pc && w->group_count > 1)
                 stop = meeting_point(w, group, target);
             pc = target;
-            if (w->budget <= 0)
+            if (w->budget <= 0 || (compiled != NULL && vgpu_jit_enters(compiled, target)))
                 break;
             continue;
         }

@@ -60,6 +60,7 @@ struct vgpu_group {
 };
 
 struct vgpu_block;
+struct vgpu_jit_code;
 
 struct vgpu_warp {
     uint8_t *base[2]; /* rows: [0] the frame of the group that runs, [1] constants */
@@ -75,6 +76,8 @@ struct vgpu_warp {
     uint32_t frame_count;       /* frames that exist, the kernel's included */
     bool started, done;
     bool rotate; /* the last turn ended because its budget did */
+    bool parked; /* the only group's registers are in `state`, not in its frame */
+    uint8_t *state; /* of compiled code */
     struct vgpu_group groups[VGPU_LANES];
     uint8_t **frames; /* by call depth */
     uint32_t frame_capacity;
@@ -116,6 +119,7 @@ struct vgpu_block {
     uint32_t worker; /* number of the host thread: %smid */
     uint32_t worker_count;
     struct vgpu_counts *counts; /* NULL unless a profile is wanted */
+    const struct vgpu_jit_code *code; /* NULL while the kernel is interpreted only */
     uint64_t grid_id;
     uint64_t workspace;     /* see %envreg1 */
     uint32_t meeting_value; /* what the last access to the workspace found there */

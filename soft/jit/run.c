@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* Between the interpreter and compiled code: registers in frames, and in states. */
+#include <string.h>
+
+#include "soft/jit/code.h"
+#include "soft/simt/group.h"
+
+/* An entry that leads nowhere far, so often more than it leads somewhere, is closed. */
+#define WORST_SCORE (-2000)
+
+size_t vgpu_jit_state_bytes(const struct vgpu_jit_code *code)
+{
+    return code->plan->state_bytes;
+}
+
+/* ---- one register ---- */
+
+#define DEFINE_MOVES(T, BITS)                                                                      \
+    static bool symbols_##BITS(const struct jit_form *f, const T *lanes, uint8_t *slot)            \
+    {                                                                                              \
+        uint64_t symbols[VGPU_SEGMENTS];                                                           \
+        T other = 0, low = 0;                                                                      \
+        for (unsigned k = 0; k < VGPU_SEGMENTS; k++) {                                             \
+            unsigned j = f->group[k];                                                              \
+            symbols[k] = (T)(lanes[(size_t)j * VGPU_SEGMENT_LANES] - (T)f->offset[j]);             \
+            low |= (T)symbols[k];                                                                  \
+            for (unsigned l = 0; l < VGPU_SEGMENT_LANES; l++)                                      \
+                other |= lanes[k * VGPU_SEGMENT_LANES + l] ^                                       \
+                         (T)((T)symbols[k] + (T)f->offset[k] + (T)l * (T)f->stride);               \
+        }                                                                                          \
+        if (other != 0 || (low != 0 && (unsigned)__builtin_ctzll(low) < f->zeros))                 \
+            return false;                                                                          \
+        for (unsigned k = 0; k < VGPU_SEGMENTS; k++) {                                             \
+            if (f->group[k] == k)                                                                  \
+                memcpy(slot + 8 * (size_t)k, &symbols[k], 8);                                      \
+        }                                                                                          \
+        return true;                                                                               \
+    }                                                                                              \
+    static void lanes_##BITS(const struct jit_form *f, const uint8_t *slot, T *lanes)              \
+    {                                                                                              \
+        for (unsigned k = 0; k < VGPU_SEGMENTS; k++) {                                             \
+            T symbol;                                                                              \
+            memcpy(&symbol, slot + 8 * (size_t)f->group[k], sizeof(symbol));                       \
+            symbol += (T)f->offset[k];                                                             \
+            for (unsigned l = 0; l < VGPU_SEGMENT_LANES; l++)                                      \
+                lanes[k * VGPU_SEGMENT_LANES + l] = symbol + (T)l * (T)f->stride;                  \
+        }                                                                                          \
+    }
+DEFINE_MOVES(uint32_t, 32)
+DEFINE_MOVES(uint64_t, 64)
+
+/* False if the lanes are not of the form that the code is made for. */
+static bool take(const struct jit_register *r, uint8_t *frame, uint8_t *state)
+{
+    uint8_t *row = frame + r->row, *slot = state + r->slot;
+    struct vgpu_shape *shape;
+
+    switch (r->width) {
+    case VGPU_ROW_PREDICATE:
+        memcpy(slot, row, 4);
+        return true;
+    case VGPU_ROW_16:
+        memcpy(slot, row, 2 * (size_t)VGPU_LANES);
+        return true;
+    default:
+        break;
+    }
+    shape = vgpu_shape_of(row);
+    if (shape->state & VGPU_SHAPE_STALE)
+        vgpu_shape_expand(shape);
+    if (r->form.kind == JIT_LINE)
+        return r->width == VGPU_ROW_32
+                   ? symbols_32(&r->form, (const uint32_t *)(const void *)row, slot)
+                   : symbols_64(&r->form, (const uint64_t *)(const void *)row, slot);
+    memcpy(slot, row, (r->width == VGPU_ROW_32 ? 4 : 8) * (size_t)VGPU_LANES);
+    return true;
+}
+
+static void give(const struct jit_register *r, const uint8_t *state, uint8_t *frame)
+{
+    const uint8_t *slot = state + r->slot;
+    uint8_t *row = frame + r->row;
+
+    switch (r->width) {
+    case VGPU_ROW_PREDICATE:
+        memcpy(row, slot, 4);
+        return;
+    case VGPU_ROW_16:
+        memcpy(row, slot, 2 * (size_t)VGPU_LANES);
+        return;
+    default:
+        break;
+    }
+    vgpu_shape_of(row)->state = 0;
+    if (r->form.kind != JIT_LINE)
+        memcpy(row, slot, (r->width == VGPU_ROW_32 ? 4 : 8) * (size_t)VGPU_LANES);
+    else if (r->width == VGPU_ROW_32)
+        lanes_32(&r->form, slot, (uint32_t *)(void *)row);
+    else
+        lanes_64(&r->form, slot, (uint64_t *)(void *)row);
+}
+
+/* ---- many ---- */
+
+/* What is made before the blocks run has a form, because that is how forms are found; if lanes
+   differ all the same, they are what nobody has written, and nobody reads. */
+void vgpu_jit_begin(const struct vgpu_jit_code *code, uint8_t *frame, uint8_t *state)
+{
+    for (uint32_t i = 0; i < code->plan->register_count; i++) {
+        const struct jit_register *r = &code->plan->registers[i];
+
+        if (r->constant)
+            (void)take(r, frame, state);
+    }
+}
+
+static bool take_all(const struct jit_move *move, struct vgpu_warp *w)
+{
+    for (uint32_t i = 0; i < move->count; i++) {
+        if (!take(move->registers[i], w->base[0], w->state))
+            return false;
+    }
+    return true;
+}
+
+static void give_all(const struct jit_move *move, struct vgpu_warp *w)
+{
+    for (uint32_t i = 0; i < move->count; i++)
+        give(move->registers[i], w->state, w->base[0]);
+}
+
+/* ---- running ---- */
+
+bool vgpu_jit_enters(const struct vgpu_jit_code *code, uint32_t pc)
+{
+    uint32_t at = pc - code->plan->f->start;
+
+    return at < code->plan->f->count &&
+           atomic_load_explicit(&code->open[at], memory_order_relaxed) != 0;
+}
+
+static void judge(const struct vgpu_jit_code *code, uint32_t at, uint32_t entry, int gain)
+{
+    _Atomic int32_t *score = &code->scores[entry];
+    int32_t now = atomic_load_explicit(score, memory_order_relaxed) + gain;
+
+    if (now > 0)
+        now = 0;
+    atomic_store_explicit(score, now, memory_order_relaxed);
+    if (now < WORST_SCORE)
+        atomic_store_explicit(&code->open[at], 0, memory_order_relaxed);
+}
+
+static uint32_t call(const struct vgpu_jit_code *code, struct vgpu_warp *w, uint32_t entry)
+{
+    struct vgpu_counts *counts = w->block->counts;
+    uint64_t before = counts != NULL ? counts->instructions : 0;
+    uint32_t exit = code->run(w->state, w, entry);
+
+    if (counts != NULL)
+        counts->compiled += counts->instructions - before;
+    return exit;
+}
+
+enum vgpu_jit_turn vgpu_jit_run(struct vgpu_warp *w, struct vgpu_group *group)
+{
+    const struct vgpu_jit_code *code = w->block->code;
+    uint32_t at = group->pc - code->plan->f->start, entry, number;
+    int32_t budget = w->budget;
+    const struct jit_exit *exit;
+
+    if (at >= code->plan->f->count)
+        return VGPU_JIT_NOT;
+    if (w->parked) {
+        w->parked = false;
+        entry = code->entries[at];
+    } else {
+        entry = atomic_load_explicit(&code->open[at], memory_order_relaxed);
+        if (entry == 0)
+            return VGPU_JIT_NOT;
+        if (!take_all(&code->taken[entry], w)) {
+            judge(code, at, entry, -1);
+            return VGPU_JIT_NOT;
+        }
+    }
+    number = call(code, w, entry);
+    exit = &code->exits[number];
+    group->pc = exit->pc;
+    switch (exit->kind) {
+    case JIT_EXIT_LOOK:
+        give_all(&code->given[number], w);
+        judge(code, at, entry, (budget - w->budget) / 2 - 1);
+        return VGPU_JIT_LEFT;
+    case JIT_EXIT_SPENT:
+        w->parked = true;
+        return VGPU_JIT_SPENT;
+    case JIT_EXIT_BARRIER:
+        w->parked = true;
+        w->budget--;
+        return VGPU_JIT_CONTROL;
+    case JIT_EXIT_DONE:
+        return VGPU_JIT_CONTROL;
+    default:
+        return VGPU_JIT_FAULT;
+    }
+}
+
+int32_t vgpu_jit_reaches(const struct vgpu_block *block, const uint64_t *addresses, uint32_t bytes)
+{
+    uint64_t low = addresses[0], high = addresses[0], either = 0;
+
+    for (unsigned l = 0; l < VGPU_LANES; l++) {
+        either |= addresses[l];
+        low = addresses[l] < low ? addresses[l] : low;
+        high = addresses[l] > high ? addresses[l] : high;
+    }
+    if ((either & (bytes - 1)) != 0)
+        return 0;
+    if (high - low <= 65536 && high <= UINT64_MAX - bytes &&
+        vgpu_pages_valid(block->pages, low, high - low + bytes))
+        return 1;
+    for (unsigned l = 0; l < VGPU_LANES; l++) {
+        if (!vgpu_pages_valid(block->pages, addresses[l], bytes))
+            return 0;
+    }
+    return 1;
+}
