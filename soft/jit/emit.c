@@ -326,6 +326,14 @@ void jit_write_lanes(struct jit_emitter *e, enum vgpu_operand o, unsigned bits,
     jit_write(e, o, &v);
 }
 
+void jit_write_float(struct jit_emitter *e, unsigned bits, struct jit_text lanes)
+{
+    const struct jit_register *r =
+        jit_plan_register(e->plan, e->plan->unit->code[e->pc].row[VGPU_D]);
+
+    jit_write_lanes(e, VGPU_D, bits, bits == 32 && !r->raw ? canonical(e, lanes) : lanes);
+}
+
 struct jit_text jit_mask_of(struct jit_emitter *e, struct jit_text truths)
 {
     return jit_emit(e, "bitcast <32 x i1> %s to i32", truths.s);

@@ -94,6 +94,9 @@ struct jit_text jit_read_float(struct jit_emitter *e, enum vgpu_operand o);
 void jit_write(struct jit_emitter *e, enum vgpu_operand o, const struct jit_value *v);
 void jit_write_lanes(struct jit_emitter *e, enum vgpu_operand o, unsigned bits,
                      struct jit_text lanes);
+/** The result of arithmetic: what is not a number becomes the one pattern of f32, now or when the
+ * register is read. */
+void jit_write_float(struct jit_emitter *e, unsigned bits, struct jit_text lanes);
 struct jit_text jit_read_mask(struct jit_emitter *e, uint32_t row);
 void jit_write_mask(struct jit_emitter *e, uint32_t row, struct jit_text mask);
 /** 32 truth values as 32 bits, and the other way. */

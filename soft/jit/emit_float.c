@@ -76,7 +76,7 @@ void jit_emit_float(struct jit_emitter *e, const struct jit_op *op)
     if ((rows >> VGPU_B & 1) != 0)
         b = jit_read_float(e, VGPU_B);
     if (strcmp(what, "min") == 0 || strcmp(what, "max") == 0) {
-        jit_write_lanes(e, VGPU_D, op->bits, extreme(e, what, a, b));
+        jit_write_float(e, op->bits, extreme(e, what, a, b));
         return;
     }
     if (strcmp(what, "fma") == 0) {
@@ -93,7 +93,7 @@ void jit_emit_float(struct jit_emitter *e, const struct jit_op *op)
     } else {
         r = jit_emit(e, "%s %s %s, %s", what, type, a.s, b.s);
     }
-    jit_write_lanes(e, VGPU_D, op->bits, as_integers(e, op->bits, r));
+    jit_write_float(e, op->bits, as_integers(e, op->bits, r));
 }
 
 /* ---- tests ---- */

@@ -12,7 +12,7 @@
 #include "soft/simt/warp.h"
 
 /* How far ahead a loop's loads fetch what they will want; as soft/simt/segments.h does it. */
-#define FETCH_AHEAD 8
+#define FETCH_AHEAD 24
 #define PAGE        4096
 
 /* What an atomic costs of a group's turn (soft/simt/ops_atomic.c). */
@@ -353,7 +353,7 @@ static void fetch_ahead(struct jit_emitter *e, struct jit_text at)
 
     jit_store(e, "i64", at, state, slot, 8);
     step = jit_emit(e, "sub i64 %s, %s", at.s, before.s);
-    step = jit_emit(e, "shl i64 %s, 3", step.s);
+    step = jit_emit(e, "mul i64 %s, %u", step.s, FETCH_AHEAD);
     step = jit_emit(e, "add i64 %s, %s", at.s, step.s);
     for (unsigned n = 0; n < 2; n++) {
         p = jit_emit(e, "add i64 %s, %u", step.s, 64 * n);

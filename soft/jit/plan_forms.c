@@ -4,11 +4,6 @@
 
 #include "soft/jit/plan.h"
 
-static unsigned bits_of(uint8_t width)
-{
-    return width == VGPU_ROW_16 ? 16 : width == VGPU_ROW_32 ? 32 : 64;
-}
-
 /* ---- threads ---- */
 
 static void thread_pattern(const struct jit_plan *plan, uint32_t warp, unsigned axis,
@@ -182,14 +177,6 @@ static struct jit_form load_form(const struct jit_plan *plan, uint32_t pc, const
     return flat_of(&a, NULL, NULL);
 }
 
-static struct jit_form select_form(const struct jit_plan *plan, uint32_t pc)
-{
-    (void)plan;
-    (void)pc;
-    /* Lanes choose for themselves. */
-    return jit_form_lanes();
-}
-
 struct jit_form jit_result_form(const struct jit_plan *plan, uint32_t pc, const struct jit_op *op)
 {
     struct jit_form a = jit_source_form(plan, pc, VGPU_A), b, c;
@@ -225,8 +212,6 @@ struct jit_form jit_result_form(const struct jit_plan *plan, uint32_t pc, const 
         return flat_of(&a, &b, NULL);
     case JIT_RULE_CONVERT:
         return op->from == 16 ? jit_form_lanes() : flat_of(&a, NULL, NULL);
-    case JIT_RULE_SELECT:
-        return select_form(plan, pc);
     case JIT_RULE_PARAMETER:
         return jit_form_uniform(0);
     case JIT_RULE_SPECIAL:
@@ -360,7 +345,6 @@ void jit_plan_forms(struct jit_plan *plan)
 
         if (r->form.kind == JIT_UNKNOWN)
             r->form = jit_form_lanes();
-        (void)bits_of(r->width);
     }
     while (visit_all(plan))
         ;

@@ -12,6 +12,7 @@
 #include "soft/simt/texture.h"
 
 #define PAGE_SIZE  ((size_t)1 << VGPU_PAGE_BITS)
+#define LARGE_PAGE ((uint64_t)2 << 20)
 #define SMALL_UNIT ((size_t)512)
 
 static void free_list_add(struct vgpu_memory *m, struct vgpu_range *r)
@@ -278,6 +279,17 @@ static int allocate(struct vgpu_memory *m, size_t wanted, size_t size, uint64_t 
     return 0;
 }
 
+/* Kernels step through large arrays by more than a page at a time: with pages of 2 MiB the
+   processor knows where they are. Only those that lie in the range as a whole. */
+static void prefer_large_pages(uint64_t start, size_t size)
+{
+    uint64_t first = (start + LARGE_PAGE - 1) & ~(LARGE_PAGE - 1);
+    uint64_t end = (start + size) & ~(LARGE_PAGE - 1);
+
+    if (first < end)
+        (void)madvise((void *)(uintptr_t)first, end - first, MADV_HUGEPAGE);
+}
+
 int vgpu_memory_allocate(struct vgpu_memory *m, size_t wanted, uint64_t *address)
 {
     size_t unit = wanted >= PAGE_SIZE ? PAGE_SIZE : SMALL_UNIT, size;
@@ -294,6 +306,8 @@ int vgpu_memory_allocate(struct vgpu_memory *m, size_t wanted, uint64_t *address
     pthread_mutex_lock(&m->lock);
     error = allocate(m, wanted, size, address);
     pthread_mutex_unlock(&m->lock);
+    if (error == 0)
+        prefer_large_pages(*address, size);
     return error;
 }
 

@@ -47,7 +47,7 @@ static void profile_of(const char *value, char *output, size_t size)
 static void test_table(void **state)
 {
     unsigned long long launches, warps, instructions;
-    double milliseconds, rate, bandwidth;
+    double compiled, milliseconds, rate, bandwidth;
     char output[4096];
     const char *row;
 
@@ -55,12 +55,13 @@ static void test_table(void **state)
     profile_of("1", output, sizeof(output));
     row = strstr(output, "\ncopy ");
     assert_non_null(row);
-    assert_int_equal(sscanf(row, " copy %llu %llu %llu %lf %lf %lf", &launches, &warps,
-                            &instructions, &milliseconds, &rate, &bandwidth),
-                     6);
+    assert_int_equal(sscanf(row, " copy %llu %llu %llu %lf %lf %lf %lf", &launches, &warps,
+                            &instructions, &compiled, &milliseconds, &rate, &bandwidth),
+                     7);
     assert_int_equal(launches, 3);
     assert_int_equal(warps, 3 * 2 * 2);
     assert_int_equal(instructions, 5 * warps);
+    assert_true(compiled >= 0 && compiled <= 100);
     assert_true(milliseconds > 0);
     /* Both rates are of the same time: 256 bytes for 5 instructions, as far as digits go. */
     assert_true(bandwidth * 1e3 * 5 <= 1.2 * 256 * rate + 256);
