@@ -56,6 +56,9 @@ struct options {
     void *memory;
 };
 
+/* Code and its constants may come to lie far apart, in a process with large reservations. */
+enum { CODE_MODEL_LARGE = 6 };
+
 struct jit_machine {
     void *context, *engine;
 };
@@ -168,6 +171,7 @@ static bool compile(struct jit_machine *m, const char *text, void **function, ch
     }
     llvm.f.LLVMInitializeMCJITCompilerOptions(&options, sizeof(options));
     options.level = 2;
+    options.code_model = CODE_MODEL_LARGE;
     if (llvm.f.LLVMCreateMCJITCompilerForModule(&m->engine, module, &options, sizeof(options),
                                                 &message) != 0) {
         take_message(message, log, log_size);

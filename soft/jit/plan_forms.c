@@ -62,9 +62,13 @@ static struct jit_form constant_form(const struct vgpu_constant *c)
 struct jit_form jit_source_form(const struct jit_plan *plan, uint32_t pc, enum vgpu_operand o)
 {
     uint32_t row = plan->unit->code[pc].row[o];
-    const struct vgpu_constant *c = jit_plan_constant(plan, row);
-    const struct jit_register *r = jit_plan_register(plan, row);
+    const struct vgpu_constant *c;
+    const struct jit_register *r;
 
+    if ((plan->unit->operands[pc].rows >> o & 1) == 0)
+        return jit_form_lanes();
+    c = jit_plan_constant(plan, row);
+    r = jit_plan_register(plan, row);
     return c != NULL ? constant_form(c) : r != NULL ? r->form : jit_form_lanes();
 }
 
@@ -72,7 +76,10 @@ struct jit_form jit_source_form(const struct jit_plan *plan, uint32_t pc, enum v
 static bool is_number(const struct jit_plan *plan, uint32_t pc, enum vgpu_operand o,
                       uint64_t *value)
 {
-    const struct vgpu_constant *c = jit_plan_constant(plan, plan->unit->code[pc].row[o]);
+    const struct vgpu_constant *c =
+        (plan->unit->operands[pc].rows >> o & 1) != 0
+            ? jit_plan_constant(plan, plan->unit->code[pc].row[o])
+            : NULL;
 
     *value = c != NULL ? c->value : 0;
     return c != NULL && c->variable < 0;
