@@ -100,6 +100,12 @@ class Limits(unittest.TestCase):
         for program in programs:
             self.ends(program)
 
+    def test_a_bounded_lease_lets_through_what_a_kernel_waits_for(self):
+        self.admin("register-vm", self.vm, "--share-cap=90")
+        program = self.mediator.run(built("tests", "faults", "waiting_kernel"))
+        output, _ = program.communicate(timeout=30 * PATIENCE)
+        self.assertEqual((program.returncode, output), (0, "all ended\n"))
+
     def test_memory_has_one_ledger_whichever_way_it_is_taken(self):
         bytes_taken, quota = 16 << 20, 256 << 20
         self.admin("register-vm", self.vm, f"--memory={quota}")
