@@ -205,19 +205,20 @@ static int vgpu_metrics_start(struct vgpu_metrics_server *server, int socket)
 
 static void vgpu_metrics_print_address(int socket, char *out, size_t size)
 {
-    struct sockaddr_storage address = {0};
-    socklen_t length = sizeof(address);
+    struct sockaddr_in v4 = {0};
+    struct sockaddr_in6 v6 = {0};
+    socklen_t length = sizeof(v6);
     char host[INET6_ADDRSTRLEN] = "";
-    const struct sockaddr_in *v4 = (const void *)&address;
-    const struct sockaddr_in6 *v6 = (const void *)&address;
 
-    getsockname(socket, (struct sockaddr *)&address, &length);
-    if (address.ss_family == AF_INET6)
-        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
-    else
-        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
-    snprintf(out, size, address.ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host,
-             ntohs(address.ss_family == AF_INET6 ? v6->sin6_port : v4->sin_port));
+    getsockname(socket, (struct sockaddr *)&v6, &length);
+    if (v6.sin6_family == AF_INET6) {
+        inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof(host));
+        snprintf(out, size, "[%s]:%u", host, ntohs(v6.sin6_port));
+        return;
+    }
+    memcpy(&v4, &v6, sizeof(v4));
+    inet_ntop(AF_INET, &v4.sin_addr, host, sizeof(host));
+    snprintf(out, size, "%s:%u", host, ntohs(v4.sin_port));
 }
 
 void vgpu_metrics_server_open(struct vgpu_metrics_server *server, struct vgpu_mediator *mediator)
