@@ -7,13 +7,14 @@
 #include <stdio.h>
 
 #define COMMAND_OPTIONS 12
+#define COMMAND_COLUMNS 16u
 
 struct command {
     const char *verb;
     const char *help;
     const char *options[COMMAND_OPTIONS]; /* names, up to the first NULL */
     /** The columns of a table, up to the first NULL; none: all. JSON and CSV have all. */
-    const char *columns[COMMAND_OPTIONS];
+    const char *columns[COMMAND_COLUMNS];
 };
 
 struct command_option {

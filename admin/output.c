@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#define COLUMNS_MAX 32
+#define COLUMNS_MAX 64
 #define TEXT_MAX    256
 #define REALS       JSON_REAL_PRECISION(5)
 

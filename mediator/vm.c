@@ -150,6 +150,36 @@ void vgpu_counters_add_latency(struct vgpu_counters *counters, int window, uint6
     }
 }
 
+void vgpu_counters_classes(const struct vgpu_counters *counters, uint64_t calls[VGPU_CALL_CLASSES])
+{
+    memset(calls, 0, VGPU_CALL_CLASSES * sizeof(*calls));
+    for (uint32_t i = 0; i < VGPU_WORKER_CALLS_MAX; i++)
+        vgpu_counter_add(&calls[vgpu_call_class(i)], &counters->call[i]);
+}
+
+void vgpu_counters_execution(const struct vgpu_counters *counters,
+                             uint64_t buckets[VGPU_LATENCY_BUCKETS])
+{
+    uint64_t calls[VGPU_CALL_CLASSES];
+
+    vgpu_counters_classes(counters, calls);
+    memset(buckets, 0, VGPU_LATENCY_BUCKETS * sizeof(*buckets));
+    for (uint32_t i = 0; i < VGPU_CALL_CLASSES; i++) {
+        const uint64_t *timed = counters->times.call[i].bucket;
+        double sum = 0;
+
+        for (uint32_t k = 0; k < VGPU_LATENCY_BUCKETS; k++)
+            sum += (double)timed[k];
+        /* Each that was timed stands for as many of its class. */
+        for (uint32_t k = 0; k < VGPU_LATENCY_BUCKETS && sum > 0; k++) {
+            double share = (double)timed[k] / sum * (double)calls[i] + 0.5;
+            uint64_t count = share < 1e15 ? (uint64_t)share : 1000000000000000u;
+
+            vgpu_counter_add(&buckets[k], &count);
+        }
+    }
+}
+
 void vgpu_counters_keep(struct vgpu_counters *counters, struct vgpu_counters *most)
 {
     uint64_t *now = (uint64_t *)counters, *before = (uint64_t *)most;

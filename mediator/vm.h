@@ -118,6 +118,13 @@ void vgpu_vm_worker_ended(struct vgpu_vm *vm, const struct vgpu_worker_page *pag
 /** Adds a worker's page, which may still change; sums stay at UINT64_MAX instead of wrapping. */
 void vgpu_counters_add_worker(struct vgpu_counters *counters, const struct vgpu_worker_page *page);
 
+/** Calls of each class. */
+void vgpu_counters_classes(const struct vgpu_counters *counters, uint64_t calls[VGPU_CALL_CLASSES]);
+
+/** Durations of all calls, by those that were timed of each class (protocol/latency.h). */
+void vgpu_counters_execution(const struct vgpu_counters *counters,
+                             uint64_t buckets[VGPU_LATENCY_BUCKETS]);
+
 /** Makes counters that have shrunk, as numbers of workers may, what they were at most. */
 void vgpu_counters_keep(struct vgpu_counters *counters, struct vgpu_counters *most);
 

@@ -7,6 +7,7 @@
 
 #include "mediator/admin/call.h"
 #include "mediator/health.h"
+#include "mediator/history.h"
 #include "mediator/registry.h"
 #include "mediator/session.h"
 #include "protocol/channel.h"
@@ -46,19 +47,27 @@ static void vgpu_admin_put_percentiles(json_t *row, const char *prefix, const ui
     }
 }
 
+/** faults_crash and so on. */
+static void vgpu_admin_put_faults(json_t *row, const struct vgpu_vm *vm)
+{
+    char key[64];
+
+    for (uint32_t i = 0; i < VGPU_FAULTS; i++) {
+        snprintf(key, sizeof(key), "faults_%s", vgpu_fault_name((enum vgpu_fault)i));
+        vgpu_admin_put_number(row, key, vm->faults[i].count);
+    }
+}
+
 static json_t *vgpu_admin_metrics_row(struct vgpu_mediator *mediator, struct vgpu_vm *vm)
 {
     struct vgpu_counters counters;
-    uint64_t round_trips = 0, execution[VGPU_LATENCY_BUCKETS] = {0};
+    uint64_t round_trips = 0, execution[VGPU_LATENCY_BUCKETS];
     json_t *row = json_object();
 
     vgpu_session_count(mediator, vm, &counters);
     for (uint32_t i = 0; i < VGPU_LATENCY_BUCKETS; i++)
         round_trips += counters.latency[i];
-    for (uint32_t i = 0; i < VGPU_CALL_CLASSES; i++) {
-        for (uint32_t k = 0; k < VGPU_LATENCY_BUCKETS; k++)
-            execution[k] += counters.times.call[i].bucket[k];
-    }
+    vgpu_counters_execution(&counters, execution);
     vgpu_admin_put_text(row, "vm", vm->name);
     const struct {
         const char *key;
@@ -79,9 +88,16 @@ static json_t *vgpu_admin_metrics_row(struct vgpu_mediator *mediator, struct vgp
         {"images_found", counters.images_found},
         {"images_missed", counters.images_missed},
         {"images_refused", counters.images_refused},
+        {"images_poisoned", counters.images_poisoned},
+        {"leases", vm->leases},
+        {"throttled", counters.throttled},
+        {"throttled_ns", counters.throttled_nanoseconds},
+        {"queue_full", counters.busy},
+        {"strikes", vm->strikes},
     };
     for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
         vgpu_admin_put_number(row, numbers[i].key, numbers[i].value);
+    vgpu_admin_put_faults(row, vm);
     vgpu_admin_put_percentiles(row, "", counters.latency);
     vgpu_admin_put_percentiles(row, "wait_", counters.times.wait.bucket);
     vgpu_admin_put_percentiles(row, "execution_", execution);

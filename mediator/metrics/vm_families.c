@@ -72,10 +72,9 @@ static void write_queue_depth(struct vgpu_text *text, const char *name,
 
 static void write_calls(struct vgpu_text *text, const char *name, const struct vgpu_metrics_vm *vm)
 {
-    uint64_t calls[VGPU_CALL_CLASSES] = {0};
+    uint64_t calls[VGPU_CALL_CLASSES];
 
-    for (uint32_t i = 0; i < VGPU_WORKER_CALLS_MAX; i++)
-        calls[vgpu_call_class(i)] += vm->counters.call[i];
+    vgpu_counters_classes(&vm->counters, calls);
     for (uint32_t i = 0; i < VGPU_CALL_CLASSES; i++) {
         const char *label = vgpu_call_class_name((enum vgpu_call_class)i);
         uint64_t failed = vm->counters.failed[i];

@@ -95,6 +95,25 @@ static void counters_never_shrink(void **state)
     assert_int_equal(most.times.wait.bucket[3], 9);
 }
 
+static void few_that_were_timed_stand_for_all(void **state)
+{
+    static struct vgpu_counters counters;
+    uint64_t buckets[VGPU_LATENCY_BUCKETS];
+
+    (void)state;
+    counters.call[VGPU_CALL_vgpuLaunch] = 32000;
+    counters.call[VGPU_CALL_cuModuleLoadData] = 100;
+    for (int i = 0; i < 1000; i++)
+        vgpu_histogram_count(&counters.times.call[VGPU_CLASS_LAUNCH], 1000);
+    for (int i = 0; i < 100; i++)
+        vgpu_histogram_count(&counters.times.call[VGPU_CLASS_MODULE], 10000000);
+    vgpu_counters_execution(&counters, buckets);
+    assert_int_equal(buckets[vgpu_latency_bucket(1000)], 32000);
+    assert_int_equal(buckets[vgpu_latency_bucket(10000000)], 100);
+    /* 9 of 100 that were timed load code, but not 1 of 100 that were made */
+    assert_in_range(vgpu_latency_percentile(buckets, 0.99), 500, 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +121,7 @@ int main(void)
         cmocka_unit_test_teardown(fractions_are_exact, clear),
         cmocka_unit_test_teardown(histograms_are_cumulative_and_add_up, clear),
         cmocka_unit_test(counters_never_shrink),
+        cmocka_unit_test(few_that_were_timed_stand_for_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,16 +10,16 @@ LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)",?')
 
 
 class Exporter(Mediator):
-    def __init__(self, settings="", **options):
-        super().__init__("metrics=127.0.0.1:0\n" + settings, **options)
+    def __init__(self, settings="", address="127.0.0.1:0", **options):
+        super().__init__(f"metrics={address}\n" + settings, **options)
 
     def address(self):
         """Host and port, which the kernel has chosen."""
-        host, port = re.findall(r"metrics: http://([\d.]+):(\d+)/metrics", self.log())[-1]
-        return host, int(port)
+        host, port = re.findall(r"metrics: http://(\S+):(\d+)/metrics", self.log())[-1]
+        return host.strip("[]"), int(port)
 
-    def url(self, path="/metrics"):
-        return "http://%s:%d%s" % (*self.address(), path)
+    def url(self):
+        return re.findall(r"metrics: (http://\S+)", self.log())[-1]
 
     def text(self):
         with urllib.request.urlopen(self.url(), timeout=10 * PATIENCE) as answer:

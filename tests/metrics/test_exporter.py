@@ -170,11 +170,7 @@ class CrowdTest(unittest.TestCase):
 class PlaceTest(unittest.TestCase):
     def test_without_a_place_vms_are_served(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            mediator = Exporter()
-            with open(mediator.config, "r+", encoding="utf-8") as file:
-                text = file.read().replace("127.0.0.1:0", "127.0.0.1:%d" % taken.getsockname()[1])
-                file.seek(0)
-                file.write(text)
+            mediator = Exporter(address="127.0.0.1:%d" % taken.getsockname()[1])
             try:
                 mediator.start()
                 self.assertIn("there are no metrics: ", mediator.log())
@@ -182,6 +178,18 @@ class PlaceTest(unittest.TestCase):
                 self.assertEqual(mediator.status(), [])
             finally:
                 mediator.stop()
+
+    def test_an_address_of_version_6_will_do(self):
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            self.skipTest("this machine has no IPv6")
+        mediator = Exporter(address="[::1]:0").start()
+        try:
+            self.assertIn("http://[::1]:", mediator.url())
+            self.assertIn("vgpu_build_info", mediator.text())
+        finally:
+            mediator.stop()
 
     def test_counters_outlast_the_worker_that_counted(self):
         mediator = Exporter().start()
