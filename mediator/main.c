@@ -304,6 +304,8 @@ static void vgpu_daemon_reload(struct vgpu_daemon *daemon)
         uint32_t kept = vgpu_reload(&daemon->mediator, &fresh);
 
         vgpu_log(VGPU_LOG_INFO, "read %s again", daemon->options->config);
+        vgpu_events_add(&daemon->mediator.events, "reloaded", "", "%s%s", daemon->options->config,
+                        kept ? "; some settings wait for a restart" : "");
         vgpu_service_say(&daemon->service, "READY=1\nSTATUS=serving%s",
                          kept ? "; some changed settings need a restart, see the log" : "");
     }

@@ -92,12 +92,13 @@ static void vgpu_quarantine_keep(struct vgpu_mediator *mediator, struct vgpu_vm 
 }
 
 static void vgpu_quarantine_impose(struct vgpu_mediator *mediator, struct vgpu_vm *vm,
-                                   const char *detail)
+                                   enum vgpu_fault kind, const char *detail)
 {
     char reason[VGPU_STORE_REASON + 64];
 
-    snprintf(reason, sizeof(reason), "%llu fault%s, the last: %s", (unsigned long long)vm->strikes,
-             vm->strikes == 1 ? "" : "s", detail);
+    snprintf(reason, sizeof(reason), "%llu fault%s, the last: %s%s",
+             (unsigned long long)vm->strikes, vm->strikes == 1 ? "" : "s",
+             kind == VGPU_FAULT_HANG ? "" : "a worker ", detail);
     vgpu_log_clean(vm->reason, sizeof(vm->reason), reason, sizeof(reason));
     vm->quarantined = (uint64_t)time(NULL);
     vgpu_log(VGPU_LOG_WARNING,
@@ -121,7 +122,7 @@ void vgpu_quarantine_fault(struct vgpu_mediator *mediator, struct vgpu_vm *vm, e
     vm->strikes++;
     vm->struck = now;
     if (vm->limits.fault_limit && vm->strikes >= vm->limits.fault_limit)
-        vgpu_quarantine_impose(mediator, vm, detail);
+        vgpu_quarantine_impose(mediator, vm, kind, detail);
     vgpu_quarantine_keep(mediator, vm);
 }
 

@@ -19,7 +19,7 @@ static const bool synchronizes[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_cuDevicePrimaryCtxRelease] = true,
     [VGPU_CALL_cuDevicePrimaryCtxReset] = true,
     [VGPU_CALL_cuLibraryUnload] = true,
-    [VGPU_CALL_cuMemFree] = true,
+    [VGPU_CALL_cuMemGetInfo] = true, /* it empties the reserve: see below */
     [VGPU_CALL_cuMemPoolDestroy] = true,
     [VGPU_CALL_cuMemPoolTrimTo] = true,
     [VGPU_CALL_cuMipmappedArrayDestroy] = true,
@@ -170,7 +170,8 @@ bool vgpu_watch_admits(struct vgpu_worker *worker, uint32_t call)
 {
     const struct vgpu_watch *watch = &worker->watch;
 
-    if (call > VGPU_CALL_MAX || !synchronizes[call])
+    if (call > VGPU_CALL_MAX || !synchronizes[call] ||
+        (call == VGPU_CALL_cuMemGetInfo && worker->reserve.count == 0))
         return true;
     if (watch->alone || worker->fences.count > 1)
         vgpu_usage_cover(worker);

@@ -145,6 +145,48 @@ static void a_worker_that_dies_loses_the_channel(void **state)
     assert_int_equal(test_mediator_field(&mediator, "web", "channels_open"), 0);
 }
 
+static void a_vm_that_loses_three_workers_is_quarantined_and_no_other(void **state)
+{
+    struct test_client other;
+    struct vgpu_mailbox_channel channel;
+
+    (void)state;
+    test_client_create(&other);
+    test_client_attach(&other, mediator.device, "db"); /* with the default limit */
+    assert_int_equal(test_client_open(&other, "scribble", &channel), VGPU_MAILBOX_OK);
+    for (uint32_t i = 1; i <= 3; i++) {
+        struct vgpu_mailbox_channel lost;
+
+        assert_int_equal(test_client_open(&other, i == 2 ? "exit-4" : "crash", &lost),
+                         VGPU_MAILBOX_OK);
+        test_client_await_state(&other, lost.channel, VGPU_CHANNEL_LOST);
+        assert_int_equal(test_client_close(&other, lost.channel, lost.key), VGPU_MAILBOX_OK);
+    }
+    test_mediator_logged(&mediator,
+                         "VM db is quarantined: 3 faults, the last: a worker was killed by signal");
+    test_client_await_state(&other, channel.channel, VGPU_CHANNEL_LOST); /* what it had, too */
+    assert_int_equal(test_client_open(&other, "scribble", &channel), VGPU_MAILBOX_REFUSED);
+    assert_int_equal(test_client_open(&client, "scribble", &channel), VGPU_MAILBOX_OK);
+    test_client_destroy(&other);
+}
+
+static void a_driver_that_does_not_work_is_not_held_against_the_vm(void **state)
+{
+    struct test_client other;
+    struct vgpu_mailbox_channel channel;
+
+    (void)state;
+    test_client_create(&other);
+    test_client_attach(&other, mediator.device, "cache");
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(test_client_open(&other, "exit-3", &channel), VGPU_MAILBOX_OK);
+        test_client_await_state(&other, channel.channel, VGPU_CHANNEL_LOST);
+        assert_int_equal(test_client_close(&other, channel.channel, channel.key), VGPU_MAILBOX_OK);
+    }
+    assert_int_equal(test_client_open(&other, "scribble", &channel), VGPU_MAILBOX_OK);
+    test_client_destroy(&other);
+}
+
 static void a_lost_channel_keeps_its_place_until_closed(void **state)
 {
     struct vgpu_mailbox_channel lost, next;
@@ -441,6 +483,8 @@ int main(void)
         TEST(an_open_channel_has_entry_extent_and_worker),
         TEST(close_needs_the_key_and_kills_the_worker),
         TEST(a_worker_that_dies_loses_the_channel),
+        TEST(a_vm_that_loses_three_workers_is_quarantined_and_no_other),
+        TEST(a_driver_that_does_not_work_is_not_held_against_the_vm),
         TEST(a_lost_channel_keeps_its_place_until_closed),
         TEST(what_a_dead_worker_held_is_given_back),
         TEST(round_trips_are_summed_when_a_channel_ends),

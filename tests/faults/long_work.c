@@ -3,7 +3,7 @@
  * A CUDA program whose work takes long, each time in another way.
  *
  *   long_work hang                a kernel that never ends, and a wait for it
- *   long_work hang-free           the same, and cuMemFree, from which a driver does not come back
+ *   long_work hang-unload         the same, and cuModuleUnload, which waits for it in the driver
  *   long_work hang-full           the same, and launches until the driver's queue is full
  *   long_work hang-behind         a thousand short kernels, and behind them one that never ends
  *   long_work queue COUNT MS      COUNT kernels of MS milliseconds each, and a wait for all
@@ -35,6 +35,7 @@ static const char ptx[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
 
 static struct {
     CUcontext context;
+    CUmodule module;
     CUfunction pass;
     CUdeviceptr memory;
     CUstream first, second;
@@ -71,13 +72,12 @@ static void work(CUstream stream, uint64_t milliseconds)
 static void start(void)
 {
     CUdevice device;
-    CUmodule module;
     CHECK(cuInit(0));
     CHECK(cuDeviceGet(&device, 0));
     CHECK(cuDevicePrimaryCtxRetain(&program.context, device));
     CHECK(cuCtxSetCurrent(program.context));
-    CHECK(cuModuleLoadData(&module, ptx));
-    CHECK(cuModuleGetFunction(&program.pass, module, "pass"));
+    CHECK(cuModuleLoadData(&program.module, ptx));
+    CHECK(cuModuleGetFunction(&program.pass, program.module, "pass"));
     CHECK(cuMemAlloc(&program.memory, 4096));
     CHECK(cuStreamCreate(&program.first, CU_STREAM_NON_BLOCKING));
     CHECK(cuStreamCreate(&program.second, CU_STREAM_NON_BLOCKING));
@@ -93,8 +93,8 @@ static void hang(const char *how)
     for (int i = 0; strcmp(how, "hang-behind") == 0 && i < 1000; i++)
         work(program.first, 0);
     work(program.first, FOR_EVER);
-    if (strcmp(how, "hang-free") == 0)
-        CHECK(cuMemFree(program.memory));
+    if (strcmp(how, "hang-unload") == 0)
+        CHECK(cuModuleUnload(program.module));
     for (int i = 0; strcmp(how, "hang-full") == 0 && i < 100000; i++)
         work(program.first, 0);
     CHECK(cuCtxSynchronize());

@@ -99,9 +99,9 @@ class Hangs(Watchdog):
 
     def test_a_worker_that_hangs_in_its_driver_is_killed(self):
         self.limit()
-        status, output, took = self.outcome(LONG_WORK, "hang-free")
+        status, output, took = self.outcome(LONG_WORK, "hang-unload")
         self.assert_ended(output, status, took)
-        self.assertIn("the driver did not come back from cuMemFree", self.mediator.log())
+        self.assertIn("the driver did not come back from cuModuleUnload", self.mediator.log())
 
     def test_a_program_that_goes_on_launching_behind_a_hung_kernel_is_ended(self):
         self.limit()
@@ -147,6 +147,11 @@ class LongButHonest(Watchdog):
     def test_steady_work_and_idleness(self):
         self.assertGreater(self.assert_done(LONG_WORK, "steady", "2500", "1"), 2 * LIMIT)
         self.assertGreater(self.assert_done(LONG_WORK, "idle", str(2 * LIMIT)), LIMIT)
+
+    def test_time_without_a_lease(self):
+        """At a fifth of the GPU's time, kernels of 0.4 s are up to 1.6 s apart."""
+        self.admin("set-share-cap", self.vm, "--share-cap=20")
+        self.assertGreater(self.assert_done(LONG_WORK, "queue", "4", "400"), 3 * LIMIT)
 
     def test_what_waits_for_the_program_itself(self):
         self.assert_done(LONG_WORK, "function", str(2 * LIMIT))

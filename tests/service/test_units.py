@@ -70,8 +70,12 @@ class Units(unittest.TestCase):
             source = os.path.join(root, "usr", "share", "vgpu")
             os.makedirs(source)
             shutil.copy(os.path.join(UNITS, "mediator.conf"), source)
-            result = self.tool("systemd-tmpfiles", "--create", f"--root={root}",
-                               os.path.join(UNITS, "vgpu.tmpfiles"))
+            lines = os.path.join(self.folder.name, "vgpu.conf")
+            with open(os.path.join(UNITS, "vgpu.tmpfiles.in"), encoding="utf-8") as file:
+                text = file.read().replace("@DATADIR@", "/usr/share")
+            with open(lines, "w", encoding="utf-8") as file:
+                file.write(text)
+            result = self.tool("systemd-tmpfiles", "--create", f"--root={root}", lines)
             self.assertTrue(os.path.isdir(os.path.join(root, "run", "vgpu")), result.stdout)
             self.assertTrue(os.path.exists(os.path.join(root, "etc", "vgpu", "mediator.conf")),
                             result.stdout)

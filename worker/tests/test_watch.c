@@ -133,13 +133,13 @@ static void a_call_that_waits_for_all_work_is_kept_until_little_is_left(void **s
 {
     (void)state;
     struct vgpu_channel *channel = open_watched();
-    assert_true(vgpu_watch_admits(&channel->worker, VGPU_CALL_cuMemFree));
+    assert_true(vgpu_watch_admits(&channel->worker, VGPU_CALL_cuModuleUnload));
     marks_of(channel, 3);
     assert_true(vgpu_watch_admits(&channel->worker, VGPU_CALL_cuMemAlloc));
-    assert_false(vgpu_watch_admits(&channel->worker, VGPU_CALL_cuMemFree));
+    assert_false(vgpu_watch_admits(&channel->worker, VGPU_CALL_cuModuleUnload));
     assert_true(vgpu_watch_admits(&channel->worker, UINT32_MAX));
     run_all(channel);
-    assert_true(vgpu_watch_admits(&channel->worker, VGPU_CALL_cuMemFree));
+    assert_true(vgpu_watch_admits(&channel->worker, VGPU_CALL_cuModuleUnload));
     fixture_close(channel);
 }
 
