@@ -237,8 +237,8 @@ int vgpu_lease_init(struct vgpu_leases *leases, struct vgpu_loop *loop,
 {
     vgpu_scheduler_init(&leases->scheduler, policy, &vgpu_lease_operations);
     leases->scheduler.times.slice = slice * 1000000ull;
-    leases->scheduler.times.longest = leases->scheduler.times.slice * 5 / 2;
-    leases->scheduler.times.round = leases->scheduler.times.slice * 20;
+    leases->scheduler.times.longest = leases->scheduler.times.slice * 4;
+    leases->scheduler.times.round = leases->scheduler.times.slice * 30;
     for (uint32_t i = 0; i < VGPU_POOLS; i++)
         vgpu_pool_init(&leases->pools[i]);
     leases->loop = loop;

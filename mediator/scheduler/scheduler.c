@@ -16,8 +16,8 @@
 
 const struct vgpu_scheduler_times vgpu_scheduler_default_times = {
     .slice = 4 * MILLISECOND,
-    .longest = 10 * MILLISECOND,
-    .round = 80 * MILLISECOND,
+    .longest = 16 * MILLISECOND,
+    .round = 120 * MILLISECOND,
     .least = MILLISECOND,
     .drain = 50 * MILLISECOND,
     .calm = 1000 * MILLISECOND,
@@ -92,7 +92,7 @@ int vgpu_scheduler_reserve(struct vgpu_scheduler *scheduler, struct vgpu_tenant 
 static void charge_cap(const struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant,
                        uint64_t used, uint64_t now)
 {
-    uint64_t saved = CAP_SLICES * scheduler->times.slice + used;
+    uint64_t saved = CAP_SLICES * scheduler->times.longest + used;
     uint64_t earliest = now > saved ? now - saved : 0;
 
     if (tenant->free_at < earliest)

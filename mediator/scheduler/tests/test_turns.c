@@ -204,17 +204,17 @@ static void few_have_longer_slices_than_many(void **state)
     bench.scheduler.times = vgpu_scheduler_default_times;
     wants(0, 0);
     wants(1, 0);
-    assert_int_equal(vgpu_scheduler_next(&bench.scheduler), 10 * MS);
+    assert_int_equal(vgpu_scheduler_next(&bench.scheduler), 16 * MS);
     bench.scheduler.waiting_count += 14; /* 16 in all, as far as slices are concerned */
-    bench.used[0] = 10 * MS;
-    vgpu_scheduler_expire(&bench.scheduler, 10 * MS);
-    returns(0, true, 10 * MS);
-    assert_int_equal(vgpu_scheduler_next(&bench.scheduler), 10 * MS + 80 * MS / 16);
+    bench.used[0] = 16 * MS;
+    vgpu_scheduler_expire(&bench.scheduler, 16 * MS);
+    returns(0, true, 16 * MS);
+    assert_int_equal(vgpu_scheduler_next(&bench.scheduler), 16 * MS + 120 * MS / 16);
     bench.scheduler.waiting_count += 100;
-    bench.used[1] = 5 * MS;
-    vgpu_scheduler_expire(&bench.scheduler, 15 * MS);
-    returns(1, true, 15 * MS);
-    assert_int_equal(vgpu_scheduler_next(&bench.scheduler), 15 * MS + 4 * MS);
+    bench.used[1] = 8 * MS;
+    vgpu_scheduler_expire(&bench.scheduler, 24 * MS);
+    returns(1, true, 24 * MS);
+    assert_int_equal(vgpu_scheduler_next(&bench.scheduler), 24 * MS + 4 * MS);
 }
 
 static void a_better_one_need_not_wait_for_the_end_of_a_slice(void **state)
