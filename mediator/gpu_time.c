@@ -31,7 +31,7 @@ struct vgpu_gpu_slots {
 
 static uint64_t vgpu_gpu_time_since(const struct vgpu_channel *channel)
 {
-    /* Pairs with the worker's release in vgpu_busy_end(). */
+    /* Pairs with the worker's release in vgpu_busy_rest(). */
     return __atomic_load_n(&channel->worker.page->busy.since, __ATOMIC_ACQUIRE);
 }
 
@@ -64,12 +64,12 @@ static void vgpu_gpu_time_share(struct vgpu_channel *channel, void *user)
     }
 }
 
-uint64_t vgpu_gpu_share_take(struct vgpu_gpu_share *share, uint64_t measured)
+/** The share's part of what the page has measured beyond it. */
+static uint64_t vgpu_gpu_time_take(struct vgpu_gpu_share *share, uint64_t measured)
 {
     uint64_t grown = measured > share->measured ? measured - share->measured : 0;
 
-    /* Nobody can have measured more than it had work. What is too much now may be of the slot that
-     * is not over. */
+    /* What is too much now may be of the slot that is not over. */
     grown = grown < share->worked ? grown : share->worked;
     if (grown == 0)
         return 0;
@@ -80,20 +80,33 @@ uint64_t vgpu_gpu_share_take(struct vgpu_gpu_share *share, uint64_t measured)
     return taken;
 }
 
+/** What was measured when its slots had been shared without it: all of it, as nobody knows better,
+ *  but no more than the time since this was last asked. */
+static uint64_t vgpu_gpu_time_rest(struct vgpu_gpu_share *share, uint64_t measured, uint64_t now)
+{
+    uint64_t left = measured > share->measured ? measured - share->measured : 0;
+    uint64_t most = now - share->rested;
+
+    *share = (struct vgpu_gpu_share){.measured = measured, .seen = measured, .rested = now};
+    return left < most ? left : most;
+}
+
 static void vgpu_gpu_time_account(struct vgpu_channel *channel, void *user)
 {
     const struct vgpu_gpu_slots *slots = user;
     struct vgpu_gpu_share *share = &channel->gpu_share;
     uint64_t since = vgpu_gpu_time_since(channel);
     uint64_t measured = __atomic_load_n(&channel->worker.page->gpu_nanoseconds, __ATOMIC_RELAXED);
+    uint64_t *sum = &channel->session->vm->gpu_nanoseconds;
 
+    if (share->rested == 0)
+        share->rested = slots->now;
     if (since || measured != share->seen)
         share->active = slots->now;
     share->seen = measured;
-    channel->session->vm->gpu_nanoseconds += vgpu_gpu_share_take(share, measured);
-    /* At rest, what is left is the difference of two clocks, and nobody's. */
+    *sum += vgpu_gpu_time_take(share, measured);
     if (slots->now - share->active > REST_NANOSECONDS)
-        *share = (struct vgpu_gpu_share){.measured = measured, .seen = measured};
+        *sum += vgpu_gpu_time_rest(share, measured, slots->now);
 }
 
 void vgpu_gpu_time_count(struct vgpu_mediator *mediator)
@@ -127,7 +140,7 @@ void vgpu_gpu_time_end(struct vgpu_mediator *mediator, struct vgpu_channel *chan
     last.sum[0] = 0;
     vgpu_gpu_time_share(channel, &last);
     vgpu_gpu_time_account(channel, &last);
-    if (vgpu_gpu_time_since(channel)) /* killed while it had work, which nobody will measure */
-        channel->session->vm->gpu_nanoseconds += share->shared;
-    *share = (struct vgpu_gpu_share){0};
+    uint64_t in_flight = vgpu_gpu_time_since(channel) ? share->shared : 0;
+    channel->session->vm->gpu_nanoseconds +=
+        vgpu_gpu_time_rest(share, share->seen, last.now) + in_flight;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * The GPU time of VMs. A worker measures its own with events; while workers use the GPU at the same
- * time, whether their kernels run side by side or take turns, each would measure all of it. So each
- * moment is shared equally by the workers that had work then, seen in slots of a millisecond
+ * time, whether their kernels run side by side or take turns, each measures all of it. So each
+ * moment is shared equally by the workers that measured it, seen in slots of a millisecond
  * (protocol/busy.h). No VM gets more than the time that passed, and all VMs together get the time
  * in which the GPU was busy. Work that waits on the GPU for something counts as work.
  */
@@ -19,9 +19,10 @@ struct vgpu_worker_page;
 struct vgpu_gpu_share {
     uint64_t measured; /* nanoseconds of its page that were accounted */
     uint64_t seen;     /* nanoseconds of its page at the last look */
-    uint64_t worked;   /* nanoseconds in which it had work and that it has not yet measured */
+    uint64_t worked;   /* nanoseconds in which the GPU worked for it and that were not accounted */
     uint64_t shared;   /* of these, its share */
     uint64_t active;   /* vgpu_loop_now() when it last had or measured work */
+    uint64_t rested;   /* and when all was last accounted */
 };
 
 /** Accounts what all workers have measured since the last time, to their VMs' gpu_nanoseconds. Has
@@ -31,8 +32,5 @@ void vgpu_gpu_time_count(struct vgpu_mediator *mediator);
 /** The channel's worker has ended, its page is still there: accounts all of it, and what it had on
  *  the GPU when it ended. */
 void vgpu_gpu_time_end(struct vgpu_mediator *mediator, struct vgpu_channel *channel);
-
-/** The share's part of what the page has measured beyond it; for the two above and their test. */
-uint64_t vgpu_gpu_share_take(struct vgpu_gpu_share *share, uint64_t measured);
 
 #endif

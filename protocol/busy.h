@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * When a worker had work on the GPU, on the host's monotonic clock: what was busy of each of the
- * last few seconds' slots of a millisecond. With it the mediator finds out what workers used the
- * GPU at the same time, and shares that time between them (mediator/gpu_time.h). Kept by one
- * writer, the worker, with plain stores; the mediator bounds what it reads.
+ * When the GPU worked for a worker, on the host's monotonic clock, as well as events tell: what was
+ * busy of each of the last few seconds' slots of a millisecond. With it the mediator finds out what
+ * workers used the GPU at the same time, and shares that time between them (mediator/gpu_time.h).
+ * Kept by one writer, the worker, with plain stores; the mediator bounds what it reads.
  */
 #ifndef VGPU_PROTOCOL_BUSY_H
 #define VGPU_PROTOCOL_BUSY_H
@@ -15,7 +15,7 @@
 #define VGPU_BUSY_SLOTS       4096u                   /* 4.3 s */
 
 struct vgpu_busy {
-    uint64_t since;                 /* there has been work since then; 0: there is none */
+    uint64_t since; /* there has been work since then that is in no slot; 0: there is none */
     uint64_t slot[VGPU_BUSY_SLOTS]; /* number of the slot << 21 | nanoseconds of it, at [number] */
 };
 
@@ -26,31 +26,38 @@ static inline void vgpu_busy_add(struct vgpu_busy *busy, uint64_t number, uint64
 
     if (value >> (VGPU_BUSY_SHIFT + 1) != number)
         value = number << (VGPU_BUSY_SHIFT + 1);
+    /* Two contexts can be busy at once: no more than all of it. */
+    uint64_t room = VGPU_BUSY_NANOSECONDS - (value & (2 * VGPU_BUSY_NANOSECONDS - 1));
+    nanoseconds = nanoseconds < room ? nanoseconds : room;
     __atomic_store_n(slot, value + nanoseconds, __ATOMIC_RELAXED);
 }
 
-/** Worker: work begins. `now` is not 0. */
-static inline void vgpu_busy_begin(struct vgpu_busy *busy, uint64_t now)
+/** Worker: there is work, since `at`, which is not 0; what was before is counted. */
+static inline void vgpu_busy_begin(struct vgpu_busy *busy, uint64_t at)
 {
-    __atomic_store_n(&busy->since, now, __ATOMIC_RELAXED);
+    __atomic_store_n(&busy->since, at, __ATOMIC_RELAXED);
 }
 
-/** Worker: no work is left. */
-static inline void vgpu_busy_end(struct vgpu_busy *busy, uint64_t now)
+/** Worker: there was work from `from` to `to`. */
+static inline void vgpu_busy_count(struct vgpu_busy *busy, uint64_t from, uint64_t to)
 {
     const uint64_t most = (uint64_t)(VGPU_BUSY_SLOTS - 1) << VGPU_BUSY_SHIFT;
-    uint64_t from = busy->since;
 
-    if (now > most && from < now - most)
-        from = now - most;
-    while (from < now) {
+    if (to > most && from < to - most)
+        from = to - most;
+    while (from < to) {
         uint64_t number = from >> VGPU_BUSY_SHIFT;
         uint64_t end = (number + 1) << VGPU_BUSY_SHIFT;
 
-        end = end < now ? end : now;
+        end = end < to ? end : to;
         vgpu_busy_add(busy, number, end - from);
         from = end;
     }
+}
+
+/** Worker: there is no work. */
+static inline void vgpu_busy_rest(struct vgpu_busy *busy)
+{
     /* Pairs with the mediator's acquire: who sees that it has ended sees when it was. */
     __atomic_store_n(&busy->since, 0, __ATOMIC_RELEASE);
 }

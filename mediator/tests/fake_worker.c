@@ -161,8 +161,8 @@ static void charge(struct vgpu_worker_page *page, uint64_t bytes)
     page->bytes_to_device = 100;
     page->bytes_from_device = 50;
     page->gpu_nanoseconds = FAKE_GPU_NANOSECONDS;
-    vgpu_busy_begin(&page->busy, now());
-    vgpu_busy_end(&page->busy, page->busy.since + FAKE_GPU_NANOSECONDS);
+    uint64_t at = now();
+    vgpu_busy_count(&page->busy, at, at + FAKE_GPU_NANOSECONDS);
     page->memory_charged = bytes;
     __atomic_fetch_add(&ledger->used, bytes, __ATOMIC_RELAXED);
 }

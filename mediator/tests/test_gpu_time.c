@@ -53,8 +53,7 @@ static void works(uint32_t worker, uint64_t from, uint64_t to)
 {
     struct vgpu_worker_page *page = world.channel[worker].worker.page;
 
-    vgpu_busy_begin(&page->busy, world.start + from * MILLISECOND);
-    vgpu_busy_end(&page->busy, world.start + to * MILLISECOND);
+    vgpu_busy_count(&page->busy, world.start + from * MILLISECOND, world.start + to * MILLISECOND);
     page->gpu_nanoseconds += (to - from) * MILLISECOND;
 }
 
@@ -99,8 +98,7 @@ static void kernels_that_are_shorter_than_a_slot_are_shared_by_their_density(voi
     for (uint32_t i = 0; i < 2; i++) {
         struct vgpu_worker_page *page = world.channel[i].worker.page;
         for (uint64_t at = 0; at < 1000u * MILLISECOND; at += 100000) {
-            vgpu_busy_begin(&page->busy, world.start + at);
-            vgpu_busy_end(&page->busy, world.start + at + 75000);
+            vgpu_busy_count(&page->busy, world.start + at, world.start + at + 75000);
             page->gpu_nanoseconds += 75000;
         }
     }
@@ -146,6 +144,23 @@ static void a_worker_cannot_claim_more_than_the_time_it_had_work(void **state)
     expect(0, 100);
 }
 
+static void what_is_told_late_counts_but_no_more_than_passed(void **state)
+{
+    struct vgpu_worker_page *page = world.channel[0].worker.page;
+    struct vgpu_gpu_share *share = &world.channel[0].gpu_share;
+
+    (void)state;
+    vgpu_gpu_time_count(&world.mediator); /* all slots are shared */
+    share->rested = world.start;
+    works(0, 2900, 2950);
+    vgpu_gpu_time_end(&world.mediator, &world.channel[0]);
+    expect(0, 50);
+    page->gpu_nanoseconds = UINT64_MAX;
+    share->rested = world.start + 2000u * MILLISECOND;
+    vgpu_gpu_time_end(&world.mediator, &world.channel[0]);
+    expect(0, 50 + (vgpu_loop_now() - world.start) / MILLISECOND - 2000);
+}
+
 static void garbage_in_the_slots_is_bounded(void **state)
 {
     struct vgpu_worker_page *page = world.channel[0].worker.page;
@@ -178,6 +193,8 @@ int main(void)
                                         destroy),
         cmocka_unit_test_setup_teardown(a_worker_cannot_claim_more_than_the_time_it_had_work,
                                         create, destroy),
+        cmocka_unit_test_setup_teardown(what_is_told_late_counts_but_no_more_than_passed, create,
+                                        destroy),
         cmocka_unit_test_setup_teardown(garbage_in_the_slots_is_bounded, create, destroy),
     };
 

@@ -224,6 +224,7 @@ static CUresult place_event(struct vgpu_worker *worker, struct vgpu_mark *mark)
     if (error)
         return error;
     mark->idle = vgpu_usage_idle(mark->context);
+    mark->placed = vgpu_usage_is_idle(mark->context) ? vgpu_timing_now() : 0;
     error = worker->driver->cuEventRecord(mark->event, mark->stream);
     if (error)
         vgpu_usage_put(worker, mark->context, mark->event);

@@ -36,6 +36,7 @@ struct vgpu_mark {
     uint32_t batch;  /* of records before it (worker/lease.h) */
     uint32_t number; /* of the mark, counted from the worker's first */
     uint64_t idle;   /* vgpu_usage_idle() when it was placed */
+    uint64_t placed; /* if nothing was before it: when; else 0 */
 
     /* for the watchdog: worker/watch.h */
     uint32_t pieced;  /* records between this mark and the one before */

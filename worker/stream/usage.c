@@ -99,9 +99,10 @@ void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
     if (usage->idle_since || !usage->begun) {
         vgpu_usage_idle(context);
         if (!usage->begun || !usage->begin_known)
-            vgpu_fence_mark(worker, stream, VGPU_MARK_BEGIN);
-        if (worker->busy_contexts++ == 0)
-            vgpu_busy_begin(&worker->page->busy, usage->idle_since ? usage->idle_since : now());
+            vgpu_fence_mark(worker, stream, VGPU_MARK_BEGIN); /* which will tell when it begins */
+        else
+            vgpu_busy_begin(&worker->page->busy, usage->idle_since);
+        worker->busy_contexts++;
         usage->idle_since = 0;
         usage->begun = true;
     }
@@ -176,7 +177,7 @@ static void begin_idleness(struct vgpu_worker *worker, struct vgpu_context *cont
     usage->idle_since = now();
     usage->begin_known = watched;
     if (usage->begun && --worker->busy_contexts == 0)
-        vgpu_busy_end(&worker->page->busy, usage->idle_since);
+        vgpu_busy_rest(&worker->page->busy);
 }
 
 void vgpu_usage_reached(struct vgpu_worker *worker, struct vgpu_context *context, bool watched)
@@ -189,10 +190,17 @@ void vgpu_usage_reached(struct vgpu_worker *worker, struct vgpu_context *context
 
 void vgpu_usage_failed(struct vgpu_worker *worker, struct vgpu_context *context)
 {
+    struct vgpu_busy *busy = &worker->page->busy;
+    uint64_t time = now();
     context->usage.stream_count = 0;
     context->usage.unfenced = 0;
-    if (!context->usage.idle_since)
-        begin_idleness(worker, context, false);
+    if (context->usage.idle_since)
+        return;
+    if (busy->since && busy->since < time) { /* no event tells any more how long it worked */
+        __atomic_fetch_add(&worker->page->gpu_nanoseconds, time - busy->since, __ATOMIC_RELAXED);
+        vgpu_busy_count(busy, busy->since, time);
+    }
+    begin_idleness(worker, context, false);
 }
 
 bool vgpu_usage_is_idle(const struct vgpu_context *context)
@@ -221,6 +229,17 @@ void vgpu_usage_put(struct vgpu_worker *worker, struct vgpu_context *context, CU
         worker->driver->cuEventDestroy(event);
 }
 
+/* When the GPU reached a mark, `passed` after the last one: not before it was placed, if that is
+ * known, and not after now. */
+static uint64_t time_of(const struct vgpu_usage *usage, const struct vgpu_mark *mark,
+                        uint64_t passed)
+{
+    uint64_t time = usage->last ? usage->last_time + passed : mark->placed, most = now();
+    if (time < mark->placed)
+        time = mark->placed;
+    return time && time < most ? time : most;
+}
+
 void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context,
                         const struct vgpu_mark *mark)
 {
@@ -236,10 +255,15 @@ void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context
     }
     uint64_t passed = (uint64_t)((double)milliseconds * 1e6);
     uint64_t idled = mark->idle - usage->last_idle;
+    uint64_t time = time_of(usage, mark, passed);
     if (mark->kind != VGPU_MARK_BEGIN && passed > idled) {
         __atomic_fetch_add(&worker->page->gpu_nanoseconds, passed - idled, __ATOMIC_RELAXED);
+        vgpu_busy_count(&worker->page->busy, time - (passed - idled), time);
         vgpu_watch_learn(worker, mark, passed - idled);
     }
+    if (usage->idle_since == 0)
+        vgpu_busy_begin(&worker->page->busy, time);
+    usage->last_time = time;
     vgpu_usage_put(worker, context, usage->last);
     usage->last = event;
     usage->last_idle = mark->idle;

@@ -41,6 +41,7 @@ struct vgpu_usage {
     bool begun;          /* there has been work */
     CUevent last;        /* the account has got here; NULL: it has not begun */
     uint64_t last_idle;  /* `idle` when it was placed */
+    uint64_t last_time;  /* when the GPU reached it, on the host's clock, as far as is known */
 };
 
 /** Whether calls of this number bring work to the GPU. */

@@ -175,9 +175,10 @@ static void busy_slots_hold_what_was_busy(void **state)
     vgpu_busy_begin(busy, start + slot / 2);
     assert_int_equal(vgpu_busy_read(busy, busy->since, 10000, start + slot), slot / 2);
     assert_int_equal(vgpu_busy_read(busy, busy->since, 10001, start + slot + 7), 7); /* so far */
-    vgpu_busy_end(busy, start + 2 * slot + 5);
-    vgpu_busy_begin(busy, start + 2 * slot + 10);
-    vgpu_busy_end(busy, start + 2 * slot + 11);
+    vgpu_busy_count(busy, start + slot / 2, start + 2 * slot + 5);
+    vgpu_busy_rest(busy);
+    assert_int_equal(busy->since, 0);
+    vgpu_busy_count(busy, start + 2 * slot + 10, start + 2 * slot + 11);
     uint64_t now = start + 9 * slot;
     assert_int_equal(vgpu_busy_read(busy, 0, 10000, now), slot / 2);
     assert_int_equal(vgpu_busy_read(busy, 0, 10001, now), slot);
@@ -185,8 +186,9 @@ static void busy_slots_hold_what_was_busy(void **state)
     assert_int_equal(vgpu_busy_read(busy, 0, 10003, now), 0);
     /* the same place of the table, much later */
     assert_int_equal(vgpu_busy_read(busy, 0, 10001 + VGPU_BUSY_SLOTS, now), 0);
-    vgpu_busy_begin(busy, 1); /* longer than the table */
-    vgpu_busy_end(busy, now);
+    vgpu_busy_count(busy, 1, now); /* longer than the table */
+    assert_int_equal(vgpu_busy_read(busy, 0, 10008, now), slot);
+    vgpu_busy_count(busy, now - slot, now); /* by another context */
     assert_int_equal(vgpu_busy_read(busy, 0, 10008, now), slot);
     free(busy);
 }
