@@ -130,7 +130,7 @@ static void vgpu_images_expired(struct vgpu_timer *timer)
 {
     struct vgpu_images *images = vgpu_container(timer, struct vgpu_images, timer);
 
-    vgpu_images_sweep(images->folder, images->limit);
+    images->bytes = vgpu_images_sweep(images->folder, images->limit);
     vgpu_images_refill(images);
     vgpu_timer_start(images->mediator->loop, timer, SWEEP_MILLISECONDS);
 }
@@ -182,9 +182,9 @@ void vgpu_images_open(struct vgpu_images *images, struct vgpu_mediator *mediator
                  error == -EPERM ? "others may write to it" : strerror(-error));
         return;
     }
-    uint64_t bytes = vgpu_images_sweep(images->folder, images->limit);
+    images->bytes = vgpu_images_sweep(images->folder, images->limit);
     vgpu_log(VGPU_LOG_INFO, "image cache: %s, %llu of %llu MiB", path,
-             (unsigned long long)(bytes >> 20), (unsigned long long)(images->limit >> 20));
+             (unsigned long long)(images->bytes >> 20), (unsigned long long)(images->limit >> 20));
     vgpu_timer_start(mediator->loop, &images->timer, SWEEP_MILLISECONDS);
 }
 

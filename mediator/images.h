@@ -18,6 +18,7 @@ struct vgpu_images {
     struct vgpu_mediator *mediator;
     int folder;     /* -1: there is no cache */
     uint64_t limit; /* bytes */
+    uint64_t bytes; /* after the last sweep */
     struct vgpu_timer timer;
 };
 

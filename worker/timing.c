@@ -3,7 +3,7 @@
 
 #include <time.h>
 
-#define WAIT_STRIDE (64u * 128) /* bytes of records, about, from a wait to the next */
+#define WAIT_STRIDE (32u * 128) /* bytes of records, about, from a wait to the next */
 
 /* Calls of a class go by for each that is timed, on average half of this. */
 static const uint32_t strides[VGPU_CALL_CLASSES] = {

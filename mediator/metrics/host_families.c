@@ -169,6 +169,20 @@ static void write_spares(struct vgpu_text *text, const char *name,
     vgpu_text_number(text, name, NULL, count);
 }
 
+static void write_cache(struct vgpu_text *text, const char *name,
+                        const struct vgpu_metrics *metrics)
+{
+    if (metrics->mediator->images.folder >= 0)
+        vgpu_text_number(text, name, NULL, metrics->mediator->images.bytes);
+}
+
+static void write_cache_limit(struct vgpu_text *text, const char *name,
+                              const struct vgpu_metrics *metrics)
+{
+    if (metrics->mediator->images.folder >= 0)
+        vgpu_text_number(text, name, NULL, metrics->mediator->images.limit);
+}
+
 static void write_events(struct vgpu_text *text, const char *name,
                          const struct vgpu_metrics *metrics)
 {
@@ -241,6 +255,10 @@ const struct vgpu_family vgpu_host_families[] = {
     {"vgpu_refused_connections_total", "counter", "Connections that got no VM.", NULL,
      write_refused},
     {"vgpu_spare_workers", "gauge", "Workers that wait for a program.", NULL, write_spares},
+    {"vgpu_image_cache_bytes", "gauge", "Images in the cache, as of the last minute or so.", NULL,
+     write_cache},
+    {"vgpu_image_cache_limit_bytes", "gauge", "How large the cache may become.", NULL,
+     write_cache_limit},
     {"vgpu_events_total", "counter", "What happened, as in vgpu-admin events.", NULL, write_events},
     {"vgpu_mediator_uptime_seconds", "gauge", "Time since the mediator started.", NULL,
      write_uptime},
