@@ -40,8 +40,9 @@ uint32_t vgpu_config_check_host(const struct vgpu_config *config, FILE *out)
 {
     uint32_t wrong = vgpu_config_check_part("worker", config->worker, X_OK, out);
 
-    if (config->driver != VGPU_DRIVER_CUDA)
-        wrong += vgpu_config_check_part("soft-library", config->soft_library, R_OK, out);
+    if (config->driver != VGPU_DRIVER_CUDA &&
+        vgpu_config_check_part("soft-library", config->soft_library, R_OK, out))
+        wrong += config->driver == VGPU_DRIVER_SOFT; /* else NVIDIA's may do */
     wrong += vgpu_config_check_folder("device-socket", config->device_socket, 2, out);
     wrong += vgpu_config_check_folder("process-socket", config->process_socket, 2, out);
     wrong += vgpu_config_check_folder("admin-socket", config->admin_socket, 2, out);

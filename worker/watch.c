@@ -55,15 +55,18 @@ void vgpu_watch_stream(struct vgpu_worker *worker, CUstream stream)
  * arguments say little. Every bit has a say in the highest bits, which are what is taken. */
 static uint32_t kind_of(const struct vgpu_call_header *record)
 {
-    uint64_t hash = record->call * 0x9e3779b97f4a7c15u, word;
+    const uint64_t odd = 0x9e3779b97f4a7c15u;
+    uint64_t words[sizeof(record->arguments) / sizeof(uint64_t)];
+    uint64_t one = record->call * odd, other = 0; /* two, which need not wait for each other */
 
-    if (record->call != VGPU_CALL_vgpuLaunch && record->call != VGPU_CALL_cuGraphLaunch)
-        return (uint32_t)(hash >> 54) % VGPU_WATCH_KINDS;
-    for (size_t i = 0; i + sizeof(word) <= sizeof(record->arguments); i += sizeof(word)) {
-        memcpy(&word, (const char *)record->arguments + i, sizeof(word));
-        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    if (record->call == VGPU_CALL_vgpuLaunch || record->call == VGPU_CALL_cuGraphLaunch) {
+        memcpy(words, record->arguments, sizeof(words));
+        for (size_t i = 0; i < sizeof(words) / sizeof(*words); i += 2) {
+            one = (one ^ words[i]) * odd;
+            other = (other ^ words[i + 1]) * odd;
+        }
     }
-    return (uint32_t)(hash >> 54) % VGPU_WATCH_KINDS;
+    return (uint32_t)((one ^ other >> 10) >> 54) % VGPU_WATCH_KINDS;
 }
 
 void vgpu_watch_begin(struct vgpu_worker *worker)
