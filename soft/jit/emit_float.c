@@ -18,6 +18,39 @@ static struct jit_text ones(struct jit_emitter *e, unsigned bits)
                     jit_float_type(bits));
 }
 
+/* Subnormals become zeros of their sign, if the instruction asks for that. */
+static struct jit_text flush(struct jit_emitter *e, unsigned bits, struct jit_text a)
+{
+    struct jit_text x, mask, zero;
+
+    if (bits != 32 || (e->plan->unit->code[e->pc].y & VGPU_FTZ) == 0)
+        return a;
+    x = as_integers(e, 32, a);
+    mask = jit_splat(e, 32, jit_number(0x7f800000));
+    zero = jit_emit(e, "and <32 x i32> %s, %s", x.s, mask.s);
+    zero = jit_emit(e, "icmp eq <32 x i32> %s, zeroinitializer", zero.s);
+    mask = jit_splat(e, 32, jit_number(INT32_MIN));
+    mask = jit_emit(e, "and <32 x i32> %s, %s", x.s, mask.s);
+    x = jit_emit(e, "select <32 x i1> %s, <32 x i32> %s, <32 x i32> %s", zero.s, mask.s, x.s);
+    return jit_emit(e, "bitcast <32 x i32> %s to <32 x float>", x.s);
+}
+
+static struct jit_text source(struct jit_emitter *e, const struct jit_op *op, enum vgpu_operand o)
+{
+    return flush(e, op->from, jit_read_float(e, o));
+}
+
+/* As the interpreter does it: with f64, and rounded once. */
+static struct jit_text reciprocal_root(struct jit_emitter *e, struct jit_text a)
+{
+    struct jit_text one = ones(e, 64), r;
+
+    r = jit_emit(e, "fpext <32 x float> %s to <32 x double>", a.s);
+    r = jit_emit(e, "call <32 x double> @llvm.sqrt.v32f64(<32 x double> %s)", r.s);
+    r = jit_emit(e, "fdiv <32 x double> %s, %s", one.s, r.s);
+    return jit_emit(e, "fptrunc <32 x double> %s to <32 x float>", r.s);
+}
+
 /* A number wins over NaN; -0 is less than +0. */
 static struct jit_text extreme(struct jit_emitter *e, const char *what, struct jit_text a,
                                struct jit_text b)
@@ -72,20 +105,22 @@ void jit_emit_float(struct jit_emitter *e, const struct jit_op *op)
         convert(e, op);
         return;
     }
-    a = jit_read_float(e, VGPU_A);
+    a = source(e, op, VGPU_A);
     if ((rows >> VGPU_B & 1) != 0)
-        b = jit_read_float(e, VGPU_B);
+        b = source(e, op, VGPU_B);
     if (strcmp(what, "min") == 0 || strcmp(what, "max") == 0) {
         jit_write_float(e, op->bits, extreme(e, what, a, b));
         return;
     }
     if (strcmp(what, "fma") == 0) {
-        c = jit_read_float(e, VGPU_C);
+        c = source(e, op, VGPU_C);
         r = jit_emit(e, "call %s @llvm.fma.v32f%u(%s %s, %s %s, %s %s)", type, op->bits, type, a.s,
                      type, b.s, type, c.s);
     } else if (strcmp(what, "rcp") == 0) {
         b = ones(e, op->bits);
         r = jit_emit(e, "fdiv %s %s, %s", type, b.s, a.s);
+    } else if (strcmp(what, "rsqrt") == 0) {
+        r = reciprocal_root(e, a);
     } else if (strcmp(what, "sqrt") == 0 || strcmp(what, "fabs") == 0) {
         r = function(e, op, a);
     } else if (strcmp(what, "fneg") == 0) {
@@ -93,7 +128,7 @@ void jit_emit_float(struct jit_emitter *e, const struct jit_op *op)
     } else {
         r = jit_emit(e, "%s %s %s, %s", what, type, a.s, b.s);
     }
-    jit_write_float(e, op->bits, as_integers(e, op->bits, r));
+    jit_write_float(e, op->bits, as_integers(e, op->bits, flush(e, op->bits, r)));
 }
 
 /* ---- tests ---- */
@@ -122,7 +157,7 @@ static struct jit_text test_integers(struct jit_emitter *e, const struct jit_op 
 
 static struct jit_text test_floats(struct jit_emitter *e, const struct jit_op *op)
 {
-    struct jit_text a = jit_read_float(e, VGPU_A), b = jit_read_float(e, VGPU_B);
+    struct jit_text a = source(e, op, VGPU_A), b = source(e, op, VGPU_B);
 
     return jit_mask_of(
         e, jit_emit(e, "fcmp %s %s %s, %s", op->what, jit_float_type(op->from), a.s, b.s));

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "soft/jit/emit.h"
+#include "soft/jit/emit_memory.h"
 #include "soft/jit/jit.h"
 #include "soft/simt/warp.h"
 
@@ -70,18 +70,19 @@ static void look_ahead(const struct jit_emitter *e, int64_t range[2], uint32_t *
     for (uint32_t pc = e->pc; pc < b->end; pc++) {
         const struct vgpu_inst *other = &e->plan->unit->code[pc];
         const struct jit_op *op = jit_plan_op(e->plan, pc);
-        int64_t low, high;
+        int64_t low, high, bytes;
 
         if (op != NULL && (op->rule == JIT_RULE_LOAD || op->rule == JIT_RULE_STORE) &&
             other->row[VGPU_A] == inst->row[VGPU_A] && other->x == inst->x &&
-            (other->imm - inst->imm) % (op->from / 8) == 0) {
+            (other->imm - inst->imm) % jit_plan_bytes(e->plan, pc, op) == 0) {
+            bytes = jit_plan_bytes(e->plan, pc, op);
             low = other->imm < range[0] ? other->imm : range[0];
-            high = other->imm + op->from / 8 > range[1] ? other->imm + op->from / 8 : range[1];
+            high = other->imm + bytes > range[1] ? other->imm + bytes : range[1];
             if (high - low > most || low < INT32_MIN || high > INT32_MAX)
                 return;
             range[0] = low;
             range[1] = high;
-            *align = op->from / 8u > *align ? op->from / 8u : *align;
+            *align = (uint32_t)bytes > *align ? (uint32_t)bytes : *align;
         }
         if (writes_row(e, pc, inst->row[VGPU_A]))
             return;
@@ -125,7 +126,7 @@ static struct jit_text global_good(struct jit_emitter *e, struct jit_text first,
 }
 
 /* Leaves unless all lanes of a line may access `bytes` at the instruction's offset. */
-static void check_line(struct jit_emitter *e, const struct jit_value *a, uint32_t bytes)
+void jit_check_line(struct jit_emitter *e, const struct jit_value *a, uint32_t bytes)
 {
     const struct vgpu_inst *inst = instruction(e);
     bool shared = inst->x == VGPU_SPACE_SHARED;
@@ -219,7 +220,7 @@ static struct jit_text process_addresses(struct jit_emitter *e, unsigned bits, s
 /* ---- lines ---- */
 
 /* Where segment k of a line is in the process. */
-static struct jit_text segment_address(struct jit_emitter *e, const struct jit_value *a, unsigned k)
+struct jit_text jit_segment_address(struct jit_emitter *e, const struct jit_value *a, unsigned k)
 {
     const struct vgpu_inst *inst = instruction(e);
     struct jit_text s = wide_symbol(e, a, k, inst->imm + a->form.offset[k]);
@@ -228,7 +229,7 @@ static struct jit_text segment_address(struct jit_emitter *e, const struct jit_v
 }
 
 /* How many segments from k on are in a row. */
-static unsigned run_of(const struct jit_form *f, unsigned k, uint32_t bytes)
+unsigned jit_run_of(const struct jit_form *f, unsigned k, uint32_t bytes)
 {
     unsigned n = 1;
 
@@ -260,8 +261,8 @@ static struct jit_text widen(struct jit_emitter *e, struct jit_text part, unsign
     return r;
 }
 
-static struct jit_text merge(struct jit_emitter *e, struct jit_text lanes, struct jit_text part,
-                             unsigned first, unsigned count, unsigned bits)
+struct jit_text jit_merge(struct jit_emitter *e, struct jit_text lanes, struct jit_text part,
+                          unsigned first, unsigned count, unsigned bits)
 {
     struct jit_text r;
 
@@ -282,14 +283,14 @@ static struct jit_text load_row(struct jit_emitter *e, const struct jit_value *a
     struct jit_text lanes = {""};
 
     for (unsigned k = 0; k < VGPU_SEGMENTS;) {
-        unsigned n = run_of(&a->form, k, bits / 8);
+        unsigned n = jit_run_of(&a->form, k, bits / 8);
         char type[24];
         struct jit_text part;
 
         vector_name(type, sizeof(type), n * VGPU_SEGMENT_LANES, bits);
-        part = jit_load(e, type, segment_address(e, a, k), 0, bits / 8);
+        part = jit_load(e, type, jit_segment_address(e, a, k), 0, bits / 8);
         part = widen(e, part, n * VGPU_SEGMENT_LANES, bits);
-        lanes = merge(e, lanes, part, k * VGPU_SEGMENT_LANES, n * VGPU_SEGMENT_LANES, bits);
+        lanes = jit_merge(e, lanes, part, k * VGPU_SEGMENT_LANES, n * VGPU_SEGMENT_LANES, bits);
         k += n;
     }
     return lanes;
@@ -363,10 +364,11 @@ static void fetch_ahead(struct jit_emitter *e, struct jit_text at)
     }
 }
 
-static bool wants_fetch(const struct jit_emitter *e, const struct jit_form *f)
+void jit_fetch_ahead(struct jit_emitter *e, const struct jit_value *a)
 {
-    return instruction(e)->x != VGPU_SPACE_SHARED && !jit_form_is_flat(f) &&
-           e->plan->blocks[e->plan->block_of[e->pc - e->plan->f->start]].in_loop;
+    if (instruction(e)->x != VGPU_SPACE_SHARED && !jit_form_is_flat(&a->form) &&
+        e->plan->blocks[e->plan->block_of[e->pc - e->plan->f->start]].in_loop)
+        fetch_ahead(e, jit_segment_address(e, a, 0));
 }
 
 /* ---- instructions ---- */
@@ -386,10 +388,10 @@ static void load_flat(struct jit_emitter *e, const struct jit_op *op, const stru
 
     for (unsigned k = 0; k < VGPU_SEGMENTS; k++) {
         if (r.form.group[k] == k)
-            r.symbol[k] = extend(
-                e, op,
-                jit_load(e, jit_type(op->from, false), segment_address(e, a, k), 0, op->from / 8),
-                false);
+            r.symbol[k] = extend(e, op,
+                                 jit_load(e, jit_type(op->from, false),
+                                          jit_segment_address(e, a, k), 0, op->from / 8),
+                                 false);
     }
     jit_write(e, VGPU_D, &r);
 }
@@ -399,14 +401,18 @@ void jit_emit_load(struct jit_emitter *e, const struct jit_op *op)
     struct jit_value a = jit_read(e, VGPU_A);
     struct jit_text at;
 
+    if (instruction(e)->y > 1) {
+        if (!jit_emit_elements(e, op, &a))
+            jit_emit_handler(e);
+        return;
+    }
     if (!jit_form_reaches(&a.form, op->from / 8)) {
         at = process_addresses(e, a.bits, check_lanes(e, &a, op->from / 8));
         jit_write_lanes(e, VGPU_D, op->bits, extend(e, op, gather(e, at, op->from), true));
         return;
     }
-    check_line(e, &a, op->from / 8);
-    if (wants_fetch(e, &a.form))
-        fetch_ahead(e, segment_address(e, &a, 0));
+    jit_check_line(e, &a, op->from / 8);
+    jit_fetch_ahead(e, &a);
     if (jit_form_is_flat(&a.form) && op->bits != 16) {
         load_flat(e, op, &a);
         return;
@@ -423,7 +429,7 @@ static void store_row(struct jit_emitter *e, const struct jit_value *a, struct j
                       unsigned bits)
 {
     for (unsigned k = 0; k < VGPU_SEGMENTS;) {
-        unsigned n = run_of(&a->form, k, bits / 8), count = n * VGPU_SEGMENT_LANES;
+        unsigned n = jit_run_of(&a->form, k, bits / 8), count = n * VGPU_SEGMENT_LANES;
         struct jit_text part = value;
         char type[24];
 
@@ -436,7 +442,7 @@ static void store_row(struct jit_emitter *e, const struct jit_value *a, struct j
                 fprintf(e->out, "%si32 %u", l > 0 ? ", " : "", k * VGPU_SEGMENT_LANES + l);
             fputs(">\n", e->out);
         }
-        jit_store(e, type, part, segment_address(e, a, k), 0, bits / 8);
+        jit_store(e, type, part, jit_segment_address(e, a, k), 0, bits / 8);
         k += n;
     }
 }
@@ -449,7 +455,7 @@ static void store_flat(struct jit_emitter *e, const struct jit_value *a, struct 
         struct jit_text v = jit_emit(e, "extractelement <32 x i%u> %s, i32 %u", bits, value.s,
                                      (k + 1) * VGPU_SEGMENT_LANES - 1);
 
-        jit_store(e, jit_type(bits, false), v, segment_address(e, a, k), 0, bits / 8);
+        jit_store(e, jit_type(bits, false), v, jit_segment_address(e, a, k), 0, bits / 8);
     }
 }
 
@@ -459,8 +465,13 @@ void jit_emit_store(struct jit_emitter *e, const struct jit_op *op)
     bool line = jit_form_reaches(&a.form, op->from / 8);
     struct jit_text at = {""}, lanes;
 
+    if (instruction(e)->y > 1) {
+        if (!jit_emit_elements(e, op, &a))
+            jit_emit_handler(e);
+        return;
+    }
     if (line)
-        check_line(e, &a, op->from / 8);
+        jit_check_line(e, &a, op->from / 8);
     else
         at = process_addresses(e, a.bits, check_lanes(e, &a, op->from / 8));
     lanes = jit_expand(e, &v);

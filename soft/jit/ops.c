@@ -70,6 +70,7 @@ static const struct jit_op table[] = {
     {"ext_s32_64_32", JIT_RULE_CUT, 32, 64, false, "trunc"},
     FLOATS("add", "fadd") FLOATS("sub", "fsub") FLOATS("mul", "fmul") FLOATS("div", "fdiv")
     FLOATS("fma", "fma") FLOATS("sqrt", "sqrt") FLOATS("neg", "fneg") FLOATS("abs", "fabs")
+    {"rsqrt_f32", JIT_RULE_FLOAT, 32, 32, false, "rsqrt"},
     {"rcp_f32", JIT_RULE_FLOAT, 32, 32, false, "rcp"},
     {"rcp_f64", JIT_RULE_FLOAT, 64, 64, false, "rcp"},
     {"min_f32", JIT_RULE_FLOAT, 32, 32, false, "min"},

@@ -40,9 +40,22 @@ bool jit_plan_leaves(const struct jit_plan *plan, uint32_t pc)
     }
 }
 
-static bool is_plain_access(const struct vgpu_inst *inst)
+static bool is_plain_access(const struct vgpu_inst *inst, const struct jit_op *op)
 {
-    return inst->y == 1 && (inst->z & VGPU_ORDERED) == 0 && inst->x <= VGPU_SPACE_SHARED;
+    return inst->y * op->from <= 128 && (inst->z & VGPU_ORDERED) == 0 &&
+           inst->x <= VGPU_SPACE_SHARED;
+}
+
+uint32_t jit_plan_bytes(const struct jit_plan *plan, uint32_t pc, const struct jit_op *op)
+{
+    return plan->unit->code[pc].y * op->from / 8u;
+}
+
+/* Subnormals may be flushed by what the interpreter does with them in the same way for all. */
+static bool is_plain_arithmetic(const struct vgpu_inst *inst, const struct jit_op *op)
+{
+    return inst->y == 0 ||
+           (inst->y == VGPU_FTZ && strcmp(op->what, "itof") != 0 && strcmp(op->what, "ftoi") != 0);
 }
 
 const struct jit_op *jit_plan_op(const struct jit_plan *plan, uint32_t pc)
@@ -55,7 +68,7 @@ const struct jit_op *jit_plan_op(const struct jit_plan *plan, uint32_t pc)
     switch (op->rule) {
     case JIT_RULE_LOAD:
     case JIT_RULE_STORE:
-        return is_plain_access(inst) && inst->guard == 0 &&
+        return is_plain_access(inst, op) && inst->guard == 0 &&
                        (inst->x == VGPU_SPACE_SHARED ||
                         plan->unit->operands[pc].width[VGPU_A] == VGPU_ROW_64)
                    ? op
@@ -66,9 +79,9 @@ const struct jit_op *jit_plan_op(const struct jit_plan *plan, uint32_t pc)
         /* x says how a conversion to an integer rounds. */
         if (op->what[0] == 'f' && op->what[1] == 't')
             return inst->y == 0 && inst->x == VGPU_RZ ? op : NULL;
-        return inst->x == VGPU_RN && inst->y == 0 ? op : NULL;
+        return inst->x == VGPU_RN && is_plain_arithmetic(inst, op) ? op : NULL;
     case JIT_RULE_FLOAT_TEST:
-        return inst->y == 0 ? op : NULL;
+        return inst->y == 0 || inst->y == VGPU_FTZ ? op : NULL;
     case JIT_RULE_SHUFFLE: {
         const struct vgpu_constant *b = jit_plan_constant(plan, inst->row[VGPU_B]);
         const struct vgpu_constant *c = jit_plan_constant(plan, inst->row[VGPU_C]);

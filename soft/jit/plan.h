@@ -64,6 +64,8 @@ const struct vgpu_constant *jit_plan_constant(const struct jit_plan *plan, uint3
 
 /** The operation that is compiled for an instruction; NULL if it is a call of the handler. */
 const struct jit_op *jit_plan_op(const struct jit_plan *plan, uint32_t pc);
+/** What a lane reads or writes with a load or store. */
+uint32_t jit_plan_bytes(const struct jit_plan *plan, uint32_t pc, const struct jit_op *op);
 /** Whether all lanes leave the compiled code at an instruction, whatever it is. */
 bool jit_plan_leaves(const struct jit_plan *plan, uint32_t pc);
 

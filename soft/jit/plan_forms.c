@@ -76,10 +76,9 @@ struct jit_form jit_source_form(const struct jit_plan *plan, uint32_t pc, enum v
 static bool is_number(const struct jit_plan *plan, uint32_t pc, enum vgpu_operand o,
                       uint64_t *value)
 {
-    const struct vgpu_constant *c =
-        (plan->unit->operands[pc].rows >> o & 1) != 0
-            ? jit_plan_constant(plan, plan->unit->code[pc].row[o])
-            : NULL;
+    const struct vgpu_constant *c = (plan->unit->operands[pc].rows >> o & 1) != 0
+                                        ? jit_plan_constant(plan, plan->unit->code[pc].row[o])
+                                        : NULL;
 
     *value = c != NULL ? c->value : 0;
     return c != NULL && c->variable < 0;
@@ -179,7 +178,7 @@ static struct jit_form load_form(const struct jit_plan *plan, uint32_t pc, const
 {
     struct jit_form a = jit_source_form(plan, pc, VGPU_A);
 
-    if (op->bits == 16 || !jit_form_reaches(&a, op->from / 8u))
+    if (op->bits == 16 || !jit_form_reaches(&a, jit_plan_bytes(plan, pc, op)))
         return jit_form_lanes();
     return flat_of(&a, NULL, NULL);
 }
@@ -276,7 +275,7 @@ static bool visit(struct jit_plan *plan, uint32_t pc)
     for (unsigned o = 0; o < VGPU_OPERANDS; o++) {
         if ((operands->defs >> o & 1) == 0)
             continue;
-        if (op == NULL || o != VGPU_D) {
+        if (op == NULL || (o != VGPU_D && op->rule != JIT_RULE_LOAD)) {
             changed |= join_into(jit_plan_register(plan, inst->row[o]), &lanes);
         } else if (is_known(plan, pc)) {
             f = jit_result_form(plan, pc, op);

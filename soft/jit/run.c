@@ -5,7 +5,7 @@
 #include "soft/jit/code.h"
 #include "soft/simt/group.h"
 
-/* An entry that leads nowhere far, so often more than it leads somewhere, is closed. */
+/* An entry is closed when it has led nowhere far so often more than it has led somewhere. */
 #define WORST_SCORE (-2000)
 
 size_t vgpu_jit_state_bytes(const struct vgpu_jit_code *code)
@@ -142,11 +142,12 @@ bool vgpu_jit_enters(const struct vgpu_jit_code *code, uint32_t pc)
 static void judge(const struct vgpu_jit_code *code, uint32_t at, uint32_t entry, int gain)
 {
     _Atomic int32_t *score = &code->scores[entry];
-    int32_t now = atomic_load_explicit(score, memory_order_relaxed) + gain;
+    int32_t before = atomic_load_explicit(score, memory_order_relaxed), now = before + gain;
 
     if (now > 0)
         now = 0;
-    atomic_store_explicit(score, now, memory_order_relaxed);
+    if (now != before)
+        atomic_store_explicit(score, now, memory_order_relaxed);
     if (now < WORST_SCORE)
         atomic_store_explicit(&code->open[at], 0, memory_order_relaxed);
 }
@@ -193,12 +194,15 @@ enum vgpu_jit_turn vgpu_jit_run(struct vgpu_warp *w, struct vgpu_group *group)
         return VGPU_JIT_LEFT;
     case JIT_EXIT_SPENT:
         w->parked = true;
+        judge(code, at, entry, 2);
         return VGPU_JIT_SPENT;
     case JIT_EXIT_BARRIER:
         w->parked = true;
         w->budget--;
+        judge(code, at, entry, 2);
         return VGPU_JIT_CONTROL;
     case JIT_EXIT_DONE:
+        judge(code, at, entry, 2);
         return VGPU_JIT_CONTROL;
     default:
         return VGPU_JIT_FAULT;

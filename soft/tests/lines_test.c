@@ -223,11 +223,19 @@ static void check_body(const char *body, const uint32_t shape[2])
     check(&t, shape);
 }
 
+/* Fewer where each is compiled. */
+static int program_count(void)
+{
+    const char *count = getenv("PROGRAMS");
+
+    return count != NULL ? atoi(count) : PROGRAMS;
+}
+
 static void random_programs(const uint32_t shape[2])
 {
     static char body[32768];
 
-    for (int p = 0; p < PROGRAMS; p++) {
+    for (int p = 0; p < program_count(); p++) {
         struct text b = {body, sizeof(body), 0};
 
         for (int i = 0; i < STEPS; i++)
