@@ -125,6 +125,28 @@ static void a_thousand_share(void **state)
     end(&simulated);
 }
 
+static void a_thousand_of_all_kinds_get_on_under_every_policy(void **state)
+{
+    static const char *const policies[] = {"wfq", "urgency", "fifo", "deadline"};
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct simulated simulated;
+
+        simulate(&simulated,
+                 "time 60s\npool B weight=20\n"
+                 "vm strong count=100 priority=high weight=100 kernel=500us depth=2\n"
+                 "vm weak count=500 pool=B priority=low weight=1 kernel=500us\n"
+                 "vm now-and-then count=390 kernel=300us gap=2s spread=1\n"
+                 "vm capped count=10 cap=1 kernel=500us depth=2\n",
+                 policies[i]);
+        for (uint32_t vm = 0; vm < 1000; vm++)
+            assert_true(simulated.outcome.vms[vm].kernels > 0);
+        assert_true(busy(&simulated) > 0.95);
+        end(&simulated);
+    }
+}
+
 static void pools_share_before_their_vms_do(void **state)
 {
     struct simulated simulated;
@@ -317,6 +339,7 @@ int main(void)
         cmocka_unit_test(weights_hold_whatever_the_kernels_are),
         cmocka_unit_test(equals_get_equal_shares),
         cmocka_unit_test(a_thousand_share),
+        cmocka_unit_test(a_thousand_of_all_kinds_get_on_under_every_policy),
         cmocka_unit_test(pools_share_before_their_vms_do),
         cmocka_unit_test(alone_nothing_is_lost),
         cmocka_unit_test(the_gpu_does_not_idle_while_somebody_wants_it),
