@@ -187,12 +187,13 @@ static int vgpu_run_configure(struct vgpu_run *run)
         return -1;
     vgpu_run_choose_images(images, sizeof(images));
     snprintf(run->socket, sizeof(run->socket), "%s/process.sock", folder);
+    /* Nobody has to be protected from its work, which may take as long as natively. */
     dprintf(config,
             "[mediator]\ndevice-socket=%s/device.sock\nprocess-socket=%s\n"
-            "admin-socket=%s/"
-            "admin.sock\nimage-cache=%s\nspare-workers=1\nmetrics=none\nstop-timeout=0\n"
-            "log-level=%s\n",
-            folder, run->socket, folder, images, run->verbose ? "info" : "warning");
+            "admin-socket=%s/admin.sock\nimage-cache=%s\nspare-workers=1\nmetrics=none\n"
+            "stop-timeout=0\nlog-level=%s\n[vm uid-%u]\nwatchdog=86400\nfault-limit=0\n",
+            folder, run->socket, folder, images, run->verbose ? "info" : "warning",
+            (unsigned)getuid());
     return config;
 }
 
