@@ -255,7 +255,7 @@ const struct vgpu_family vgpu_host_families[] = {
     {"vgpu_refused_connections_total", "counter", "Connections that got no VM.", NULL,
      write_refused},
     {"vgpu_spare_workers", "gauge", "Workers that wait for a program.", NULL, write_spares},
-    {"vgpu_image_cache_bytes", "gauge", "Images in the cache, as of the last minute or so.", NULL,
+    {"vgpu_image_cache_bytes", "gauge", "Images in the cache, some seconds ago.", NULL,
      write_cache},
     {"vgpu_image_cache_limit_bytes", "gauge", "How large the cache may become.", NULL,
      write_cache_limit},

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "mediator/metrics/text.h"
-#include "mediator/vm.h"
+#include "mediator/mediator.h"
 
 static struct vgpu_text text;
 
@@ -114,6 +114,27 @@ static void few_that_were_timed_stand_for_all(void **state)
     assert_in_range(vgpu_latency_percentile(buckets, 0.99), 500, 1000);
 }
 
+static void pools_have_what_vms_used_while_they_were_in_them(void **state)
+{
+    static struct vgpu_mediator mediator;
+    static struct vgpu_vm vm = {.pool = 'A'};
+    static struct vgpu_counters counters;
+
+    (void)state;
+    counters.calls = 10;
+    counters.gpu_nanoseconds = 500;
+    vgpu_pool_usage_add(&mediator, &vm, &counters);
+    vgpu_pool_usage_add(&mediator, &vm, &counters);
+    vm.pool = 'C';
+    counters.calls = 15;
+    counters.gpu_nanoseconds = 700;
+    vgpu_pool_usage_add(&mediator, &vm, &counters);
+    assert_int_equal(mediator.pool_usage[0].calls, 10);
+    assert_int_equal(mediator.pool_usage[0].gpu_nanoseconds, 500);
+    assert_int_equal(mediator.pool_usage[2].calls, 5);
+    assert_int_equal(mediator.pool_usage[2].gpu_nanoseconds, 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +142,7 @@ int main(void)
         cmocka_unit_test_teardown(fractions_are_exact, clear),
         cmocka_unit_test_teardown(histograms_are_cumulative_and_add_up, clear),
         cmocka_unit_test(counters_never_shrink),
+        cmocka_unit_test(pools_have_what_vms_used_while_they_were_in_them),
         cmocka_unit_test(few_that_were_timed_stand_for_all),
     };
 
