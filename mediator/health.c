@@ -14,21 +14,25 @@
 #include "mediator/log.h"
 #include "mediator/loop.h"
 
-#define READ_MILLISECONDS 1000
-#define STALE_NANOSECONDS 15000000000u
-#define CLOSE_SECONDS     2
+#define READ_MILLISECONDS  1000
+#define STALE_NANOSECONDS  15000000000u
+#define FIRST_MILLISECONDS 500 /* that somebody may wait for the first reading, once */
+#define CLOSE_MILLISECONDS 2000
 
 struct vgpu_health {
     void *library;
     nvmlDevice_t device;
     nvmlEventSet_t events;          /* NULL: errors are not told */
+    uint64_t opened;                /* vgpu_loop_now() */
     struct vgpu_health_state state; /* the thread's own */
     bool lost;                      /* the library says that the GPU is */
 
     pthread_t thread;
     pthread_mutex_t mutex; /* of what follows */
+    pthread_cond_t changed;
     struct vgpu_health_state shown;
-    uint64_t read_at; /* vgpu_loop_now() */
+    uint64_t read_at; /* vgpu_loop_now(); 0: not yet */
+    bool waited;      /* for the first reading */
     bool stop;
 };
 
@@ -245,19 +249,32 @@ static void vgpu_health_note_xid(struct vgpu_health_state *state, uint64_t numbe
     state->xid[i].last = (uint64_t)time(NULL);
 }
 
-/** Waits for errors until it is time to read again. */
-static void vgpu_health_wait(struct vgpu_health *health)
+/** Errors that have come since the last time; never waits. */
+static void vgpu_health_read_events(struct vgpu_health *health)
 {
     __typeof__(nvmlEventSetWait_v2) *wait = vgpu_health_function(health, "nvmlEventSetWait_v2");
-    const struct timespec pause = {.tv_sec = READ_MILLISECONDS / 1000};
     nvmlEventData_t event = {0};
 
-    nvmlReturn_t result = health->events && wait ? wait(health->events, &event, READ_MILLISECONDS)
-                                                 : NVML_ERROR_NOT_SUPPORTED;
-    if (result == NVML_SUCCESS && event.eventType & nvmlEventTypeXidCriticalError)
-        vgpu_health_note_xid(&health->state, event.eventData);
-    else if (result != NVML_SUCCESS && result != NVML_ERROR_TIMEOUT)
-        nanosleep(&pause, NULL);
+    for (int i = 0; i < 64 && wait && health->events; i++) {
+        if (wait(health->events, &event, 0) != NVML_SUCCESS)
+            return;
+        if (event.eventType & nvmlEventTypeXidCriticalError)
+            vgpu_health_note_xid(&health->state, event.eventData);
+    }
+}
+
+static struct timespec vgpu_health_after(uint32_t milliseconds)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    time.tv_sec += milliseconds / 1000;
+    time.tv_nsec += milliseconds % 1000 * 1000000;
+    if (time.tv_nsec >= 1000000000) {
+        time.tv_sec++;
+        time.tv_nsec -= 1000000000;
+    }
+    return time;
 }
 
 static const char *vgpu_health_trouble(const struct vgpu_health *health)
@@ -272,14 +289,20 @@ static const char *vgpu_health_trouble(const struct vgpu_health *health)
     return NULL;
 }
 
+/** Shows what was read, and waits until it is time again. False: it shall end. */
 static bool vgpu_health_show(struct vgpu_health *health)
 {
+    struct timespec limit = vgpu_health_after(READ_MILLISECONDS);
+    int error = 0;
     bool stop;
 
     health->state.trouble = vgpu_health_trouble(health);
     pthread_mutex_lock(&health->mutex);
     health->shown = health->state;
     health->read_at = vgpu_loop_now();
+    pthread_cond_broadcast(&health->changed);
+    while (!health->stop && !error)
+        error = pthread_cond_timedwait(&health->changed, &health->mutex, &limit);
     stop = health->stop;
     pthread_mutex_unlock(&health->mutex);
     return !stop;
@@ -294,17 +317,7 @@ static void vgpu_health_read_all(struct vgpu_health *health)
     vgpu_health_read_limits(health);
     vgpu_health_read_memory(health);
     vgpu_health_read_use(health);
-}
-
-static void *vgpu_health_run(void *user)
-{
-    struct vgpu_health *health = user;
-
-    do {
-        vgpu_health_wait(health);
-        vgpu_health_read_all(health);
-    } while (vgpu_health_show(health));
-    return NULL;
+    vgpu_health_read_events(health);
 }
 
 static void vgpu_health_register(struct vgpu_health *health)
@@ -319,15 +332,23 @@ static void vgpu_health_register(struct vgpu_health *health)
         health->events = NULL; /* the set goes with the library */
 }
 
+static void *vgpu_health_run(void *user)
+{
+    struct vgpu_health *health = user;
+
+    vgpu_health_register(health);
+    do
+        vgpu_health_read_all(health);
+    while (vgpu_health_show(health));
+    return NULL;
+}
+
 /** With all signals blocked: those of the mediator are the loop's. */
 static int vgpu_health_start(struct vgpu_health *health)
 {
     sigset_t all, before;
     int error;
 
-    vgpu_health_register(health);
-    vgpu_health_read_all(health);
-    vgpu_health_show(health);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     error = pthread_create(&health->thread, NULL, vgpu_health_run, health);
@@ -339,10 +360,16 @@ struct vgpu_health *vgpu_health_open(const uint8_t uuid[16])
 {
     struct vgpu_health *health = calloc(1, sizeof(*health));
     const char *why = NULL;
+    pthread_condattr_t monotonic;
 
     if (!health)
         return NULL;
+    health->opened = vgpu_loop_now();
     pthread_mutex_init(&health->mutex, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&health->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     health->library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!health->library)
         why = "there is no libnvidia-ml.so.1";
@@ -367,24 +394,30 @@ void vgpu_health_close(struct vgpu_health *health)
         return;
     pthread_mutex_lock(&health->mutex);
     health->stop = true;
+    pthread_cond_broadcast(&health->changed);
     pthread_mutex_unlock(&health->mutex);
-    clock_gettime(CLOCK_REALTIME, &limit);
-    limit.tv_sec += CLOSE_SECONDS;
-    if (pthread_timedjoin_np(health->thread, NULL, &limit))
+    limit = vgpu_health_after(CLOSE_MILLISECONDS);
+    if (pthread_clockjoin_np(health->thread, NULL, CLOCK_MONOTONIC, &limit))
         return; /* the library does not return: all of it goes with the process */
     dlclose(health->library);
+    pthread_cond_destroy(&health->changed);
     pthread_mutex_destroy(&health->mutex);
     free(health);
 }
 
 void vgpu_health_look(struct vgpu_health *health, struct vgpu_health_state *state)
 {
+    struct timespec limit = vgpu_health_after(FIRST_MILLISECONDS);
+
     *state = (struct vgpu_health_state){0};
     if (!health)
         return;
     pthread_mutex_lock(&health->mutex);
+    for (int error = 0; !health->read_at && !health->waited && !error;)
+        error = pthread_cond_timedwait(&health->changed, &health->mutex, &limit);
+    health->waited = true;
     *state = health->shown;
-    state->age = vgpu_loop_now() - health->read_at;
+    state->age = vgpu_loop_now() - (health->read_at ? health->read_at : health->opened);
     pthread_mutex_unlock(&health->mutex);
     if (state->age > STALE_NANOSECONDS && !state->trouble)
         state->trouble = "NVIDIA's management library has not answered for 15 s: the driver or the "

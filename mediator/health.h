@@ -30,7 +30,7 @@ struct vgpu_health_state {
     uint32_t utilization; /* per cent of the last sample in which a kernel ran */
     bool has_memory;
     bool has_utilization;
-    uint64_t age; /* nanoseconds since it was read; 0: it never was */
+    uint64_t age; /* nanoseconds since it was read, or was to be; 0: there is nobody to ask */
     uint32_t xid_count;
     struct vgpu_health_xid xid[VGPU_HEALTH_XIDS];
     char driver[80]; /* its version; "" if it is not known */
@@ -42,7 +42,8 @@ struct vgpu_health *vgpu_health_open(const uint8_t uuid[16]);
 /** Waits up to two seconds for the library; NULL: nothing happens. */
 void vgpu_health_close(struct vgpu_health *health);
 
-/** What is known now; of NULL: nothing, and no trouble. */
+/** What is known now; of NULL: nothing, and no trouble. The first call may wait half a second for
+ *  the first reading. */
 void vgpu_health_look(struct vgpu_health *health, struct vgpu_health_state *state);
 
 /** Fills in `known`, `reading` and the driver's version text; nothing if `health` is NULL. */
