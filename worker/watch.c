@@ -25,6 +25,7 @@ static const bool synchronizes[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_cuMipmappedArrayDestroy] = true,
     [VGPU_CALL_cuModuleUnload] = true,
     [VGPU_CALL_vgpuHostUnmap] = true,
+    [VGPU_CALL_vgpuMemFreeUnknown] = true,
 };
 
 /* Relaxed: any of the mediator's values will do. */
