@@ -17,9 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VGPU_WATCH_RECORDS 2048u /* of a piece, at most: marks of many streams cost milliseconds   \
-                                  */
-#define VGPU_WATCH_KINDS 1024u
+#define VGPU_WATCH_RECORDS 2048u /* of a piece, at most: marks of many streams take long */
+#define VGPU_WATCH_KINDS   1024u
 
 struct vgpu_worker;
 struct vgpu_call_header;
