@@ -195,6 +195,12 @@ static void read_reply(const struct vgpu_reply_slot *slot, struct vgpu_result *r
         *reply_bytes = bytes;
 }
 
+void vgpu_channel_before_calls(struct vgpu_channel *channel,
+                               void (*function)(struct vgpu_channel *channel))
+{
+    channel->before_call = function;
+}
+
 CUresult vgpu_channel_call(struct vgpu_channel *channel, struct vgpu_call_header *header,
                            const void *part1, size_t bytes1, const void *part2, size_t bytes2,
                            struct vgpu_result *result, void *reply, size_t capacity,
@@ -205,6 +211,8 @@ CUresult vgpu_channel_call(struct vgpu_channel *channel, struct vgpu_call_header
     memset(result, 0, sizeof(*result));
     if (reply_bytes)
         *reply_bytes = 0;
+    if (channel->before_call)
+        channel->before_call(channel);
     CUresult error = take_slot(channel, &slot);
     if (error)
         return error;

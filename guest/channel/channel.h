@@ -37,6 +37,10 @@ CUresult vgpu_channel_call(struct vgpu_channel *channel, struct vgpu_call_header
                            struct vgpu_result *result, void *reply, size_t capacity,
                            size_t *reply_bytes);
 
+/** Has a function called before each record with a reply is made: it may append others. */
+void vgpu_channel_before_calls(struct vgpu_channel *channel,
+                               void (*function)(struct vgpu_channel *channel));
+
 /** A fence word of one's own, its value 0. CUDA_ERROR_OUT_OF_MEMORY when all are taken. */
 CUresult vgpu_fence_take(struct vgpu_channel *channel, uint32_t *fence);
 void vgpu_fence_put(struct vgpu_channel *channel, uint32_t fence);

@@ -45,6 +45,8 @@ struct vgpu_channel {
     pthread_cond_t slot_free;
     uint64_t slots; /* bit set: free */
 
+    void (*before_call)(struct vgpu_channel *channel); /* NULL: nothing */
+
     struct vgpu_sleepers sleepers;
     bool few_cores;    /* a spinning thread keeps its peer from running */
     uint32_t spinners; /* atomic: threads that spin now */

@@ -352,6 +352,18 @@ CUresult cuMemSetMemPool(CUmemLocation *location, CUmemAllocationType type, CUme
 
 /* ---- memory: `pool` is NULL for the current one ---- */
 
+static CUresult ask_for(const struct vgpu_caller *caller, uint64_t *start, size_t bytes,
+                        const struct vgpu_pool *pool, struct vgpu_stream *stream)
+{
+    CUresult error = vgpu_process_note(
+        vgpu_process(),
+        vgpu_send_cuMemAllocFromPoolAsync(caller->channel, caller->context, start, bytes,
+                                          pool->object.id, stream->object.id));
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(stream);
+    return error;
+}
+
 static CUresult allocate(CUdeviceptr *address, size_t bytes, struct vgpu_pool *pool,
                          CUstream handle)
 {
@@ -372,12 +384,11 @@ static CUresult allocate(CUdeviceptr *address, size_t bytes, struct vgpu_pool *p
         error = find_current(&caller, &pool);
     if (error)
         return error;
-    error = vgpu_process_note(
-        process, vgpu_send_cuMemAllocFromPoolAsync(caller.channel, caller.context, &start, bytes,
-                                                   pool->object.id, stream->object.id));
+    start = vgpu_freed_take(stream, pool, bytes);
+    if (start == 0)
+        error = ask_for(&caller, &start, bytes, pool, stream);
     if (error)
         return error;
-    vgpu_stream_submitted(stream);
     const struct vgpu_range range = {.start = start,
                                      .bytes = bytes,
                                      .kind = VGPU_RANGE_DEVICE,
@@ -418,6 +429,10 @@ CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle)
     if (error || address == 0)
         return error;
     bool known = vgpu_ranges_remove(&vgpu_process()->ranges, address, VGPU_RANGE_DEVICE, &range);
+    if (known && range.owner && range.start == address && !vgpu_capture_any() &&
+        vgpu_freed_keep(&caller, stream, range.owner, address, range.bytes))
+        return CUDA_SUCCESS;
+    vgpu_freed_tell(caller.channel); /* the driver judges what is free already */
     error = vgpu_send_cuMemFreeAsync(caller.channel, caller.context, address, stream->object.id);
     if (error)
         return error;

@@ -353,6 +353,7 @@ CUresult vgpu_copy_check(CUdeviceptr address, size_t bytes, bool *known)
         (vgpu_range_is_host(&range) && !range.shared)) {
         *known = false;
         /* If it was freed, the driver has to know before it judges. */
+        vgpu_freed_tell(vgpu_process()->channel);
         return vgpu_send_vgpuReserveCheck(vgpu_process()->channel, 0, address);
     }
     size_t left = range.bytes - (address - range.start);

@@ -313,6 +313,7 @@ CUresult vgpu_context_wait(const struct vgpu_caller *caller)
         .marker = &context->marker, .work = &context->work, .post = post_fence};
     bool idle;
     uint32_t value;
+    vgpu_freed_tell(caller->channel);
     CUresult error = vgpu_marker_place(&what, caller, &idle, &value);
     return error ? error : vgpu_caller_finish(caller, what.marker, idle, value);
 }

@@ -24,6 +24,7 @@ struct vgpu_process vgpu_the_process = {
     .context_lock = PTHREAD_MUTEX_INITIALIZER,
     .physical_lock = PTHREAD_MUTEX_INITIALIZER,
     .pools.lock = PTHREAD_MUTEX_INITIALIZER,
+    .freed.lock = PTHREAD_MUTEX_INITIALIZER,
     .reservations.lock = PTHREAD_RWLOCK_INITIALIZER,
     .captures.lock = PTHREAD_MUTEX_INITIALIZER,
     .shadow_runs.lock = PTHREAD_MUTEX_INITIALIZER,
@@ -182,6 +183,7 @@ static CUresult open_channel(struct vgpu_process *process)
     pthread_atfork(NULL, NULL, after_fork);
     process->open_error = vgpu_channel_open(&process->channel);
     if (process->open_error == CUDA_SUCCESS) {
+        vgpu_channel_before_calls(process->channel, vgpu_freed_tell);
         process->open_error = get_info(process);
         if (process->open_error)
             vgpu_channel_close(process->channel);

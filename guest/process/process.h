@@ -14,6 +14,7 @@
 #include "guest/channel/channel.h"
 #include "guest/code/tensor_map.h"
 #include "guest/graph/capture.h"
+#include "guest/memory/freed.h"
 #include "guest/memory/arena.h"
 #include "guest/memory/mirror.h"
 #include "guest/memory/pool.h"
@@ -49,6 +50,7 @@ struct vgpu_process {
     struct vgpu_ranges ranges;
     struct vgpu_ranges reservations; /* of addresses; what is mapped in them is in `ranges` */
     struct vgpu_device_pools pools;
+    struct vgpu_freed freed;
     struct vgpu_ranges textures; /* by the driver's values, each a range of one; and surfaces: */
     struct vgpu_ranges surfaces; /* `owner` is the object */
     struct vgpu_upcalls upcalls;

@@ -21,6 +21,7 @@ static void end_streams(struct vgpu_thread *thread)
         /* A context that has ended has taken its streams along, and the slot may be another's. */
         if (ready && vgpu_context_usable(entry->context) &&
             entry->context->unique == entry->unique) {
+            vgpu_freed_tell(process->channel);
             vgpu_send_cuStreamDestroy(process->channel, entry->context->object.id,
                                       entry->stream->object.id);
             vgpu_object_put(&process->objects, &entry->stream->object);

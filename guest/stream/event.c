@@ -20,6 +20,8 @@ struct event_view {
     struct vgpu_event *event;
     bool recorded;
     bool apart; /* only the driver knows of it */
+    bool done;
+    uint64_t records;
     uint32_t fence, value;
 };
 
@@ -44,20 +46,31 @@ static CUresult enter(struct vgpu_caller *caller, CUevent handle, struct event_v
     if (event == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
     pthread_mutex_lock(&event->lock);
-    *view = (struct event_view){event, event->recorded,
-                                event->in_graph || (event->recorded && !event->fenced),
-                                event->fence, event->value};
+    *view = (struct event_view){.event = event,
+                                .recorded = event->recorded,
+                                .done = event->done && !event->in_graph,
+                                .records = event->records,
+                                .fence = event->fence,
+                                .value = event->value};
+    view->apart = event->in_graph || (event->recorded && !event->fenced && !event->done);
     event->asked = true;
     pthread_mutex_unlock(&event->lock);
     return vgpu_capture_wait_event(event);
 }
 
 /* Of an event without a fence, or that a graph records, only the driver knows. */
-static CUresult query_apart(const struct vgpu_caller *caller, const struct vgpu_event *event)
+static CUresult query_apart(const struct vgpu_caller *caller, const struct event_view *view)
 {
-    return vgpu_process_note(
+    struct vgpu_event *event = view->event;
+    CUresult error = vgpu_process_note(
         vgpu_process(), vgpu_send_cuEventQuery(caller->channel, event->object.context->object.id,
                                                event->object.id));
+    if (error == CUDA_SUCCESS) {
+        pthread_mutex_lock(&event->lock);
+        event->done |= event->records == view->records && !event->in_graph;
+        pthread_mutex_unlock(&event->lock);
+    }
+    return error;
 }
 
 static CUresult take_waiter(const struct vgpu_caller *caller, struct vgpu_stream **waiter)
@@ -104,7 +117,7 @@ static CUresult wait_apart(struct vgpu_caller *caller, const struct vgpu_event *
 
 static bool complete(const struct vgpu_caller *caller, const struct event_view *view)
 {
-    return !view->recorded || view->apart ||
+    return !view->recorded || view->apart || view->done ||
            vgpu_fence_reached(caller->channel, view->fence, view->value);
 }
 
@@ -222,7 +235,8 @@ static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *even
     if (error == CUDA_SUCCESS) {
         event->recorded = true;
         event->fenced = fenced;
-        event->asked = false;
+        event->asked = event->done = false;
+        event->records++;
         event->value += fenced;
         __atomic_store_n(&event->capture, 0, __ATOMIC_RELAXED);
     }
@@ -336,7 +350,7 @@ CUresult cuEventQuery(CUevent handle)
     if (error)
         return error;
     if (view.apart)
-        error = query_apart(&caller, view.event);
+        error = query_apart(&caller, &view);
     else if (!complete(&caller, &view))
         error = CUDA_ERROR_NOT_READY;
     if (error)
@@ -355,7 +369,7 @@ CUresult cuEventSynchronize(CUevent handle)
         return error;
     if (view.apart)
         return wait_apart(&caller, view.event);
-    if (!view.recorded)
+    if (!view.recorded || view.done)
         return CUDA_SUCCESS;
     return vgpu_caller_wait(&caller, view.fence, view.value);
 }
@@ -376,7 +390,7 @@ CUresult cuEventElapsedTime(float *milliseconds, CUevent start_handle, CUevent e
         return CUDA_ERROR_INVALID_HANDLE;
     for (int i = 0; i < 2; i++) {
         const struct event_view *view = i ? &end : &start;
-        error = view->apart ? query_apart(&caller, view->event) : CUDA_SUCCESS;
+        error = view->apart ? query_apart(&caller, view) : CUDA_SUCCESS;
         if (error)
             return error;
     }

@@ -13,8 +13,10 @@ struct vgpu_event {
     pthread_mutex_t lock; /* of what follows */
     bool recorded;
     bool fenced; /* the last record has a fence behind it; else only the driver knows of it */
-    bool asked;  /* the program has asked for the last record, not only had streams wait for it */
-    bool taken;  /* `fence` is ours, and `value` was posted to it last */
+    bool done;   /* the driver has said so of the last record */
+    uint64_t records;
+    bool asked; /* the program has asked for the last record, not only had streams wait for it */
+    bool taken; /* `fence` is ours, and `value` was posted to it last */
     uint32_t fence;
     uint32_t value;
     unsigned long long capture; /* that it was last recorded in; 0: in none; atomic */

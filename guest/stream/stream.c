@@ -2,6 +2,7 @@
 #include "guest/stream/stream.h"
 
 #include "guest/graph/capture.h"
+#include "guest/memory/freed.h"
 #include "guest/process/context.h"
 #include "guest/process/process.h"
 #include "guest/stream/event.h"
@@ -45,6 +46,7 @@ CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *
     struct vgpu_marked what = marked(stream);
     if (vgpu_capture_of(stream)) /* nothing of it runs before the graph is launched */
         return CUDA_SUCCESS;
+    vgpu_freed_tell(caller->channel);
     bool idle;
     uint32_t value;
     CUresult error = vgpu_marker_place(&what, caller, &idle, &value);
@@ -138,6 +140,26 @@ CUresult cuStreamCreate(CUstream *handle, unsigned int flags)
 {
     return cuStreamCreateWithPriority(handle, flags, 0);
 }
+
+CUresult cuStreamDestroy_v2(CUstream handle)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_caller caller;
+    CUresult error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    struct vgpu_object *object = vgpu_object_find(&process->objects, handle, VGPU_KIND_STREAM);
+    if (object == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    vgpu_caller_follow(&caller, object);
+    vgpu_freed_tell(caller.channel); /* as long as it can be done in this stream's order */
+    error = vgpu_send_cuStreamDestroy(caller.channel, caller.context, object->id);
+    if (error == CUDA_SUCCESS)
+        vgpu_object_put(&process->objects, object);
+    return error;
+}
+
+extern __typeof__(cuStreamDestroy_v2) cuStreamDestroy __attribute__((alias("cuStreamDestroy_v2")));
 
 /* ---- waiting ---- */
 
