@@ -6,6 +6,7 @@
  *   long_work hang-unload         the same, and cuModuleUnload, which waits for it in the driver
  *   long_work hang-full           the same, and launches until the driver's queue is full
  *   long_work hang-behind         a thousand short kernels, and behind them one that never ends
+ *   long_work hang-graph          a graph with such a kernel
  *   long_work queue COUNT MS      COUNT kernels of MS milliseconds each, and a wait for all
  *   long_work queue-free COUNT MS the same, and cuMemFree
  *   long_work streams COUNT MS    the same in two streams, the second waits for the first
@@ -88,8 +89,22 @@ static void start(void)
 
 #define FOR_EVER 1000000000u /* milliseconds */
 
+static void hang_in_graph(void)
+{
+    CUgraph graph;
+    CUgraphExec executable;
+    CHECK(cuStreamBeginCapture(program.first, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    work(program.first, FOR_EVER);
+    CHECK(cuStreamEndCapture(program.first, &graph));
+    CHECK(cuGraphInstantiate(&executable, graph, 0));
+    CHECK(cuGraphLaunch(executable, program.first));
+    CHECK(cuCtxSynchronize());
+}
+
 static void hang(const char *how)
 {
+    if (strcmp(how, "hang-graph") == 0)
+        hang_in_graph();
     for (int i = 0; strcmp(how, "hang-behind") == 0 && i < 1000; i++)
         work(program.first, 0);
     work(program.first, FOR_EVER);

@@ -88,9 +88,9 @@ class Watchdog(unittest.TestCase):
 class Hangs(Watchdog):
     def test_a_hung_kernel_ends_its_program_within_the_limit_and_disturbs_nobody(self):
         self.limit()
-        other = self.other_vm(DRIVER_API, "loop", str(6 * LIMIT))
+        other = self.other_vm(DRIVER_API, "loop", str(8 * LIMIT))
         # What was short so far shares a mark, and gets more patience.
-        for how, limits in (("hang", 1), ("hang-behind", 3)):
+        for how, limits in (("hang", 1), ("hang-graph", 1), ("hang-behind", 3)):
             status, output, took = self.outcome(LONG_WORK, how)
             self.assert_ended(output, status, took, limits)
         self.assertIn("is lost: worker", self.mediator.log())
@@ -98,7 +98,7 @@ class Hangs(Watchdog):
         output, _ = other.communicate(timeout=60 * PATIENCE)
         self.assertEqual(other.returncode, 0, output)
         wait_until(lambda: self.mediator.idle(self.name), 5, "nothing is left")
-        self.assertEqual(self.admin("show-vm", self.vm)["faults"], 2)
+        self.assertEqual(self.admin("show-vm", self.vm)["faults"], 3)
         faults = [event for event in self.admin("events") if event["kind"] == "lost"]
         self.assertIn(f"work on the GPU did not finish within {LIMIT} s", faults[0]["text"])
 

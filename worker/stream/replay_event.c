@@ -30,7 +30,7 @@ CUresult vgpu_replay_vgpuFenceContext(struct vgpu_worker *worker,
     if (error)
         vgpu_worker_defer(worker, error);
     vgpu_fence_place(worker, NULL, call->fence, call->value);
-    vgpu_usage_fenced_all(worker->current);
+    vgpu_usage_fenced_all(worker, worker->current);
     return CUDA_SUCCESS;
 }
 
@@ -58,7 +58,7 @@ CUresult vgpu_replay_vgpuContextRecord(struct vgpu_worker *worker,
         return CUDA_ERROR_INVALID_VALUE;
     CUresult error = vgpu_context_join(worker);
     vgpu_fence_place(worker, NULL, call->fence, call->value);
-    vgpu_usage_fenced_all(worker->current);
+    vgpu_usage_fenced_all(worker, worker->current);
     if (error == CUDA_SUCCESS)
         error = driver->cuCtxRecordEvent(worker->current->object, call->event);
     if (error == CUDA_ERROR_NOT_SUPPORTED)

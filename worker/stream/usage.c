@@ -120,10 +120,11 @@ void vgpu_usage_fenced(struct vgpu_worker *worker, struct vgpu_context *context,
         vgpu_watch_begin(worker);
 }
 
-void vgpu_usage_fenced_all(struct vgpu_context *context)
+void vgpu_usage_fenced_all(struct vgpu_worker *worker, struct vgpu_context *context)
 {
     for (uint32_t i = 0; i < context->usage.stream_count; i++)
         set_fenced(&context->usage, &context->usage.streams[i], true);
+    vgpu_watch_begin(worker);
 }
 
 void vgpu_usage_forget(struct vgpu_context *context, CUstream stream)

@@ -55,7 +55,7 @@ void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream);
 void vgpu_usage_fenced(struct vgpu_worker *worker, struct vgpu_context *context, CUstream stream,
                        bool event);
 /** The same for all streams of a context. */
-void vgpu_usage_fenced_all(struct vgpu_context *context);
+void vgpu_usage_fenced_all(struct vgpu_worker *worker, struct vgpu_context *context);
 /** A stream is gone. */
 void vgpu_usage_forget(struct vgpu_context *context, CUstream stream);
 
