@@ -21,7 +21,7 @@ struct vgpu_context {
     bool owns_extent;    /* the registration was made here and ends with this context */
     CUstream scrub;      /* clears new memory; NULL until needed */
     CUevent join;        /* gathers the streams that do not block; NULL until needed */
-    CUstream *free_streams; /* those that do not wait for the legacy stream */
+    uint32_t *free_streams; /* ids of those that do not wait for the legacy stream */
     uint32_t free_stream_count, free_stream_room;
     CUstream *leaving; /* streams that were destroyed while they had work, until that is done */
     uint32_t leaving_count, leaving_room;
@@ -30,8 +30,8 @@ struct vgpu_context {
 
 /** Remembers a stream that was made in the current context, if the legacy stream does not wait for
  *  it by itself; forgets one that is gone. */
-void vgpu_context_add_stream(struct vgpu_worker *worker, CUstream stream);
-void vgpu_context_drop_stream(struct vgpu_context *context, CUstream stream);
+void vgpu_context_add_stream(struct vgpu_worker *worker, uint32_t id);
+void vgpu_context_drop_stream(struct vgpu_context *context, uint32_t id, CUstream stream);
 
 /** Destroys those of the streams that leave whose work is done; with `all`, every one. */
 void vgpu_context_let_go(struct vgpu_worker *worker, struct vgpu_context *context, bool all);

@@ -53,6 +53,8 @@ CUresult vgpu_handles_find(struct vgpu_worker *worker, enum vgpu_kind kind, uint
             !is_kind(handles->table[id].kind, kind))
             return unknown;
         *object = handles->table[id].object;
+        if (kind == VGPU_KIND_STREAM)
+            handles->table[id].joined = false;
         if (can_own(handles->table[id].kind))
             handles->named = id;
     }
@@ -136,7 +138,7 @@ void vgpu_handles_add(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t 
     if (id >= handles->end)
         handles->end = id + 1;
     if (kind == VGPU_KIND_STREAM)
-        vgpu_context_add_stream(worker, object);
+        vgpu_context_add_stream(worker, id);
     if (is_graph(kind))
         vgpu_graph_names_add(&worker->graph_names, object, id);
 }
@@ -150,7 +152,7 @@ void vgpu_handles_remove(struct vgpu_worker *worker, uint32_t id)
     while (table[id].children)
         vgpu_handles_remove(worker, table[id].children);
     if (table[id].kind == VGPU_KIND_STREAM)
-        vgpu_context_drop_stream(table[id].context, table[id].object);
+        vgpu_context_drop_stream(table[id].context, id, table[id].object);
     if (is_graph(table[id].kind))
         vgpu_graph_names_remove(&worker->graph_names, table[id].object);
     if (table[id].kind == VGPU_KIND_EXEC)

@@ -76,8 +76,11 @@ CUresult vgpu_replay_cuCtxWaitEvent(struct vgpu_worker *worker,
         return error;
     /* Blocking streams wait for the legacy one. */
     error = driver->cuStreamWaitEvent(NULL, call->event, 0);
-    for (uint32_t i = 0; i < context->free_stream_count && error == CUDA_SUCCESS; i++)
-        error = driver->cuStreamWaitEvent(context->free_streams[i], call->event, 0);
+    for (uint32_t i = 0; i < context->free_stream_count && error == CUDA_SUCCESS; i++) {
+        struct vgpu_handle *handle = &worker->handles.table[context->free_streams[i]];
+        error = driver->cuStreamWaitEvent(handle->object, call->event, 0);
+        handle->joined = false;
+    }
     return error;
 }
 

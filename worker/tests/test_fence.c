@@ -66,6 +66,31 @@ static void a_contexts_fence_waits_for_every_stream(void **state)
     fixture_close(channel);
 }
 
+static void what_was_joined_is_not_joined_again(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = open_queued();
+    void *first = stream(channel, STREAM), *second = stream(channel, STREAM2);
+    fixture_launch(channel, STREAM2);
+    vgpu_send_vgpuFenceContext(channel, CONTEXT, 9, 1);
+    fake_run(second, UINT32_MAX);
+    fake_run(first, UINT32_MAX);
+    fake_run(NULL, UINT32_MAX);
+    assert_int_equal(fixture_fence(channel, 9), 1);
+    vgpu_send_vgpuFenceContext(channel, CONTEXT, 9, 2);
+    assert_int_equal(fake_run(second, UINT32_MAX), 0);
+    fake_run(NULL, UINT32_MAX);
+    assert_int_equal(fixture_fence(channel, 9), 2);
+    fixture_launch(channel, STREAM2);
+    vgpu_send_vgpuFenceContext(channel, CONTEXT, 9, 3);
+    fake_run(NULL, UINT32_MAX);
+    assert_int_equal(fixture_fence(channel, 9), 2);
+    assert_true(fake_run(second, UINT32_MAX) > 0);
+    fake_run(NULL, UINT32_MAX);
+    assert_int_equal(fixture_fence(channel, 9), 3);
+    fixture_close(channel);
+}
+
 static void an_event_signals_its_fence(void **state)
 {
     (void)state;
@@ -362,6 +387,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fence_comes_after_the_work_before_it),
         cmocka_unit_test(a_contexts_fence_waits_for_every_stream),
+        cmocka_unit_test(what_was_joined_is_not_joined_again),
         cmocka_unit_test(an_event_signals_its_fence),
         cmocka_unit_test(a_fence_outside_the_array_is_garbage),
         cmocka_unit_test(a_fault_is_reported_and_the_fences_come),
