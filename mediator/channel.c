@@ -126,7 +126,7 @@ static void vgpu_channel_worker_ended(struct vgpu_worker *worker, const struct v
 
     vgpu_gpu_time_end(session->mediator, channel);
     vgpu_counters_add_worker(&vm->totals, worker->page);
-    vgpu_counters_add_latency(&vm->totals, session->window_fd, channel->offset);
+    vgpu_counters_add_latency(&vm->totals, channel->latency, session->window_fd, channel->offset);
     vgpu_vm_worker_ended(vm, worker->page);
     vm->channels_open--;
     session->workers--;

@@ -6,6 +6,7 @@
 #include "mediator/gpu_time.h"
 #include "mediator/spawn.h"
 #include "mediator/watchdog.h"
+#include "protocol/channel.h"
 #include "protocol/mailbox.h"
 
 struct vgpu_session;
@@ -38,6 +39,7 @@ struct vgpu_channel {
     uint64_t offset;
     struct vgpu_worker worker;
     struct vgpu_gpu_share gpu_share;
+    uint32_t latency[VGPU_LATENCY_BUCKETS]; /* round trips that the VM's totals have */
     struct vgpu_channel_extent {
         uint64_t offset;
         uint64_t size; /* 0: this number is free */

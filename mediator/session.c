@@ -459,10 +459,26 @@ int vgpu_session_interrupt(const struct vgpu_session *session, uint32_t channel)
     return session->descriptors[session->hello.channels + channel % session->hello.vectors];
 }
 
+/** Brings round trips that the VM's guests have counted to its totals. */
+static void vgpu_session_count_latency(const struct vgpu_mediator *mediator, struct vgpu_vm *vm)
+{
+    for (const struct vgpu_session *session = mediator->sessions; session;
+         session = session->next) {
+        for (uint32_t i = 0; session->vm == vm && i < session->hello.channels; i++) {
+            struct vgpu_channel *channel = session->channels[i];
+
+            if (channel && channel->life != VGPU_CHANNEL_DEAD)
+                vgpu_counters_add_latency(&vm->totals, channel->latency, session->window_fd,
+                                          channel->offset);
+        }
+    }
+}
+
 void vgpu_session_count(struct vgpu_mediator *mediator, struct vgpu_vm *vm,
                         struct vgpu_counters *counters)
 {
     vgpu_gpu_time_count(mediator);
+    vgpu_session_count_latency(mediator, vm);
     *counters = vm->totals;
     for (const struct vgpu_session *session = mediator->sessions; session;
          session = session->next) {
@@ -473,10 +489,8 @@ void vgpu_session_count(struct vgpu_mediator *mediator, struct vgpu_vm *vm,
         for (uint32_t i = 0; i < session->hello.channels; i++) {
             const struct vgpu_channel *channel = session->channels[i];
 
-            if (!channel || channel->life == VGPU_CHANNEL_DEAD)
-                continue;
-            vgpu_counters_add_worker(counters, channel->worker.page);
-            vgpu_counters_add_latency(counters, session->window_fd, channel->offset);
+            if (channel && channel->life != VGPU_CHANNEL_DEAD)
+                vgpu_counters_add_worker(counters, channel->worker.page);
         }
     }
     counters->gpu_nanoseconds = vm->gpu_nanoseconds;

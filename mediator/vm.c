@@ -136,7 +136,8 @@ void vgpu_counters_add_worker(struct vgpu_counters *counters, const struct vgpu_
     vgpu_counters_add_histogram(&counters->times.wait, &page->times.wait);
 }
 
-void vgpu_counters_add_latency(struct vgpu_counters *counters, int window, uint64_t offset)
+void vgpu_counters_add_latency(struct vgpu_counters *counters, uint32_t seen[VGPU_LATENCY_BUCKETS],
+                               int window, uint64_t offset)
 {
     uint32_t latency[VGPU_LATENCY_BUCKETS];
     uint64_t place = offset + offsetof(struct vgpu_channel_header, latency);
@@ -144,9 +145,10 @@ void vgpu_counters_add_latency(struct vgpu_counters *counters, int window, uint6
     if (pread(window, latency, sizeof(latency), (off_t)place) != sizeof(latency))
         return;
     for (uint32_t i = 0; i < VGPU_LATENCY_BUCKETS; i++) {
-        uint64_t count = latency[i];
+        uint64_t grown = (uint32_t)(latency[i] - seen[i]); /* they wrap around after some hours */
 
-        vgpu_counter_add(&counters->latency[i], &count);
+        seen[i] = latency[i];
+        vgpu_counter_add(&counters->latency[i], &grown);
     }
 }
 

@@ -128,7 +128,9 @@ void vgpu_counters_execution(const struct vgpu_counters *counters,
 /** Makes counters that have shrunk, as numbers of workers may, what they were at most. */
 void vgpu_counters_keep(struct vgpu_counters *counters, struct vgpu_counters *most);
 
-/** Adds the round trips in the header of the channel at `offset` of a window. */
-void vgpu_counters_add_latency(struct vgpu_counters *counters, int window, uint64_t offset);
+/** Adds by how much the round trips in the header of the channel at `offset` of a window have grown
+ *  beyond those in `seen`, which becomes what they are. */
+void vgpu_counters_add_latency(struct vgpu_counters *counters, uint32_t seen[VGPU_LATENCY_BUCKETS],
+                               int window, uint64_t offset);
 
 #endif

@@ -118,6 +118,13 @@ void vgpu_text_fraction(struct vgpu_text *text, const char *name, const struct v
     vgpu_text_put_fraction(text, value, digits);
 }
 
+/** Counts of workers can be anything; a sum that is too large stays the largest. */
+static void vgpu_text_sum(uint64_t *sum, uint64_t count)
+{
+    if (__builtin_add_overflow(*sum, count, sum))
+        *sum = UINT64_MAX;
+}
+
 void vgpu_text_histogram(struct vgpu_text *text, const char *name, const struct vgpu_label *labels,
                          const struct vgpu_histogram *histogram, uint32_t step)
 {
@@ -127,13 +134,13 @@ void vgpu_text_histogram(struct vgpu_text *text, const char *name, const struct 
 
     for (uint32_t power = FIRST_POWER; power <= LAST_POWER; power += step) {
         while (bucket < VGPU_LATENCY_BUCKETS && vgpu_latency_floor(bucket) < 1ull << power)
-            sum += histogram->bucket[bucket++];
+            vgpu_text_sum(&sum, histogram->bucket[bucket++]);
         snprintf(bound, sizeof(bound), "%.10g", (double)(1ull << power) / 1e9);
         vgpu_text_start(text, name, "_bucket", labels, bound);
         vgpu_text_print(text, "%" PRIu64 "\n", sum);
     }
     while (bucket < VGPU_LATENCY_BUCKETS)
-        sum += histogram->bucket[bucket++];
+        vgpu_text_sum(&sum, histogram->bucket[bucket++]);
     vgpu_text_start(text, name, "_bucket", labels, "+Inf");
     vgpu_text_print(text, "%" PRIu64 "\n", sum);
     vgpu_text_start(text, name, "_sum", labels, NULL);

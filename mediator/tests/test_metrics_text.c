@@ -9,9 +9,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-#include "mediator/metrics/text.h"
 #include "mediator/mediator.h"
+#include "mediator/metrics/text.h"
 
 static struct vgpu_text text;
 
@@ -95,6 +97,25 @@ static void counters_never_shrink(void **state)
     assert_int_equal(most.times.wait.bucket[3], 9);
 }
 
+static void round_trips_are_counted_by_their_growth(void **state)
+{
+    static struct vgpu_counters counters;
+    uint32_t seen[VGPU_LATENCY_BUCKETS] = {0}, count = 7;
+    int window = memfd_create("window", MFD_CLOEXEC);
+    const off_t place = 4096 + offsetof(struct vgpu_channel_header, latency) + 3 * sizeof(count);
+
+    (void)state;
+    assert_int_equal(ftruncate(window, 8192), 0);
+    for (int i = 0; i < 2; i++) { /* a counter of the guest: 7, and then it has wrapped to 3 */
+        assert_int_equal(pwrite(window, &count, sizeof(count), place), sizeof(count));
+        vgpu_counters_add_latency(&counters, seen, window, 4096);
+        vgpu_counters_add_latency(&counters, seen, window, 4096);
+        assert_int_equal(counters.latency[3], i ? (1ull << 32) + 3 : 7);
+        count = 3;
+    }
+    close(window);
+}
+
 static void few_that_were_timed_stand_for_all(void **state)
 {
     static struct vgpu_counters counters;
@@ -143,6 +164,7 @@ int main(void)
         cmocka_unit_test_teardown(histograms_are_cumulative_and_add_up, clear),
         cmocka_unit_test(counters_never_shrink),
         cmocka_unit_test(pools_have_what_vms_used_while_they_were_in_them),
+        cmocka_unit_test(round_trips_are_counted_by_their_growth),
         cmocka_unit_test(few_that_were_timed_stand_for_all),
     };
 
