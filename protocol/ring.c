@@ -136,7 +136,11 @@ int vgpu_ring_pop(struct vgpu_ring_consumer *ring, struct vgpu_call_header *head
     int found = ring->head == ring->tail_cached ? look_at_tail(ring) : 1;
     if (found <= 0)
         return found;
-    copy_out(ring, ring->head, header, sizeof(*header));
+    size_t start = ring->head % VGPU_RING_BYTES;
+    if (start + sizeof(*header) <= VGPU_RING_BYTES) /* most are whole */
+        memcpy(header, ring->bytes + start, sizeof(*header));
+    else
+        copy_out(ring, ring->head, header, sizeof(*header));
     uint64_t bytes = record_bytes(header->payload_bytes);
     if (header->payload_bytes > VGPU_PAYLOAD_MAX || bytes > ring->tail_cached - ring->head)
         return -VGPU_RING_BAD_PAYLOAD;

@@ -10,7 +10,7 @@
  * wait. NVIDIA's driver spins through all waits, however long. */
 #define SPIN_NANOSECONDS 2000000u
 #define SPIN_ROOM        400000u   /* for room in the ring, of which there is enough till then */
-#define SPIN_SILENTLY    20000u    /* then the worker is told to stay awake, too */
+#define SPIN_SILENTLY    100000u   /* then the worker is told to stay awake, too */
 #define SPIN_FEW_CORES   40000u    /* about two round trips of a small call */
 #define SPIN_CAUTIOUS    5000u     /* while nothing has come soon of late */
 #define SPIN_CHECKS      32u       /* between looks at the clock */

@@ -21,6 +21,9 @@ static CUresult copy_attributes(struct vgpu_worker *worker, const uint8_t *bytes
                                 CUlaunchAttribute *attributes, unsigned int *count)
 {
     CUresult error = CUDA_SUCCESS;
+    *count = 0;
+    if (size == 0)
+        return CUDA_SUCCESS;
     *count = size / sizeof(*attributes);
     if (size % sizeof(*attributes) != 0 || *count > VGPU_LAUNCH_ATTRIBUTES_MAX)
         return CUDA_ERROR_INVALID_VALUE;
