@@ -314,6 +314,10 @@ CUresult vgpu_context_wait(const struct vgpu_caller *caller)
     bool idle;
     uint32_t value;
     vgpu_freed_tell(caller->channel);
+    /* Acquire, and in this order: what comes meanwhile makes them differ. */
+    uint64_t done = __atomic_load_n(&context->done, __ATOMIC_ACQUIRE);
+    if (done == __atomic_load_n(&context->work, __ATOMIC_ACQUIRE))
+        return vgpu_caller_finish(caller, &context->marker, true, 0);
     CUresult error = vgpu_marker_place(&what, caller, &idle, &value);
     return error ? error : vgpu_caller_finish(caller, what.marker, idle, value);
 }

@@ -28,6 +28,8 @@ struct vgpu_context {
     uint32_t limits_known; /* bit by CUlimit; atomic */
     size_t limits[CU_LIMIT_MAX];
     uint64_t work; /* count of all that was submitted in it; atomic */
+    uint64_t
+        done; /* how much of it is known to be done, because its stream was waited for; atomic */
     struct vgpu_marker marker;
     struct vgpu_stream *legacy;
     struct vgpu_stream *waiters[VGPU_WAITERS]; /* idle ones, that wait for events */

@@ -11,9 +11,10 @@
 
 void vgpu_stream_submitted(struct vgpu_stream *stream)
 {
-    /* release: pairs with vgpu_marker_place, which then posts its fence behind this work */
-    __atomic_fetch_add(&stream->work, 1, __ATOMIC_RELEASE);
+    /* release: pairs with vgpu_marker_place, which then posts its fence behind this work. The
+     * context's first: what is done of streams is never more than that. */
     __atomic_fetch_add(&stream->object.context->work, 1, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&stream->work, 1, __ATOMIC_RELEASE);
 }
 
 static CUresult post_fence(const struct vgpu_caller *caller, void *argument, uint32_t fence,
@@ -41,16 +42,36 @@ static struct vgpu_marked marked(struct vgpu_stream *stream)
                                 .ask = ask_driver};
 }
 
+/* So much of the stream's work is done: who waits for the whole context need not ask for it. */
+static void note_done(struct vgpu_stream *stream, uint64_t work)
+{
+    uint64_t done = __atomic_load_n(&stream->done, __ATOMIC_RELAXED);
+    while (work > done) {
+        /* release: pairs with the look at the context's sum */
+        if (__atomic_compare_exchange_n(&stream->done, &done, work, true, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED)) {
+            __atomic_fetch_add(&stream->object.context->done, work - done, __ATOMIC_RELEASE);
+            return;
+        }
+    }
+}
+
 CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *stream)
 {
     struct vgpu_marked what = marked(stream);
     if (vgpu_capture_of(stream)) /* nothing of it runs before the graph is launched */
         return CUDA_SUCCESS;
     vgpu_freed_tell(caller->channel);
+    /* acquire: the fence comes behind the work that was counted */
+    uint64_t work = __atomic_load_n(&stream->work, __ATOMIC_ACQUIRE);
     bool idle;
     uint32_t value;
     CUresult error = vgpu_marker_place(&what, caller, &idle, &value);
-    return error ? error : vgpu_caller_finish(caller, &stream->marker, idle, value);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_caller_finish(caller, &stream->marker, idle, value);
+    if (error == CUDA_SUCCESS)
+        note_done(stream, work);
+    return error;
 }
 
 /* ---- life ---- */

@@ -13,6 +13,7 @@ struct vgpu_stream {
     unsigned long long unique;
     unsigned long long capture; /* that it is part of, or was if that has ended; 0: none; atomic */
     uint64_t work;              /* count of what was submitted to it; atomic */
+    uint64_t done;              /* how much of it was waited for; atomic */
     const uint64_t *watched;    /* what its marker stands behind: `work`, or the whole context's */
     struct vgpu_marker marker;
 };
