@@ -103,7 +103,7 @@ CUresult cuDeviceComputeCapability(int *major, int *minor, CUdevice dev)
 }
 
 /* Attributes that are the same for every device. Others are 0: there is no such thing here
- * (clusters, IPC, graphics). */
+ * (IPC, graphics). */
 static const int attributes[CU_DEVICE_ATTRIBUTE_MAX] = {
     [CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK] = VGPU_SOFT_BLOCK_THREADS,
     [CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X] = 1024,
@@ -197,6 +197,7 @@ static const int attributes[CU_DEVICE_ATTRIBUTE_MAX] = {
     [CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK] = VGPU_SOFT_BLOCK_SHARED_RESERVED,
     [CU_DEVICE_ATTRIBUTE_READ_ONLY_HOST_REGISTER_SUPPORTED] = 1,
     [CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED] = 1,
+    [CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH] = 1,
     [CU_DEVICE_ATTRIBUTE_MEM_SYNC_DOMAIN_COUNT] = 1,
     [CU_DEVICE_ATTRIBUTE_NUMA_ID] = -1,
     [CU_DEVICE_ATTRIBUTE_HOST_NUMA_ID] = -1,

@@ -109,9 +109,14 @@ uint32_t ptx_predicate(struct ptx_parser *p, struct ptx_statement *s, const stru
     *negated = o->negated;
     if (o->kind == PTX_OPERAND_INTEGER)
         return ptx_constant(p, VGPU_ROW_PREDICATE, o->bits, -1);
-    /* Clusters are never asked for: a launch that does is refused. */
-    if (o->kind == PTX_OPERAND_SPECIAL && ptx_slice_is(o->name, "%is_explicit_cluster"))
-        return ptx_constant(p, VGPU_ROW_PREDICATE, 0, -1);
+    if (o->kind == PTX_OPERAND_SPECIAL && ptx_slice_is(o->name, "%is_explicit_cluster")) {
+        uint32_t ref = ptx_new_register(p, VGPU_ROW_PREDICATE);
+        struct ptx_build b = ptx_begin(p, s, "sreg_is_explicit_cluster");
+
+        ptx_define(&b, VGPU_D, ref);
+        ptx_push(p, &b);
+        return ref;
+    }
     if (o->kind != PTX_OPERAND_REGISTER || o->type->kind != PTX_PRED) {
         ptx_fail(p, -EINVAL, s->line, "an operand that should be a predicate is none");
         return 0;

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * cp.async, cp.async.bulk, mbarrier, fences, and what there is about clusters of blocks. A cluster
- * is one block here, so that the shared memory of a cluster is that of the block.
- */
+/* cp.async, cp.async.bulk, mbarrier, fences, and addresses in clusters of blocks. */
 #include "soft/ptx/parser.h"
 
 #include <errno.h>
@@ -98,11 +95,13 @@ static uint32_t generic_row(struct ptx_parser *p, struct ptx_statement *s,
     return sum;
 }
 
-/* cp.async.bulk.to.from.completion [to], [from], bytes{, [barrier]} */
-static void decode_bulk_copy(struct ptx_parser *p, struct ptx_statement *s)
+/* cp.async.bulk.to.from.completion [to], [from], bytes{, [barrier]}{, mask of blocks}, and the same
+   with a reduction; `first` is where in the parts the target's space is. */
+static void decode_bulk_copy(struct ptx_parser *p, struct ptx_statement *s, const char *key,
+                             struct ptx_build how, uint32_t first)
 {
-    bool barrier = ptx_part(s, "mbarrier::complete_tx::bytes");
-    uint32_t to, from, bytes, counted = 0;
+    bool barrier = ptx_part(s, "mbarrier::complete_tx::bytes"), several;
+    uint32_t to, from, bytes, counted = 0, blocks = 0;
     enum vgpu_space target, source;
     struct ptx_build b;
 
@@ -110,33 +109,80 @@ static void decode_bulk_copy(struct ptx_parser *p, struct ptx_statement *s)
         ptx_part(s, "bulk_group");
     if (ptx_part(s, "L2::cache_hint") && s->operand_count > 0)
         s->operand_count--;
+    several = barrier && ptx_part(s, "multicast::cluster");
     /* "global" comes first only where it is the target; two kinds of shared memory are one. */
-    target = s->part_count > 2 && ptx_slice_is(s->parts[2], "global") ? VGPU_SPACE_GLOBAL
-                                                                      : VGPU_SPACE_SHARED;
+    target = s->part_count > first && ptx_slice_is(s->parts[first], "global") ? VGPU_SPACE_GLOBAL
+                                                                              : VGPU_SPACE_SHARED;
     source = ptx_part_space(s) == VGPU_SPACE_GLOBAL && target != VGPU_SPACE_GLOBAL
                  ? VGPU_SPACE_GLOBAL
                  : VGPU_SPACE_SHARED;
     ptx_part_space(s);
-    if (!ptx_want(p, s, barrier ? 4 : 3) || !ptx_all_parts(p, s))
+    if (!ptx_want(p, s, 3u + barrier + several) || !ptx_all_parts(p, s))
         return;
     to = generic_row(p, s, &s->operands[0], target);
     from = generic_row(p, s, &s->operands[1], source);
     bytes = ptx_source(p, s, &s->operands[2], NAMED("u32"));
     if (barrier)
         counted = generic_row(p, s, &s->operands[3], VGPU_SPACE_SHARED);
-    b = ptx_begin(p, s, "cp_async_bulk");
+    if (several)
+        blocks = ptx_source(p, s, &s->operands[4], NAMED("b16"));
+    b = ptx_begin(p, s, key);
+    b.inst.x = how.inst.x;
+    b.inst.y = how.inst.y;
     ptx_use(&b, VGPU_A, to);
     ptx_use(&b, VGPU_B, from);
     ptx_use(&b, VGPU_C, bytes);
     if (barrier)
         ptx_use(&b, VGPU_E, counted);
+    if (several)
+        ptx_use(&b, VGPU_F, blocks);
     ptx_push(p, &b);
+}
+
+/* cp.reduce.async.bulk.to.from.completion.op.type [to], [from], bytes{, [barrier]} */
+static void decode_bulk_reduction(struct ptx_parser *p, struct ptx_statement *s)
+{
+    static const char *const operations[] = {
+        [VGPU_REDUCE_ADD] = "add", [VGPU_REDUCE_MIN] = "min", [VGPU_REDUCE_MAX] = "max",
+        [VGPU_REDUCE_INC] = "inc", [VGPU_REDUCE_DEC] = "dec", [VGPU_REDUCE_AND] = "and",
+        [VGPU_REDUCE_OR] = "or",   [VGPU_REDUCE_XOR] = "xor"};
+    static const struct {
+        const char *name;
+        uint8_t type;
+    } types[] = {{"u32", VGPU_REDUCE_U32}, {"b32", VGPU_REDUCE_U32},   {"s32", VGPU_REDUCE_S32},
+                 {"u64", VGPU_REDUCE_U64}, {"b64", VGPU_REDUCE_U64},   {"s64", VGPU_REDUCE_S64},
+                 {"f16", VGPU_REDUCE_F16}, {"bf16", VGPU_REDUCE_BF16}, {"f32", VGPU_REDUCE_F32},
+                 {"f64", VGPU_REDUCE_F64}};
+    struct ptx_build how = {0};
+    size_t operation = 0, type = 0;
+
+    while (operation < COUNT(operations) && !ptx_part(s, operations[operation]))
+        operation++;
+    ptx_part(s, "noftz");
+    while (type < COUNT(types) && !ptx_part(s, types[type].name))
+        type++;
+    if (!ptx_part(s, "async") || !ptx_part(s, "bulk") || operation == COUNT(operations) ||
+        type == COUNT(types)) {
+        ptx_unsupported(p, s, "the operation or the type");
+        return;
+    }
+    if (operation != VGPU_REDUCE_ADD && types[type].type >= VGPU_REDUCE_F32) {
+        ptx_unsupported(p, s, "the operation for this type");
+        return;
+    }
+    how.inst.x = (uint8_t)operation;
+    how.inst.y = types[type].type;
+    decode_bulk_copy(p, s, "cp_reduce_bulk", how, 3);
 }
 
 static void decode_copy(struct ptx_parser *p, struct ptx_statement *s)
 {
     bool bulk;
 
+    if (ptx_part(s, "reduce")) {
+        decode_bulk_reduction(p, s);
+        return;
+    }
     if (!ptx_part(s, "async")) {
         ptx_unsupported(p, s, "only cp.async");
         return;
@@ -157,7 +203,7 @@ static void decode_copy(struct ptx_parser *p, struct ptx_statement *s)
     if (ptx_part(s, "mbarrier"))
         decode_copy_arrival(p, s);
     else if (bulk)
-        decode_bulk_copy(p, s);
+        decode_bulk_copy(p, s, "cp_async_bulk", (struct ptx_build){0}, 2);
     else
         decode_small_copy(p, s);
 }
@@ -348,10 +394,12 @@ void ptx_decode_clear(struct ptx_parser *p, struct ptx_statement *s, enum vgpu_s
 
 /* ---- clusters and fences ---- */
 
-/* mapa: where something of this block is in block b of the cluster, which has this one alone */
+/* mapa: where something of this block is in block b of the cluster */
 static void decode_mapa(struct ptx_parser *p, struct ptx_statement *s)
 {
     const struct ptx_type *type;
+    uint32_t address, rank;
+    struct ptx_build b;
     char key[16];
 
     ptx_part_space(s);
@@ -362,14 +410,21 @@ static void decode_mapa(struct ptx_parser *p, struct ptx_statement *s)
     }
     if (!ptx_want(p, s, 3) || !ptx_all_parts(p, s))
         return;
-    snprintf(key, sizeof(key), "mov_b%u", type->bits);
-    ptx_emit1(p, s, key, ptx_destination(p, s, &s->operands[0], type),
-              ptx_source(p, s, &s->operands[1], type));
+    snprintf(key, sizeof(key), "mapa_%u", type->bits);
+    address = ptx_source(p, s, &s->operands[1], type);
+    rank = ptx_source(p, s, &s->operands[2], NAMED("u32"));
+    b = ptx_begin(p, s, key);
+    ptx_use(&b, VGPU_A, address);
+    ptx_use(&b, VGPU_B, rank);
+    ptx_define(&b, VGPU_D, ptx_destination(p, s, &s->operands[0], type));
+    ptx_push(p, &b);
 }
 
+/* getctarank: the other way round */
 static void decode_rank(struct ptx_parser *p, struct ptx_statement *s)
 {
     const struct ptx_type *type;
+    char key[20];
 
     ptx_part_space(s);
     type = ptx_part_type(s);
@@ -377,9 +432,10 @@ static void decode_rank(struct ptx_parser *p, struct ptx_statement *s)
         ptx_unsupported(p, s, "the type");
         return;
     }
+    snprintf(key, sizeof(key), "getctarank_%u", type->bits);
     if (ptx_want(p, s, 2) && ptx_all_parts(p, s))
-        ptx_emit1(p, s, "mov_b32", ptx_destination(p, s, &s->operands[0], NAMED("u32")),
-                  ptx_constant(p, VGPU_ROW_32, 0, -1));
+        ptx_emit1(p, s, key, ptx_destination(p, s, &s->operands[0], NAMED("u32")),
+                  ptx_source(p, s, &s->operands[1], type));
 }
 
 static void decode_fence(struct ptx_parser *p, struct ptx_statement *s)

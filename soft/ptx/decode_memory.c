@@ -14,7 +14,7 @@ enum vgpu_space ptx_part_space(struct ptx_statement *s)
 {
     if (ptx_part(s, "global") || ptx_part(s, "const"))
         return VGPU_SPACE_GLOBAL;
-    /* A cluster is one block: its shared memory is the block's. */
+    /* Addresses say which block of a cluster they are of. */
     if (ptx_part(s, "shared") || ptx_part(s, "shared::cta") || ptx_part(s, "shared::cluster"))
         return VGPU_SPACE_SHARED;
     if (ptx_part(s, "local"))
@@ -374,13 +374,16 @@ static void decode_cvta(struct ptx_parser *p, struct ptx_statement *s)
 
 static void decode_isspacep(struct ptx_parser *p, struct ptx_statement *s)
 {
-    bool constant = ptx_part(s, "const");
+    bool constant = ptx_part(s, "const"), own = false;
     enum vgpu_space space = constant ? VGPU_SPACE_CONST : ptx_part_space(s);
     const struct ptx_type *types[2] = {NAMED("pred"), NAMED("u64")};
     struct ptx_build b;
 
+    for (uint32_t n = 0; n < s->part_count; n++)
+        own |= ptx_slice_is(s->parts[n], "shared") || ptx_slice_is(s->parts[n], "shared::cta");
     b = ptx_form(p, s, "isspacep", types, 1);
     b.inst.x = (uint8_t)space;
+    b.inst.y = own;
     ptx_push(p, &b);
 }
 

@@ -157,6 +157,20 @@ static uint32_t add_function(struct ptx_parser *p, struct ptx_slice name, bool e
     return index;
 }
 
+/* "2, 1, 1": those that are not given are 1. */
+static void read_cluster(struct ptx_parser *p, uint32_t cluster[3])
+{
+    uint32_t n = 0;
+
+    cluster[0] = cluster[1] = cluster[2] = 1;
+    do {
+        if (n == 3)
+            ptx_fail(p, -EINVAL, p->token.line, "a cluster of more than three dimensions");
+        else
+            cluster[n++] = (uint32_t)ptx_expect_integer(p, 65535);
+    } while (p->error == 0 && ptx_accept(p, ','));
+}
+
 /* A number of threads may be given as x, y, z. */
 static uint64_t read_product(struct ptx_parser *p)
 {
@@ -178,6 +192,12 @@ static void read_attributes(struct ptx_parser *p, struct vgpu_function *f)
 
             if (threads < f->max_threads)
                 f->max_threads = (uint32_t)threads;
+        } else if (ptx_accept_word(p, ".reqnctapercluster")) {
+            read_cluster(p, f->cluster);
+        } else if (ptx_accept_word(p, ".maxclusterrank")) {
+            f->max_cluster = (uint32_t)ptx_expect_integer(p, 65535);
+        } else if (ptx_accept_word(p, ".explicitcluster")) {
+            f->explicit_cluster = true;
         } else if (ptx_accept_word(p, ".minnctapersm") || ptx_accept_word(p, ".maxnreg") ||
                    ptx_accept_word(p, ".maxnctapersm")) {
             read_product(p);

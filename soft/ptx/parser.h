@@ -163,8 +163,8 @@ struct ptx_formal {
     struct ptx_declaration declaration;
     bool is_register, is_return;
     bool is_variadic; /* ".param .align 8 .b8 rest[]" */
-    uint32_t ref;    /* of the register */
-    uint32_t offset; /* in the local frame, or the parameter block */
+    uint32_t ref;     /* of the register */
+    uint32_t offset;  /* in the local frame, or the parameter block */
 };
 
 /** A function of the module: where its body is. */

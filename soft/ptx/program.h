@@ -152,6 +152,28 @@ enum vgpu_texture_query {
 /* z of surface handlers: what an access beyond the surface does. */
 enum vgpu_surface_bounds { VGPU_BOUNDS_TRAP, VGPU_BOUNDS_CLAMP, VGPU_BOUNDS_ZERO };
 
+/* What reductions of whole ranges do, and to what. */
+enum vgpu_reduction {
+    VGPU_REDUCE_ADD,
+    VGPU_REDUCE_MIN,
+    VGPU_REDUCE_MAX,
+    VGPU_REDUCE_INC,
+    VGPU_REDUCE_DEC,
+    VGPU_REDUCE_AND,
+    VGPU_REDUCE_OR,
+    VGPU_REDUCE_XOR,
+};
+enum vgpu_reduction_type {
+    VGPU_REDUCE_U32, /* and bits */
+    VGPU_REDUCE_S32,
+    VGPU_REDUCE_U64,
+    VGPU_REDUCE_S64,
+    VGPU_REDUCE_F16,
+    VGPU_REDUCE_BF16,
+    VGPU_REDUCE_F32,
+    VGPU_REDUCE_F64,
+};
+
 /* x of floating-point handlers: rounding. y: flags. */
 enum vgpu_rounding { VGPU_RN, VGPU_RZ, VGPU_RM, VGPU_RP };
 #define VGPU_FTZ    1u
@@ -255,6 +277,9 @@ struct vgpu_function {
     uint32_t shared_bytes;
     uint32_t dynamic_shared; /* where dynamic shared memory starts */
     uint32_t max_threads;
+    uint32_t cluster[3]; /* blocks of a cluster, or 0 */
+    uint32_t max_cluster;
+    bool explicit_cluster;
 };
 
 struct vgpu_argument {

@@ -62,6 +62,20 @@ static inline int access_offset(struct vgpu_warp *w, uint32_t m, uint32_t bytes,
     return 0;
 }
 
+/* Offsets that are not all in the block's own shared memory: of others of its cluster, or wrong. */
+static inline int access_cluster(struct vgpu_warp *w, uint32_t m, uint32_t bytes,
+                                 const uint64_t *offset, uint8_t **at)
+{
+    for (unsigned l = 0; l < VGPU_LANES; l++) {
+        if (!LANE_ON(m, l))
+            continue;
+        at[l] = vgpu_block_shared(w->block, offset[l], bytes);
+        if (at[l] == NULL)
+            return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_ADDRESS, l, offset[l], bytes);
+    }
+    return 0;
+}
+
 /**
  * Fills in at[l] for every lane of the (not empty) mask; `bytes` is what one lane accesses, `align`
  * its alignment. The address is in row A, the offset in imm, the space in x.
@@ -98,6 +112,8 @@ static inline int access_lanes(struct vgpu_warp *w, const struct vgpu_inst *i, u
     }
     switch (i->x) {
     case VGPU_SPACE_SHARED:
+        if (block->cluster->count > 1 && high >> VGPU_RANK_SHIFT != 0)
+            return access_cluster(w, m, bytes, address, at);
         return access_offset(w, m, bytes, address, high, block->shared, 0, block->shared_bytes, at);
     case VGPU_SPACE_LOCAL:
         return access_offset(w, m, bytes, address, high, w->local, block->local_stride,

@@ -41,6 +41,9 @@ struct vgpu_runner {
     size_t shared_size;
     uint8_t *local; /* of all warps */
     size_t local_size;
+    uint32_t left;                                    /* warps of the block that are not done */
+    struct vgpu_cluster cluster;                      /* of which this runs the first block ... */
+    struct vgpu_runner *others[VGPU_MAX_CLUSTER - 1]; /* ... and these the rest, in turns */
 };
 
 static void drop_call_frames(struct vgpu_runner *r)
@@ -77,6 +80,8 @@ struct vgpu_runner *vgpu_runner_create(uint32_t worker, uint32_t worker_count)
     }
     r->block.worker = worker;
     r->block.worker_count = worker_count;
+    r->block.cluster = &r->cluster;
+    r->cluster.blocks[0] = &r->block;
     return r;
 }
 
@@ -84,6 +89,8 @@ void vgpu_runner_destroy(struct vgpu_runner *r)
 {
     if (r == NULL)
         return;
+    for (uint32_t n = 0; n < VGPU_MAX_CLUSTER - 1; n++)
+        vgpu_runner_destroy(r->others[n]);
     drop_call_frames(r);
     for (uint32_t n = 0; n < VGPU_MAX_WARPS; n++)
         free(r->block.warps[n].frames);
@@ -187,8 +194,8 @@ static int find_code(struct vgpu_runner *r, uint64_t ticks)
     const struct vgpu_jit_code *code;
     size_t bytes;
 
-    /* Memory that is exact is looked at by the interpreter alone. */
-    if (b->unit->jit == NULL || b->pages != vgpu_memory_pages(b->memory))
+    /* Memory that is exact is looked at by the interpreter alone, and clusters are its, too. */
+    if (b->unit->jit == NULL || b->pages != vgpu_memory_pages(b->memory) || b->cluster->count > 1)
         return 0;
     code = vgpu_jit_find(b->unit->jit, b->launch->block, ticks);
     if (code == NULL)
@@ -202,7 +209,7 @@ static int find_code(struct vgpu_runner *r, uint64_t ticks)
     return 0;
 }
 
-int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
+static int begin(struct vgpu_runner *r, struct vgpu_grid *grid)
 {
     const struct vgpu_launch *launch = grid->launch;
     struct vgpu_block *b = &r->block;
@@ -247,6 +254,30 @@ int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
     run_prologue(r);
     b->code = NULL;
     return find_code(r, 0);
+}
+
+int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
+{
+    struct vgpu_cluster *c = &r->cluster;
+    int error;
+
+    memcpy(c->shape, grid->launch->cluster, sizeof(c->shape));
+    c->count = c->shape[0] * c->shape[1] * c->shape[2];
+    error = begin(r, grid);
+    for (uint32_t n = 1; n < c->count && error == 0; n++) {
+        struct vgpu_runner **other = &r->others[n - 1];
+
+        if (*other == NULL)
+            *other = vgpu_runner_create(r->block.worker, r->block.worker_count);
+        if (*other == NULL)
+            return -ENOMEM;
+        (*other)->block.cluster = c;
+        (*other)->block.rank = n;
+        c->blocks[n] = &(*other)->block;
+        error = begin(*other, grid);
+        (*other)->block.counts = r->block.counts;
+    }
+    return error;
 }
 
 /* ---- one block ---- */
@@ -320,40 +351,49 @@ static int wait_for_blocks(struct vgpu_runner *r, struct vgpu_fault *fault)
     return b->blocks_gone == 0 ? 0 : report_deadlock(b, fault);
 }
 
-/* Gives each warp its turn until all are done. */
-static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
+/* Gives each warp its turn. */
+static int run_round(struct vgpu_runner *r, bool *progress, struct vgpu_fault *fault)
 {
     struct vgpu_block *b = &r->block;
-    uint32_t left = b->warp_count, pc = 0;
+    uint32_t pc = 0;
+
+    for (uint32_t n = 0; n < b->warp_count; n++) {
+        struct vgpu_warp *w = &b->warps[n];
+        enum vgpu_turn turn;
+
+        if (w->done)
+            continue;
+        if (!w->started)
+            start_warp(r, w);
+        turn = vgpu_warp_run(w, &pc);
+        if (turn == VGPU_TURN_FAULT)
+            return vgpu_fault_report(w, w->fault, w->fault_lane, pc, fault);
+        *progress |= turn != VGPU_TURN_BLOCKED || w->clock != w->clock_seen;
+        w->clock_seen = w->clock;
+        if (turn == VGPU_TURN_DONE) {
+            w->done = true;
+            r->left--;
+            r->free_frames[r->free_frame_count++] = w->frames[0];
+        }
+        if ((turn == VGPU_TURN_SPENT || turn == VGPU_TURN_BLOCKED) && cancelled(r))
+            return vgpu_fault_report(w, VGPU_FAULT_CANCELLED, 0, pc, fault);
+    }
+    return 0;
+}
+
+/* Until all warps are done. */
+static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
+{
     bool progress = true;
 
-    while (left > 0 && progress) {
+    while (r->left > 0 && progress) {
         progress = false;
-        if (b->launch->cooperative && wait_for_blocks(r, fault) != 0)
+        if (r->block.launch->cooperative && wait_for_blocks(r, fault) != 0)
             return -EFAULT;
-        for (uint32_t n = 0; n < b->warp_count; n++) {
-            struct vgpu_warp *w = &b->warps[n];
-            enum vgpu_turn turn;
-
-            if (w->done)
-                continue;
-            if (!w->started)
-                start_warp(r, w);
-            turn = vgpu_warp_run(w, &pc);
-            if (turn == VGPU_TURN_FAULT)
-                return vgpu_fault_report(w, w->fault, w->fault_lane, pc, fault);
-            progress |= turn != VGPU_TURN_BLOCKED || w->clock != w->clock_seen;
-            w->clock_seen = w->clock;
-            if (turn == VGPU_TURN_DONE) {
-                w->done = true;
-                left--;
-                r->free_frames[r->free_frame_count++] = w->frames[0];
-            }
-            if ((turn == VGPU_TURN_SPENT || turn == VGPU_TURN_BLOCKED) && cancelled(r))
-                return vgpu_fault_report(w, VGPU_FAULT_CANCELLED, 0, pc, fault);
-        }
+        if (run_round(r, &progress, fault) != 0)
+            return -EFAULT;
     }
-    return left > 0 ? report_deadlock(b, fault) : 0;
+    return r->left > 0 ? report_deadlock(&r->block, fault) : 0;
 }
 
 const struct vgpu_counts *vgpu_runner_counts(const struct vgpu_runner *r)
@@ -361,38 +401,104 @@ const struct vgpu_counts *vgpu_runner_counts(const struct vgpu_runner *r)
     return r->block.counts;
 }
 
-int vgpu_runner_block(struct vgpu_runner *r, uint64_t index, struct vgpu_fault *fault)
+static void prepare(struct vgpu_runner *r, uint32_t x, uint32_t y, uint32_t z)
 {
     struct vgpu_block *b = &r->block;
-    const uint32_t *grid = b->launch->grid;
-    uint64_t start = b->code == NULL ? __rdtsc() : 0;
-    int error;
 
-    b->id[0] = (uint32_t)index;
-    b->id[1] = b->id[2] = 0;
-    if (index >= grid[0]) {
-        b->id[0] = (uint32_t)(index % grid[0]);
-        b->id[1] = (uint32_t)(index / grid[0] % grid[1]);
-        b->id[2] = (uint32_t)(index / grid[0] / grid[1]);
-    }
+    b->id[0] = x;
+    b->id[1] = y;
+    b->id[2] = z;
     b->alive = b->threads;
     b->meeting_looks = b->blocks_gone = 0;
-    r->counts.warps += b->warp_count;
     if (b->barriers_used != 0)
         memset(b->barriers, 0, sizeof(b->barriers));
     b->barriers_used = 0;
-    b->cluster_arrived = 0;
-    b->cluster_phase = false;
     for (uint32_t n = 0; n < b->warp_count; n++)
         prepare_warp(b, n);
-    error = run_warps(r, fault);
-    if (error != 0) {
-        /* The warps that were under way keep no frames. */
-        for (uint32_t n = 0; n < b->warp_count; n++)
-            r->free_frames[n] = r->frames + (size_t)n * r->frame_bytes;
-        r->free_frame_count = b->warp_count;
-    } else if (b->code == NULL) {
-        error = find_code(r, __rdtsc() - start);
+    r->left = b->warp_count;
+}
+
+/* The warps that were under way keep no frames. */
+static void abandon(struct vgpu_runner *r)
+{
+    uint32_t count = r->block.warp_count;
+
+    for (uint32_t n = 0; n < count; n++)
+        r->free_frames[n] = r->frames + (size_t)n * r->frame_bytes;
+    r->free_frame_count = count;
+}
+
+/* ---- several blocks ---- */
+
+static struct vgpu_runner *member(struct vgpu_runner *r, uint32_t rank)
+{
+    return rank == 0 ? r : r->others[rank - 1];
+}
+
+/* Rounds of all blocks, until all of them are done. */
+static int run_members(struct vgpu_runner *r, struct vgpu_fault *fault)
+{
+    bool progress = true;
+    uint32_t left = 1;
+
+    while (left > 0 && progress) {
+        progress = false;
+        left = 0;
+        if (r->block.launch->cooperative)
+            sched_yield();
+        for (uint32_t n = 0; n < r->cluster.count; n++) {
+            struct vgpu_runner *m = member(r, n);
+
+            if (run_round(m, &progress, fault) != 0)
+                return -EFAULT;
+            left += m->left;
+        }
     }
+    for (uint32_t n = 0; n < r->cluster.count; n++) {
+        if (member(r, n)->left > 0)
+            return report_deadlock(&member(r, n)->block, fault);
+    }
+    return 0;
+}
+
+static int run_cluster(struct vgpu_runner *r, uint64_t index, struct vgpu_fault *fault)
+{
+    const uint32_t *grid = r->block.launch->grid, *shape = r->cluster.shape;
+    uint64_t wide = grid[0] / shape[0], high = grid[1] / shape[1];
+    uint32_t x = (uint32_t)(index % wide) * shape[0];
+    uint32_t y = (uint32_t)(index / wide % high) * shape[1];
+    uint32_t z = (uint32_t)(index / wide / high) * shape[2];
+    int error;
+
+    for (uint32_t n = 0; n < r->cluster.count; n++)
+        prepare(member(r, n), x + n % shape[0], y + n / shape[0] % shape[1],
+                z + n / shape[0] / shape[1]);
+    error = run_members(r, fault);
+    for (uint32_t n = 0; n < r->cluster.count && error != 0; n++)
+        abandon(member(r, n));
+    return error;
+}
+
+int vgpu_runner_block(struct vgpu_runner *r, uint64_t index, struct vgpu_fault *fault)
+{
+    const uint32_t *grid = r->block.launch->grid;
+    uint64_t start = r->block.code == NULL ? __rdtsc() : 0;
+    int error;
+
+    r->counts.warps += (uint64_t)r->block.warp_count * r->cluster.count;
+    r->cluster.arrived = 0;
+    r->cluster.phase = false;
+    if (r->cluster.count > 1)
+        return run_cluster(r, index, fault);
+    if (index < grid[0])
+        prepare(r, (uint32_t)index, 0, 0);
+    else
+        prepare(r, (uint32_t)(index % grid[0]), (uint32_t)(index / grid[0] % grid[1]),
+                (uint32_t)(index / grid[0] / grid[1]));
+    error = run_warps(r, fault);
+    if (error != 0)
+        abandon(r);
+    else if (r->block.code == NULL)
+        error = find_code(r, __rdtsc() - start);
     return error;
 }

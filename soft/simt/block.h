@@ -12,7 +12,7 @@ struct vgpu_grid {
     const struct vgpu_launch *launch;
     const struct vgpu_placed_kernel *placed;
     const struct vgpu_function *kernel;
-    uint64_t blocks;
+    uint64_t blocks; /* or clusters of them */
     uint64_t id;
     uint64_t workspace;           /* of a cooperative grid; see %envreg1 */
     struct vgpu_meeting *meeting; /* of a cooperative grid, or NULL */
@@ -30,7 +30,7 @@ void vgpu_runner_destroy(struct vgpu_runner *runner);
 int vgpu_runner_begin(struct vgpu_runner *runner, struct vgpu_grid *grid);
 /** What the blocks since vgpu_runner_begin() did; NULL unless a profile is wanted. */
 const struct vgpu_counts *vgpu_runner_counts(const struct vgpu_runner *runner);
-/** Runs block `index`; 0, or -EFAULT with *fault filled in. */
+/** Runs block `index`, or all of cluster `index`; 0, or -EFAULT with *fault filled in. */
 int vgpu_runner_block(struct vgpu_runner *runner, uint64_t index, struct vgpu_fault *fault);
 
 #endif

@@ -24,9 +24,14 @@ static int check(const struct vgpu_launch *launch, uint64_t *blocks)
         if (launch->block[n] == 0 || launch->block[n] > 1024 || launch->grid[n] == 0 ||
             launch->grid[n] > (n == 0 ? INT32_MAX : UINT16_MAX))
             return -EINVAL;
+        if (launch->cluster[n] == 0 || launch->cluster[n] > VGPU_MAX_CLUSTER ||
+            launch->grid[n] % launch->cluster[n] != 0)
+            return -EINVAL;
         threads *= launch->block[n];
-        *blocks *= launch->grid[n];
+        *blocks *= launch->grid[n] / launch->cluster[n];
     }
+    if (launch->cluster[0] * launch->cluster[1] * launch->cluster[2] > VGPU_MAX_CLUSTER)
+        return -EINVAL;
     if (launch->cooperative && *blocks > MOST_TOGETHER)
         return -EINVAL;
     if (threads > VGPU_MAX_WARPS * VGPU_LANES || launch->dynamic_shared_bytes > (1u << 20))

@@ -8,6 +8,7 @@
  * still to come, and whether the phase is an odd one.
  */
 #include "soft/simt/access.h"
+#include "soft/simt/reduce.h"
 
 /* What looking at a barrier in vain costs of a group's turn: who is waited for should have it. */
 #define VAIN_COST 2048
@@ -145,6 +146,15 @@ HANDLER(mbarrier_pending)
 
 /* ---- copies ---- */
 
+#define OFFSET_MASK ((UINT32_C(1) << VGPU_RANK_SHIFT) - 1)
+
+/* An offset in the shared memory of a block, as one in that of the block of a rank. */
+static inline uint32_t offset_in(const struct vgpu_block *block, uint32_t offset, uint32_t rank)
+{
+    offset &= OFFSET_MASK;
+    return rank == block->rank ? offset : offset | (rank + 1) << VGPU_RANK_SHIFT;
+}
+
 /* To shared memory at A + imm, from global memory at B + C: E bytes of y, and zeros for the rest.
  */
 HANDLER(cp_async)
@@ -189,9 +199,65 @@ static uint8_t *bulk(struct vgpu_warp *w, uint32_t lane, uint64_t address, uint3
     return at;
 }
 
+/* An address in shared memory, as one in that of the block of a rank. */
+static inline uint64_t in_block(const struct vgpu_block *block, uint64_t address, uint32_t rank)
+{
+    return (address & ~(uint64_t)UINT32_MAX) | offset_in(block, (uint32_t)address, rank);
+}
+
+/* A copy for one lane to one block. */
+static int copy_bulk(struct vgpu_warp *w, uint32_t l, uint64_t target, uint64_t source,
+                     uint32_t bytes, const uint64_t *counted)
+{
+    uint8_t *to, *barrier = NULL;
+    const uint8_t *from;
+
+    if (counted != NULL) {
+        barrier = bulk(w, l, *counted, 8, 8);
+        if (barrier == NULL)
+            return -1;
+    }
+    if (bytes == 0)
+        return 0;
+    to = bulk(w, l, target, bytes, 16);
+    from = to != NULL ? bulk(w, l, source, bytes, 16) : NULL;
+    if (from == NULL)
+        return -1;
+    memmove(to, from, bytes);
+    if (barrier != NULL)
+        store_barrier(barrier, settled(with_bytes(load_barrier(barrier), 0 - (uint64_t)bytes)));
+    return 0;
+}
+
 /* To A from B, C bytes; all addresses are generic. E, unless its row is 0: the barrier that the
-   bytes are counted at. */
+   bytes are counted at. F, unless its row is 0: to the same place in each of these blocks. */
 HANDLER(cp_async_bulk)
+{
+    const uint64_t *a = ROW(uint64_t, VGPU_A), *b = ROW(uint64_t, VGPU_B);
+    const uint64_t *e = i->row[VGPU_E] != 0 ? ROW(uint64_t, VGPU_E) : NULL;
+    const uint16_t *blocks = i->row[VGPU_F] != 0 ? ROW(uint16_t, VGPU_F) : NULL;
+    const uint32_t *c = ROW(uint32_t, VGPU_C);
+
+    EACH_LANE(m, l)
+    {
+        if (c[l] % 16 != 0)
+            return vgpu_warp_fault(w, VGPU_FAULT_MISALIGNED_ADDRESS, l, a[l], c[l]);
+        if (blocks == NULL && copy_bulk(w, l, a[l], b[l], c[l], e != NULL ? &e[l] : NULL) != 0)
+            return -1;
+        for (uint32_t left = blocks != NULL ? blocks[l] : 0; left != 0; left &= left - 1) {
+            uint32_t rank = (uint32_t)__builtin_ctz(left);
+            uint64_t counted = e != NULL ? in_block(w->block, e[l], rank) : 0;
+
+            if (copy_bulk(w, l, in_block(w->block, a[l], rank), b[l], c[l],
+                          e != NULL ? &counted : NULL) != 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
+/* The same, but what is there is reduced with: x: enum vgpu_reduction, y: of what type. */
+HANDLER(cp_reduce_bulk)
 {
     const uint64_t *a = ROW(uint64_t, VGPU_A), *b = ROW(uint64_t, VGPU_B);
     const uint64_t *e = i->row[VGPU_E] != 0 ? ROW(uint64_t, VGPU_E) : NULL;
@@ -215,7 +281,7 @@ HANDLER(cp_async_bulk)
         from = to != NULL ? bulk(w, l, b[l], c[l], 16) : NULL;
         if (from == NULL)
             return -1;
-        memmove(to, from, c[l]);
+        reduce_into(to, from, c[l], i->x, i->y);
         if (barrier != NULL)
             store_barrier(barrier, settled(with_bytes(load_barrier(barrier), 0 - (uint64_t)c[l])));
     }
@@ -242,6 +308,38 @@ HANDLER(st_bulk)
     return 0;
 }
 
+/* ---- clusters ---- */
+
+static inline uint32_t rank_of(const struct vgpu_block *block, uint32_t offset)
+{
+    uint32_t rank = offset >> VGPU_RANK_SHIFT;
+
+    return rank == 0 ? block->rank : rank - 1;
+}
+
+/* D: where the address A is in the block of rank B. A generic address has the offset in its lower
+   half. */
+#define DEFINE_MAPA(bits, T)                                                                       \
+    HANDLER(mapa_##bits)                                                                           \
+    {                                                                                              \
+        const T *ra = ROW(T, VGPU_A);                                                              \
+        const uint32_t *rb = ROW(uint32_t, VGPU_B);                                                \
+        T *d = ROW(T, VGPU_D);                                                                     \
+        EACH_LANE(m, l)                                                                            \
+        d[l] = (T)((ra[l] & ~(T)UINT32_MAX) | offset_in(w->block, (uint32_t)ra[l], rb[l]));        \
+        return 0;                                                                                  \
+    }                                                                                              \
+    HANDLER(getctarank_##bits)                                                                     \
+    {                                                                                              \
+        const T *ra = ROW(T, VGPU_A);                                                              \
+        uint32_t *d = ROW(uint32_t, VGPU_D);                                                       \
+        EACH_LANE(m, l)                                                                            \
+        d[l] = rank_of(w->block, (uint32_t)ra[l]);                                                 \
+        return 0;                                                                                  \
+    }
+DEFINE_MAPA(32, uint32_t)
+DEFINE_MAPA(64, uint64_t)
+
 HANDLER(fence)
 {
     (void)w;
@@ -253,5 +351,6 @@ HANDLER(fence)
 
 const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_async)[] = {
     OP_ENTRY(mbarrier_init) OP_ENTRY(mbarrier_tx) OP_ENTRY(mbarrier_arrive) OP_ENTRY(mbarrier_wait)
-        OP_ENTRY(mbarrier_pending) OP_ENTRY(cp_async) OP_ENTRY(cp_async_bulk) OP_ENTRY(st_bulk)
-            OP_ENTRY(fence) OP_END};
+        OP_ENTRY(mbarrier_pending) OP_ENTRY(cp_async) OP_ENTRY(cp_async_bulk)
+            OP_ENTRY(cp_reduce_bulk) OP_ENTRY(st_bulk) OP_ENTRY(mapa_32) OP_ENTRY(mapa_64)
+                OP_ENTRY(getctarank_32) OP_ENTRY(getctarank_64) OP_ENTRY(fence) OP_END};

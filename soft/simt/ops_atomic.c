@@ -1,67 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* atom and red: lane by lane, in ascending order. y: the old value goes to D. */
 #include "soft/simt/access.h"
-#include "soft/simt/half.h"
+#include "soft/simt/reduce.h"
 
 /* What an atomic costs of a group's turn: one that spins on it should not have all of the turn. */
 #define ATOMIC_COST 64
-
-static inline uint32_t bits_f32(float a)
-{
-    return vgpu_bits_of(a != a ? vgpu_float_of(VGPU_NAN_F32) : a);
-}
-
-static inline float flush(float a, bool global)
-{
-    return global && __builtin_fabsf(a) < 0x1p-126f ? __builtin_copysignf(0.0f, a) : a;
-}
-
-/* In global memory, additions of f32 flush subnormals; in shared memory they do not. */
-static inline uint32_t add_f32(uint32_t a, uint32_t b, bool global)
-{
-    return bits_f32(
-        flush(flush(vgpu_float_of(a), global) + flush(vgpu_float_of(b), global), global));
-}
-
-static inline uint64_t add_f64(uint64_t a, uint64_t b)
-{
-    double x, y;
-
-    memcpy(&x, &a, sizeof(x));
-    memcpy(&y, &b, sizeof(y));
-    x += y;
-    memcpy(&a, &x, sizeof(a));
-    return a;
-}
-
-static inline uint16_t add_f16(uint16_t a, uint16_t b)
-{
-    return vgpu_to_f16_one((double)vgpu_f16_value(a) + (double)vgpu_f16_value(b), VGPU_RN);
-}
-
-static inline uint16_t add_bf16(uint16_t a, uint16_t b)
-{
-    return vgpu_to_bf16_one(vgpu_add_odd((double)vgpu_bf16_value(a), (double)vgpu_bf16_value(b)),
-                            VGPU_RN);
-}
-
-/* A number wins over NaN; -0 is less than +0. */
-#define DEFINE_ORDER(name, value, first)                                                           \
-    static inline uint16_t name(uint16_t a, uint16_t b)                                            \
-    {                                                                                              \
-        float x = value(a), y = value(b);                                                          \
-        if (x != x || y != y)                                                                      \
-            return x == x ? a : y == y ? b : VGPU_NAN_16;                                          \
-        return x == y ? (((a >> 15) != 0) == (first) ? a : b) : (x < y) == (first) ? a : b;        \
-    }
-DEFINE_ORDER(min_f16, vgpu_f16_value, true)
-DEFINE_ORDER(max_f16, vgpu_f16_value, false)
-DEFINE_ORDER(min_bf16, vgpu_bf16_value, true)
-DEFINE_ORDER(max_bf16, vgpu_bf16_value, false)
-
-#define PAIR(f, a, b)                                                                              \
-    ((uint32_t)f((uint16_t)((a) >> 16), (uint16_t)((b) >> 16)) << 16 |                             \
-     f((uint16_t)(a), (uint16_t)(b)))
 
 /* Shared memory belongs to the thread that runs the block; other memory needs the real thing. The
    exchange is sequentially consistent, as the strongest form of atom is. */

@@ -188,9 +188,11 @@ HANDLER(isspacep)
                       : i->x == VGPU_SPACE_LOCAL ? VGPU_WINDOW_LOCAL
                       : i->x == VGPU_SPACE_PARAM ? VGPU_WINDOW_PARAM
                                                  : 0;
+    /* y: of the block's own shared memory, not of the others' in its cluster */
+    uint64_t size = i->y ? UINT64_C(1) << VGPU_RANK_SHIFT : VGPU_WINDOW_BYTES;
     bool constant = i->x == VGPU_SPACE_CONST;
     uint32_t test = window == 0 ? COLLECT_LANES(a[l] < VGPU_WINDOW_SHARED)
-                                : COLLECT_LANES(a[l] - window < VGPU_WINDOW_BYTES);
+                                : COLLECT_LANES(a[l] - window < size);
 
     /* Constants are variables in device memory. */
     for (unsigned l = 0; window == 0 && l < VGPU_LANES; l++) {

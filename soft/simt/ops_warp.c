@@ -192,9 +192,14 @@ static inline uint64_t nanoseconds(void)
     X(sreg_ntid, uint32_t, w->block->launch->block[i->x])                                          \
     X(sreg_ctaid, uint32_t, w->block->id[i->x])                                                    \
     X(sreg_nctaid, uint32_t, w->block->launch->grid[i->x])                                         \
-    X(sreg_zero, uint32_t, 0)                                                                      \
+    X(sreg_clusterid, uint32_t, w->block->id[i->x] / w->block->cluster->shape[i->x])               \
+    X(sreg_nclusterid, uint32_t,                                                                   \
+      w->block->launch->grid[i->x] / w->block->cluster->shape[i->x])                               \
+    X(sreg_cluster_ctaid, uint32_t, w->block->id[i->x] % w->block->cluster->shape[i->x])           \
+    X(sreg_cluster_nctaid, uint32_t, w->block->cluster->shape[i->x])                               \
+    X(sreg_cluster_ctarank, uint32_t, w->block->rank)                                              \
+    X(sreg_cluster_nctarank, uint32_t, w->block->cluster->count)                                   \
     X(sreg_none, uint64_t, 0)                                                                      \
-    X(sreg_one, uint32_t, 1)                                                                       \
     X(sreg_warpid, uint32_t, w->index)                                                             \
     X(sreg_nwarpid, uint32_t, w->block->warp_count)                                                \
     X(sreg_smid, uint32_t, w->block->worker)                                                       \
@@ -228,6 +233,15 @@ static inline uint64_t nanoseconds(void)
 SPECIAL_OPS(DEFINE_SPECIAL)
 LANE_SPECIAL_OPS(DEFINE_LANE_SPECIAL)
 
+HANDLER(sreg_is_explicit_cluster)
+{
+    uint32_t is = w->block->launch->explicit_cluster ? VGPU_ALL_LANES : 0;
+
+    MASK(VGPU_D) = (MASK(VGPU_D) & ~m) | (is & m);
+    return 0;
+}
+
 const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_warp)[] = {
-    MATCH_OPS(OP_ENTRY) REDUX_OPS(OP_ENTRY) SPECIAL_OPS(OP_ENTRY) LANE_SPECIAL_OPS(OP_ENTRY)
-        OP_ENTRY(shfl) OP_ENTRY(vote) OP_ENTRY(ballot) OP_ENTRY(elect) OP_ENTRY(activemask) OP_END};
+    OP_ENTRY(sreg_is_explicit_cluster) MATCH_OPS(OP_ENTRY) REDUX_OPS(OP_ENTRY) SPECIAL_OPS(OP_ENTRY)
+        LANE_SPECIAL_OPS(OP_ENTRY) OP_ENTRY(shfl) OP_ENTRY(vote) OP_ENTRY(ballot) OP_ENTRY(elect)
+            OP_ENTRY(activemask) OP_END};

@@ -63,6 +63,9 @@ struct vgpu_kernel_info {
     uint32_t parameter_bytes;         /* size of the block */
     uint32_t constant_bytes;          /* module-scope .const in all */
     uint32_t max_threads;             /* .maxntid product, or 1024 */
+    uint32_t cluster[3];              /* .reqnctapercluster, or 0 */
+    uint32_t max_cluster;             /* .maxclusterrank, or 0 */
+    bool explicit_cluster;            /* .explicitcluster: launches need a cluster */
     uint32_t ptx_version;             /* 10 * major + minor of .version */
     uint32_t target;                  /* e.g. 75 of .target sm_75 */
 };
@@ -115,6 +118,9 @@ struct vgpu_launch {
     uint32_t kernel; /* index */
     uint32_t grid[3];
     uint32_t block[3];
+    /** Blocks of a cluster, of which the grid has a whole number along each axis. */
+    uint32_t cluster[3];
+    bool explicit_cluster; /* the launch or the kernel asks for one: %is_explicit_cluster */
     uint32_t dynamic_shared_bytes;
     /** All blocks run at once, each on a thread of its own, and may wait for each other. */
     bool cooperative;

@@ -34,9 +34,7 @@ void *vgpu_warp_generic(const struct vgpu_warp *w, uint32_t lane, uint64_t addre
     offset = address & (VGPU_WINDOW_BYTES - 1);
     switch (address - offset) {
     case VGPU_WINDOW_SHARED:
-        if (offset <= b->shared_bytes && size <= b->shared_bytes - offset)
-            return b->shared + offset;
-        return NULL;
+        return vgpu_block_shared(b, offset, size);
     case VGPU_WINDOW_LOCAL:
         return vgpu_warp_local(w, lane, offset, size);
     case VGPU_WINDOW_PARAM:
@@ -230,25 +228,33 @@ static void open_barrier(struct vgpu_block *b, uint32_t id)
 /* The barrier of the cluster is in two parts: arriving does not wait, and waiting is for the phase
    that was current when the lane arrived. A lane takes turns in both, so one bit knows its phase.
  */
-static void check_cluster_barrier(struct vgpu_block *b)
+static void check_cluster_barrier(struct vgpu_cluster *cluster)
 {
-    if (b->cluster_arrived == 0 || b->cluster_arrived < b->alive)
-        return;
-    b->cluster_arrived = 0;
-    b->cluster_phase = !b->cluster_phase;
-    for (uint32_t n = 0; n < b->warp_count; n++) {
-        for (uint32_t g = 0; g < b->warps[n].group_count; g++) {
-            struct vgpu_group *group = &b->warps[n].groups[g];
+    uint32_t alive = 0;
 
-            if (group->state == VGPU_GROUP_BARRIER && group->barrier == VGPU_CLUSTER_BARRIER)
-                group->state = VGPU_GROUP_READY; /* to look again */
+    for (uint32_t k = 0; k < cluster->count; k++)
+        alive += cluster->blocks[k]->alive;
+    if (cluster->arrived == 0 || cluster->arrived < alive)
+        return;
+    cluster->arrived = 0;
+    cluster->phase = !cluster->phase;
+    for (uint32_t k = 0; k < cluster->count; k++) {
+        for (uint32_t n = 0; n < cluster->blocks[k]->warp_count; n++) {
+            struct vgpu_warp *w = &cluster->blocks[k]->warps[n];
+
+            for (uint32_t g = 0; g < w->group_count; g++) {
+                struct vgpu_group *group = &w->groups[g];
+
+                if (group->state == VGPU_GROUP_BARRIER && group->barrier == VGPU_CLUSTER_BARRIER)
+                    group->state = VGPU_GROUP_READY; /* to look again */
+            }
         }
     }
 }
 
 static void wait_for_cluster(struct vgpu_warp *w, struct vgpu_group *group, uint32_t mask)
 {
-    uint32_t go = mask & (w->block->cluster_phase ? ~w->waited : w->waited);
+    uint32_t go = mask & (w->block->cluster->phase ? ~w->waited : w->waited);
     uint32_t others = group->mask & ~mask, pc = group->pc;
 
     w->waited ^= go;
@@ -265,7 +271,7 @@ static void wait_for_cluster(struct vgpu_warp *w, struct vgpu_group *group, uint
 
 static void check_barriers(struct vgpu_block *b)
 {
-    check_cluster_barrier(b);
+    check_cluster_barrier(b->cluster);
     for (uint32_t left = b->barriers_used; left != 0; left &= left - 1) {
         uint32_t id = (uint32_t)__builtin_ctz(left);
         const struct vgpu_barrier *bar = &b->barriers[id];
@@ -286,7 +292,7 @@ static void lanes_exit(struct vgpu_warp *w, uint32_t mask)
     }
     if (w->group_count > 0)
         open_warp_sync(w);
-    if ((w->block->barriers_used | w->block->cluster_arrived) != 0)
+    if ((w->block->barriers_used | w->block->cluster->arrived) != 0)
         check_barriers(w->block);
 }
 
@@ -409,8 +415,8 @@ static int control(struct vgpu_warp *w, struct vgpu_group *group, const struct v
         return 0;
     case VGPU_CONTROL_CLUSTER_ARRIVE:
         group->pc++;
-        w->block->cluster_arrived += (uint32_t)__builtin_popcount(mask);
-        check_cluster_barrier(w->block);
+        w->block->cluster->arrived += (uint32_t)__builtin_popcount(mask);
+        check_cluster_barrier(w->block->cluster);
         return 0;
     case VGPU_CONTROL_CLUSTER_WAIT:
         wait_for_cluster(w, group, mask);

@@ -93,6 +93,22 @@ struct vgpu_warp {
     uint32_t arguments[VGPU_ARGUMENTS][VGPU_LANES];
 };
 
+#define VGPU_MAX_CLUSTER 16u
+
+/*
+ * Blocks that are run in turns by one thread, and reach each other's shared memory: an address
+ * there has, from this bit on, one more than the rank of the block, or 0 for the block's own.
+ */
+#define VGPU_RANK_SHIFT 24u
+
+struct vgpu_cluster {
+    struct vgpu_block *blocks[VGPU_MAX_CLUSTER]; /* by rank */
+    uint32_t count;
+    uint32_t shape[3]; /* blocks along each axis */
+    uint32_t arrived;  /* threads, at the barrier of the cluster */
+    bool phase;        /* changes when all have arrived */
+};
+
 struct vgpu_barrier {
     uint32_t arrived;  /* threads that wait or have arrived */
     uint32_t expected; /* 0: every thread of the block that has not exited */
@@ -129,8 +145,8 @@ struct vgpu_block {
     uint64_t frame_memory;  /* bytes of call frames in use */
     uint32_t barriers_used; /* bit by number: some thread has arrived there in this block */
     struct vgpu_barrier barriers[VGPU_MAX_BARRIERS];
-    uint32_t cluster_arrived; /* threads, at the barrier of the cluster, which is this block */
-    bool cluster_phase;       /* changes when all have arrived */
+    struct vgpu_cluster *cluster; /* of this block alone, mostly */
+    uint32_t rank;                /* in the cluster */
     struct vgpu_warp warps[VGPU_MAX_WARPS];
 };
 
@@ -171,6 +187,24 @@ static inline uint8_t *vgpu_warp_local(const struct vgpu_warp *warp, uint32_t la
     if (offset > block->local_bytes || size > block->local_bytes - offset)
         return NULL;
     return warp->local + (size_t)lane * block->local_stride + offset;
+}
+
+/** `size` bytes at an offset in the shared memory of the block or of another one of its cluster, or
+ * NULL. */
+static inline uint8_t *vgpu_block_shared(const struct vgpu_block *block, uint64_t offset,
+                                         uint32_t size)
+{
+    uint64_t rank = offset >> VGPU_RANK_SHIFT;
+
+    if (rank > block->cluster->count)
+        return NULL;
+    if (rank > 0) {
+        block = block->cluster->blocks[rank - 1];
+        offset &= (UINT64_C(1) << VGPU_RANK_SHIFT) - 1;
+    }
+    if (offset > block->shared_bytes || size > block->shared_bytes - offset)
+        return NULL;
+    return block->shared + offset;
 }
 
 /* Bytes of a cooperative grid's workspace. */

@@ -152,12 +152,74 @@ static void clusters_of_one(void **state)
     rig_drop(&rig);
 }
 
+/* 64 bytes of words: what is there, what is added to it, what there should be. */
+struct reduction {
+    const char *operation;
+    uint64_t old, with, expected; /* of each 8 bytes */
+};
+
+/* From shared memory into global memory. */
+static void bulk_reductions(void **state)
+{
+    static const struct reduction cases[] = {
+        {"add.u32", 0x00000005fffffff0, 0x0000000200000020, 0x0000000700000010},
+        {"add.u64", 0x00000005fffffff0, 0x0000000200000020, 0x0000000800000010},
+        {"min.s32", 0x00000005fffffff0, 0xfffffffe00000020, 0xfffffffefffffff0},
+        {"min.u32", 0x00000005fffffff0, 0xfffffffe00000020, 0x0000000500000020},
+        {"max.s64", 0xfffffffffffffff0, 0x0000000000000020, 0x0000000000000020},
+        {"max.u64", 0xfffffffffffffff0, 0x0000000000000020, 0xfffffffffffffff0},
+        {"inc.u32", 0x0000000500000007, 0x0000000700000007, 0x0000000600000000},
+        {"dec.u32", 0x0000000000000009, 0x0000000700000007, 0x0000000700000007},
+        {"and.b64", 0x0ff00ff00ff00ff0, 0xffff0000ffff0000, 0x0ff000000ff00000},
+        {"or.b32", 0x0ff00ff00ff00ff0, 0xffff0000ffff0000, 0xffff0ff0ffff0ff0},
+        {"xor.b32", 0x0ff00ff00ff00ff0, 0xffff0000ffff0000, 0xf00f0ff0f00f0ff0},
+        {"add.f32", 0x3f80000040000000, 0x4000000000000001, 0x4040000040000000},
+        {"add.f64", 0x3ff0000000000000, 0x4000000000000000, 0x4008000000000000},
+        {"add.noftz.f16", 0x3c003c003c000001, 0x3c0000000000bc00, 0x40003c003c00bc00},
+        {"add.noftz.bf16", 0x3f803f803f803f80, 0x3f8000000000bf80, 0x40003f803f800000},
+        {"min.f16", 0x3c003c003c003c00, 0xbc0040007e000000, 0xbc003c003c000000},
+        {"max.bf16", 0x3f803f803f803f80, 0x4000bf807fff0000, 0x40003f803f803f80},
+    };
+
+    (void)state;
+    for (size_t n = 0; n < COUNT(cases); n++) {
+        uint64_t *memory[2];
+        struct rig rig;
+        char text[2048];
+
+        snprintf(text, sizeof(text),
+                 HEADER ".visible .entry k(.param .u64 in, .param .u64 out)\n{\n"
+                        ".reg .b64 i, o;\n.reg .b32 a, t, n;\n.reg .b64 q, v;\n.reg .pred p;\n"
+                        ".shared .align 16 .b8 box[64];\n"
+                        "ld.param.u64 i, [in];\nld.param.u64 o, [out];\nmov.u32 t, %%tid.x;\n"
+                        "mul.wide.u32 q, t, 8;\nadd.u64 i, i, q;\nld.global.u64 v, [i];\n"
+                        "mov.u32 a, box;\nshl.b32 n, t, 3;\nadd.u32 n, a, n;\n"
+                        "st.shared.u64 [n], v;\nbar.sync 0;\nsetp.ne.u32 p, t, 0;\n@p exit;\n"
+                        "cp.reduce.async.bulk.global.shared::cta.bulk_group.%s [o], [a], 64;\n"
+                        "cp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\nret;\n}\n",
+                 cases[n].operation);
+        rig_load(&rig, text);
+        memory[0] = rig_allocate(&rig, 64);
+        memory[1] = rig_allocate(&rig, 128);
+        for (unsigned k = 0; k < 16; k++) {
+            memory[0][k % 8] = cases[n].with;
+            memory[1][k] = cases[n].old;
+        }
+        rig_run(&rig, "k", (struct geometry){1, 8, 0}, memory);
+        for (unsigned k = 0; k < 16; k++) {
+            if (memory[1][k] != (k < 8 ? cases[n].expected : cases[n].old))
+                fail_msg("%s: %llx", cases[n].operation, (unsigned long long)memory[1][k]);
+        }
+        rig_drop(&rig);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(phases),           cmocka_unit_test(bulk_copies),
         cmocka_unit_test(dropped_arrivals), cmocka_unit_test(small_copies),
-        cmocka_unit_test(clusters_of_one),
+        cmocka_unit_test(clusters_of_one),  cmocka_unit_test(bulk_reductions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

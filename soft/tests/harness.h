@@ -32,6 +32,7 @@ struct rig {
     void *allocations[16];
     unsigned allocation_count;
     bool cooperative;                          /* so are launches */
+    uint32_t cluster;                          /* blocks of one, if launches have them */
     uint32_t grid_y, grid_z, block_y, block_z; /* of launches; 0 is 1 */
 };
 

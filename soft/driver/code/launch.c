@@ -13,6 +13,8 @@ struct launch_task {
     struct vgpu_function *function; /* with a reference */
     CUDA_KERNEL_NODE_PARAMS params; /* as given, but with the arguments below */
     bool cooperative;
+    bool explicit_cluster;
+    uint32_t cluster[3]; /* blocks, at least 1 along each axis */
     unsigned int attribute_count;
     CUlaunchAttribute *attributes;
     size_t parameter_bytes;
@@ -56,6 +58,8 @@ static CUresult launch_run(struct vgpu_task *task, struct vgpu_context *context)
         .grid = {work->params.gridDimX, work->params.gridDimY, work->params.gridDimZ},
         .block = {work->params.blockDimX, work->params.blockDimY, work->params.blockDimZ},
         .dynamic_shared_bytes = work->params.sharedMemBytes,
+        .cluster = {work->cluster[0], work->cluster[1], work->cluster[2]},
+        .explicit_cluster = work->explicit_cluster,
         .cooperative = work->cooperative,
         .parameters = work->parameters,
         .print = print,
@@ -174,6 +178,47 @@ static CUresult resolve(struct vgpu_context *context, const CUDA_KERNEL_NODE_PAR
                : result;
 }
 
+/* ---- clusters ---- */
+
+/* What the launch asks for, or the kernel does. */
+static void set_cluster(struct launch_task *task, const CUlaunchAttributeValue *wanted)
+{
+    const struct vgpu_kernel_info *info = &task->function->info;
+
+    for (int n = 0; n < 3; n++)
+        task->cluster[n] = info->cluster[n] ? info->cluster[n] : 1;
+    task->explicit_cluster = info->cluster[0] != 0;
+    if (!wanted)
+        return;
+    task->cluster[0] = wanted->clusterDim.x;
+    task->cluster[1] = wanted->clusterDim.y;
+    task->cluster[2] = wanted->clusterDim.z;
+    task->explicit_cluster = true;
+}
+
+/* Of a size that may be, and as many of them as fill the grid. */
+static CUresult check_cluster(const struct launch_task *task)
+{
+    const struct vgpu_kernel_info *info = &task->function->info;
+    const uint32_t grid[3] = {task->params.gridDimX, task->params.gridDimY, task->params.gridDimZ};
+    uint64_t blocks = 1;
+    uint32_t most = task->function->settings.large_clusters ? VGPU_SOFT_CLUSTER_BLOCKS
+                                                            : VGPU_SOFT_PORTABLE_CLUSTER_BLOCKS;
+
+    if (!task->explicit_cluster)
+        return info->explicit_cluster ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
+    for (int n = 0; n < 3; n++) {
+        if (task->cluster[n] == 0 || task->cluster[n] > VGPU_SOFT_CLUSTER_BLOCKS ||
+            grid[n] % task->cluster[n] != 0 ||
+            (info->cluster[n] && info->cluster[n] != task->cluster[n]))
+            return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+        blocks *= task->cluster[n];
+    }
+    if (info->max_cluster && info->max_cluster < most)
+        most = info->max_cluster;
+    return blocks > most ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
+}
+
 /* How the program gets the arguments back. */
 static void keep_arguments(struct launch_task *task)
 {
@@ -221,6 +266,7 @@ static CUresult create(struct vgpu_function *function, const CUDA_KERNEL_NODE_PA
                                     .run = launch_run,
                                     .release = launch_release};
     task->function = function;
+    set_cluster(task, NULL);
     task->parameter_bytes = function->info.parameter_bytes;
     task->params = *params;
     keep_arguments(task);
@@ -310,7 +356,7 @@ static CUresult submit(struct vgpu_context *context, CUstream handle, struct lau
 }
 
 /* Blocks that may wait for each other must all be there at once. */
-static CUresult check_cooperative(struct launch_task *task)
+static CUresult check_cooperative(const struct launch_task *task)
 {
     const CUDA_KERNEL_NODE_PARAMS *params = &task->params;
     uint64_t blocks = (uint64_t)params->gridDimX * params->gridDimY * params->gridDimZ;
@@ -318,12 +364,6 @@ static CUresult check_cooperative(struct launch_task *task)
     CUresult result;
     int room;
 
-    for (unsigned int i = 0; i < task->attribute_count; i++) {
-        if (task->attributes[i].id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE)
-            task->cooperative = task->attributes[i].value.cooperative;
-    }
-    if (!task->cooperative)
-        return CUDA_SUCCESS;
     result = vgpu_function_prepare(task->function, &needs);
     if (result != CUDA_SUCCESS)
         return result;
@@ -333,6 +373,25 @@ static CUresult check_cooperative(struct launch_task *task)
     return blocks > (uint64_t)room * (uint64_t)vgpu_driver()->processors
                ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
                : CUDA_SUCCESS;
+}
+
+static CUresult take_attributes(struct launch_task *task, const CUlaunchAttribute *attributes,
+                                unsigned int count)
+{
+    if (count == 0)
+        return CUDA_SUCCESS;
+    task->attributes = calloc(count, sizeof(*attributes));
+    if (!task->attributes)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    memcpy(task->attributes, attributes, count * sizeof(*attributes));
+    task->attribute_count = count;
+    for (unsigned int i = 0; i < count; i++) {
+        if (attributes[i].id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE)
+            task->cooperative = attributes[i].value.cooperative;
+        else if (attributes[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
+            set_cluster(task, &attributes[i].value);
+    }
+    return CUDA_SUCCESS;
 }
 
 static CUresult launch(const CUDA_KERNEL_NODE_PARAMS *params, CUstream stream,
@@ -349,16 +408,11 @@ static CUresult launch(const CUDA_KERNEL_NODE_PARAMS *params, CUstream stream,
         result = create(function, params, &task);
     if (result != CUDA_SUCCESS)
         return result;
-    if (attribute_count) {
-        task->attributes = calloc(attribute_count, sizeof(*attributes));
-        if (!task->attributes) {
-            vgpu_task_put(&task->task);
-            return CUDA_ERROR_OUT_OF_MEMORY;
-        }
-        memcpy(task->attributes, attributes, attribute_count * sizeof(*attributes));
-        task->attribute_count = attribute_count;
+    result = take_attributes(task, attributes, attribute_count);
+    if (result == CUDA_SUCCESS)
+        result = check_cluster(task);
+    if (result == CUDA_SUCCESS && task->cooperative)
         result = check_cooperative(task);
-    }
     if (result != CUDA_SUCCESS) {
         vgpu_task_put(&task->task);
         return result;
@@ -409,9 +463,9 @@ CUresult vgpu_launch_attribute_check(CUlaunchAttributeID id, const CUlaunchAttri
 {
     switch (id) {
     case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
-        return value->clusterDim.x > 1 || value->clusterDim.y > 1 || value->clusterDim.z > 1
-                   ? CUDA_ERROR_NOT_SUPPORTED
-                   : CUDA_SUCCESS;
+        return value->clusterDim.x && value->clusterDim.y && value->clusterDim.z
+                   ? CUDA_SUCCESS
+                   : CUDA_ERROR_INVALID_CLUSTER_SIZE;
     case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
         return vgpu_event_check_untimed(value->programmaticEvent.event);
     case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:

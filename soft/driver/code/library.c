@@ -243,6 +243,9 @@ CUresult vgpu_entry_function(struct vgpu_entry *entry, struct vgpu_context *cont
             (*function)->settings.max_dynamic_shared = entry->settings.max_dynamic_shared;
         if (entry->settings.carveout >= 0)
             (*function)->settings.carveout = entry->settings.carveout;
+        (*function)->settings.cluster_policy = (int)entry->settings.cluster_policy;
+        if (entry->settings.large_clusters)
+            (*function)->settings.large_clusters = true;
     }
     return result;
 }

@@ -12,6 +12,8 @@
 struct vgpu_kernel_settings {
     _Atomic int max_dynamic_shared; /* bytes; 0 until set: then what fits the default limit */
     _Atomic int carveout;           /* a preference that changes nothing */
+    _Atomic int cluster_policy;     /* another one */
+    _Atomic bool large_clusters;    /* of more blocks than every device has */
 };
 
 struct vgpu_function {

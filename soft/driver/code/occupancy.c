@@ -132,8 +132,10 @@ CUresult cuOccupancyMaxPotentialBlockSize(int *minGridSize, int *blockSize, CUfu
                                                      blockSizeLimit, 0);
 }
 
-CUresult cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func,
-                                      const CUlaunchConfig *config)
+/* ---- clusters: as many blocks as fit on all multiprocessors, whichever these are ---- */
+
+CUresult cuOccupancyMaxPotentialClusterSize(int *clusterSize, CUfunction func,
+                                            const CUlaunchConfig *config)
 {
     struct vgpu_kernel_needs needs;
     struct vgpu_function *function;
@@ -141,9 +143,53 @@ CUresult cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func,
 
     if (result != CUDA_SUCCESS)
         return result;
+    if (clusterSize && config)
+        *clusterSize = function->settings.large_clusters ? VGPU_SOFT_CLUSTER_BLOCKS
+                                                         : VGPU_SOFT_PORTABLE_CLUSTER_BLOCKS;
+    else
+        result = CUDA_ERROR_INVALID_VALUE;
     vgpu_object_put(function);
-    if (!numClusters || !config)
+    return result;
+}
+
+static unsigned int cluster_blocks(const struct vgpu_function *function,
+                                   const CUlaunchConfig *config)
+{
+    const uint32_t *own = function->info.cluster;
+    unsigned int blocks = own[0] ? own[0] * own[1] * own[2] : 1;
+
+    for (unsigned int i = 0; i < config->numAttrs && config->attrs; i++) {
+        const CUlaunchAttributeValue *value = &config->attrs[i].value;
+
+        if (config->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
+            blocks = value->clusterDim.x * value->clusterDim.y * value->clusterDim.z;
+    }
+    return blocks;
+}
+
+CUresult cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func,
+                                      const CUlaunchConfig *config)
+{
+    struct vgpu_kernel_needs needs;
+    struct vgpu_function *function;
+    CUresult result = enter(func, &function, &needs);
+    uint64_t threads;
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!numClusters || !config) {
+        vgpu_object_put(function);
         return CUDA_ERROR_INVALID_VALUE;
-    *numClusters = 0; /* there are no clusters */
-    return CUDA_SUCCESS;
+    }
+    threads = (uint64_t)config->blockDimX * config->blockDimY * config->blockDimZ;
+    if (threads == 0 || threads > VGPU_SOFT_BLOCK_THREADS ||
+        cluster_blocks(function, config) == 0 ||
+        cluster_blocks(function, config) > VGPU_SOFT_CLUSTER_BLOCKS)
+        result = CUDA_ERROR_INVALID_CLUSTER_SIZE;
+    else
+        *numClusters =
+            vgpu_function_blocks(function, &needs, (int)threads, config->sharedMemBytes) *
+            vgpu_driver()->processors / (int)cluster_blocks(function, config);
+    vgpu_object_put(function);
+    return result;
 }
