@@ -216,14 +216,7 @@ ptx_decoder ptx_decoder_in(const struct ptx_opcode *table, size_t count, struct 
 static bool is_of_the_language(struct ptx_slice opcode)
 {
     static const char *const names[] = {
-        "clusterlaunchcontrol",
-        "istypep",
-        "multimem",
-        "setmaxnreg",
-        "sured",
-        "tcgen05",
-        "tensormap",
-        "wgmma",
+        "clusterlaunchcontrol", "istypep", "multimem", "setmaxnreg", "tcgen05", "wgmma",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -261,7 +254,7 @@ void ptx_decode(struct ptx_parser *p, struct ptx_statement *s)
     decode = decode != NULL ? decode : ptx_decode_video(s->opcode);
     if (decode == NULL) {
         decode = ptx_decode_texture(s->opcode);
-    } else if (has_coordinates(s)) {
+    } else if (has_coordinates(s) && !ptx_slice_is(s->opcode, "cp")) {
         ptx_unsupported(p, s, "an address with coordinates");
         return;
     }

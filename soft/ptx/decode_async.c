@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "soft/simt/tensor_map.h"
+
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 #define NAMED(text) ptx_type_named((struct ptx_slice){text, sizeof(text) - 1})
@@ -68,9 +70,8 @@ static void decode_small_copy(struct ptx_parser *p, struct ptx_statement *s)
     ptx_push(p, &b);
 }
 
-/* The generic address of a place, in a row of its own. */
-static uint32_t generic_row(struct ptx_parser *p, struct ptx_statement *s,
-                            const struct ptx_operand *o, enum vgpu_space space)
+uint32_t ptx_generic_row(struct ptx_parser *p, struct ptx_statement *s, const struct ptx_operand *o,
+                         enum vgpu_space space)
 {
     struct ptx_place place = ptx_address(p, s, o, space);
     uint32_t row = place.ref, sum;
@@ -119,11 +120,11 @@ static void decode_bulk_copy(struct ptx_parser *p, struct ptx_statement *s, cons
     ptx_part_space(s);
     if (!ptx_want(p, s, 3u + barrier + several) || !ptx_all_parts(p, s))
         return;
-    to = generic_row(p, s, &s->operands[0], target);
-    from = generic_row(p, s, &s->operands[1], source);
+    to = ptx_generic_row(p, s, &s->operands[0], target);
+    from = ptx_generic_row(p, s, &s->operands[1], source);
     bytes = ptx_source(p, s, &s->operands[2], NAMED("u32"));
     if (barrier)
-        counted = generic_row(p, s, &s->operands[3], VGPU_SPACE_SHARED);
+        counted = ptx_generic_row(p, s, &s->operands[3], VGPU_SPACE_SHARED);
     if (several)
         blocks = ptx_source(p, s, &s->operands[4], NAMED("b16"));
     b = ptx_begin(p, s, key);
@@ -158,6 +159,12 @@ static void decode_bulk_reduction(struct ptx_parser *p, struct ptx_statement *s)
 
     while (operation < COUNT(operations) && !ptx_part(s, operations[operation]))
         operation++;
+    if (operation < COUNT(operations) && ptx_part(s, "tensor")) {
+        ptx_part(s, "async");
+        ptx_part(s, "bulk");
+        ptx_decode_tensor_copy(p, s, (uint8_t)(VGPU_TENSOR_REDUCE + operation));
+        return;
+    }
     ptx_part(s, "noftz");
     while (type < COUNT(types) && !ptx_part(s, types[type].name))
         type++;
@@ -173,6 +180,15 @@ static void decode_bulk_reduction(struct ptx_parser *p, struct ptx_statement *s)
     how.inst.x = (uint8_t)operation;
     how.inst.y = types[type].type;
     decode_bulk_copy(p, s, "cp_reduce_bulk", how, 3);
+}
+
+static bool has_coordinates(const struct ptx_statement *s)
+{
+    for (uint32_t i = 0; i < s->operand_count; i++) {
+        if (s->operands[i].kind == PTX_OPERAND_ADDRESS && s->operands[i].count > 0)
+            return true;
+    }
+    return false;
 }
 
 static void decode_copy(struct ptx_parser *p, struct ptx_statement *s)
@@ -193,6 +209,10 @@ static void decode_copy(struct ptx_parser *p, struct ptx_statement *s)
         (bulk && ptx_part(s, "prefetch"))) {
         ptx_part(s, "read");
         if (bulk) {
+            static const char *const tensors[] = {"tensor", "1d", "2d", "3d", "4d", "5d", "tile"};
+
+            for (size_t i = 0; i < COUNT(tensors); i++)
+                ptx_part(s, tensors[i]);
             ptx_part(s, "L2");
             ptx_part(s, "global");
             ptx_part(s, "L2::cache_hint");
@@ -202,6 +222,10 @@ static void decode_copy(struct ptx_parser *p, struct ptx_statement *s)
     }
     if (ptx_part(s, "mbarrier"))
         decode_copy_arrival(p, s);
+    else if (bulk && ptx_part(s, "tensor"))
+        ptx_decode_tensor_copy(p, s, VGPU_TENSOR_STORE);
+    else if (has_coordinates(s))
+        ptx_unsupported(p, s, "an address with coordinates");
     else if (bulk)
         decode_bulk_copy(p, s, "cp_async_bulk", (struct ptx_build){0}, 2);
     else
@@ -384,7 +408,7 @@ void ptx_decode_clear(struct ptx_parser *p, struct ptx_statement *s, enum vgpu_s
         ptx_unsupported(p, s, "a value that is not 0");
         return;
     }
-    to = generic_row(p, s, &s->operands[0], space);
+    to = ptx_generic_row(p, s, &s->operands[0], space);
     bytes = ptx_source(p, s, &s->operands[1], NAMED("u64"));
     b = ptx_begin(p, s, "st_bulk");
     ptx_use(&b, VGPU_A, to);
@@ -472,8 +496,13 @@ static void decode_fence(struct ptx_parser *p, struct ptx_statement *s)
 }
 
 static const struct ptx_opcode table[] = {
-    {"cp", decode_copy},     {"mbarrier", decode_mbarrier}, {"membar", decode_fence},
-    {"fence", decode_fence}, {"mapa", decode_mapa},         {"getctarank", decode_rank},
+    {"cp", decode_copy},
+    {"mbarrier", decode_mbarrier},
+    {"membar", decode_fence},
+    {"fence", decode_fence},
+    {"mapa", decode_mapa},
+    {"getctarank", decode_rank},
+    {"tensormap", ptx_decode_tensormap},
 };
 
 ptx_decoder ptx_decode_async(struct ptx_slice opcode)

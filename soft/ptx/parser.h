@@ -362,6 +362,15 @@ uint32_t ptx_part_vector(struct ptx_statement *s);
 /** Counts `bytes` bytes as come at the barrier that an operand is the address of. */
 void ptx_emit_completion(struct ptx_parser *p, struct ptx_statement *s, const struct ptx_operand *o,
                          uint32_t bytes);
+/** The generic address of a place, in a row of its own. */
+uint32_t ptx_generic_row(struct ptx_parser *p, struct ptx_statement *s, const struct ptx_operand *o,
+                         enum vgpu_space space);
+
+/* decode_tensor.c */
+void ptx_decode_tensor_copy(struct ptx_parser *p, struct ptx_statement *s, uint8_t copy);
+void ptx_decode_tensormap(struct ptx_parser *p, struct ptx_statement *s);
+
+/* decode_async.c */
 /** st.bulk, after its space. */
 void ptx_decode_clear(struct ptx_parser *p, struct ptx_statement *s, enum vgpu_space space);
 /** Loads a register from, or stores one to, a place in the local frame. */

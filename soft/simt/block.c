@@ -261,7 +261,7 @@ int vgpu_runner_begin(struct vgpu_runner *r, struct vgpu_grid *grid)
     struct vgpu_cluster *c = &r->cluster;
     int error;
 
-    memcpy(c->shape, grid->launch->cluster, sizeof(c->shape));
+    memcpy(c->shape, grid->cluster, sizeof(c->shape));
     c->count = c->shape[0] * c->shape[1] * c->shape[2];
     error = begin(r, grid);
     for (uint32_t n = 1; n < c->count && error == 0; n++) {

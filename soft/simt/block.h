@@ -12,7 +12,8 @@ struct vgpu_grid {
     const struct vgpu_launch *launch;
     const struct vgpu_placed_kernel *placed;
     const struct vgpu_function *kernel;
-    uint64_t blocks; /* or clusters of them */
+    uint64_t blocks;     /* or clusters of them */
+    uint32_t cluster[3]; /* blocks of one along each axis, at least 1 */
     uint64_t id;
     uint64_t workspace;           /* of a cooperative grid; see %envreg1 */
     struct vgpu_meeting *meeting; /* of a cooperative grid, or NULL */

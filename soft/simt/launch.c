@@ -12,7 +12,8 @@
 
 enum { MOST_TOGETHER = 1 << 16 };
 
-static int check(const struct vgpu_launch *launch, uint64_t *blocks)
+/* Also fills in what the launch says in another way. */
+static int check(const struct vgpu_launch *launch, uint64_t *blocks, uint32_t cluster[3])
 {
     const struct vgpu_program *program = launch->image->program;
     uint64_t threads = 1;
@@ -24,13 +25,13 @@ static int check(const struct vgpu_launch *launch, uint64_t *blocks)
         if (launch->block[n] == 0 || launch->block[n] > 1024 || launch->grid[n] == 0 ||
             launch->grid[n] > (n == 0 ? INT32_MAX : UINT16_MAX))
             return -EINVAL;
-        if (launch->cluster[n] == 0 || launch->cluster[n] > VGPU_MAX_CLUSTER ||
-            launch->grid[n] % launch->cluster[n] != 0)
+        cluster[n] = launch->cluster[n] != 0 ? launch->cluster[n] : 1;
+        if (cluster[n] > VGPU_MAX_CLUSTER || launch->grid[n] % cluster[n] != 0)
             return -EINVAL;
         threads *= launch->block[n];
-        *blocks *= launch->grid[n] / launch->cluster[n];
+        *blocks *= launch->grid[n] / cluster[n];
     }
-    if (launch->cluster[0] * launch->cluster[1] * launch->cluster[2] > VGPU_MAX_CLUSTER)
+    if (cluster[0] * cluster[1] * cluster[2] > VGPU_MAX_CLUSTER)
         return -EINVAL;
     if (launch->cooperative && *blocks > MOST_TOGETHER)
         return -EINVAL;
@@ -113,7 +114,7 @@ int vgpu_simt_run(const struct vgpu_launch *launch, struct vgpu_fault *fault)
     struct vgpu_job job = {.grid = {.launch = launch}};
     bool timed = vgpu_profile_wanted() || vgpu_timeline_wanted();
     double start = timed ? now() : 0;
-    int error = check(launch, &job.grid.blocks);
+    int error = check(launch, &job.grid.blocks, job.grid.cluster);
 
     *fault = (struct vgpu_fault){0};
     if (error == 0)

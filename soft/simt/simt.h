@@ -118,7 +118,7 @@ struct vgpu_launch {
     uint32_t kernel; /* index */
     uint32_t grid[3];
     uint32_t block[3];
-    /** Blocks of a cluster, of which the grid has a whole number along each axis. */
+    /** Blocks of a cluster, of which the grid has a whole number along each axis; 0 is 1. */
     uint32_t cluster[3];
     bool explicit_cluster; /* the launch or the kernel asks for one: %is_explicit_cluster */
     uint32_t dynamic_shared_bytes;
