@@ -416,6 +416,32 @@ void ptx_decode_clear(struct ptx_parser *p, struct ptx_statement *s, enum vgpu_s
     ptx_push(p, &b);
 }
 
+/* ---- multicast ---- */
+
+/*
+ * multimem.{ld_reduce,st,red}: of addresses of multicast objects, which the driver has none of. So
+ * whatever the address is, it is no such one; kernels for several devices that are only loaded, or
+ * that find out that there is one device, are none the worse.
+ */
+static void decode_multimem(struct ptx_parser *p, struct ptx_statement *s)
+{
+    static const char *const parts[] = {"st",  "red", "min", "max", "add",      "and",     "or",
+                                        "xor", "v2",  "v4",  "v8",  "acc::f32", "acc::f16"};
+    uint32_t address = ptx_part(s, "ld_reduce") ? 1 : 0, row;
+    struct ptx_build b;
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        ptx_part(s, parts[i]);
+    ptx_part_ordering(s);
+    ptx_part(s, "global");
+    if (ptx_part_type(s) == NULL || !ptx_want(p, s, 2) || !ptx_all_parts(p, s))
+        return;
+    row = ptx_generic_row(p, s, &s->operands[address], VGPU_SPACE_GLOBAL);
+    b = ptx_begin(p, s, "multimem");
+    ptx_use(&b, VGPU_A, row);
+    ptx_push(p, &b);
+}
+
 /* ---- clusters and fences ---- */
 
 /* mapa: where something of this block is in block b of the cluster */
@@ -503,6 +529,7 @@ static const struct ptx_opcode table[] = {
     {"mapa", decode_mapa},
     {"getctarank", decode_rank},
     {"tensormap", ptx_decode_tensormap},
+    {"multimem", decode_multimem},
 };
 
 ptx_decoder ptx_decode_async(struct ptx_slice opcode)

@@ -280,6 +280,16 @@ static inline uint32_t rank_of(const struct vgpu_block *block, uint32_t offset)
 DEFINE_MAPA(32, uint32_t)
 DEFINE_MAPA(64, uint64_t)
 
+/* No address is one of a multicast object. */
+HANDLER(multimem)
+{
+    const uint64_t *a = ROW(uint64_t, VGPU_A);
+
+    EACH_LANE(m, l)
+    return vgpu_warp_fault(w, VGPU_FAULT_ILLEGAL_ADDRESS, l, a[l], 4);
+    return 0;
+}
+
 HANDLER(fence)
 {
     (void)w;
@@ -293,4 +303,5 @@ const struct vgpu_op VGPU_LEVEL_NAME(vgpu_ops_async)[] = {
     OP_ENTRY(mbarrier_init) OP_ENTRY(mbarrier_tx) OP_ENTRY(mbarrier_arrive) OP_ENTRY(mbarrier_wait)
         OP_ENTRY(mbarrier_pending) OP_ENTRY(cp_async) OP_ENTRY(cp_async_bulk)
             OP_ENTRY(cp_reduce_bulk) OP_ENTRY(st_bulk) OP_ENTRY(mapa_32) OP_ENTRY(mapa_64)
-                OP_ENTRY(getctarank_32) OP_ENTRY(getctarank_64) OP_ENTRY(fence) OP_END};
+                OP_ENTRY(getctarank_32) OP_ENTRY(getctarank_64) OP_ENTRY(fence) OP_ENTRY(multimem)
+                    OP_END};

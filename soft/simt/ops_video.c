@@ -160,8 +160,9 @@ static inline uint32_t parallel(const struct vgpu_video *v, const struct vgpu_in
         if ((i->x >> n & 1) == 0)
             continue;
         r = saturated(v, r, bits);
+        /* All of it is added, not only what would fit into the lane. */
         if (v->second == VGPU_VIDEO_THEN_ADD)
-            result += (uint32_t)extended((uint32_t)r, bits, v->flags & VGPU_VIDEO_D_SIGNED);
+            result += (uint32_t)r;
         else
             result = (result & ~mask) | ((uint32_t)r << n * bits & mask);
     }

@@ -118,6 +118,25 @@ static void traps_and_assertions(void **state)
     rig_drop(&rig);
 }
 
+/* There are no multicast objects: kernels that use them are loaded, and no address is good. */
+static void multicast_addresses_are_none(void **state)
+{
+    static const char text[] =
+        HEADER ".visible .entry k(.param .u64 p)\n{\n.reg .b64 a;\n.reg .b32 r;\n"
+               "ld.param.u64 a, [p];\nmultimem.ld_reduce.relaxed.gpu.global.add.u32 r, [a];\n"
+               "st.global.u32 [a], r;\nret;\n}\n";
+    struct rig rig;
+    struct vgpu_fault fault;
+    void *to;
+
+    (void)state;
+    rig_load(&rig, text);
+    to = rig_allocate(&rig, 256);
+    expect(&rig, "k", (struct geometry){1, 32, 0}, &to, VGPU_FAULT_ILLEGAL_ADDRESS, &fault);
+    assert_int_equal(fault.address, (uint64_t)(uintptr_t)to);
+    rig_drop(&rig);
+}
+
 static void recursion_has_an_end(void **state)
 {
     struct rig rig;
@@ -377,6 +396,7 @@ int main(void)
         cmocka_unit_test(shared_memory_has_an_end),
         cmocka_unit_test(misaligned_addresses),
         cmocka_unit_test(traps_and_assertions),
+        cmocka_unit_test(multicast_addresses_are_none),
         cmocka_unit_test(recursion_has_an_end),
         cmocka_unit_test(endless_loops_can_be_cancelled),
         cmocka_unit_test(endless_waiting_can_be_cancelled),

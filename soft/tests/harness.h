@@ -60,6 +60,13 @@ int rig_launch(struct rig *rig, const char *kernel, struct geometry geometry,
  */
 bool rig_runs(struct rig *rig, const char *kernel, struct geometry geometry,
               const void *parameters);
+/**
+ * A program that tries many forms, by their numbers, goes on behind one that has broken the device
+ * for this process: in a new process, which takes its place. Does not return where that is so.
+ */
+void rig_restart_behind(unsigned form);
+/** The form to begin with: 0, or as rig_restart_behind() has said. */
+unsigned rig_first_form(void);
 /** Launches and fails the test on any error. */
 void rig_run(struct rig *rig, const char *kernel, struct geometry geometry, const void *parameters);
 

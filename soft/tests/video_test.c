@@ -143,7 +143,7 @@ LANES(average, 8, FOUR(0, 1, 2, 3), FOUR(4, 5, 6, 7), false, false, (x + y + 1) 
 LANES(max_turned, 8, FOUR(3, 0, 1, 7), FOUR(4, 4, 6, 5), true, true, most(x, y))
 LANES(less, 16, FOUR(0, 1), FOUR(2, 3), true, false, x < y)
 SUM_OF(differences, 8, false, false, difference(x, y))
-SUM_OF(sums_of_pairs, 16, true, true, (int16_t)(x + y))
+SUM_OF(sums_of_pairs, 16, true, true, x + y)
 
 static uint64_t one_half(uint64_t a, uint64_t b, uint64_t c)
 {

@@ -326,18 +326,19 @@ static int report(const struct run *r, bool quiet)
 
 static int usage(const char *program)
 {
-    fprintf(stderr,
-            "usage: %s [--seed S] [--first F] [--count N] [--processes P] [--expected FILE]\n"
-            "          [--evaluate] [--no-check] [--quiet] [--together] [--print]\n"
-            "Writes a line with number and hash for each kernel. Fails if one does not leave what\n"
-            "was evaluated, or what FILE says (lines as written, from kernel 0 on).\n"
-            "  --evaluate  no device: the hashes of the evaluation\n"
-            "  --no-check  the evaluation does not count\n"
-            "  --quiet     no hashes\n"
-            "  --together  lanes are brought together by bar.warp.sync, which ptxas 13.0 needs;\n"
-            "              what a kernel leaves is the same\n"
-            "  --print     the PTX of kernel F, and nothing else\n",
-            program);
+    fprintf(
+        stderr,
+        "usage: %s [--seed S] [--first F] [--count N] [--processes P] [--expected FILE]\n"
+        "          [--evaluate] [--no-check] [--quiet] [--apart] [--print]\n"
+        "Writes a line with number and hash for each kernel. Fails if one does not leave what\n"
+        "was evaluated, or what FILE says (lines as written, from kernel 0 on).\n"
+        "  --evaluate  no device: the hashes of the evaluation\n"
+        "  --no-check  the evaluation does not count\n"
+        "  --quiet     no hashes\n"
+        "  --apart     lanes are not brought together by bar.warp.sync, which ptxas 13.0 needs;\n"
+        "              what a kernel leaves is the same\n"
+        "  --print     the PTX of kernel F, and nothing else\n",
+        program);
     return 2;
 }
 
@@ -365,9 +366,10 @@ int main(int count, char **arguments)
                                             {"no-check", no_argument, NULL, 'c'},
                                             {"quiet", no_argument, NULL, 'q'},
                                             {"print", no_argument, NULL, 'p'},
-                                            {"together", no_argument, NULL, 'g'},
+                                            {"apart", no_argument, NULL, 'a'},
                                             {NULL, 0, NULL, 0}};
-    static struct run r = {.seed = 1, .count = 100, .processes = 2, .check = true};
+    static struct run r = {
+        .seed = 1, .count = 100, .processes = 2, .check = true, .together = true};
     bool quiet = false, print = false;
     uint64_t number = 0, series;
     int option;
@@ -394,8 +396,8 @@ int main(int count, char **arguments)
             quiet = true;
         else if (option == 'p')
             print = true;
-        else if (option == 'g')
-            r.together = true;
+        else if (option == 'a')
+            r.together = false;
         else
             return usage(arguments[0]);
     }

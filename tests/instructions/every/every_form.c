@@ -258,6 +258,7 @@ static bool close_enough(char letter, uint64_t got, uint64_t want, const struct 
 }
 
 struct tally {
+    unsigned number; /* of the form */
     unsigned tried, absent, wrong, unknown;
 };
 
@@ -330,6 +331,7 @@ static void run(struct rig *rig, const struct trial *t, struct tally *tally)
             memory[0][n] = strchr(t->results, 'y') != NULL ? SENTINEL & 0xff : 0;
         if (!rig_runs(rig, masked ? "m" : "k", (struct geometry){ELEMENTS / 128, 128, 0}, memory)) {
             printf("%s %s: cannot be run\n", t->form->name, t->form->operands);
+            rig_restart_behind(tally->number - 1);
             tally->wrong++;
             return;
         }
@@ -348,6 +350,8 @@ static void try_form(const struct form *f, void *context)
     const uint64_t nothing[SLOTS] = {0};
     struct rig rig;
 
+    if (tally->number++ < rig_first_form())
+        return;
     if (!f->runs || strchr(f->operands, '[') != NULL || f->register_count == 0)
         return;
     for (size_t n = 0; n < COUNT(references) && t.reference == NULL; n++) {
@@ -382,9 +386,9 @@ static void every_form(void **state)
     each_form(manual != NULL ? manual : "docs/software-gpu.md", try_form, &tally);
     printf("%u forms: %u not on this device, %u wrong; %u are for other tests\n", tally.tried,
            tally.absent, tally.wrong, tally.unknown);
-    assert_true(tally.tried > 1500);
+    assert_true(tally.tried > 1500 || rig_first_form() > 0);
     if (!results_are_written())
-        assert_int_equal(tally.wrong, 0);
+        assert_int_equal(tally.wrong + rig_first_form(), 0);
 }
 
 int main(void)

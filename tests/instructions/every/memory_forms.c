@@ -22,6 +22,7 @@ struct trial {
 };
 
 struct tally {
+    unsigned number; /* of the form */
     unsigned tried, absent, wrong;
 };
 
@@ -354,6 +355,7 @@ static void run(const struct trial *t, struct tally *tally)
     tally->wrong += !good;
     if (!runs) {
         printf("%s: cannot be run\n", name);
+        rig_restart_behind(tally->number - 1);
         return;
     }
     result_finish(&result, true, name);
@@ -365,7 +367,10 @@ static void try_form(const struct form *f, void *context)
     static const char *const spaces[] = {"global", "shared", "local"};
     struct trial t = {.form = f};
     const char *named = NULL;
+    struct tally *tally = context;
 
+    if (tally->number++ < rig_first_form())
+        return;
     if (!f->runs || !access_of(f, &t.access))
         return;
     for (unsigned n = 0; n < f->word_count && named == NULL; n++) {
@@ -393,9 +398,9 @@ static void every_form(void **state)
     each_form(manual != NULL ? manual : "docs/software-gpu.md", try_form, &tally);
     printf("%u forms and spaces: %u not on this device, %u wrong\n", tally.tried, tally.absent,
            tally.wrong);
-    assert_true(tally.tried > 900);
+    assert_true(tally.tried > 900 || rig_first_form() > 0);
     if (!results_are_written())
-        assert_int_equal(tally.wrong, 0);
+        assert_int_equal(tally.wrong + rig_first_form(), 0);
 }
 
 int main(void)

@@ -21,10 +21,12 @@
     PLACES SOURCE INIT(                                                                            \
         "64") "mov.u32 r3, 16;\nfence.proxy.async;\n"                                              \
               "mbarrier.arrive.expect_tx.shared.b64 state, [bar], 16;\n" instruction WAIT READ
+/* Its own address and the barrier's in the cluster. */
+#define MAPPED "mapa.shared::cluster.u32 r1, r1, 0;\nmapa.shared::cluster.u32 r7, bar, 0;\n"
 /* One thread's word in thread 0's barrier, 4 or 16 bytes of it. */
 #define STORE(bytes, instruction)                                                                  \
     PLACES INIT("64") "mbarrier.arrive.expect_tx.shared.b64 state, [bar], " bytes                  \
-                      ";\n" instruction WAIT READ
+                      ";\n" MAPPED instruction WAIT READ
 
 /* The 16 bytes at d1 become zeros. */
 #define ZEROED(prepared)                                                                           \
@@ -155,12 +157,13 @@ const struct recipe recipes_of_copies[] = {
             "cvt.u64.u32 m, v;\n",
      expect_own},
     {"cp.async.bulk.prefetch*", NULL, "[scratch], 128", "$I\ncvt.u64.u32 m, v;\n", expect_own},
-    {"st.async.weak.*", NULL, "[r1], v, [bar]", STORE("4", "$I\n"), expect_other},
-    {"st.async.*.v2.b64", NULL, "[r1], {d1, d2}, [bar]",
+    {"st.async.weak.*", NULL, "[r1], v, [r7]", STORE("4", "$I\n"), expect_other},
+    {"st.async.*.v2.b64", NULL, "[r1], {d1, d2}, [r7]",
      STORE("16", "cvt.u64.u32 d1, v;\nmov.u64 d2, 0;\n$I\n"), expect_other},
-    {"red.async.*", NULL, "[r1], v, [bar]",
+    {"red.async.*", NULL, "[r1], v, [r7]",
      PLACES INIT("64") "st.shared.u32 [r1], 7;\nbar.sync 0;\n"
-                       "mbarrier.arrive.expect_tx.shared.b64 state, [bar], 4;\n$I\n" WAIT READ,
+                       "mbarrier.arrive.expect_tx.shared.b64 state, [bar], 4;\n" MAPPED
+                       "$I\n" WAIT READ,
      kept_or_combined},
     {"st.bulk*shared*", NULL, "[d1], d2, 0", ZEROED(""), zero},
     {"st.bulk*", NULL, "[d1], d2, 0", ZEROED("cvta.shared.u64 d1, d1;\n"), zero},

@@ -149,9 +149,9 @@ static uint64_t several(const struct form *f, const uint64_t *s)
         if (has(f, "sat"))
             v = limited(v, bits, is_signed);
         if (to[0] != '\0' && strchr(to + 1, digit) == NULL)
-            v = number(s[2] >> n * bits, bits, false);
+            v = add ? 0 : number(s[2] >> n * bits, bits, false);
         if (add)
-            r += (uint64_t)number((uint64_t)v, bits, is_signed);
+            r += (uint64_t)v;
         else
             r |= ((uint64_t)v & ones(bits)) << n * bits;
     }

@@ -14,7 +14,8 @@ static const char start[] =
     ".global .align 16 .b8 table[16] = {1, 2, 3, 4};\n"
     ".const .align 16 .b8 fixed[16] = {5, 6, 7, 8};\n"
     ".func nothing() { ret.uni; }\n"
-    ".visible .entry k(.param .u64 po, .param .u64 pi, .param .u64 ps)\n{\n"
+    ".visible .entry k(.param .u64 po, .param .u64 pi, .param .u64 ps) .reqnctapercluster 1, 1, 1\n"
+    "{\n"
     ".reg .b64 o, i, m, bard, scratch, state, d<9>;\n.reg .b32 t, v, a, b, bar, r<9>;\n"
     ".reg .pred p<5>, first, done;\n.reg .b16 h<5>;\n.local .align 16 .b8 mine[16];\n"
     "mov.u32 t, %tid.x;\nmul.wide.u32 m, t, 8;\nld.param.u64 o, [po];\nadd.u64 o, o, m;\n"
@@ -77,6 +78,7 @@ static bool load(struct rig *rig, const struct form *f, const struct recipe *r)
 }
 
 struct tally {
+    unsigned number; /* of the form */
     unsigned tried, absent, wrong;
 };
 
@@ -102,6 +104,7 @@ static void run(const struct form *f, const struct recipe *r, struct tally *tall
         memory[1][t] = operand_value('w', t * 64, 1);
     if (!rig_runs(&rig, "k", (struct geometry){1, THREADS, 0}, memory)) {
         printf("%s: cannot be run\n", name);
+        rig_restart_behind(tally->number - 1);
         tally->wrong++;
         return;
     }
@@ -124,6 +127,8 @@ static void try_form(const struct form *f, void *context)
     static const struct recipe *const books[] = {recipes_of_blocks, recipes_of_barriers,
                                                  recipes_of_copies, recipes_of_addresses};
 
+    if (((struct tally *)context)->number++ < rig_first_form())
+        return;
     for (size_t n = 0; n < COUNT(books) && f->runs; n++) {
         for (const struct recipe *r = books[n]; r->names != NULL; r++) {
             if (fnmatch(r->names, f->name, 0) != 0 ||
@@ -143,9 +148,9 @@ static void forms_of_the_manual(void **state)
     (void)state;
     each_form(manual != NULL ? manual : "docs/software-gpu.md", try_form, &tally);
     printf("%u forms: %u not on this device, %u wrong\n", tally.tried, tally.absent, tally.wrong);
-    assert_true(tally.tried > 200);
+    assert_true(tally.tried > 200 || rig_first_form() > 0);
     if (!results_are_written())
-        assert_int_equal(tally.wrong, 0);
+        assert_int_equal(tally.wrong + rig_first_form(), 0);
 }
 
 /* ---- special registers ---- */
