@@ -93,6 +93,29 @@ struct jit_text jit_splat(struct jit_emitter *e, unsigned bits, struct jit_text 
                     type);
 }
 
+struct jit_text jit_vector(unsigned lanes, unsigned bits)
+{
+    struct jit_text t;
+
+    snprintf(t.s, sizeof(t.s), "<%u x i%u>", lanes, bits);
+    return t;
+}
+
+struct jit_text jit_choose_lanes(struct jit_emitter *e, unsigned bits, unsigned from,
+                                 const struct jit_text *a, const struct jit_text *b,
+                                 const unsigned *lanes, unsigned count)
+{
+    struct jit_text type = jit_vector(from, bits), name;
+
+    snprintf(name.s, sizeof(name.s), "%%v%u", e->next++);
+    fprintf(e->out, "  %s = shufflevector %s %s, %s %s, <%u x i32> <", name.s, type.s, a->s, type.s,
+            b != NULL ? b->s : "undef", count);
+    for (unsigned l = 0; l < count; l++)
+        fprintf(e->out, "%si32 %u", l > 0 ? ", " : "", lanes[l]);
+    fputs(">\n", e->out);
+    return name;
+}
+
 /* A name for 32 constants. */
 struct jit_text jit_deltas(struct jit_emitter *e, const struct jit_form *f, unsigned bits)
 {
@@ -124,6 +147,7 @@ struct jit_text jit_expand(struct jit_emitter *e, const struct jit_value *v)
 {
     const char *type = jit_type(v->bits, true), *one = jit_type(v->bits, false);
     struct jit_text lanes = {"undef"}, deltas;
+    unsigned groups[VGPU_LANES];
 
     if (v->form.kind != JIT_LINE)
         return v->lanes;
@@ -132,14 +156,9 @@ struct jit_text jit_expand(struct jit_emitter *e, const struct jit_value *v)
             lanes = jit_emit(e, "insertelement %s %s, %s %s, i32 %u", type, lanes.s, one,
                              v->symbol[k].s, k);
     }
-    deltas.s[0] = '\0';
-    snprintf(deltas.s, sizeof(deltas.s), "%%v%u", e->next++);
-    fprintf(e->out, "  %s = shufflevector %s %s, %s undef, <32 x i32> <", deltas.s, type, lanes.s,
-            type);
     for (unsigned l = 0; l < VGPU_LANES; l++)
-        fprintf(e->out, "%si32 %u", l > 0 ? ", " : "", v->form.group[l / VGPU_SEGMENT_LANES]);
-    fputs(">\n", e->out);
-    lanes = deltas;
+        groups[l] = v->form.group[l / VGPU_SEGMENT_LANES];
+    lanes = jit_choose_lanes(e, v->bits, VGPU_LANES, &lanes, NULL, groups, VGPU_LANES);
     if (!has_deltas(&v->form))
         return lanes;
     deltas = jit_deltas(e, &v->form, v->bits);

@@ -76,6 +76,14 @@ struct jit_text jit_load(struct jit_emitter *e, const char *type, struct jit_tex
 void jit_store(struct jit_emitter *e, const char *type, struct jit_text value,
                struct jit_text address, int64_t offset, unsigned align);
 
+/** "<8 x i32>" */
+struct jit_text jit_vector(unsigned lanes, unsigned bits);
+/** A vector of `count` of the lanes of one or two others, which have `from` lanes; `b` may be NULL.
+ */
+struct jit_text jit_choose_lanes(struct jit_emitter *e, unsigned bits, unsigned from,
+                                 const struct jit_text *a, const struct jit_text *b,
+                                 const unsigned *lanes, unsigned count);
+
 /** One value in all lanes. */
 struct jit_text jit_splat(struct jit_emitter *e, unsigned bits, struct jit_text scalar);
 /** All lanes of a value. */

@@ -17,23 +17,15 @@ static struct jit_text extend(struct jit_emitter *e, const struct jit_op *op, st
                     v.s, jit_type(op->bits, lanes));
 }
 
-static void vector_name(char *text, size_t size, unsigned lanes, unsigned bits)
-{
-    snprintf(text, size, "<%u x i%u>", lanes, bits);
-}
-
-/* Element n of each of `count` lanes, as the lanes from 0 on of 32. */
-static struct jit_text pick(struct jit_emitter *e, struct jit_text whole, const char *type,
+/* Element n of each of `count` lanes, over and over, as 32 lanes. */
+static struct jit_text pick(struct jit_emitter *e, struct jit_text whole, unsigned bits,
                             unsigned count, unsigned of, unsigned n)
 {
-    struct jit_text r;
+    unsigned lanes[VGPU_LANES];
 
-    snprintf(r.s, sizeof(r.s), "%%v%u", e->next++);
-    fprintf(e->out, "  %s = shufflevector %s %s, %s undef, <32 x i32> <", r.s, type, whole.s, type);
     for (unsigned l = 0; l < VGPU_LANES; l++)
-        fprintf(e->out, "%si32 %u", l > 0 ? ", " : "", l % count * of + n);
-    fputs(">\n", e->out);
-    return r;
+        lanes[l] = l % count * of + n;
+    return jit_choose_lanes(e, bits, count * of, &whole, NULL, lanes, VGPU_LANES);
 }
 
 static void load_rows(struct jit_emitter *e, const struct jit_op *op, const struct jit_value *a)
@@ -43,12 +35,11 @@ static void load_rows(struct jit_emitter *e, const struct jit_op *op, const stru
 
     for (unsigned k = 0; k < VGPU_SEGMENTS;) {
         unsigned n = jit_run_of(&a->form, k, bytes), count = n * VGPU_SEGMENT_LANES;
-        char type[24];
 
-        vector_name(type, sizeof(type), count * of, op->from);
-        whole = jit_load(e, type, jit_segment_address(e, a, k), 0, bytes);
+        whole =
+            jit_load(e, jit_vector(count * of, op->from).s, jit_segment_address(e, a, k), 0, bytes);
         for (unsigned i = 0; i < of; i++)
-            lanes[i] = jit_merge(e, lanes[i], pick(e, whole, type, count, of, i),
+            lanes[i] = jit_merge(e, lanes[i], pick(e, whole, op->from, count, of, i),
                                  k * VGPU_SEGMENT_LANES, count, op->from);
         k += n;
     }
@@ -59,56 +50,58 @@ static void load_rows(struct jit_emitter *e, const struct jit_op *op, const stru
 static void load_flat(struct jit_emitter *e, const struct jit_op *op, const struct jit_value *a)
 {
     unsigned of = e->plan->unit->code[e->pc].y, bytes = of * op->from / 8u;
-    struct jit_value r[4];
-    struct jit_text whole;
-    char type[24];
+    struct jit_form form = jit_result_form(e->plan, e->pc, op);
+    struct jit_text type = jit_vector(of, op->from), whole[VGPU_SEGMENTS] = {0};
 
-    for (unsigned i = 0; i < of; i++)
-        r[i] = (struct jit_value){.form = jit_result_form(e->plan, e->pc, op), .bits = op->bits};
-    vector_name(type, sizeof(type), of, op->from);
     for (unsigned k = 0; k < VGPU_SEGMENTS; k++) {
-        if (r[0].form.group[k] != k)
-            continue;
-        whole = jit_load(e, type, jit_segment_address(e, a, k), 0, bytes);
-        for (unsigned i = 0; i < of; i++)
-            r[i].symbol[k] =
-                extend(e, op, jit_emit(e, "extractelement %s %s, i32 %u", type, whole.s, i), false);
+        if (form.group[k] == k)
+            whole[k] = jit_load(e, type.s, jit_segment_address(e, a, k), 0, bytes);
     }
-    for (unsigned i = 0; i < of; i++)
-        jit_write(e, element_rows[i], &r[i]);
+    for (unsigned i = 0; i < of; i++) {
+        struct jit_value r = {.form = form, .bits = op->bits};
+
+        for (unsigned k = 0; k < VGPU_SEGMENTS; k++) {
+            if (form.group[k] == k)
+                r.symbol[k] = extend(
+                    e, op, jit_emit(e, "extractelement %s %s, i32 %u", type.s, whole[k].s, i),
+                    false);
+        }
+        jit_write(e, element_rows[i], &r);
+    }
+}
+
+/* The elements of two operands of `count` lanes from `first` on side by side, `size` at a time. */
+static struct jit_text weave(struct jit_emitter *e, unsigned bits, unsigned from,
+                             const struct jit_text *a, const struct jit_text *b, unsigned first,
+                             unsigned count, unsigned size)
+{
+    unsigned lanes[4 * VGPU_LANES];
+
+    for (unsigned l = 0; l < count; l++) {
+        for (unsigned n = 0; n < size; n++) {
+            lanes[2 * l * size + n] = (first + l) * size + n;
+            lanes[(2 * l + 1) * size + n] = from + (first + l) * size + n;
+        }
+    }
+    return jit_choose_lanes(e, bits, from, a, b, lanes, 2 * count * size);
 }
 
 /* Lanes from `first` on, with their elements side by side. */
 static struct jit_text interleave(struct jit_emitter *e, const struct jit_text *values, unsigned of,
                                   unsigned bits, unsigned first, unsigned count)
 {
-    struct jit_text pairs[2], r;
+    struct jit_text low = weave(e, bits, VGPU_LANES, &values[0], &values[1], first, count, 1), high;
 
-    for (unsigned p = 0; p < of / 2; p++) {
-        snprintf(pairs[p].s, sizeof(pairs[p].s), "%%v%u", e->next++);
-        fprintf(e->out, "  %s = shufflevector <32 x i%u> %s, <32 x i%u> %s, <%u x i32> <",
-                pairs[p].s, bits, values[2 * p].s, bits, values[2 * p + 1].s, 2 * count);
-        for (unsigned l = 0; l < count; l++)
-            fprintf(e->out, "%si32 %u, i32 %u", l > 0 ? ", " : "", first + l,
-                    VGPU_LANES + first + l);
-        fputs(">\n", e->out);
-    }
     if (of == 2)
-        return pairs[0];
-    snprintf(r.s, sizeof(r.s), "%%v%u", e->next++);
-    fprintf(e->out, "  %s = shufflevector <%u x i%u> %s, <%u x i%u> %s, <%u x i32> <", r.s,
-            2 * count, bits, pairs[0].s, 2 * count, bits, pairs[1].s, 4 * count);
-    for (unsigned l = 0; l < count; l++)
-        fprintf(e->out, "%si32 %u, i32 %u, i32 %u, i32 %u", l > 0 ? ", " : "", 2 * l, 2 * l + 1,
-                2 * count + 2 * l, 2 * count + 2 * l + 1);
-    fputs(">\n", e->out);
-    return r;
+        return low;
+    high = weave(e, bits, VGPU_LANES, &values[2], &values[3], first, count, 1);
+    return weave(e, bits, 2 * count, &low, &high, 0, count, 2);
 }
 
 static void store_rows(struct jit_emitter *e, const struct jit_op *op, const struct jit_value *a)
 {
     unsigned of = e->plan->unit->code[e->pc].y, bytes = of * op->from / 8u;
-    struct jit_text values[4];
+    struct jit_text values[4] = {0};
 
     for (unsigned i = 0; i < of; i++) {
         struct jit_value v = jit_read(e, element_rows[i]);
@@ -120,10 +113,9 @@ static void store_rows(struct jit_emitter *e, const struct jit_op *op, const str
     }
     for (unsigned k = 0; k < VGPU_SEGMENTS;) {
         unsigned n = jit_run_of(&a->form, k, bytes), count = n * VGPU_SEGMENT_LANES;
-        char type[24];
 
-        vector_name(type, sizeof(type), count * of, op->from);
-        jit_store(e, type, interleave(e, values, of, op->from, k * VGPU_SEGMENT_LANES, count),
+        jit_store(e, jit_vector(count * of, op->from).s,
+                  interleave(e, values, of, op->from, k * VGPU_SEGMENT_LANES, count),
                   jit_segment_address(e, a, k), 0, bytes);
         k += n;
     }

@@ -234,48 +234,34 @@ unsigned jit_run_of(const struct jit_form *f, unsigned k, uint32_t bytes)
     unsigned n = 1;
 
     while (k + n < VGPU_SEGMENTS && f->group[k + n] == f->group[k] &&
-           f->offset[k + n] - f->offset[k] == (int64_t)(n * VGPU_SEGMENT_LANES * bytes))
+           f->offset[k + n] - f->offset[k] == (int64_t)n * VGPU_SEGMENT_LANES * bytes)
         n++;
     return n == 3 ? 2 : n;
 }
 
-static void vector_name(char *text, size_t size, unsigned lanes, unsigned bits)
-{
-    snprintf(text, size, "<%u x i%u>", lanes, bits);
-}
-
-/* Puts a part of `count` lanes into 32, from lane `first` on. */
+/* A part of `count` lanes, over and over, as 32 lanes. */
 static struct jit_text widen(struct jit_emitter *e, struct jit_text part, unsigned count,
                              unsigned bits)
 {
-    struct jit_text r;
+    unsigned lanes[VGPU_LANES];
 
     if (count == VGPU_LANES)
         return part;
-    snprintf(r.s, sizeof(r.s), "%%v%u", e->next++);
-    fprintf(e->out, "  %s = shufflevector <%u x i%u> %s, <%u x i%u> undef, <32 x i32> <", r.s,
-            count, bits, part.s, count, bits);
     for (unsigned l = 0; l < VGPU_LANES; l++)
-        fprintf(e->out, "%si32 %u", l > 0 ? ", " : "", l % count);
-    fputs(">\n", e->out);
-    return r;
+        lanes[l] = l % count;
+    return jit_choose_lanes(e, bits, count, &part, NULL, lanes, VGPU_LANES);
 }
 
 struct jit_text jit_merge(struct jit_emitter *e, struct jit_text lanes, struct jit_text part,
                           unsigned first, unsigned count, unsigned bits)
 {
-    struct jit_text r;
+    unsigned from[VGPU_LANES];
 
     if (lanes.s[0] == '\0')
         return part;
-    snprintf(r.s, sizeof(r.s), "%%v%u", e->next++);
-    fprintf(e->out, "  %s = shufflevector <32 x i%u> %s, <32 x i%u> %s, <32 x i32> <", r.s, bits,
-            lanes.s, bits, part.s);
     for (unsigned l = 0; l < VGPU_LANES; l++)
-        fprintf(e->out, "%si32 %u", l > 0 ? ", " : "",
-                l >= first && l < first + count ? VGPU_LANES + l : l);
-    fputs(">\n", e->out);
-    return r;
+        from[l] = l >= first && l < first + count ? VGPU_LANES + l : l;
+    return jit_choose_lanes(e, bits, VGPU_LANES, &lanes, &part, from, VGPU_LANES);
 }
 
 static struct jit_text load_row(struct jit_emitter *e, const struct jit_value *a, unsigned bits)
@@ -284,11 +270,9 @@ static struct jit_text load_row(struct jit_emitter *e, const struct jit_value *a
 
     for (unsigned k = 0; k < VGPU_SEGMENTS;) {
         unsigned n = jit_run_of(&a->form, k, bits / 8);
-        char type[24];
-        struct jit_text part;
+        struct jit_text part = jit_load(e, jit_vector(n * VGPU_SEGMENT_LANES, bits).s,
+                                        jit_segment_address(e, a, k), 0, bits / 8);
 
-        vector_name(type, sizeof(type), n * VGPU_SEGMENT_LANES, bits);
-        part = jit_load(e, type, jit_segment_address(e, a, k), 0, bits / 8);
         part = widen(e, part, n * VGPU_SEGMENT_LANES, bits);
         lanes = jit_merge(e, lanes, part, k * VGPU_SEGMENT_LANES, n * VGPU_SEGMENT_LANES, bits);
         k += n;
@@ -428,21 +412,17 @@ void jit_emit_load(struct jit_emitter *e, const struct jit_op *op)
 static void store_row(struct jit_emitter *e, const struct jit_value *a, struct jit_text value,
                       unsigned bits)
 {
+    unsigned lanes[VGPU_LANES];
+
     for (unsigned k = 0; k < VGPU_SEGMENTS;) {
         unsigned n = jit_run_of(&a->form, k, bits / 8), count = n * VGPU_SEGMENT_LANES;
         struct jit_text part = value;
-        char type[24];
 
-        vector_name(type, sizeof(type), count, bits);
-        if (count != VGPU_LANES) {
-            snprintf(part.s, sizeof(part.s), "%%v%u", e->next++);
-            fprintf(e->out, "  %s = shufflevector <32 x i%u> %s, <32 x i%u> undef, <%u x i32> <",
-                    part.s, bits, value.s, bits, count);
-            for (unsigned l = 0; l < count; l++)
-                fprintf(e->out, "%si32 %u", l > 0 ? ", " : "", k * VGPU_SEGMENT_LANES + l);
-            fputs(">\n", e->out);
-        }
-        jit_store(e, type, part, jit_segment_address(e, a, k), 0, bits / 8);
+        for (unsigned l = 0; l < count; l++)
+            lanes[l] = k * VGPU_SEGMENT_LANES + l;
+        if (count != VGPU_LANES)
+            part = jit_choose_lanes(e, bits, VGPU_LANES, &value, NULL, lanes, count);
+        jit_store(e, jit_vector(count, bits).s, part, jit_segment_address(e, a, k), 0, bits / 8);
         k += n;
     }
 }

@@ -176,12 +176,7 @@ void jit_emit_shuffle(struct jit_emitter *e)
     struct jit_value a = jit_read(e, VGPU_A);
     struct jit_text from = jit_expand(e, &a), r;
 
-    snprintf(r.s, sizeof(r.s), "%%v%u", e->next++);
-    fprintf(e->out, "  %s = shufflevector <32 x i32> %s, <32 x i32> undef, <32 x i32> <", r.s,
-            from.s);
-    for (unsigned l = 0; l < VGPU_LANES; l++)
-        fprintf(e->out, "%si32 %u", l > 0 ? ", " : "", source[l]);
-    fputs(">\n", e->out);
+    r = jit_choose_lanes(e, 32, VGPU_LANES, &from, NULL, source, VGPU_LANES);
     jit_write_lanes(e, VGPU_D, 32, r);
     if (inst->row[VGPU_E] != 0)
         jit_write_mask(e, inst->row[VGPU_E], jit_number((int32_t)inside));
