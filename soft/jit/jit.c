@@ -145,7 +145,7 @@ static bool list_moves(struct vgpu_jit_code *code)
         good = list_registers(plan, b->live, &code->taken[b->entry]);
     }
     for (uint32_t n = 0; n < code->exit_count && good; n++) {
-        if (code->exits[n].kind != JIT_EXIT_LOOK)
+        if (code->exits[n].kind != JIT_EXIT_LOOK && code->exits[n].kind != JIT_EXIT_BARRIER)
             continue;
         jit_plan_live(plan, code->exits[n].pc, live);
         good = list_registers(plan, live, &code->given[n]);

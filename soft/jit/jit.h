@@ -56,6 +56,25 @@ enum vgpu_jit_turn {
 /** Runs a warp whose only group has all lanes from the group's pc on, if there is code for it. */
 enum vgpu_jit_turn vgpu_jit_run(struct vgpu_warp *warp, struct vgpu_group *group);
 
+enum vgpu_jit_step {
+    VGPU_STEP_ON,    /* all warps are at what is behind a barrier, in their states */
+    VGPU_STEP_DONE,  /* all have ended */
+    VGPU_STEP_APART, /* each is at its group's pc, for the interpreter */
+    VGPU_STEP_FAULT, /* noted in warp *index, at its group's pc */
+};
+
+/** Whether blocks can begin in compiled code. */
+bool vgpu_jit_begins(const struct vgpu_jit_code *code);
+
+/**
+ * Runs every warp of a block from *pc, where all are, with all lanes, to the next barrier; *pc
+ * becomes what is behind it. What schedules warps is left out as long as they stay in step.
+ */
+enum vgpu_jit_step vgpu_jit_step(struct vgpu_block *block, uint32_t *pc, uint32_t *index);
+
+/** Hands all warps of a block that are in step at `pc` over to the interpreter. */
+void vgpu_jit_part(struct vgpu_block *block, uint32_t pc);
+
 /** Whether the interpreter should ask at this instruction. */
 bool vgpu_jit_enters(const struct vgpu_jit_code *code, uint32_t pc);
 

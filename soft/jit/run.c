@@ -209,6 +209,66 @@ enum vgpu_jit_turn vgpu_jit_run(struct vgpu_warp *w, struct vgpu_group *group)
     }
 }
 
+/* ---- whole blocks ---- */
+
+bool vgpu_jit_begins(const struct vgpu_jit_code *code)
+{
+    return vgpu_jit_enters(code, code->plan->f->start);
+}
+
+void vgpu_jit_part(struct vgpu_block *b, uint32_t pc)
+{
+    for (uint32_t n = 0; n < b->warp_count; n++) {
+        b->warps[n].groups[0].pc = pc;
+        b->warps[n].parked = true;
+    }
+}
+
+/* A warp that has come to an exit goes on in the interpreter. */
+static void part_at(const struct vgpu_jit_code *code, struct vgpu_warp *w, uint32_t number)
+{
+    const struct jit_exit *exit = &code->exits[number];
+
+    w->groups[0].pc = exit->pc;
+    w->parked = exit->kind == JIT_EXIT_SPENT;
+    if (exit->kind == JIT_EXIT_LOOK || exit->kind == JIT_EXIT_BARRIER)
+        give_all(&code->given[number], w);
+}
+
+enum vgpu_jit_step vgpu_jit_step(struct vgpu_block *b, uint32_t *pc, uint32_t *index)
+{
+    const struct vgpu_jit_code *code = b->code;
+    uint32_t at = *pc - code->plan->f->start, entry = code->entries[at], first = 0;
+
+    for (uint32_t n = 0; n < b->warp_count; n++) {
+        struct vgpu_warp *w = &b->warps[n];
+        uint32_t number;
+
+        w->budget = b->turn;
+        number = call(code, w, entry);
+        first = n == 0 ? number : first;
+        if (code->exits[number].kind == JIT_EXIT_FAULT) {
+            w->groups[0].pc = code->exits[number].pc;
+            *index = n;
+            return VGPU_STEP_FAULT;
+        }
+        if (number == first && (code->exits[number].kind == JIT_EXIT_BARRIER ||
+                                code->exits[number].kind == JIT_EXIT_DONE))
+            continue;
+        vgpu_jit_part(b, *pc);
+        for (uint32_t k = 0; k < n; k++)
+            part_at(code, &b->warps[k], first);
+        part_at(code, w, number);
+        judge(code, at, entry, -1);
+        return VGPU_STEP_APART;
+    }
+    judge(code, at, entry, 2);
+    if (code->exits[first].kind == JIT_EXIT_DONE)
+        return VGPU_STEP_DONE;
+    *pc = code->exits[first].pc + 1;
+    return VGPU_STEP_ON;
+}
+
 int32_t vgpu_jit_reaches(const struct vgpu_block *block, const uint64_t *addresses, uint32_t bytes)
 {
     uint64_t low = addresses[0], high = addresses[0], either = 0;

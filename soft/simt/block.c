@@ -351,6 +351,32 @@ static int wait_for_blocks(struct vgpu_runner *r, struct vgpu_fault *fault)
     return b->blocks_gone == 0 ? 0 : report_deadlock(b, fault);
 }
 
+/* Compiled code runs the warps from barrier to barrier. False when they are, or one of them is, for
+   the interpreter from now on; *error is a fault's. */
+static bool run_in_step(struct vgpu_runner *r, struct vgpu_fault *fault, int *error)
+{
+    struct vgpu_block *b = &r->block;
+    uint32_t pc = b->kernel->start, index = 0;
+    enum vgpu_jit_step step = VGPU_STEP_ON;
+
+    if (b->code == NULL || b->threads % VGPU_LANES != 0 || !vgpu_jit_begins(b->code))
+        return false;
+    for (uint32_t n = 0; n < b->warp_count; n++) {
+        start_warp(r, &b->warps[n]);
+        b->warps[n].mask = VGPU_ALL_LANES;
+    }
+    while (step == VGPU_STEP_ON && !cancelled(r))
+        step = vgpu_jit_step(b, &pc, &index);
+    if (step == VGPU_STEP_ON)
+        vgpu_jit_part(b, pc);
+    if (step == VGPU_STEP_FAULT)
+        *error = vgpu_fault_report(&b->warps[index], b->warps[index].fault,
+                                   b->warps[index].fault_lane, b->warps[index].groups[0].pc, fault);
+    for (uint32_t n = 0; n < b->warp_count && step == VGPU_STEP_DONE; n++)
+        r->free_frames[r->free_frame_count++] = b->warps[n].frames[0];
+    return step == VGPU_STEP_DONE || step == VGPU_STEP_FAULT;
+}
+
 /* Gives each warp its turn. */
 static int run_round(struct vgpu_runner *r, bool *progress, struct vgpu_fault *fault)
 {
@@ -385,7 +411,10 @@ static int run_round(struct vgpu_runner *r, bool *progress, struct vgpu_fault *f
 static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
 {
     bool progress = true;
+    int error = 0;
 
+    if (run_in_step(r, fault, &error))
+        return error;
     while (r->left > 0 && progress) {
         progress = false;
         if (r->block.launch->cooperative && wait_for_blocks(r, fault) != 0)
