@@ -15,6 +15,8 @@
 #define ESTIMATE_LEAST     500u        /* nanoseconds */
 #define ESTIMATE_MOST      1000000000u /* more than any window */
 #define CORRECTION_MOST    8.0         /* of an estimate at a time */
+#define HURRY_TURN         2000000u    /* nanoseconds: more than is in flight in most turns */
+#define HURRY_WAIT         500000u     /* what it takes who may preempt; others wait for longer */
 #define STALL              50000000u   /* nanoseconds without room for a record */
 #define HANDOVER           200000u /* nanoseconds from a lease's return to the next one's work */
 
@@ -236,11 +238,14 @@ static bool has_nearly_drained(struct vgpu_worker *worker)
     return !lease->uncounted && lease->in_flight <= (window / 2 > HANDOVER ? window / 2 : HANDOVER);
 }
 
-bool vgpu_lease_hurries(const struct vgpu_worker *worker, bool waits)
+uint64_t vgpu_lease_hurry(const struct vgpu_worker *worker, bool waits)
 {
     uint32_t state = state_of(worker);
 
-    return state == VGPU_LEASE_ENDING || (state == VGPU_LEASE_BOUNDED && waits);
+    if (state == VGPU_LEASE_ENDING ||
+        (state == VGPU_LEASE_BOUNDED && (waits || worker->fences.count > 0)))
+        return HURRY_TURN;
+    return state == VGPU_LEASE_NONE && waits ? HURRY_WAIT : 0;
 }
 
 void vgpu_lease_look(struct vgpu_worker *worker, bool waits)

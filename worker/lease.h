@@ -45,9 +45,10 @@ bool vgpu_lease_admits(struct vgpu_worker *worker, const struct vgpu_call_header
  * record could not be admitted. */
 void vgpu_lease_look(struct vgpu_worker *worker, bool waits);
 
-/** Whether others wait for what is in flight, or for this worker's next record (`waits`): marks
- * have to be looked at all the time. */
-bool vgpu_lease_hurries(const struct vgpu_worker *worker, bool waits);
+/** For how long marks and the lease should be looked at all the time, in nanoseconds: others wait
+ *  for the end of what is in flight, or a record (`waits`) does for room, or for a lease that may
+ *  come at once. 0: there is no hurry. */
+uint64_t vgpu_lease_hurry(const struct vgpu_worker *worker, bool waits);
 
 /** To be called before sleeping with nothing in the ring: lets the mediator take the lease away
  *  without a word, if nothing is in flight. */

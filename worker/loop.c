@@ -32,9 +32,7 @@ enum {
     RECORDS_PER_LOOK = 16,       /* how often a busy worker looks at the clock */
     LOOK_NANOSECONDS = 200000,   /* and then at its fences */
     LOOK_AWAITED = 20000,        /* if the guest needs that */
-    TURN_NANOSECONDS = 2000000,  /* of spinning while other VMs wait for our turn's end, or we for
-                                    room in it */
-    TURN_LOOK = 4000,            /* and between questions to the driver then */
+    HURRY_LOOK = 4000,           /* between questions to the driver while a lease is waited for */
 };
 
 static_assert(VGPU_CALL_MAX < VGPU_WORKER_CALLS_MAX, "every call has a counter");
@@ -216,15 +214,16 @@ static bool wait_for_work(struct loop *loop, bool full)
         worker->fences.unwatched = true;
     loop->looked = time;
     uint64_t waited = time - loop->quiet;
-    bool turn = loop->spin == SPIN_NANOSECONDS && vgpu_lease_hurries(worker, loop->held);
-    uint64_t spin = turn ? TURN_NANOSECONDS : spin_time(loop);
+    uint64_t hurry =
+        loop->spin == SPIN_NANOSECONDS ? vgpu_lease_hurry(worker, loop->held && loop->wants) : 0;
+    uint64_t spin = hurry ? hurry : spin_time(loop);
     if (!loop->tidy && (waited > TIDY_NANOSECONDS || waited >= spin)) {
         vgpu_usage_cover(worker);
         loop->tidy = true;
         loop->thorough = 0;
     }
     bool thorough =
-        time - loop->thorough > (turn ? TURN_LOOK : THOROUGH_NANOSECONDS) || waited > spin;
+        time - loop->thorough > (hurry ? HURRY_LOOK : THOROUGH_NANOSECONDS) || waited > spin;
     if (thorough)
         loop->thorough = time;
     bool news = vgpu_fence_poll(worker, thorough);
