@@ -380,8 +380,7 @@ struct vgpu_health *vgpu_health_open(const uint8_t uuid[16])
     if (!why)
         return health;
     vgpu_log(VGPU_LOG_INFO, "the GPU's temperature, power and clocks are not known: %s", why);
-    if (health->library)
-        dlclose(health->library);
+    /* The library stays: it may have threads of its own, which are in it. */
     free(health);
     return NULL;
 }
@@ -399,7 +398,6 @@ void vgpu_health_close(struct vgpu_health *health)
     limit = vgpu_health_after(CLOSE_MILLISECONDS);
     if (pthread_clockjoin_np(health->thread, NULL, CLOCK_MONOTONIC, &limit))
         return; /* the library does not return: all of it goes with the process */
-    dlclose(health->library);
     pthread_cond_destroy(&health->changed);
     pthread_mutex_destroy(&health->mutex);
     free(health);

@@ -407,8 +407,9 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon, const struct vgpu_options
         goto destroy_loop;
     vgpu_spares_open(&mediator->spares, &probe);
     mediator->started = vgpu_loop_now();
-    mediator->health = vgpu_health_open(mediator->driver.probe.uuid);
+    /* First the signals: NVIDIA's library starts threads, which would take and die of them. */
     error = vgpu_daemon_catch_signals(daemon);
+    mediator->health = vgpu_health_open(mediator->driver.probe.uuid);
     if (!error)
         error = vgpu_daemon_listen(daemon);
     if (!error)

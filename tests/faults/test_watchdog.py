@@ -192,7 +192,7 @@ class Quarantine(Watchdog):
             self.assertIn(f"vgpu-admin clear-quarantine --vm-name={self.name}", output)
             if not restart:
                 self.mediator.process.terminate()
-                self.mediator.process.wait(timeout=10 * PATIENCE)
+                self.assertEqual(self.mediator.process.wait(timeout=10 * PATIENCE), 0)
                 self.mediator.start()
         # and so are administrators.
         self.assertIn("3 faults", self.admin("show-vm", self.vm)["quarantine"])

@@ -54,6 +54,10 @@ class HealthTest(unittest.TestCase):
             stream.flush()
             return json.loads(stream.readline())
 
+    def test_signals_are_the_mediators_whatever_threads_the_library_has(self):
+        self.mediator.process.terminate()
+        self.assertEqual(self.mediator.process.wait(timeout=20 * PATIENCE), 0)
+
     def test_readings_are_in_base_units(self):
         gpu = self.gpu()
         for name, value in (("temperature_celsius", 41), ("slowdown_temperature_celsius", 95),
