@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "protocol/control.h"
@@ -31,6 +32,7 @@ struct fake_mediator {
     volatile uint32_t *window;
     int doorbells[VGPU_DOORBELL_MAX];
     int interrupts[VGPU_DOORBELL_MAX];
+    bool interrupting;
     bool stalled;
     uint32_t stalled_doorbell;
     uint32_t stalled_id;
@@ -207,6 +209,14 @@ static void touch(const char *path)
     close(file);
 }
 
+static uint64_t now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
 static void serve(struct fake_mediator *mediator, uint32_t id, const struct fake_request *request)
 {
     uint64_t sum = 0;
@@ -247,6 +257,13 @@ static void serve(struct fake_mediator *mediator, uint32_t id, const struct fake
     case FAKE_DESCRIBE:
         respond(mediator, id, mediator->hello.priority << 8 | mediator->hello.pool);
         break;
+    case FAKE_CLOCK:
+        respond(mediator, id, now());
+        break;
+    case FAKE_ANSWER_BY_INTERRUPT:
+        mediator->interrupting = request->argument != 0;
+        respond(mediator, id, 0);
+        break;
     default:
         broken("unknown op %u", request->request.op);
     }
@@ -271,6 +288,8 @@ static void serve_doorbell(struct fake_mediator *mediator, uint32_t index)
     /* Pairs with the guest's load: the answer is there once it differs. */
     __atomic_store_n(&mediator->window[FAKE_ANSWER_OFFSET / 4 + index],
                      ~mediator->window[FAKE_CALL_OFFSET / 4 + index], __ATOMIC_RELEASE);
+    if (mediator->interrupting && index < mediator->hello.vectors)
+        REQUIRE(eventfd_write(mediator->interrupts[index], 1) == 0);
     if (mediator->stalled && mediator->stalled_doorbell == index) {
         mediator->stalled = false;
         respond(mediator, mediator->stalled_id, rings);

@@ -20,6 +20,8 @@ enum fake_op {
     FAKE_FREEZE = 1005,   /* reads nothing for `argument` ms, then answers */
     FAKE_REFUSE = 1006,   /* ends; the next mediator refuses the device once */
     FAKE_DESCRIBE = 1007, /* answers priority << 8 | pool as HELLO asked for them */
+    FAKE_CLOCK = 1008,    /* answers the monotonic clock's nanoseconds */
+    FAKE_ANSWER_BY_INTERRUPT = 1009, /* 1: interrupt n comes with the answer to doorbell n */
 };
 
 enum fake_garbage {
