@@ -216,7 +216,10 @@ ptx_decoder ptx_decoder_in(const struct ptx_opcode *table, size_t count, struct 
 static bool is_of_the_language(struct ptx_slice opcode)
 {
     static const char *const names[] = {
-        "clusterlaunchcontrol", "istypep", "setmaxnreg", "tcgen05", "wgmma",
+        "istypep",
+        "setmaxnreg",
+        "tcgen05",
+        "wgmma",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

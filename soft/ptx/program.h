@@ -112,9 +112,9 @@ struct vgpu_inst {
  * offsets, compiling (soft/jit) the rest.
  */
 struct vgpu_operands {
-    uint8_t rows; /* bit per operand */
-    uint8_t defs; /* those that are written */
-    uint8_t list; /* how many there are in unit.lists, read and written */
+    uint8_t rows;                 /* bit per operand */
+    uint8_t defs;                 /* those that are written */
+    uint8_t list;                 /* how many there are in unit.lists, read and written */
     uint8_t width[VGPU_OPERANDS]; /* enum vgpu_row_class */
 };
 

@@ -20,8 +20,7 @@
     X(atomic)                                                                                      \
     X(warp)                                                                                        \
     X(matrix)                                                                                      \
-    X(fragment) X(async) X(narrow) X(packed) X(wide) X(video) X(texture) X(line) X(fused)          \
-        X(tensor)
+    X(fragment) X(async) X(narrow) X(packed) X(wide) X(video) X(texture) X(line) X(fused) X(tensor)
 
 #define DECLARE(family)                                                                            \
     extern const struct vgpu_op vgpu_ops_##family##_baseline[];                                    \

@@ -75,8 +75,8 @@ struct vgpu_warp {
     uint32_t clock, clock_seen; /* groups run, in all and at the last look */
     uint32_t frame_count;       /* frames that exist, the kernel's included */
     bool started, done;
-    bool rotate; /* the last turn ended because its budget did */
-    bool parked; /* the only group's registers are in `state`, not in its frame */
+    bool rotate;    /* the last turn ended because its budget did */
+    bool parked;    /* the only group's registers are in `state`, not in its frame */
     uint8_t *state; /* of compiled code */
     struct vgpu_group groups[VGPU_LANES];
     uint8_t **frames; /* by call depth */
@@ -134,7 +134,7 @@ struct vgpu_block {
     uint32_t warp_count;
     uint32_t worker; /* number of the host thread: %smid */
     uint32_t worker_count;
-    struct vgpu_counts *counts; /* NULL unless a profile is wanted */
+    struct vgpu_counts *counts;       /* NULL unless a profile is wanted */
     const struct vgpu_jit_code *code; /* NULL while the kernel is interpreted only */
     uint64_t grid_id;
     uint64_t workspace;     /* see %envreg1 */

@@ -155,6 +155,33 @@ static void faults_of_clusters_are_found(void **state)
     rig_drop(&rig);
 }
 
+/* A block that asks for the work of another one is told that there is none. */
+static void no_block_is_cancelled(void **state)
+{
+    static const char text[] = HEADER
+        ".visible .entry k(.param .u64 to)\n{\n.reg .b64 %d<5>;\n.reg .b32 %r<9>;\n.reg .pred "
+        "%p<3>;\n"
+        ".reg .b128 %q;\n.shared .align 16 .b8 answer[16];\n.shared .align 8 .b64 barrier;\n"
+        "ld.param.u64 %d1, [to];\nmov.u32 %r1, answer;\nmov.u32 %r2, barrier;\n"
+        "st.shared.u32 [%r1], 7;\nmbarrier.init.shared.b64 [%r2], 1;\n"
+        "clusterlaunchcontrol.try_cancel.async.shared::cta.mbarrier::complete_tx::bytes.b128 "
+        "[%r1], [%r2];\nmbarrier.arrive.expect_tx.shared.b64 _, [%r2], 16;\n"
+        "wait:\nmbarrier.try_wait.parity.shared.b64 %p1, [%r2], 0;\n@!%p1 bra wait;\n"
+        "ld.shared.b128 %q, [%r1];\n"
+        "clusterlaunchcontrol.query_cancel.is_canceled.pred.b128 %p2, %q;\n"
+        "clusterlaunchcontrol.query_cancel.get_first_ctaid::y.b32.b128 %r3, %q;\n"
+        "selp.u32 %r4, 1, 2, %p2;\nred.global.add.u32 [%d1], %r4;\nret;\n}\n";
+    struct rig rig;
+    uint32_t *to;
+
+    (void)state;
+    rig_load(&rig, text);
+    to = rig_allocate(&rig, 4);
+    rig_run(&rig, "k", (struct geometry){8, 1, 0}, &to);
+    assert_int_equal(*to, 16);
+    rig_drop(&rig);
+}
+
 /* Threads that have exited are not waited for. */
 static void who_has_exited_is_not_waited_for(void **state)
 {
@@ -182,6 +209,7 @@ int main(void)
         cmocka_unit_test(copies_reach_all_of_a_cluster),
         cmocka_unit_test(faults_of_clusters_are_found),
         cmocka_unit_test(who_has_exited_is_not_waited_for),
+        cmocka_unit_test(no_block_is_cancelled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
