@@ -253,6 +253,7 @@ void ptx_decode(struct ptx_parser *p, struct ptx_statement *s)
     decode = decode != NULL ? decode : ptx_decode_warp(s->opcode);
     decode = decode != NULL ? decode : ptx_decode_matrix(s->opcode);
     decode = decode != NULL ? decode : ptx_decode_async(s->opcode);
+    decode = decode != NULL ? decode : ptx_decode_cluster(s->opcode);
     decode = decode != NULL ? decode : ptx_decode_atomic(s->opcode);
     decode = decode != NULL ? decode : ptx_decode_video(s->opcode);
     if (decode == NULL) {

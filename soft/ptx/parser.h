@@ -393,6 +393,7 @@ bool ptx_decode_narrow(struct ptx_parser *p, struct ptx_statement *s);
 ptx_decoder ptx_decode_warp(struct ptx_slice opcode);
 ptx_decoder ptx_decode_matrix(struct ptx_slice opcode);
 ptx_decoder ptx_decode_async(struct ptx_slice opcode);
+ptx_decoder ptx_decode_cluster(struct ptx_slice opcode);
 ptx_decoder ptx_decode_atomic(struct ptx_slice opcode);
 ptx_decoder ptx_decode_video(struct ptx_slice opcode);
 /** True if it was one of the forms that are made of others. */
