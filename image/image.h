@@ -28,7 +28,7 @@ enum vgpu_code_kind {
     VGPU_CODE_PTX,
 };
 
-enum { VGPU_CODE_PARTS = 64 };
+enum { VGPU_CODE_PARTS = 1024 };
 
 struct vgpu_code_part {
     const void *data;

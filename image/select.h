@@ -9,7 +9,7 @@
 #include "image/hash.h"
 #include "image/image.h"
 
-enum { VGPU_CODE_PIECES = 512, VGPU_FATBIN_HEADER_BYTES = 16 };
+enum { VGPU_CODE_PIECES = 4096, VGPU_FATBIN_HEADER_BYTES = 16 };
 
 struct vgpu_code_selection {
     size_t size; /* bytes of all pieces */
