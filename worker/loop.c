@@ -22,6 +22,7 @@ enum {
     SPIN_FEW_CPUS = 5000,   /* where a spinning worker takes the guest's processor */
     SPIN_RARELY = 8,        /* a fraction: if it has not been of use lately */
     SPIN_CREDIT_MOST = 16,
+    SETTLE_NANOSECONDS = 2000000,   /* for work that is done, not for work that goes on */
     LATE_NANOSECONDS = 20000,       /* from a look to the next: too late to know when work ended */
     TIDY_NANOSECONDS = 10000,       /* of quiet, before marks with events are placed */
     THOROUGH_NANOSECONDS = 1000000, /* between questions to the driver */
@@ -345,6 +346,17 @@ static enum vgpu_worker_exit run_channel(struct loop *loop)
     }
 }
 
+/* The guest may have seen the end of its work before us. What this worker ends with is counted as
+ * work until it is gone, and a driver takes its time to let a context go. */
+static void settle(struct vgpu_worker *worker)
+{
+    uint64_t start = now();
+    vgpu_usage_cover(worker);
+    do
+        vgpu_fence_poll(worker, true);
+    while (worker->busy_contexts && now() - start < SETTLE_NANOSECONDS);
+}
+
 static enum vgpu_worker_exit run_primitives(struct loop *loop)
 {
     struct pollfd wanted = {.fd = loop->worker->socket, .events = POLLIN};
@@ -365,5 +377,7 @@ enum vgpu_worker_exit vgpu_loop_run(struct vgpu_worker *worker, struct vgpu_prim
         return run_primitives(&loop);
     loop.spin = sysconf(_SC_NPROCESSORS_ONLN) > 2 ? SPIN_NANOSECONDS : SPIN_FEW_CPUS;
     vgpu_ring_consumer_init(&loop.ring, worker->extent);
-    return run_channel(&loop);
+    enum vgpu_worker_exit status = run_channel(&loop);
+    settle(worker);
+    return status;
 }
