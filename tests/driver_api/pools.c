@@ -205,6 +205,40 @@ static void test_capture(CUfunction function)
     CHECK(cuMemFree(result));
 }
 
+/* What was freed in a stream is there for who comes later in it, in the stream's order. */
+static void test_given_out_again(CUfunction function)
+{
+    CUstream first, second;
+    CUdeviceptr address, other, results = check_memory(64 * 4000);
+    CHECK(cuStreamCreate(&first, CU_STREAM_NON_BLOCKING));
+    CHECK(cuStreamCreate(&second, CU_STREAM_NON_BLOCKING));
+    for (unsigned int i = 0; i < 64; i++) {
+        CHECK(cuMemAllocAsync(&address, 4000, first));
+        fill(function, address, i, 1000, first);
+        CHECK(cuMemcpyDtoDAsync(results + (CUdeviceptr)i * 4000, address, 4000, first));
+        CHECK(cuMemFreeAsync(address, first));
+    }
+    for (unsigned int i = 0; i < 64; i++)
+        expect_filled(results + (CUdeviceptr)i * 4000, i, 1000, first);
+    /* Another stream does not wait for it. */
+    CHECK(cuMemAllocAsync(&address, 4000, first));
+    CHECK(cuMemFreeAsync(address, first));
+    CHECK(cuMemAllocAsync(&other, 4000, second));
+    fill(function, other, 3, 1000, second);
+    expect_filled(other, 3, 1000, second);
+    CHECK(cuMemFreeAsync(other, second));
+    /* More than is kept, and a stream that goes. */
+    CUdeviceptr many[40];
+    for (int i = 0; i < 40; i++)
+        CHECK(cuMemAllocAsync(&many[i], MIB, second));
+    for (int i = 0; i < 40; i++)
+        CHECK(cuMemFreeAsync(many[i], second));
+    CHECK(cuStreamDestroy(second));
+    CHECK(cuCtxSynchronize());
+    CHECK(cuStreamDestroy(first));
+    CHECK(cuMemFree(results));
+}
+
 static void test_nothing(void)
 {
     CUdeviceptr address = 7;
@@ -249,6 +283,7 @@ int main(void)
     test_current_pool();
     test_access();
     test_capture(function);
+    test_given_out_again(function);
     test_nothing();
     test_refusals();
     printf("pools: all is well\n");

@@ -8,7 +8,7 @@
 enum { WORDS = 1 << 16 };
 
 static CUfunction fill, add_scaled, busy;
-static CUdeviceptr scratch;
+static CUdeviceptr scratch, scratch_words;
 
 static void launch_fill(CUdeviceptr out, unsigned int value, CUstream stream)
 {
@@ -210,6 +210,83 @@ static void test_many(void)
     CHECK(cuCtxSynchronize());
 }
 
+/* Events that only streams wait for, for a long time, and for which the program asks at last. */
+static void test_asked_at_last(void)
+{
+    CUdeviceptr a = check_memory(WORDS * 4), b = check_memory(WORDS * 4);
+    CUstream streams[2];
+    CUevent events[2], unused;
+    float milliseconds = -1;
+    for (int i = 0; i < 2; i++) {
+        CHECK(cuStreamCreate(&streams[i], CU_STREAM_NON_BLOCKING));
+        CHECK(cuEventCreate(&events[i], CU_EVENT_DEFAULT));
+    }
+    launch_fill(b, 7, streams[0]);
+    for (int i = 0; i < 60; i++) {
+        launch_fill(a, (unsigned int)i, streams[i % 2]);
+        launch_add(a, b, streams[i % 2]);
+        CHECK(cuEventRecord(events[i % 2], streams[i % 2]));
+        CHECK(cuStreamWaitEvent(streams[(i + 1) % 2], events[i % 2], 0));
+    }
+    launch_busy(streams[1]);
+    CHECK(cuEventRecord(events[1], streams[1]));
+    EXPECT(cuEventQuery(events[1]) == CUDA_ERROR_NOT_READY);
+    EXPECT(cuEventElapsedTime(&milliseconds, events[0], events[1]) == CUDA_ERROR_NOT_READY);
+    CHECK(cuEventSynchronize(events[0]));
+    CHECK(cuEventQuery(events[0]));
+    CHECK(cuEventSynchronize(events[1]));
+    expect_words(a, 59 + 3 * 7, 4);
+    CHECK(cuEventElapsedTime(&milliseconds, events[0], events[1]));
+    EXPECT(milliseconds > 0);
+    CHECK(cuEventRecord(events[1], streams[1])); /* it has been asked for: it has a fence now */
+    CHECK(cuStreamSynchronize(streams[1]));
+    CHECK(cuEventQuery(events[1]));
+    CHECK(cuEventCreate(&unused, CU_EVENT_DISABLE_TIMING));
+    CHECK(cuEventSynchronize(unused));
+    CHECK(cuEventDestroy(unused));
+    for (int i = 0; i < 2; i++) {
+        CHECK(cuEventDestroy(events[i]));
+        CHECK(cuStreamDestroy(streams[i]));
+    }
+}
+
+/* A context is idle if all of its streams are, not if those are that were waited for. */
+static void test_other_streams_work(void)
+{
+    CUstream one, two;
+    CHECK(cuStreamCreate(&one, CU_STREAM_NON_BLOCKING));
+    CHECK(cuStreamCreate(&two, CU_STREAM_NON_BLOCKING));
+    for (int i = 0; i < 10; i++) {
+        launch_busy(two);
+        launch_fill(scratch_words, 1, one);
+        CHECK(cuStreamSynchronize(one));
+        CHECK(cuCtxSynchronize());
+        EXPECT(cuStreamQuery(two) == CUDA_SUCCESS);
+        CHECK(cuCtxSynchronize());
+    }
+    CHECK(cuStreamDestroy(one));
+    CHECK(cuStreamDestroy(two));
+}
+
+/* What is freed may be in use: cuMemFree waits, and who gets it next has it alone. */
+static void test_free_busy(void)
+{
+    CUstream stream;
+    CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    for (unsigned int i = 0; i < 10; i++) {
+        CUdeviceptr used, again;
+        CHECK(cuMemAlloc(&used, WORDS * 4));
+        launch_busy(stream);
+        launch_fill(used, 1000 * i, stream);
+        CHECK(cuMemFree(used));
+        CHECK(cuMemAlloc(&again, WORDS * 4));
+        CHECK(cuMemsetD32(again, i, WORDS));
+        expect_words(again, i, 0);
+        CHECK(cuMemFree(again));
+    }
+    CHECK(cuStreamDestroy(stream));
+}
+
 int main(void)
 {
     CUmodule module;
@@ -219,6 +296,7 @@ int main(void)
     add_scaled = check_function(module, "add_scaled");
     busy = check_function(module, "busy");
     scratch = check_memory(16);
+    scratch_words = check_memory(WORDS * 4);
     test_order();
     test_events();
     test_legacy();
@@ -227,6 +305,9 @@ int main(void)
     test_destroy_busy();
     test_timing();
     test_many();
+    test_asked_at_last();
+    test_other_streams_work();
+    test_free_busy();
     printf("streams: all right\n");
     return 0;
 }
