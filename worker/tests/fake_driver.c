@@ -345,6 +345,7 @@ static CUresult f_event_destroy(CUevent event)
 static CUresult f_query(CUevent event)
 {
     struct fake_object *asked = fake_need(event, EVENT);
+    fake.queried++;
     if (fake.sticky)
         return fake.sticky;
     return asked->done == asked->recorded ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;

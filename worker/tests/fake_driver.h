@@ -39,6 +39,7 @@ struct fake_state {
     uint8_t parameters[64];
     size_t parameter_bytes;
     uint32_t synchronised; /* how often something was waited for */
+    uint32_t queried;      /* how often an event was asked for */
     size_t memory;         /* bytes that are allocated */
     size_t objects;        /* that live */
 };

@@ -382,11 +382,46 @@ static void a_sleeping_guest_is_woken(void **state)
     fixture_close(channel);
 }
 
+/* A question costs as much as a launch, so there are few at a time, but all get their turn. */
+static void of_many_marks_some_are_asked_for_at_a_time(void **state)
+{
+    enum { STREAMS = 30, FIRST = OTHER + 1 };
+    (void)state;
+    struct vgpu_channel *channel = open_queued();
+    struct vgpu_worker *worker = &channel->worker;
+    for (uint32_t i = 0; i < STREAMS; i++) {
+        assert_int_equal(vgpu_send_cuStreamCreateWithPriority(channel, CONTEXT, FIRST + i, 1, 0),
+                         0);
+        fixture_launch(channel, FIRST + i);
+    }
+    vgpu_usage_cover(worker);
+    uint32_t marks = worker->fences.count;
+    assert_true(marks >= STREAMS);
+    for (int i = 0; i < 20; i++) {
+        fake.queried = 0;
+        vgpu_fence_poll(worker, true);
+        assert_in_range(fake.queried, 1, 4);
+    }
+    assert_int_equal(worker->fences.count, marks);
+    fake_run(streams[STREAMS - 1], UINT32_MAX); /* the last is done first */
+    for (int i = 0; i < 2 * STREAMS && worker->fences.count == marks; i++)
+        vgpu_fence_poll(worker, true);
+    assert_int_equal(worker->fences.count, marks - 1);
+    for (uint32_t i = 0; i < STREAMS; i++)
+        fake_run(streams[i], UINT32_MAX);
+    vgpu_fence_poll(worker, true);
+    vgpu_fence_poll(worker, true);
+    assert_int_equal(worker->fences.count, 0);
+    assert_true(vgpu_usage_is_idle(worker->current));
+    fixture_close(channel);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fence_comes_after_the_work_before_it),
         cmocka_unit_test(a_contexts_fence_waits_for_every_stream),
+        cmocka_unit_test(of_many_marks_some_are_asked_for_at_a_time),
         cmocka_unit_test(what_was_joined_is_not_joined_again),
         cmocka_unit_test(an_event_signals_its_fence),
         cmocka_unit_test(a_fence_outside_the_array_is_garbage),
