@@ -389,10 +389,12 @@ static void of_many_marks_some_are_asked_for_at_a_time(void **state)
     (void)state;
     struct vgpu_channel *channel = open_queued();
     struct vgpu_worker *worker = &channel->worker;
+    CUstream streams[STREAMS];
     for (uint32_t i = 0; i < STREAMS; i++) {
         assert_int_equal(vgpu_send_cuStreamCreateWithPriority(channel, CONTEXT, FIRST + i, 1, 0),
                          0);
         fixture_launch(channel, FIRST + i);
+        streams[i] = stream(channel, FIRST + i);
     }
     vgpu_usage_cover(worker);
     uint32_t marks = worker->fences.count;
