@@ -274,7 +274,7 @@ static void withdraw(struct vgpu_job *job)
     share_threads();
     while (job->working > 0)
         pthread_cond_wait(&pool.idle, &pool.lock);
-    while (*link != job)
+    while (*link != NULL && *link != job)
         link = &(*link)->next;
     *link = job->next;
     pool.jobs--;
