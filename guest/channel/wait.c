@@ -175,7 +175,9 @@ static uint64_t nap(uint64_t waited, uint64_t least, uint64_t most)
     return time < least ? least : time > most ? most : time;
 }
 
-static void doze(struct vgpu_channel *channel, vgpu_condition *condition, void *argument,
+/* Returns what the condition was, if it was looked at: one that has come is not to be asked again,
+ * as it may have done something. */
+static bool doze(struct vgpu_channel *channel, vgpu_condition *condition, void *argument,
                  enum vgpu_wait kind, uint64_t waited)
 {
     struct vgpu_transport *transport = channel->transport;
@@ -184,12 +186,14 @@ static void doze(struct vgpu_channel *channel, vgpu_condition *condition, void *
         interrupted ? nap(waited, SLEEP_LEAST, SLEEP_MOST) : nap(waited, POLL_LEAST, POLL_MOST);
     if (!transport->interrupts) {
         transport->operations->sleep(transport, time);
-        return;
+        return false;
     }
     uint32_t seen = sleepers_enter(channel);
-    if (!condition(channel, argument))
+    bool came = condition(channel, argument);
+    if (!came)
         sleepers_sleep(channel, seen, time);
     sleepers_leave(channel);
+    return came;
 }
 
 CUresult vgpu_channel_wait(struct vgpu_channel *channel, vgpu_condition *condition, void *argument,
@@ -206,7 +210,7 @@ CUresult vgpu_channel_wait(struct vgpu_channel *channel, vgpu_condition *conditi
         /* Looked at after the loss was: what came before it counts. */
         came = condition(channel, argument);
         if (!came && lost == CUDA_SUCCESS)
-            doze(channel, condition, argument, kind, vgpu_channel_clock() - start);
+            came = doze(channel, condition, argument, kind, vgpu_channel_clock() - start);
     }
     if (!came)
         return lost;

@@ -520,6 +520,29 @@ static void console_output_is_printed_whole(void **state)
     assert_int_equal(f->fake.records, 2);
 }
 
+/* True once, as soon as the guest has said that it is about to sleep. */
+static bool comes_at_the_last_moment(struct vgpu_channel *channel, void *argument)
+{
+    uint32_t *came = argument;
+    if (*came)
+        *came += 1; /* who asks again would do it again */
+    else if (__atomic_load_n(&channel->header->guest_sleeps, __ATOMIC_RELAXED))
+        *came = 1;
+    return *came > 0;
+}
+
+static void what_has_come_is_not_asked_for_again(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 20; i++) {
+        uint32_t came = 0;
+        assert_int_equal(
+            vgpu_channel_wait(f->channel, comes_at_the_last_moment, &came, VGPU_WAIT_ROOM),
+            CUDA_SUCCESS);
+        assert_int_equal(came, 1);
+    }
+}
+
 #define CHANNEL_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -532,6 +555,7 @@ int main(void)
         CHANNEL_TEST(records_of_eight_threads_keep_their_order),
         CHANNEL_TEST(a_full_ring_waits_for_the_worker),
         CHANNEL_TEST(what_comes_before_the_sleep_is_seen),
+        CHANNEL_TEST(what_has_come_is_not_asked_for_again),
         CHANNEL_TEST(no_sleeper_misses_its_interrupt),
         CHANNEL_TEST(fences_are_ones_own_until_given_back),
         CHANNEL_TEST(fences_compare_as_serial_numbers),
