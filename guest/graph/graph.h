@@ -24,11 +24,12 @@ struct vgpu_graph {
     struct vgpu_shadow_set shadows;
 };
 
-/** A kernel node as the host's driver has taken it in an executable graph: the same with other
- *  values of the kernel's parameters will be taken, too, so that nobody need wait for that. */
-struct vgpu_taken_kernel {
+/** A node as the host's driver has taken it in an executable graph: the same with other values of a
+ *  kernel's parameters, or with other memory to copy or to fill, will be taken, too, so that nobody
+ *  need wait for that. */
+struct vgpu_taken_node {
     unsigned long long exec; /* serial number of the executable graph; 0: none yet */
-    struct vgpu_wire_kernel kernel;
+    struct vgpu_wire_node shape;
 };
 
 struct vgpu_node {
@@ -37,7 +38,7 @@ struct vgpu_node {
     struct vgpu_node *next, *previous; /* in the graph */
     struct vgpu_graph *children;       /* graphs that lie in it */
     void *kept;                        /* what was answered about its parameters points here */
-    struct vgpu_taken_kernel taken;
+    struct vgpu_taken_node taken;
 };
 
 /** A host function of an executable graph that was put there later. */

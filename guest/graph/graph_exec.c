@@ -309,25 +309,69 @@ static CUresult keep_host(struct vgpu_graph_exec *exec, const CUgraphNodeParams 
     return CUDA_SUCCESS;
 }
 
-/* Programs that update a graph before each launch change only what the kernels are given. */
-static bool is_taken(const struct vgpu_graph_exec *exec, const struct vgpu_node *node,
-                     const struct vgpu_wire_node *wire)
+/* Memory of the device that is the caller's context's, or no context's. */
+static bool is_ours(const struct vgpu_caller *caller, CUdeviceptr address, uint64_t bytes)
 {
-    return wire->type == CU_GRAPH_NODE_TYPE_KERNEL && node->taken.exec == exec->serial &&
-           memcmp(&node->taken.kernel, &wire->kernel, sizeof(wire->kernel)) == 0;
+    struct vgpu_range range;
+    return vgpu_ranges_find(&vgpu_process()->ranges, address, &range) &&
+           !vgpu_range_is_host(&range) &&
+           (range.context == NULL || range.context == caller->current) &&
+           bytes <= range.bytes - (address - range.start);
+}
+
+static bool is_linear(const struct vgpu_caller *caller, const struct vgpu_wire_place *place,
+                      uint64_t bytes)
+{
+    return place->type == CU_MEMORYTYPE_DEVICE && place->x == 0 && place->y == 0 && place->z == 0 &&
+           is_ours(caller, place->address, bytes);
+}
+
+/* Programs that update a graph before each launch change only what its kernels are given, and what
+ * is copied and filled. False: the driver has to judge each time. */
+static bool shape_of(const struct vgpu_caller *caller, const struct vgpu_wire_node *wire,
+                     struct vgpu_wire_node *shape)
+{
+    uint64_t bytes;
+    memset(shape, 0, sizeof(*shape));
+    shape->type = wire->type;
+    switch (wire->type) {
+    case CU_GRAPH_NODE_TYPE_KERNEL:
+        shape->kernel = wire->kernel;
+        return true;
+    case CU_GRAPH_NODE_TYPE_MEMSET:
+        shape->memset = wire->memset;
+        shape->memset.address = 0;
+        return wire->memset.height == 1 && wire->memset.element &&
+               wire->memset.address % wire->memset.element == 0 &&
+               !__builtin_mul_overflow(wire->memset.width, wire->memset.element, &bytes) &&
+               is_ours(caller, wire->memset.address, bytes);
+    case CU_GRAPH_NODE_TYPE_MEMCPY:
+        shape->copy = wire->copy;
+        shape->copy.source.address = shape->copy.destination.address = 0;
+        return wire->copy.height == 1 && wire->copy.depth == 1 &&
+               is_linear(caller, &wire->copy.source, wire->copy.width) &&
+               is_linear(caller, &wire->copy.destination, wire->copy.width);
+    default:
+        return false;
+    }
 }
 
 static CUresult send_to_exec(const struct vgpu_caller *caller, const struct vgpu_graph_exec *exec,
                              struct vgpu_node *node, const struct vgpu_node_message *message)
 {
     size_t bytes = vgpu_node_bytes(message);
-    if (is_taken(exec, node, &message->node))
-        return vgpu_send_vgpuGraphExecKernelSet(caller->channel, caller->context, exec->object.id,
-                                                node->object.id, message, bytes);
+    struct vgpu_wire_node shape;
+    bool same = shape_of(caller, &message->node, &shape);
+    if (same && node->taken.exec == exec->serial &&
+        memcmp(&node->taken.shape, &shape, sizeof(shape)) == 0)
+        return vgpu_send_vgpuGraphExecNodeSetAgain(
+            caller->channel, caller->context, exec->object.id, node->object.id, message, bytes);
     CUresult error = vgpu_send_vgpuGraphExecNodeSet(
         caller->channel, caller->context, exec->object.id, node->object.id, message, bytes);
-    if (error == CUDA_SUCCESS && message->node.type == CU_GRAPH_NODE_TYPE_KERNEL)
-        node->taken = (struct vgpu_taken_kernel){exec->serial, message->node.kernel};
+    if (error == CUDA_SUCCESS && same) {
+        node->taken.exec = exec->serial;
+        memcpy(&node->taken.shape, &shape, sizeof(shape));
+    }
     return vgpu_process_note(vgpu_process(), error);
 }
 

@@ -232,6 +232,41 @@ static void an_executable_graph_changes(const struct setup *setup)
     CHECK(cuGraphDestroy(graph));
 }
 
+/* As programs do before each launch: the same nodes, other memory. */
+static void the_same_change_again_and_again(const struct setup *setup)
+{
+    enum { PLACES = 8 };
+    CUdeviceptr from = check_memory(PLACES * COUNT * 4), to = check_memory(PLACES * COUNT * 4);
+    CUDA_MEMSET_NODE_PARAMS set = set_of(from, 1);
+    CUDA_MEMCPY3D copy = copy_of(to, from);
+    CUgraph graph;
+    CUgraphExec exec;
+    CUgraphNode nodes[2];
+    CHECK(cuGraphCreate(&graph, 0));
+    CHECK(cuGraphAddMemsetNode(&nodes[0], graph, NULL, 0, &set, setup->context));
+    CHECK(cuGraphAddMemcpyNode(&nodes[1], graph, &nodes[0], 1, &copy, setup->context));
+    CHECK(cuGraphInstantiate(&exec, graph, 0));
+    for (unsigned int i = 0; i < PLACES; i++) {
+        set.dst = copy.srcDevice = from + (CUdeviceptr)i * COUNT * 4;
+        copy.dstDevice = to + (CUdeviceptr)i * COUNT * 4;
+        set.value = i / 4; /* twice the same, with other memory */
+        CHECK(cuGraphExecMemsetNodeSetParams(exec, nodes[0], &set, setup->context));
+        CHECK(cuGraphExecMemcpyNodeSetParams(exec, nodes[1], &copy, setup->context));
+        CHECK(cuGraphLaunch(exec, setup->stream));
+    }
+    set.dst = 0x123456789000;
+    EXPECT(cuGraphExecMemsetNodeSetParams(exec, nodes[0], &set, setup->context) != CUDA_SUCCESS);
+    set.elementSize = 0;
+    EXPECT(cuGraphExecMemsetNodeSetParams(exec, nodes[0], &set, setup->context) != CUDA_SUCCESS);
+    CHECK(cuStreamSynchronize(setup->stream));
+    for (unsigned int i = 0; i < PLACES; i++)
+        expect(to + (CUdeviceptr)i * COUNT * 4, i / 4, 0);
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+    CHECK(cuMemFree(from));
+    CHECK(cuMemFree(to));
+}
+
 static void an_update_takes_another_graph(const struct setup *setup)
 {
     CUgraphNode nodes[3], others[3], extra;
@@ -521,6 +556,7 @@ int main(void)
     a_graph_says_what_it_is(&setup);
     parameters_are_told_and_changed(&setup);
     an_executable_graph_changes(&setup);
+    the_same_change_again_and_again(&setup);
     an_update_takes_another_graph(&setup);
     clones_and_children(&setup);
     host_nodes_call_the_program(&setup);

@@ -128,8 +128,8 @@ CUresult vgpu_replay_vgpuGraphExecNodeSet(struct vgpu_worker *worker,
     return set_in_exec(worker, call->exec, call->node, call->parameters, call->parameters_bytes);
 }
 
-CUresult vgpu_replay_vgpuGraphExecKernelSet(struct vgpu_worker *worker,
-                                            struct vgpu_call_vgpuGraphExecKernelSet *call)
+CUresult vgpu_replay_vgpuGraphExecNodeSetAgain(struct vgpu_worker *worker,
+                                               struct vgpu_call_vgpuGraphExecNodeSetAgain *call)
 {
     return set_in_exec(worker, call->exec, call->node, call->parameters, call->parameters_bytes);
 }
