@@ -416,6 +416,20 @@ static const struct {
     {"%dynamic_shared", "sreg_dynamic_shared"},
 };
 
+/* Registers of the driver's that mean nothing here, and fourth elements of vectors. */
+static bool is_always_zero(const char *name)
+{
+    static const char *const vectors[] = {"%tid.w", "%ntid.w", "%ctaid.w", "%nctaid.w"};
+    uint32_t number;
+    char end;
+
+    for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
+        if (strcmp(name, vectors[i]) == 0)
+            return true;
+    }
+    return sscanf(name, "%%envreg%2u%c", &number, &end) == 1 && number < 32;
+}
+
 /* Special registers that PTX has and the engine does not. */
 static bool is_of_the_language(const char *name)
 {
@@ -469,6 +483,8 @@ uint32_t ptx_special(struct ptx_parser *p, struct ptx_statement *s, struct ptx_s
         ptx_emit1(p, s, key, wide, ref);
         return wide;
     }
+    if (is_always_zero(text))
+        return ptx_constant(p, width, 0, -1);
     if (is_of_the_language(text))
         ptx_unsupported(p, s, "the special register");
     else
