@@ -168,6 +168,8 @@ static int64_t of_special(const char *name, const struct place *p)
 {
     unsigned axis = (unsigned)(name[strlen(name) - 1] - 'x'), lane = p->linear % 32;
 
+    if (strcmp(name + strlen(name) - 2, ".w") == 0)
+        return 0;
     if (strncmp(name, "%tid.", 5) == 0)
         return p->tid[axis];
     if (strncmp(name, "%ntid.", 6) == 0)
