@@ -21,7 +21,7 @@ static size_t copy(char *text, size_t size, char which, bool to_shared)
         text, size,
         "mov.u32 at, %%tid.x;\nagain%c: mul.wide.u32 m, at, 8;\nadd.u64 g, p%c, m;\n"
         "mov.u64 h, s%c;\nadd.u64 h, h, m;\nld.%s.b64 m, [%s];\nst.%s.b64 [%s], m;\n"
-        "add.u32 at, at, 32;\nsetp.lt.u32 more, at, %u;\n@more bra again%c;\n",
+        "add.u32 at, at, 32;\nsetp.lt.u32 more, at, %d;\n@more bra again%c;\n",
         which, which, which, to_shared ? "global" : "shared", to_shared ? "g" : "h",
         to_shared ? "shared" : "global", to_shared ? "h" : "g", SHARED_BYTES / 8, which);
 }

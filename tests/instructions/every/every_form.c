@@ -168,7 +168,7 @@ static void put_with_carry(char *text, size_t size, const struct trial *t)
     put(text, size, minus ? "sub.cc.u32 c, 0, t;\n" : "add.cc.u32 c, t, 0xffffffff;\n");
     put_instruction(text, size, f);
     if (has(f, "cc"))
-        put(text, size, "%s.u32 d%u, 0, 0;\n%s", minus ? "subc" : "addc", out, minus ? "" : "");
+        put(text, size, "%s.u32 d%u, 0, 0;\n", minus ? "subc" : "addc", out);
 }
 
 static void put_special(char *text, size_t size, const struct trial *t)

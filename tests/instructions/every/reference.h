@@ -34,12 +34,14 @@ typedef unsigned __int128 wide_unsigned;
 
 static inline uint64_t ones(unsigned bits)
 {
-    return bits == 0 ? 0 : UINT64_MAX >> (64 - bits);
+    return bits == 0 || bits > 64 ? 0 : UINT64_MAX >> (64 - bits);
 }
 
 /** The number that `bits` of a register are to a type. */
 static inline wide number(uint64_t v, unsigned bits, bool is_signed)
 {
+    if (bits == 0 || bits > 64)
+        return 0;
     v &= ones(bits);
     return is_signed && v >> (bits - 1) != 0 ? (wide)v - ((wide)1 << bits) : (wide)v;
 }

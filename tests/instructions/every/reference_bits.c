@@ -147,7 +147,7 @@ static bool moved(const struct form *f, const uint64_t *s, struct answer *answer
     for (unsigned n = 0; n < f->register_count; n++) {
         unsigned bits = bits_of[(unsigned char)f->registers[n].letter];
 
-        if (f->registers[n].written)
+        if (f->registers[n].written || at > 127)
             continue;
         all |= (wide_unsigned)(s[read++] & ones(bits > 64 ? 64 : bits)) << at;
         if (bits == 128)
@@ -158,7 +158,7 @@ static bool moved(const struct form *f, const uint64_t *s, struct answer *answer
     for (unsigned n = 0; n < f->register_count; n++) {
         unsigned bits = bits_of[(unsigned char)f->registers[n].letter];
 
-        if (!f->registers[n].written)
+        if (!f->registers[n].written || at > 127)
             continue;
         answer->values[written++] = (uint64_t)(all >> at) & ones(bits > 64 ? 64 : bits);
         if (bits == 128)

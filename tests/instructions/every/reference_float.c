@@ -216,7 +216,7 @@ bool reference_float(const struct form *f, const uint64_t *s, struct answer *ans
     struct type t = f->types[0];
     uint64_t all = 0;
 
-    if (f->type_count == 0 || t.kind != 'f' ||
+    if (f->type_count == 0 || t.kind != 'f' || t.bits == 0 ||
         !is_one_of(f->opcode, "add sub mul fma mad div rcp sqrt rsqrt sin cos lg2 ex2 tanh abs neg "
                               "min max copysign"))
         return false;

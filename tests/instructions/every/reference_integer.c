@@ -28,9 +28,9 @@ static wide simple(const struct form *f, struct type t, wide a, wide b, wide c, 
         r = op[1] == 'i' ? smaller(a, b) : larger(a, b);
     else if (strcmp(op, "sad") == 0)
         r = c + (a < b ? b - a : a - b);
-    else if (is_one_of(op, "div rem") && b == 0)
+    else if (b == 0 && is_one_of(op, "div rem"))
         *any = true;
-    else if (is_one_of(op, "div rem"))
+    else if (b != 0 && is_one_of(op, "div rem"))
         r = op[0] == 'd' ? a / b : a % b;
     else if (strcmp(op, "neg") == 0)
         r = -a;
