@@ -3,6 +3,8 @@
 #include "worker/context.h"
 #include "worker/worker.h"
 
+enum { LOOKS = 50 }; /* at events that are done soon */
+
 static bool is_fence(struct vgpu_worker *worker, uint32_t fence)
 {
     if (fence < VGPU_FENCES)
@@ -89,7 +91,10 @@ CUresult vgpu_replay_cuEventElapsedTime(struct vgpu_worker *worker,
                                         struct vgpu_call_cuEventElapsedTime *call)
 {
     const struct vgpu_driver *driver = worker->driver;
-    CUresult error = driver->cuEventElapsedTime(&call->milliseconds, call->start, call->end);
+    CUresult error = CUDA_ERROR_NOT_READY;
+    /* Mostly it takes a microsecond, less than a synchronisation. */
+    for (int i = 0; i < LOOKS && error == CUDA_ERROR_NOT_READY; i++)
+        error = driver->cuEventElapsedTime(&call->milliseconds, call->start, call->end);
     if (error != CUDA_ERROR_NOT_READY)
         return error;
     error = driver->cuEventSynchronize(call->start);
