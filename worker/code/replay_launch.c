@@ -55,6 +55,10 @@ CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgp
     memcpy(parameters, call->parameters, bytes);
     void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, parameters, CU_LAUNCH_PARAM_BUFFER_SIZE,
                      &bytes, CU_LAUNCH_PARAM_END};
+    if (count == 0)
+        return worker->driver->cuLaunchKernel(
+            call->function, call->grid_x, call->grid_y, call->grid_z, call->block_x, call->block_y,
+            call->block_z, call->shared_bytes, call->stream, NULL, bytes ? extra : NULL);
     CUlaunchConfig config = {
         .gridDimX = call->grid_x,
         .gridDimY = call->grid_y,
