@@ -57,7 +57,7 @@ static CUresult fill_in(struct vgpu_tensor_map *map, uint32_t rank, const cuuint
             return CUDA_ERROR_INVALID_VALUE;
         map->last[d] = (uint32_t)(dimensions[d] - 1);
         map->box[d] = (uint16_t)box[d];
-        map->step[d] = (uint16_t)steps[d];
+        map->step[d] = d > 0 ? (uint16_t)steps[d] : 1; /* the first one is not looked at */
         if (d > 0)
             map->stride[d - 1] = strides[d - 1];
     }
@@ -71,7 +71,7 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap *tensorMap, CUtensorMapDataType tens
                                 CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,
                                 CUtensorMapL2promotion l2Promotion, CUtensorMapFloatOOBfill oobFill)
 {
-    static const uint8_t most[] = {0, 32, 64, 128}; /* bytes of a row, by swizzle */
+    static const uint8_t span[] = {0, 32, 64, 128}; /* bytes, by swizzle */
     struct vgpu_tensor_map map = {.magic = VGPU_TENSOR_MAP_MAGIC};
     CUresult result = vgpu_driver_ready();
     uint32_t row;
@@ -100,8 +100,11 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap *tensorMap, CUtensorMapDataType tens
     map.fill = oobFill ? types[tensorDataType].nan : 0;
     map.address = (uintptr_t)globalAddress;
     row = boxDim[0] * map.element;
-    if (row % 16 != 0 || (swizzle && row > most[swizzle]))
+    if (row % 16 != 0 || (swizzle && row > span[swizzle]))
         return CUDA_ERROR_INVALID_VALUE;
+    /* Where shorter rows would be is not said. */
+    if (swizzle && row < span[swizzle])
+        return CUDA_ERROR_NOT_SUPPORTED;
     memset(tensorMap, 0, sizeof(*tensorMap));
     memcpy(tensorMap, &map, sizeof(map));
     return CUDA_SUCCESS;

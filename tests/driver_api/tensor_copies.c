@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* What copies of boxes of tensors bring: places, steps, swizzles, what is beyond, reductions. */
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/driver_api/check.h"
+
+enum { SKIPPED = 77 };
+
+enum { WIDTH = 40, HEIGHT = 20, PITCH = 192 }; /* of the tensor: words, rows, bytes */
+
+static CUresult encode(CUtensorMap *map, CUdeviceptr memory, const cuuint32_t box[2],
+                       const cuuint32_t steps[2], CUtensorMapSwizzle swizzle,
+                       CUtensorMapFloatOOBfill fill)
+{
+    const cuuint64_t dimensions[] = {WIDTH, HEIGHT}, strides[] = {PITCH};
+
+    return cuTensorMapEncodeTiled(
+        map, fill ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32 : CU_TENSOR_MAP_DATA_TYPE_INT32, 2,
+        (void *)memory, dimensions, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle,
+        CU_TENSOR_MAP_L2_PROMOTION_NONE, fill);
+}
+
+/*
+ * load: one thread brings a box of `bytes` bytes from (x, y), and all bytes of it go to `out`.
+ * put: the other way round, with an instruction that is filled in.
+ */
+static const char text[] =
+    ".version 8.6\n.target sm_90\n.address_size 64\n"
+    ".visible .entry load(.param .align 64 .b8 map[128], .param .s32 x, .param .s32 y,\n"
+    "                     .param .u32 bytes, .param .u64 out)\n{\n"
+    ".reg .b32 %%r<12>;\n.reg .b64 %%d<6>;\n.reg .pred %%p<4>;\n"
+    ".shared .align 1024 .b8 box[4096];\n.shared .align 8 .b64 barrier;\n"
+    "mov.u32 %%r1, box;\nmov.u32 %%r2, barrier;\nmov.u32 %%r3, %%tid.x;\nld.param.u32 %%r4, "
+    "[bytes];\n"
+    "setp.ne.u32 %%p1, %%r3, 0;\n@%%p1 bra ready;\nmbarrier.init.shared.b64 [%%r2], "
+    "1;\nfence.proxy.async.shared::cta;\n"
+    "mov.b64 %%d1, map;\ncvta.param.u64 %%d2, %%d1;\nld.param.s32 %%r5, [x];\nld.param.s32 %%r6, "
+    "[y];\n"
+    "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%%r1], "
+    "[%%d2, {%%r5, %%r6}], [%%r2];\n"
+    "mbarrier.arrive.expect_tx.shared.b64 _, [%%r2], %%r4;\nready:\nbar.sync 0;\n"
+    "wait:\nmbarrier.try_wait.parity.shared.b64 %%p2, [%%r2], 0;\n@!%%p2 bra wait;\n"
+    "ld.param.u64 %%d3, [out];\nshl.b32 %%r7, %%r3, 2;\n"
+    "again:\nsetp.ge.u32 %%p3, %%r7, %%r4;\n@%%p3 bra done;\nadd.u32 %%r8, %%r1, %%r7;\n"
+    "ld.shared.u32 %%r9, [%%r8];\ncvt.u64.u32 %%d4, %%r7;\nadd.u64 %%d4, %%d3, %%d4;\n"
+    "st.global.u32 [%%d4], %%r9;\nadd.u32 %%r7, %%r7, 128;\nbra again;\ndone:\nret;\n}\n"
+    ".visible .entry put(.param .align 64 .b8 map[128], .param .s32 x, .param .s32 y)\n{\n"
+    ".reg .b32 %%r<12>;\n.reg .b64 %%d<6>;\n.reg .pred %%p<4>;\n"
+    ".shared .align 1024 .b8 box[4096];\n"
+    "mov.u32 %%r1, box;\nmov.u32 %%r3, %%tid.x;\nshl.b32 %%r7, %%r3, 2;\n"
+    "again:\nadd.u32 %%r8, %%r1, %%r7;\nshr.u32 %%r9, %%r7, 2;\nadd.u32 %%r9, %%r9, 1000;\n"
+    "st.shared.u32 [%%r8], %%r9;\nadd.u32 %%r7, %%r7, 128;\nsetp.lt.u32 %%p3, %%r7, 4096;\n"
+    "@%%p3 bra again;\nfence.proxy.async.shared::cta;\nbar.sync 0;\nsetp.ne.u32 %%p1, %%r3, "
+    "0;\n@%%p1 exit;\n"
+    "mov.b64 %%d1, map;\ncvta.param.u64 %%d2, %%d1;\nld.param.s32 %%r5, [x];\nld.param.s32 %%r6, "
+    "[y];\n"
+    "%s [%%d2, {%%r5, %%r6}], [%%r1];\n"
+    "cp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\nret;\n}\n";
+
+struct tensor {
+    CUmodule module;
+    CUdeviceptr memory, out;
+    int words[HEIGHT][PITCH / 4];
+};
+
+static void prepare(struct tensor *t, const char *put)
+{
+    char ptx[8192];
+
+    snprintf(ptx, sizeof(ptx), text, put);
+    CHECK(cuModuleLoadData(&t->module, ptx));
+    CHECK(cuMemAlloc(&t->memory, sizeof(t->words)));
+    CHECK(cuMemAlloc(&t->out, 4096));
+    for (int y = 0; y < HEIGHT; y++) {
+        for (int x = 0; x < PITCH / 4; x++)
+            t->words[y][x] = 100 * y + x;
+    }
+    CHECK(cuMemcpyHtoD(t->memory, t->words, sizeof(t->words)));
+}
+
+static void run(struct tensor *t, const char *kernel, CUtensorMap *map, int x, int y,
+                unsigned int bytes)
+{
+    void *parameters[] = {map, &x, &y, &bytes, &t->out};
+    CUfunction function;
+
+    CHECK(cuModuleGetFunction(&function, t->module, kernel));
+    CHECK(cuLaunchKernel(function, 1, 1, 1, 32, 1, 1, 0, NULL, parameters, NULL));
+    CHECK(cuCtxSynchronize());
+}
+
+#define STORE "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group"
+
+/* Where word `n` of a row is in shared memory, when 16 bytes are exchanged within `span`. */
+static int place(int row, int n, int row_bytes, int span)
+{
+    int address = row * row_bytes + 4 * n, mask = span / 16 - 1;
+
+    return (span ? address ^ (address >> 7 & mask) << 4 : address) / 4;
+}
+
+static void boxes_are_loaded(void)
+{
+    static const struct {
+        int x, y;
+        cuuint32_t box[2], steps[2];
+        CUtensorMapSwizzle swizzle;
+        int span;
+    } cases[] = {
+        {0, 0, {16, 8}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
+        {5, 3, {8, 4}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
+        {-3, -2, {12, 6}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
+        {30, 15, {16, 8}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
+        {4, 2, {16, 8}, {2, 3}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
+        {1, 1, {8, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_32B, 32},
+        {1, 1, {16, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_64B, 64},
+        {1, 1, {32, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_128B, 128},
+        {100, 100, {16, 4}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
+    };
+    static CUtensorMap map;
+    static struct tensor t;
+    int got[1024];
+
+    prepare(&t, STORE);
+    for (size_t n = 0; n < sizeof(cases) / sizeof(cases[0]); n++) {
+        int wide = (int)cases[n].box[0]; /* its step is not looked at */
+        int high = (int)((cases[n].box[1] + cases[n].steps[1] - 1) / cases[n].steps[1]);
+
+        CHECK(encode(&map, t.memory, cases[n].box, cases[n].steps, cases[n].swizzle,
+                     CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
+        run(&t, "load", &map, cases[n].x, cases[n].y, (unsigned int)(4 * wide * high));
+        CHECK(cuMemcpyDtoH(got, t.out, (size_t)(4 * wide * high)));
+        for (int k = 0; k < wide * high; k++) {
+            int x = cases[n].x + k % wide;
+            int y = cases[n].y + k / wide * (int)cases[n].steps[1];
+            bool inside = x >= 0 && x < WIDTH && y >= 0 && y < HEIGHT;
+
+            EXPECT(got[place(k / wide, k % wide, 4 * wide, cases[n].span)] ==
+                   (inside ? 100 * y + x : 0));
+        }
+    }
+}
+
+static void what_is_beyond_may_be_nan(void)
+{
+    static const cuuint32_t box[] = {4, 2}, steps[] = {1, 1};
+    static CUtensorMap map;
+    static struct tensor t;
+    unsigned int got[8];
+
+    prepare(&t, STORE);
+    CHECK(encode(&map, t.memory, box, steps, CU_TENSOR_MAP_SWIZZLE_NONE,
+                 CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA));
+    run(&t, "load", &map, WIDTH - 2, HEIGHT - 1, sizeof(got));
+    CHECK(cuMemcpyDtoH(got, t.out, sizeof(got)));
+    EXPECT((int)got[1] == 100 * (HEIGHT - 1) + WIDTH - 1);
+    for (int n = 2; n < 8; n++)
+        EXPECT((got[n] & 0x7fffffff) > 0x7f800000);
+}
+
+static void boxes_are_stored_and_reduced(void)
+{
+    static const struct {
+        const char *instruction;
+        int kind; /* 0: stored, 1: added, 2: the greater one */
+    } cases[] = {
+        {STORE, 0},
+        {"cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group", 1},
+        {"cp.reduce.async.bulk.tensor.2d.global.shared::cta.max.tile.bulk_group", 2},
+    };
+    static const cuuint32_t box[] = {16, 8}, steps[] = {1, 1};
+    static CUtensorMap map;
+    static struct tensor t;
+
+    for (int n = 0; n < 3; n++) {
+        prepare(&t, cases[n].instruction);
+        CHECK(encode(&map, t.memory, box, steps, CU_TENSOR_MAP_SWIZZLE_NONE,
+                     CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
+        run(&t, "put", &map, 30, 15, 0);
+        CHECK(cuMemcpyDtoH(t.words, t.memory, sizeof(t.words)));
+        for (int y = 0; y < HEIGHT; y++) {
+            for (int x = 0; x < PITCH / 4; x++) {
+                int old = 100 * y + x, put = 1000 + 16 * (y - 15) + x - 30;
+                bool hit = x >= 30 && x < WIDTH && y >= 15;
+
+                EXPECT(t.words[y][x] == (!hit                 ? old
+                                         : cases[n].kind == 0 ? put
+                                         : cases[n].kind == 1 ? old + put
+                                         : old > put          ? old
+                                                              : put));
+            }
+        }
+    }
+}
+
+int main(void)
+{
+    int supported = 0;
+
+    check_context();
+    CHECK(cuDeviceGetAttribute(&supported, CU_DEVICE_ATTRIBUTE_TENSOR_MAP_ACCESS_SUPPORTED, 0));
+    if (!supported)
+        return SKIPPED;
+    boxes_are_loaded();
+    what_is_beyond_may_be_nan();
+    boxes_are_stored_and_reduced();
+    printf("tensor_copies: all right\n");
+    return 0;
+}
