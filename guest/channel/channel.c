@@ -211,7 +211,8 @@ CUresult vgpu_channel_call(struct vgpu_channel *channel, struct vgpu_call_header
     memset(result, 0, sizeof(*result));
     if (reply_bytes)
         *reply_bytes = 0;
-    if (channel->before_call)
+    /* Not in a forked child, where nobody may be left to unlock what it locks. */
+    if (channel->before_call && vgpu_channel_known_lost(channel) == CUDA_SUCCESS)
         channel->before_call(channel);
     CUresult error = take_slot(channel, &slot);
     if (error)
