@@ -66,7 +66,7 @@ def reviewed(path):
 
 
 def check_all_exercised(manual, list_of_reasons, text):
-    """Prints what the manual says to run, is in no text, and not in the list; true if nothing is."""
+    """Prints what the manual says to run, and is neither in the text nor listed; true if nothing."""
     seen = set(of_text(text))
     known = {name(form, operands) for form, operands, runs in of_manual(manual) if runs == 'yes'}
     excused = list(reviewed(list_of_reasons))
@@ -86,7 +86,7 @@ def matches(form, patterns):
 
 
 def check_differences(expected, list_of_reasons):
-    """Where a device does not compute what our reference does, though it is exact, there is a reason.
+    """Where a device does not compute what our reference does, though it is exact, is a reason.
     Returns whether there is one everywhere, and prints where not."""
     excused, used, bad = list(reviewed(list_of_reasons)), set(), 0
     for line in expected.read_text().splitlines():

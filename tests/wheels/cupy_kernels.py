@@ -49,4 +49,5 @@ step('elementwise', lambda: numpy.allclose((cupy.asarray(A) ** 2 + 1).get(), A *
 step('reduction', lambda: float(cupy.asarray(A).sum()) == A.sum())
 step('sort', lambda: numpy.array_equal(cupy.sort(cupy.asarray(A[::-1].copy())).get(), A))
 step('matmul', lambda: numpy.allclose((cupy.eye(8) @ cupy.ones((8, 8))).get(), 1))
-step('fft', lambda: numpy.allclose(cupy.fft.fft(cupy.asarray(A)).get(), numpy.fft.fft(A), rtol=1e-3))
+step('fft', lambda: numpy.allclose(cupy.fft.fft(cupy.asarray(A)).get(), numpy.fft.fft(A),
+                                   rtol=1e-3))

@@ -49,7 +49,8 @@ def scaled():
 runtime.cudaMalloc(ctypes.byref(source), ctypes.sizeof(values))
 runtime.cudaMalloc(ctypes.byref(target), ctypes.sizeof(values))
 runtime.cudaMemcpy(source, values, ctypes.sizeof(values), TO_DEVICE)
-step('init', lambda: check(nccl.ncclCommInitAll(ctypes.byref(communicator), 1, (ctypes.c_int * 1)(0))))
+step('init', lambda: check(nccl.ncclCommInitAll(ctypes.byref(communicator), 1,
+                                                (ctypes.c_int * 1)(0))))
 step('all_reduce', lambda: collective('ncclAllReduce', 1, SUM))
 step('average', lambda: collective('ncclAllReduce', 1, AVERAGE))
 step('scaled_sum', scaled)

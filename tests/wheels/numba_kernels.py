@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Kernels that Numba compiles: as PTX they run; as the machine code that it makes of it they do not."""
+"""Kernels that Numba compiles: as PTX they run; as machine code made of it they do not."""
 import ctypes
 import math
 
@@ -71,5 +71,6 @@ def run_with_numba():
 
 step('ptx_of_a_kernel', lambda: numpy.allclose(run_as_ptx(waves, numpy.zeros_like(A)),
                                                A + numpy.sin(A), atol=1e-3))
-step('ptx_with_shared_memory', lambda: run_as_ptx(sums, numpy.zeros(8, numpy.float32)).sum() == A.sum())
+step('ptx_with_shared_memory',
+     lambda: run_as_ptx(sums, numpy.zeros(8, numpy.float32)).sum() == A.sum())
 step('launch_by_numba', run_with_numba)

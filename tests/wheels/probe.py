@@ -7,4 +7,5 @@ def step(name, work):
     try:
         print(f'{name}: ' + ('passed' if work() else 'stops: a wrong result'), flush=True)
     except Exception as error:  # pylint: disable=broad-except
-        print(f'{name}: stops: {type(error).__name__}: {str(error).splitlines()[0][:120]}', flush=True)
+        why = (str(error).splitlines() or [''])[0][:120]
+        print(f'{name}: stops: {type(error).__name__}: {why}', flush=True)

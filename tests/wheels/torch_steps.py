@@ -26,7 +26,8 @@ step('copies', lambda: torch.equal(X.cuda().cpu(), X))
 step('empty', lambda: torch.empty(1 << 20, device='cuda').shape[0] == 1 << 20)
 step('stream_and_event', lambda: torch.cuda.Event().record() is None)
 step('matmul', lambda: close(X.cuda() @ Y.cuda(), X @ Y))
-step('linear', lambda: close(torch.nn.functional.linear(X.cuda(), Y.t().contiguous().cuda()), X @ Y))
+step('linear', lambda: close(torch.nn.functional.linear(X.cuda(), Y.t().contiguous().cuda()),
+                             X @ Y))
 step('bmm', lambda: close(torch.bmm(BATCH.cuda(), BATCH.cuda()), torch.bmm(BATCH, BATCH)))
 step('convolution', lambda: close(torch.nn.functional.conv2d(IMAGE.cuda(), FILTER.cuda()),
                                   torch.nn.functional.conv2d(IMAGE, FILTER)))

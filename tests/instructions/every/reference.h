@@ -53,6 +53,8 @@ static inline wide between(wide v, wide low, wide high)
 
 static inline wide limited(wide v, unsigned bits, bool is_signed)
 {
+    if (bits == 0 || bits > 64)
+        return v;
     return is_signed ? between(v, -((wide)1 << (bits - 1)), ((wide)1 << (bits - 1)) - 1)
                      : between(v, 0, ((wide)1 << bits) - 1);
 }
