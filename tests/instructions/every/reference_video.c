@@ -93,7 +93,7 @@ static uint64_t one_number(const struct form *f, const uint64_t *s)
     } else if (is_one_of(op, "shl shr")) {
         wide by = has(f, "wrap") ? b & 31 : b > 32 ? 32 : b;
 
-        r = op[2] == 'l' ? a << by : a >> by;
+        r = op[2] == 'l' ? a * ((wide)1 << by) : a >> by;
     } else {
         r = computed(op, a, b);
     }
