@@ -156,7 +156,7 @@ static CUresult enter(CUcontext handle, struct vgpu_context **context, struct vg
 
     if (result != CUDA_SUCCESS)
         return result;
-    if (!handle || vgpu_context_named(handle, peer) != CUDA_SUCCESS || *peer == *context)
+    if (!handle || vgpu_context_named(handle, peer) != CUDA_SUCCESS)
         return CUDA_ERROR_INVALID_CONTEXT;
     return CUDA_SUCCESS;
 }

@@ -172,7 +172,8 @@ static void access_is_asked_for(void **state)
         CUDA_ERROR_INVALID_DEVICE);
     use(&pair->a);
     assert_cuda_error(cuCtxEnablePeerAccess(pair->b.context, 1), CUDA_ERROR_INVALID_VALUE);
-    assert_cuda_error(cuCtxEnablePeerAccess(pair->a.context, 0), CUDA_ERROR_INVALID_CONTEXT);
+    assert_cuda_error(cuCtxEnablePeerAccess(pair->a.context, 0),
+                      CUDA_ERROR_PEER_ACCESS_UNSUPPORTED);
     assert_cuda_error(cuCtxEnablePeerAccess(NULL, 0), CUDA_ERROR_INVALID_CONTEXT);
     assert_cuda_error(cuCtxDisablePeerAccess(pair->b.context), CUDA_ERROR_PEER_ACCESS_NOT_ENABLED);
     assert_cuda(cuCtxEnablePeerAccess(pair->b.context, 0));
