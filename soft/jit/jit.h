@@ -67,6 +67,12 @@ enum vgpu_jit_step {
 bool vgpu_jit_begins(const struct vgpu_jit_code *code);
 
 /**
+ * Whether all warps of a block are at one place, *pc, from which they can go in step; then their
+ * registers are in their states.
+ */
+bool vgpu_jit_join(struct vgpu_block *block, uint32_t *pc);
+
+/**
  * Runs every warp of a block from *pc, where all are, with all lanes, to the next barrier; *pc
  * becomes what is behind it. What schedules warps is left out as long as they stay in step.
  */

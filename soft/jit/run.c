@@ -224,49 +224,111 @@ void vgpu_jit_part(struct vgpu_block *b, uint32_t pc)
     }
 }
 
-/* A warp that has come to an exit goes on in the interpreter. */
-static void part_at(const struct vgpu_jit_code *code, struct vgpu_warp *w, uint32_t number)
+/* The warp waits at the barrier, as the scheduler knows it. */
+static bool arrive(struct vgpu_warp *w, uint32_t pc)
+{
+    struct vgpu_block *b = w->block;
+    uint32_t row = b->unit->code[pc].row[VGPU_A] & ~1u, id;
+
+    memcpy(&id, w->base[1] + row, sizeof(id));
+    if (id >= VGPU_MAX_BARRIERS)
+        return false;
+    w->groups[0].state = VGPU_GROUP_BARRIER;
+    w->groups[0].barrier = (uint8_t)id;
+    b->barriers[id].expected = 0;
+    b->barriers[id].arrived += VGPU_LANES;
+    b->barriers_used |= UINT32_C(1) << id;
+    return true;
+}
+
+/* The scheduler is to find the guard as it was: all lanes end. */
+static void give_guard(struct vgpu_warp *w, uint32_t pc)
+{
+    uint32_t guard = w->block->unit->code[pc].guard, value = guard & 1 ? 0 : VGPU_ALL_LANES;
+
+    if (guard != 0)
+        memcpy(w->base[0] + (guard & ~1u), &value, sizeof(value));
+}
+
+/* A warp that has come to an exit goes on with the scheduler, because another has come elsewhere.
+   If it `may_wait`, there is one that does not wait yet, and that looks who does. */
+static void part_at(const struct vgpu_jit_code *code, struct vgpu_warp *w, uint32_t number,
+                    bool may_wait)
 {
     const struct jit_exit *exit = &code->exits[number];
 
     w->groups[0].pc = exit->pc;
-    w->parked = exit->kind == JIT_EXIT_SPENT;
-    if (exit->kind == JIT_EXIT_LOOK || exit->kind == JIT_EXIT_BARRIER)
+    w->parked = exit->kind == JIT_EXIT_SPENT ||
+                (exit->kind == JIT_EXIT_BARRIER && may_wait && arrive(w, exit->pc));
+    if (!w->parked && (exit->kind == JIT_EXIT_LOOK || exit->kind == JIT_EXIT_BARRIER))
         give_all(&code->given[number], w);
+    if (exit->kind == JIT_EXIT_DONE)
+        give_guard(w, exit->pc);
+}
+
+bool vgpu_jit_join(struct vgpu_block *b, uint32_t *pc)
+{
+    uint32_t at = b->warps[0].groups[0].pc - b->code->plan->f->start, entry;
+
+    if (at >= b->code->plan->f->count)
+        return false;
+    entry = atomic_load_explicit(&b->code->open[at], memory_order_relaxed);
+    for (uint32_t n = 0; n < b->warp_count; n++) {
+        const struct vgpu_warp *w = &b->warps[n];
+
+        if (entry == 0 || w->done || !w->started || w->group_count != 1 ||
+            w->groups[0].mask != VGPU_ALL_LANES || w->groups[0].depth != 0 ||
+            w->groups[0].state != VGPU_GROUP_READY || w->groups[0].pc != b->warps[0].groups[0].pc)
+            return false;
+    }
+    for (uint32_t n = 0; n < b->warp_count; n++) {
+        struct vgpu_warp *w = &b->warps[n];
+
+        w->base[0] = w->frames[0];
+        w->mask = VGPU_ALL_LANES;
+        if (!w->parked && !take_all(&b->code->taken[entry], w))
+            return false;
+        w->parked = true;
+    }
+    *pc = b->warps[0].groups[0].pc;
+    return true;
 }
 
 enum vgpu_jit_step vgpu_jit_step(struct vgpu_block *b, uint32_t *pc, uint32_t *index)
 {
     const struct vgpu_jit_code *code = b->code;
-    uint32_t at = *pc - code->plan->f->start, entry = code->entries[at], first = 0;
+    uint32_t at = *pc - code->plan->f->start, entry = code->entries[at];
+    uint32_t numbers[VGPU_MAX_WARPS];
+    bool same = true, all_wait = true;
 
     for (uint32_t n = 0; n < b->warp_count; n++) {
         struct vgpu_warp *w = &b->warps[n];
-        uint32_t number;
 
         w->budget = b->turn;
-        number = call(code, w, entry);
-        first = n == 0 ? number : first;
-        if (code->exits[number].kind == JIT_EXIT_FAULT) {
-            w->groups[0].pc = code->exits[number].pc;
+        numbers[n] = call(code, w, entry);
+        same = same && numbers[n] == numbers[0];
+        all_wait = all_wait && code->exits[numbers[n]].kind == JIT_EXIT_BARRIER;
+        if (code->exits[numbers[n]].kind == JIT_EXIT_FAULT) {
+            w->groups[0].pc = code->exits[numbers[n]].pc;
             *index = n;
             return VGPU_STEP_FAULT;
         }
-        if (number == first && (code->exits[number].kind == JIT_EXIT_BARRIER ||
-                                code->exits[number].kind == JIT_EXIT_DONE))
-            continue;
-        vgpu_jit_part(b, *pc);
-        for (uint32_t k = 0; k < n; k++)
-            part_at(code, &b->warps[k], first);
-        part_at(code, w, number);
-        judge(code, at, entry, -1);
-        return VGPU_STEP_APART;
     }
-    judge(code, at, entry, 2);
-    if (code->exits[first].kind == JIT_EXIT_DONE)
+    if (same && code->exits[numbers[0]].kind == JIT_EXIT_BARRIER) {
+        judge(code, at, entry, 2);
+        *pc = code->exits[numbers[0]].pc + 1;
+        return VGPU_STEP_ON;
+    }
+    if (same && code->exits[numbers[0]].kind == JIT_EXIT_DONE) {
+        judge(code, at, entry, 2);
         return VGPU_STEP_DONE;
-    *pc = code->exits[first].pc + 1;
-    return VGPU_STEP_ON;
+    }
+    for (uint32_t n = 0; n < b->warp_count; n++) {
+        if (code->exits[numbers[n]].kind == JIT_EXIT_LOOK)
+            judge(code, at, entry, -1);
+        part_at(code, &b->warps[n], numbers[n], !all_wait);
+    }
+    return VGPU_STEP_APART;
 }
 
 int32_t vgpu_jit_reaches(const struct vgpu_block *block, const uint64_t *addresses, uint32_t bytes)

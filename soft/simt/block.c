@@ -351,20 +351,14 @@ static int wait_for_blocks(struct vgpu_runner *r, struct vgpu_fault *fault)
     return b->blocks_gone == 0 ? 0 : report_deadlock(b, fault);
 }
 
-/* Compiled code runs the warps from barrier to barrier. False when they are, or one of them is, for
-   the interpreter from now on; *error is a fault's. */
-static bool run_in_step(struct vgpu_runner *r, struct vgpu_fault *fault, int *error)
+/* Compiled code runs the warps from barrier to barrier, from `pc` on, where they are in step. False
+   when they no longer are, and their turns come; *error is a fault's. */
+static bool run_in_step(struct vgpu_runner *r, uint32_t pc, struct vgpu_fault *fault, int *error)
 {
     struct vgpu_block *b = &r->block;
-    uint32_t pc = b->kernel->start, index = 0;
     enum vgpu_jit_step step = VGPU_STEP_ON;
+    uint32_t index = 0;
 
-    if (b->code == NULL || b->threads % VGPU_LANES != 0 || !vgpu_jit_begins(b->code))
-        return false;
-    for (uint32_t n = 0; n < b->warp_count; n++) {
-        start_warp(r, &b->warps[n]);
-        b->warps[n].mask = VGPU_ALL_LANES;
-    }
     while (step == VGPU_STEP_ON && !cancelled(r))
         step = vgpu_jit_step(b, &pc, &index);
     if (step == VGPU_STEP_ON)
@@ -377,12 +371,26 @@ static bool run_in_step(struct vgpu_runner *r, struct vgpu_fault *fault, int *er
     return step == VGPU_STEP_DONE || step == VGPU_STEP_FAULT;
 }
 
+static bool begin_in_step(struct vgpu_runner *r, struct vgpu_fault *fault, int *error)
+{
+    struct vgpu_block *b = &r->block;
+
+    if (b->code == NULL || b->threads % VGPU_LANES != 0 || !vgpu_jit_begins(b->code))
+        return false;
+    for (uint32_t n = 0; n < b->warp_count; n++) {
+        start_warp(r, &b->warps[n]);
+        b->warps[n].mask = VGPU_ALL_LANES;
+    }
+    return run_in_step(r, b->kernel->start, fault, error);
+}
+
 /* Gives each warp its turn. */
 static int run_round(struct vgpu_runner *r, bool *progress, struct vgpu_fault *fault)
 {
     struct vgpu_block *b = &r->block;
     uint32_t pc = 0;
 
+    b->together = false;
     for (uint32_t n = 0; n < b->warp_count; n++) {
         struct vgpu_warp *w = &b->warps[n];
         enum vgpu_turn turn;
@@ -403,6 +411,9 @@ static int run_round(struct vgpu_runner *r, bool *progress, struct vgpu_fault *f
         }
         if ((turn == VGPU_TURN_SPENT || turn == VGPU_TURN_BLOCKED) && cancelled(r))
             return vgpu_fault_report(w, VGPU_FAULT_CANCELLED, 0, pc, fault);
+        /* All warps may be in step now, if none of them goes on before the others. */
+        if (b->together)
+            return 0;
     }
     return 0;
 }
@@ -411,9 +422,10 @@ static int run_round(struct vgpu_runner *r, bool *progress, struct vgpu_fault *f
 static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
 {
     bool progress = true;
+    uint32_t pc = 0;
     int error = 0;
 
-    if (run_in_step(r, fault, &error))
+    if (begin_in_step(r, fault, &error))
         return error;
     while (r->left > 0 && progress) {
         progress = false;
@@ -421,6 +433,8 @@ static int run_warps(struct vgpu_runner *r, struct vgpu_fault *fault)
             return -EFAULT;
         if (run_round(r, &progress, fault) != 0)
             return -EFAULT;
+        if (r->block.together && vgpu_jit_join(&r->block, &pc) && run_in_step(r, pc, fault, &error))
+            return error;
     }
     return r->left > 0 ? report_deadlock(&r->block, fault) : 0;
 }

@@ -94,10 +94,11 @@ DEFINE_WIDE_PRODUCT(line_mul_u, uint32_t, widen_u, TIMES_U)
     static inline bool name(struct vgpu_line *r, const struct vgpu_shape *a,                       \
                             const struct vgpu_shape *b, const struct vgpu_shape *c)                \
     {                                                                                              \
-        bool good = product(r, a, b);                                                              \
+        if (!product(r, a, b))                                                                     \
+            return false;                                                                          \
         r->base += c->line.base;                                                                   \
         r->stride += c->line.stride;                                                               \
-        return good;                                                                               \
+        return true;                                                                               \
     }
 DEFINE_MAD(line_mad, line_mul)
 DEFINE_MAD(line_mad_s, line_mul_s)

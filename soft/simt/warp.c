@@ -222,6 +222,7 @@ static void open_barrier(struct vgpu_block *b, uint32_t id)
             group->pc++;
         }
     }
+    b->together = b->code != NULL && b->barriers[id].expected == 0;
     b->barriers[id] = (struct vgpu_barrier){0};
 }
 
@@ -546,6 +547,8 @@ enum vgpu_turn vgpu_warp_run(struct vgpu_warp *w, uint32_t *fault_pc)
             *fault_pc = group->pc;
             return VGPU_TURN_FAULT;
         }
+        if (w->block->together)
+            return w->group_count > 0 ? VGPU_TURN_SPENT : VGPU_TURN_DONE;
         if (w->budget <= 0) {
             w->rotate = true;
             return w->group_count > 0 ? VGPU_TURN_SPENT : VGPU_TURN_DONE;

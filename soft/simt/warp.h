@@ -134,7 +134,9 @@ struct vgpu_block {
     uint32_t warp_count;
     uint32_t worker; /* number of the host thread: %smid */
     uint32_t worker_count;
-    struct vgpu_counts *counts;       /* NULL unless a profile is wanted */
+    struct vgpu_counts *counts; /* NULL unless a profile is wanted */
+    bool together; /* a barrier of all threads has opened in this round, and there is compiled code
+                    */
     const struct vgpu_jit_code *code; /* NULL while the kernel is interpreted only */
     uint64_t grid_id;
     uint64_t workspace;     /* see %envreg1 */
