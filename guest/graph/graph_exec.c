@@ -356,14 +356,19 @@ static bool shape_of(const struct vgpu_caller *caller, const struct vgpu_wire_no
     }
 }
 
+/* Of two shapes, which were zero, padding included, before they were filled in. */
+static bool is_same(const void *shape, const void *other)
+{
+    return memcmp(shape, other, sizeof(struct vgpu_wire_node)) == 0;
+}
+
 static CUresult send_to_exec(const struct vgpu_caller *caller, const struct vgpu_graph_exec *exec,
                              struct vgpu_node *node, const struct vgpu_node_message *message)
 {
     size_t bytes = vgpu_node_bytes(message);
     struct vgpu_wire_node shape;
     bool same = shape_of(caller, &message->node, &shape);
-    if (same && node->taken.exec == exec->serial &&
-        memcmp(&node->taken.shape, &shape, sizeof(shape)) == 0)
+    if (same && node->taken.exec == exec->serial && is_same(&node->taken.shape, &shape))
         return vgpu_send_vgpuGraphExecNodeSetAgain(
             caller->channel, caller->context, exec->object.id, node->object.id, message, bytes);
     CUresult error = vgpu_send_vgpuGraphExecNodeSet(

@@ -14,8 +14,8 @@
 #include "guest/channel/channel.h"
 #include "guest/code/tensor_map.h"
 #include "guest/graph/capture.h"
-#include "guest/memory/freed.h"
 #include "guest/memory/arena.h"
+#include "guest/memory/freed.h"
 #include "guest/memory/mirror.h"
 #include "guest/memory/pool.h"
 #include "guest/memory/ranges.h"
@@ -73,7 +73,7 @@ struct vgpu_process {
 
     bool launch_blocking; /* CUDA_LAUNCH_BLOCKING */
     bool trace;           /* VGPU_TRACE=summary */
-    uint32_t unasked; /* of late, records of events that only streams waited for, atomic */
+    uint32_t unasked;     /* of late, records of events that only streams waited for, atomic */
     uint64_t entered;     /* functions of CUDA, if they are traced; atomic */
     CUmoduleLoadingMode loading;
 };

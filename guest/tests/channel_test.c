@@ -289,7 +289,8 @@ static void what_comes_before_the_sleep_is_seen(void **state)
     struct patient patient;
     bool come = false;
     sleep_patiently(f, &patient);
-    assert_int_equal(vgpu_channel_wait(f->channel, already_there, &come, VGPU_WAIT_WORK), CUDA_SUCCESS);
+    assert_int_equal(vgpu_channel_wait(f->channel, already_there, &come, VGPU_WAIT_WORK),
+                     CUDA_SUCCESS);
     f->channel->transport->operations = before;
     assert_int_equal(f->disorder, 0);
     assert_int_equal(f->channel->header->guest_sleeps, 0);
