@@ -298,7 +298,7 @@ enum vgpu_jit_step vgpu_jit_step(struct vgpu_block *b, uint32_t *pc, uint32_t *i
 {
     const struct vgpu_jit_code *code = b->code;
     uint32_t at = *pc - code->plan->f->start, entry = code->entries[at];
-    uint32_t numbers[VGPU_MAX_WARPS];
+    uint32_t numbers[VGPU_MAX_WARPS] = {0};
     bool same = true, all_wait = true;
 
     for (uint32_t n = 0; n < b->warp_count; n++) {
