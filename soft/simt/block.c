@@ -42,6 +42,7 @@ struct vgpu_runner {
     uint8_t *local; /* of all warps */
     size_t local_size;
     uint32_t left;                                    /* warps of the block that are not done */
+    bool spent;                                       /* some of them had all of their last turns */
     struct vgpu_cluster cluster;                      /* of which this runs the first block ... */
     struct vgpu_runner *others[VGPU_MAX_CLUSTER - 1]; /* ... and these the rest, in turns */
 };
@@ -225,6 +226,7 @@ static int begin(struct vgpu_runner *r, struct vgpu_grid *grid)
     b->kernel = grid->kernel;
     b->grid_id = grid->id;
     b->workspace = grid->workspace;
+    b->meeting = grid->meeting;
     b->turn = launch->cooperative ? TURN_TOGETHER : TURN;
     b->pages = vgpu_memory_kernel_pages(launch->image->memory);
     b->threads = threads;
@@ -343,7 +345,8 @@ static int wait_for_blocks(struct vgpu_runner *r, struct vgpu_fault *fault)
     struct vgpu_block *b = &r->block;
 
     if (b->meeting_looks < VGPU_MEETING_LOOKS) {
-        sched_yield();
+        if (r->spent)
+            sched_yield();
         return 0;
     }
     b->blocks_gone = vgpu_meeting_wait(r->grid, b->meeting_value);
@@ -391,6 +394,7 @@ static int run_round(struct vgpu_runner *r, bool *progress, struct vgpu_fault *f
     uint32_t pc = 0;
 
     b->together = false;
+    r->spent = false;
     for (uint32_t n = 0; n < b->warp_count; n++) {
         struct vgpu_warp *w = &b->warps[n];
         enum vgpu_turn turn;
@@ -403,6 +407,7 @@ static int run_round(struct vgpu_runner *r, bool *progress, struct vgpu_fault *f
         if (turn == VGPU_TURN_FAULT)
             return vgpu_fault_report(w, w->fault, w->fault_lane, pc, fault);
         *progress |= turn != VGPU_TURN_BLOCKED || w->clock != w->clock_seen;
+        r->spent |= turn == VGPU_TURN_SPENT;
         w->clock_seen = w->clock;
         if (turn == VGPU_TURN_DONE) {
             w->done = true;
@@ -459,6 +464,7 @@ static void prepare(struct vgpu_runner *r, uint32_t x, uint32_t y, uint32_t z)
     for (uint32_t n = 0; n < b->warp_count; n++)
         prepare_warp(b, n);
     r->left = b->warp_count;
+    r->spent = false;
 }
 
 /* The warps that were under way keep no frames. */

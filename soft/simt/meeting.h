@@ -16,11 +16,13 @@
 
 struct vgpu_meeting {
     pthread_mutex_t lock;
-    uint32_t blocks;  /* in all */
-    uint32_t there;   /* blocks that have not ended */
-    uint32_t value;   /* what the word was at the last look ... */
-    uint32_t waiting; /* ... and how many of them wait for it to change */
-    uint64_t changes; /* of `value` */
+    pthread_cond_t changed;  /* the word's highest bit */
+    _Atomic uint32_t asleep; /* relaxed: who is missed wakes by itself */
+    uint32_t blocks;         /* in all */
+    uint32_t there;          /* blocks that have not ended */
+    uint32_t value;          /* what the word was at the last look ... */
+    uint32_t waiting;        /* ... and how many of them wait for it to change */
+    uint64_t changes;        /* of `value` */
     /* What device code sees: a size, and the word. */
     _Alignas(64) uint32_t workspace[VGPU_WORKSPACE_BYTES / sizeof(uint32_t)];
 };

@@ -115,6 +115,8 @@ struct vgpu_barrier {
     uint32_t count;    /* of true predicates, for reductions */
 };
 
+struct vgpu_meeting;
+
 struct vgpu_block {
     const struct vgpu_launch *launch;
     const struct vgpu_unit *unit;
@@ -139,13 +141,14 @@ struct vgpu_block {
                     */
     const struct vgpu_jit_code *code; /* NULL while the kernel is interpreted only */
     uint64_t grid_id;
-    uint64_t workspace;     /* see %envreg1 */
-    uint32_t meeting_value; /* what the last access to the workspace found there */
-    uint32_t meeting_looks; /* how many accesses in a row have found that */
-    uint32_t blocks_gone;   /* of a deadlock of the grid: blocks that have ended */
-    int32_t turn;           /* branches until another group or warp gets a turn */
-    uint64_t frame_memory;  /* bytes of call frames in use */
-    uint32_t barriers_used; /* bit by number: some thread has arrived there in this block */
+    uint64_t workspace;           /* see %envreg1 */
+    struct vgpu_meeting *meeting; /* of a cooperative grid, or NULL */
+    uint32_t meeting_value;       /* what the last access to the workspace found there */
+    uint32_t meeting_looks;       /* how many accesses in a row have found that */
+    uint32_t blocks_gone;         /* of a deadlock of the grid: blocks that have ended */
+    int32_t turn;                 /* branches until another group or warp gets a turn */
+    uint64_t frame_memory;        /* bytes of call frames in use */
+    uint32_t barriers_used;       /* bit by number: some thread has arrived there in this block */
     struct vgpu_barrier barriers[VGPU_MAX_BARRIERS];
     struct vgpu_cluster *cluster; /* of this block alone, mostly */
     uint32_t rank;                /* in the cluster */
@@ -212,6 +215,9 @@ static inline uint8_t *vgpu_block_shared(const struct vgpu_block *block, uint64_
 /* Bytes of a cooperative grid's workspace. */
 #define VGPU_WORKSPACE_BYTES 512u
 
+/** Wakes blocks that sleep until the meeting's word changes. Any thread. */
+void vgpu_meeting_wake(struct vgpu_meeting *meeting);
+
 /**
  * True if the bytes are in the workspace of the grid, where its blocks meet. No page of it is in
  * any map: accesses to it are few, and all of them are seen here.
@@ -227,6 +233,9 @@ static inline bool vgpu_block_meets(struct vgpu_block *block, uint64_t address, 
     if (size == sizeof(value) && address % sizeof(value) == 0) {
         value = __atomic_load_n((const uint32_t *)(uintptr_t)address, __ATOMIC_RELAXED);
         block->meeting_looks = value == block->meeting_value ? block->meeting_looks + 1 : 1;
+        /* So the library of device code says that all have come. */
+        if ((value ^ block->meeting_value) >> 31 != 0)
+            vgpu_meeting_wake(block->meeting);
         block->meeting_value = value;
     }
     return true;
