@@ -94,6 +94,7 @@ int vgpu_loop_record(struct vgpu_worker *worker, const struct vgpu_call_header *
     enum vgpu_call_class which = vgpu_call_class(header->call);
     uint64_t began = vgpu_timing_begin(&worker->timing, which);
     int error = vgpu_replay(worker, header, payload, &result, answer);
+    worker->watch.record = NULL; /* it is the caller's */
     if (error == 0 && worker->garbage)
         error = -EPROTO;
     if (error)

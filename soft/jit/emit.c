@@ -322,7 +322,7 @@ void jit_write(struct jit_emitter *e, enum vgpu_operand o, const struct jit_valu
             if (r->form.group[k] == k)
                 store_place(e, jit_type(v->bits, false),
                             add_number(e, v->bits, v->symbol[v->form.group[k]],
-                                       v->form.offset[k] - r->form.offset[k]),
+                                       jit_difference(v->form.offset[k], r->form.offset[k])),
                             index_of(e, r), k);
         }
         return;

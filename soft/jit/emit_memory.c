@@ -234,7 +234,8 @@ unsigned jit_run_of(const struct jit_form *f, unsigned k, uint32_t bytes)
     unsigned n = 1;
 
     while (k + n < VGPU_SEGMENTS && f->group[k + n] == f->group[k] &&
-           f->offset[k + n] - f->offset[k] == (int64_t)n * VGPU_SEGMENT_LANES * bytes)
+           jit_difference(f->offset[k + n], f->offset[k]) ==
+               (int64_t)n * VGPU_SEGMENT_LANES * bytes)
         n++;
     return n == 3 ? 2 : n;
 }

@@ -15,14 +15,16 @@ struct jit_form jit_form_lanes(void)
 
 int64_t jit_form_delta(const struct jit_form *a, unsigned lane)
 {
-    return a->offset[lane / VGPU_SEGMENT_LANES] + (int64_t)(lane % VGPU_SEGMENT_LANES) * a->stride;
+    uint64_t step = (uint64_t)a->stride * (lane % VGPU_SEGMENT_LANES);
+
+    return jit_sum(a->offset[lane / VGPU_SEGMENT_LANES], (int64_t)step);
 }
 
 struct jit_form jit_form_of_pattern(const int64_t pattern[VGPU_LANES], unsigned zeros)
 {
     struct jit_form f = jit_form_uniform(zeros);
 
-    f.stride = pattern[1] - pattern[0];
+    f.stride = jit_difference(pattern[1], pattern[0]);
     for (unsigned k = 0; k < VGPU_SEGMENTS; k++)
         f.offset[k] = pattern[(size_t)k * VGPU_SEGMENT_LANES];
     for (unsigned l = 0; l < VGPU_LANES; l++) {
@@ -66,13 +68,14 @@ struct jit_form jit_form_join(const struct jit_form *a, const struct jit_form *b
         unsigned j = 0;
 
         while (a->group[j] != a->group[k] || b->group[j] != b->group[k] ||
-               a->offset[k] - a->offset[j] != b->offset[k] - b->offset[j])
+               jit_difference(a->offset[k], a->offset[j]) !=
+                   jit_difference(b->offset[k], b->offset[j]))
             j++;
         r.group[k] = (uint8_t)j;
         r.offset[k] = a->offset[k];
         /* Where the two put the constant elsewhere, it moves into the symbol. */
         if (a->offset[j] != b->offset[j]) {
-            r.offset[k] = a->offset[k] - a->offset[j];
+            r.offset[k] = jit_difference(a->offset[k], a->offset[j]);
             r.zeros = (uint8_t)least(
                 r.zeros, least(zeros_of((uint64_t)a->offset[j]), zeros_of((uint64_t)b->offset[j])));
         }
@@ -115,7 +118,8 @@ struct jit_form jit_form_add(const struct jit_form *a, const struct jit_form *b,
 
     if (a->kind != JIT_LINE || b->kind != JIT_LINE)
         return jit_form_lanes();
-    r.stride = subtract ? a->stride - b->stride : a->stride + b->stride;
+    int64_t (*combine)(int64_t, int64_t) = subtract ? jit_difference : jit_sum;
+    r.stride = combine(a->stride, b->stride);
     r.zeros = (uint8_t)least(a->zeros, b->zeros);
     for (unsigned k = 0; k < VGPU_SEGMENTS; k++) {
         unsigned j = 0;
@@ -123,7 +127,7 @@ struct jit_form jit_form_add(const struct jit_form *a, const struct jit_form *b,
         while (a->group[j] != a->group[k] || b->group[j] != b->group[k])
             j++;
         r.group[k] = (uint8_t)j;
-        r.offset[k] = subtract ? a->offset[k] - b->offset[k] : a->offset[k] + b->offset[k];
+        r.offset[k] = combine(a->offset[k], b->offset[k]);
     }
     return r;
 }

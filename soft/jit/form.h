@@ -44,6 +44,17 @@ bool jit_form_is_flat(const struct jit_form *a);
 /** All lanes are the symbol of segment 0. */
 bool jit_form_is_uniform(const struct jit_form *a);
 int64_t jit_form_delta(const struct jit_form *a, unsigned lane);
+
+/** Addresses wrap, and so do sums and differences of what is added to them. */
+static inline int64_t jit_sum(int64_t a, int64_t b)
+{
+    return (int64_t)((uint64_t)a + (uint64_t)b);
+}
+
+static inline int64_t jit_difference(int64_t a, int64_t b)
+{
+    return (int64_t)((uint64_t)a - (uint64_t)b);
+}
 /** Least and greatest delta of a group. */
 void jit_form_range(const struct jit_form *a, unsigned group, int64_t range[2]);
 

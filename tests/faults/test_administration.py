@@ -9,7 +9,7 @@ import sys
 import time
 import unittest
 
-from harness import Mediator, PATIENCE, built, wait_until
+from harness import Mediator, PATIENCE, built, for_other_programs, wait_until
 
 DRIVER_API = built("demo", "driver_api")
 TENANT = built("bench", "fairness", "tenant")
@@ -91,7 +91,8 @@ class Administration(Case):
 
     def test_a_running_program_sees_its_quota_change(self):
         program = subprocess.Popen([sys.executable, "-c", MEMORY], text=True, stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, env=self.mediator.environment())
+                                   stdout=subprocess.PIPE,
+                                   env=for_other_programs(self.mediator.environment()))
         self.addCleanup(program.communicate)
 
         def total():

@@ -66,7 +66,9 @@ static uint64_t number(struct grower *g)
 
     if (chance(g, 50))
         return numbers[below(g, sizeof(numbers) / sizeof(numbers[0]))];
-    return series_next(&g->series) >> below(g, 64);
+    /* In this order: the operands of an expression have none. */
+    uint64_t value = series_next(&g->series);
+    return value >> below(g, 64);
 }
 
 static struct operand word(struct grower *g)
