@@ -13,7 +13,7 @@ all: build
 
 help:
 	@echo "make demo      two virtual machines share one GPU, about 2 minutes"
-	@echo "make check     every test, under sanitizers too, and lint: about 7 minutes"
+	@echo "make check     every test, under sanitizers too, and lint: about 15 minutes"
 	@echo "make build     build everything into $(BUILD)/"
 	@echo "make test      unit and integration tests only"
 	@echo "make qemu      a QEMU with the device in tree, from Debian's source"
