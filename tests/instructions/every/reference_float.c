@@ -28,51 +28,32 @@ static uint64_t code_of_f64(double v)
 }
 
 /* What the processor computes under a mode; volatile operands keep it there. */
-static uint64_t by_f32(const char *op, enum rounding rounding, const double *v)
-{
-    volatile float a = (float)v[0], b = (float)v[1], c = (float)v[2], r = 0;
+#define COMPUTE_BY(number, name, fused, root, code)                                                \
+    static uint64_t name(const char *op, enum rounding rounding, const double *v)                  \
+    {                                                                                              \
+        volatile number a = (number)v[0], b = (number)v[1], c = (number)v[2], r = 0;               \
+                                                                                                   \
+        fesetround(modes[rounding]);                                                               \
+        if (strcmp(op, "add") == 0)                                                                \
+            r = a + b;                                                                             \
+        else if (strcmp(op, "sub") == 0)                                                           \
+            r = a - b;                                                                             \
+        else if (strcmp(op, "mul") == 0)                                                           \
+            r = a * b;                                                                             \
+        else if (is_one_of(op, "fma mad"))                                                         \
+            r = fused(a, b, c);                                                                    \
+        else if (strcmp(op, "div") == 0)                                                           \
+            r = a / b;                                                                             \
+        else if (strcmp(op, "rcp") == 0)                                                           \
+            r = 1 / a;                                                                             \
+        else if (strcmp(op, "sqrt") == 0)                                                          \
+            r = root(a);                                                                           \
+        fesetround(FE_TONEAREST);                                                                  \
+        return code(r);                                                                            \
+    }
 
-    fesetround(modes[rounding]);
-    if (strcmp(op, "add") == 0)
-        r = a + b;
-    else if (strcmp(op, "sub") == 0)
-        r = a - b;
-    else if (strcmp(op, "mul") == 0)
-        r = a * b;
-    else if (is_one_of(op, "fma mad"))
-        r = fmaf(a, b, c);
-    else if (strcmp(op, "div") == 0)
-        r = a / b;
-    else if (strcmp(op, "rcp") == 0)
-        r = 1 / a;
-    else if (strcmp(op, "sqrt") == 0)
-        r = sqrtf(a);
-    fesetround(FE_TONEAREST);
-    return code_of_f32(r);
-}
-
-static uint64_t by_f64(const char *op, enum rounding rounding, const double *v)
-{
-    volatile double a = v[0], b = v[1], c = v[2], r = 0;
-
-    fesetround(modes[rounding]);
-    if (strcmp(op, "add") == 0)
-        r = a + b;
-    else if (strcmp(op, "sub") == 0)
-        r = a - b;
-    else if (strcmp(op, "mul") == 0)
-        r = a * b;
-    else if (is_one_of(op, "fma mad"))
-        r = fma(a, b, c);
-    else if (strcmp(op, "div") == 0)
-        r = a / b;
-    else if (strcmp(op, "rcp") == 0)
-        r = 1 / a;
-    else if (strcmp(op, "sqrt") == 0)
-        r = sqrt(a);
-    fesetround(FE_TONEAREST);
-    return code_of_f64(r);
-}
+COMPUTE_BY(float, by_f32, fmaf, sqrtf, code_of_f32)
+COMPUTE_BY(double, by_f64, fma, sqrt, code_of_f64)
 
 /* Formats whose products are exact in f64: only the sum has to be rounded with care. */
 static uint64_t by_odd(const char *op, struct type t, const double *v)
