@@ -7,12 +7,15 @@
 
 #include "mediator/log.h"
 
-static void vgpu_events_put(struct vgpu_events *events, struct vgpu_events_ring *ring,
-                            const char *kind, const char *vm, const char *text)
+__attribute__((format(printf, 5, 0))) static void
+vgpu_events_put(struct vgpu_events *events, struct vgpu_events_ring *ring, const char *kind,
+                const char *vm, const char *format, va_list arguments)
 {
     struct vgpu_event *event = &ring->kept[ring->count++ % VGPU_EVENTS_KEPT];
+    char text[VGPU_EVENT_TEXT];
     struct timespec now;
 
+    vsnprintf(text, sizeof(text), format, arguments);
     clock_gettime(CLOCK_REALTIME, &now);
     *event = (struct vgpu_event){
         .number = ++events->count,
@@ -28,25 +31,21 @@ static void vgpu_events_put(struct vgpu_events *events, struct vgpu_events_ring 
 void vgpu_events_add(struct vgpu_events *events, const char *kind, const char *vm,
                      const char *format, ...)
 {
-    char text[VGPU_EVENT_TEXT];
     va_list arguments;
 
     va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
+    vgpu_events_put(events, &events->matters, kind, vm, format, arguments);
     va_end(arguments);
-    vgpu_events_put(events, &events->matters, kind, vm, text);
 }
 
 void vgpu_events_pass(struct vgpu_events *events, const char *kind, const char *vm,
                       const char *format, ...)
 {
-    char text[VGPU_EVENT_TEXT];
     va_list arguments;
 
     va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
+    vgpu_events_put(events, &events->traffic, kind, vm, format, arguments);
     va_end(arguments);
-    vgpu_events_put(events, &events->traffic, kind, vm, text);
 }
 
 /** The oldest that is kept from `*place` on, or NULL. */
