@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: MIT
 """What running programs notice of an administrator: a quarantine, a quota, and their share of the
 GPU when weights, priorities, pools and caps change."""
-import json
 import os
 import subprocess
 import sys
 import time
 import unittest
 
-from harness import Mediator, PATIENCE, built, for_other_programs, wait_until
+from administered import Administered
+from harness import PATIENCE, built, for_other_programs, wait_until
 
 DRIVER_API = built("demo", "driver_api")
 TENANT = built("bench", "fairness", "tenant")
@@ -28,41 +28,14 @@ for line in sys.stdin:
 """
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.mediator = Mediator()
-        with open(self.mediator.config, "a", encoding="utf-8") as file:
-            file.write(f"store={self.mediator.folder}/vgpu.db\n")
-        self.mediator.start()
-        self.addCleanup(self.mediator.stop)
-        self.vm = f"--vm-name=uid-{os.getuid()}"
-
-    def admin(self, *words):
-        subprocess.run([built("admin", "vgpu-admin"), f"--socket={self.mediator.admin_socket}",
-                        *words], check=True, timeout=30 * PATIENCE, stdout=subprocess.DEVNULL)
-
-    def json(self, *words):
-        return json.loads(subprocess.run(
-            [built("admin", "vgpu-admin"), f"--socket={self.mediator.admin_socket}",
-             "--output=json", *words], check=True, timeout=30 * PATIENCE,
-            stdout=subprocess.PIPE).stdout)
-
-
-class Administration(Case):
-    def program(self, *words):
-        program = self.mediator.run(DRIVER_API, *words)
-        self.addCleanup(program.stdout.close)
-        self.addCleanup(program.wait)
-        self.addCleanup(program.kill)
-        return program
-
-    def outcome(self, *words):
-        program = self.program(*words)
+class Administration(Administered):
+    def outcome(self):
+        program = self.program(DRIVER_API)
         output, _ = program.communicate(timeout=60 * PATIENCE)
         return program.returncode, output
 
     def test_quarantine_ends_programs_and_keeps_others_out(self):
-        running = self.program("loop", "60")
+        running = self.program(DRIVER_API, "loop", "60")
         running.stdout.readline()
         self.assertIn("PASS", running.stdout.readline())
         self.admin("quarantine", self.vm, "--reason=it mines")
@@ -110,7 +83,7 @@ class Administration(Case):
 
 
 @unittest.skipUnless(os.getuid() == 0, "only root can be two users")
-class Shares(Case):
+class Shares(Administered):
     """Two programs that always want the GPU. What they get is looked at until it is as it should be:
     how fast that comes is a matter of the machine, that it comes without a restart is not."""
 
@@ -134,7 +107,7 @@ class Shares(Case):
 
     def used(self):
         """GPU nanoseconds of both, and when."""
-        rows = {row["vm"]: row["gpu_ns"] for row in self.json("show-metrics")}
+        rows = {row["vm"]: row["gpu_ns"] for row in self.admin("show-metrics")}
         return [rows[f"uid-{user}"] for user in USERS] + [time.monotonic_ns()]
 
     def await_share(self, least, most, what, of_time=False):
@@ -151,13 +124,13 @@ class Shares(Case):
             self.admin(command, f"--vm-name=uid-{user}", option)
 
     def test_top_and_events_tell_of_running_programs(self):
-        rows = {row["vm"]: row for row in self.json("top", "--interval=0.5", "--count=1")}
+        rows = {row["vm"]: row for row in self.admin("top", "--interval=0.5", "--count=1")}
         for user in USERS:
             row = rows[f"uid-{user}"]
             self.assertGreater(row["gpu_percent"], 0)
             self.assertGreater(row["calls_per_second"], 0)
             self.assertEqual(row["channels"], 1)
-            happened = [event["kind"] for event in self.json("events")
+            happened = [event["kind"] for event in self.admin("events")
                         if event["vm"] == f"uid-{user}"]
             self.assertEqual(happened, ["connected", "opened", "registered"])
 

@@ -2,44 +2,21 @@
 # SPDX-License-Identifier: MIT
 """Limits of a VM, changed by an administrator while its program runs: calls a second, calls that
 wait, a part of the GPU's time. Nothing is lost, and counters say what was held up."""
-import json
-import os
 import re
 import subprocess
 import time
 import unittest
 
-from harness import Mediator, PATIENCE, built, wait_until
+from administered import Administered
+from harness import PATIENCE, built, wait_until
 
 PROGRAM = built("tests", "faults", "counted_launches")
 BURST = 0.05  # seconds whose calls may come at once
 
 
-class Limits(unittest.TestCase):
-    def setUp(self):
-        self.mediator = Mediator()
-        with open(self.mediator.config, "a", encoding="utf-8") as file:
-            file.write(f"store={self.mediator.folder}/vgpu.db\n")
-        self.mediator.start()
-        self.addCleanup(self.mediator.stop)
-        self.vm = f"--vm-name=uid-{os.getuid()}"
-
-    def admin(self, *words):
-        done = subprocess.run([built("admin", "vgpu-admin"),
-                               f"--socket={self.mediator.admin_socket}", "--output=json", *words],
-                              check=True, timeout=30 * PATIENCE, capture_output=True, text=True)
-        self.assertEqual(done.stderr, "")
-        return json.loads(done.stdout) if done.stdout.strip() else None
-
-    def shown(self):
-        row = self.admin("show-vm", self.vm)
-        return row[0] if isinstance(row, list) else row
-
+class Limits(Administered):
     def start(self, count=0):
-        program = self.mediator.run(PROGRAM, str(count), stdin=subprocess.PIPE)
-        self.addCleanup(program.stdout.close)
-        self.addCleanup(program.wait)
-        self.addCleanup(program.kill)
+        program = self.program(PROGRAM, str(count), stdin=subprocess.PIPE)
         self.assertEqual(program.stdout.readline(), "ready\n")
         return program
 
@@ -109,11 +86,8 @@ class Limits(unittest.TestCase):
     def test_memory_has_one_ledger_whichever_way_it_is_taken(self):
         bytes_taken, quota = 16 << 20, 256 << 20
         self.admin("register-vm", self.vm, f"--memory={quota}")
-        program = self.mediator.run(built("tests", "faults", "one_ledger"), str(bytes_taken),
-                                    stdin=subprocess.PIPE)
-        self.addCleanup(program.stdout.close)
-        self.addCleanup(program.wait)
-        self.addCleanup(program.kill)
+        program = self.program(built("tests", "faults", "one_ledger"), str(bytes_taken),
+                               stdin=subprocess.PIPE)
         ways = []
         for line in program.stdout:
             way, *numbers = line.split()
