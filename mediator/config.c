@@ -164,7 +164,7 @@ static int vgpu_config_key(void *user, const char *section, const char *name, co
             return 1;
         }
         reader->seen |= 1u << i;
-        const char *allowed = keys[i].set(&reader->place, value);
+        const char *allowed = vgpu_config_set(&keys[i], &reader->place, value);
         if (allowed)
             vgpu_config_error(reader, "%s: \"%s\" is not %s", name, value, allowed);
         return 1;

@@ -266,53 +266,6 @@ static const char *set_vm_max_channels(const struct vgpu_config_place *place, co
     return vgpu_config_channels(value, &place->vm->max_channels);
 }
 
-/** The limit of this name in vgpu_limits. */
-static const char *vgpu_config_limit(struct vgpu_vm_limits *limits, const char *name,
-                                     const char *value)
-{
-    uint32_t which = 0;
-    const char *end;
-    uint64_t number;
-
-    while (strcmp(vgpu_limits[which].name, name) != 0)
-        which++;
-    if (!vgpu_config_number(value, &end, &number) || *end || number < vgpu_limits[which].least ||
-        number > vgpu_limits[which].most)
-        return vgpu_limits[which].allowed;
-    *vgpu_limit_of(limits, which) = number;
-    return NULL;
-}
-
-static const char *set_vm_weight(const struct vgpu_config_place *place, const char *value)
-{
-    return vgpu_config_limit(&place->vm->limits, "weight", value);
-}
-
-static const char *set_vm_share_cap(const struct vgpu_config_place *place, const char *value)
-{
-    return vgpu_config_limit(&place->vm->limits, "share_cap", value);
-}
-
-static const char *set_vm_rate(const struct vgpu_config_place *place, const char *value)
-{
-    return vgpu_config_limit(&place->vm->limits, "rate", value);
-}
-
-static const char *set_vm_queue_depth(const struct vgpu_config_place *place, const char *value)
-{
-    return vgpu_config_limit(&place->vm->limits, "queue_depth", value);
-}
-
-static const char *set_vm_watchdog(const struct vgpu_config_place *place, const char *value)
-{
-    return vgpu_config_limit(&place->vm->limits, "watchdog", value);
-}
-
-static const char *set_vm_fault_limit(const struct vgpu_config_place *place, const char *value)
-{
-    return vgpu_config_limit(&place->vm->limits, "fault_limit", value);
-}
-
 static const char *set_vm_reservation(const struct vgpu_config_place *place, const char *value)
 {
     uint64_t budget, period;
@@ -334,41 +287,65 @@ static const char *set_vm_priority(const struct vgpu_config_place *place, const 
 }
 
 const struct vgpu_config_key vgpu_config_mediator_keys[] = {
-    {"device-socket", set_device_socket},
-    {"process-socket", set_process_socket},
-    {"admin-socket", set_admin_socket},
-    {"admin-group", set_admin_group},
-    {"driver", set_driver},
-    {"cuda-library", set_cuda_library},
-    {"soft-library", set_soft_library},
-    {"worker", set_worker},
-    {"memory-quota", set_memory_quota},
-    {"image-cache", set_image_cache},
-    {"image-cache-size", set_image_cache_size},
-    {"store", set_store},
-    {"max-channels-per-vm", set_max_channels},
-    {"spare-workers", set_spare_workers},
-    {"scheduler", set_scheduler},
-    {"slice", set_slice},
-    {"metrics", set_metrics},
-    {"stop-timeout", set_stop_timeout},
-    {"log-level", set_log_level},
-    {NULL, NULL},
+    {"device-socket", .set = set_device_socket},
+    {"process-socket", .set = set_process_socket},
+    {"admin-socket", .set = set_admin_socket},
+    {"admin-group", .set = set_admin_group},
+    {"driver", .set = set_driver},
+    {"cuda-library", .set = set_cuda_library},
+    {"soft-library", .set = set_soft_library},
+    {"worker", .set = set_worker},
+    {"memory-quota", .set = set_memory_quota},
+    {"image-cache", .set = set_image_cache},
+    {"image-cache-size", .set = set_image_cache_size},
+    {"store", .set = set_store},
+    {"max-channels-per-vm", .set = set_max_channels},
+    {"spare-workers", .set = set_spare_workers},
+    {"scheduler", .set = set_scheduler},
+    {"slice", .set = set_slice},
+    {"metrics", .set = set_metrics},
+    {"stop-timeout", .set = set_stop_timeout},
+    {"log-level", .set = set_log_level},
+    {.name = NULL},
 };
 
 const struct vgpu_config_key vgpu_config_vm_keys[] = {
-    {"memory-quota", set_vm_memory_quota},
-    {"max-channels", set_vm_max_channels},
-    {"weight", set_vm_weight},
-    {"share-cap", set_vm_share_cap},
-    {"rate", set_vm_rate},
-    {"queue-depth", set_vm_queue_depth},
-    {"watchdog", set_vm_watchdog},
-    {"fault-limit", set_vm_fault_limit},
-    {"reservation", set_vm_reservation},
-    {"priority", set_vm_priority},
-    {NULL, NULL},
+    {"memory-quota", .set = set_vm_memory_quota},
+    {"max-channels", .set = set_vm_max_channels},
+    {"weight", .limit = "weight"},
+    {"share-cap", .limit = "share_cap"},
+    {"rate", .limit = "rate"},
+    {"queue-depth", .limit = "queue_depth"},
+    {"watchdog", .limit = "watchdog"},
+    {"fault-limit", .limit = "fault_limit"},
+    {"reservation", .set = set_vm_reservation},
+    {"priority", .set = set_vm_priority},
+    {.name = NULL},
 };
+
+/** The limit of this name in vgpu_limits. */
+static const char *vgpu_config_limit(struct vgpu_vm_limits *limits, const char *name,
+                                     const char *value)
+{
+    uint32_t which = 0;
+    const char *end;
+    uint64_t number;
+
+    while (strcmp(vgpu_limits[which].name, name) != 0)
+        which++;
+    if (!vgpu_config_number(value, &end, &number) || *end || number < vgpu_limits[which].least ||
+        number > vgpu_limits[which].most)
+        return vgpu_limits[which].allowed;
+    *vgpu_limit_of(limits, which) = number;
+    return NULL;
+}
+
+const char *vgpu_config_set(const struct vgpu_config_key *key,
+                            const struct vgpu_config_place *place, const char *value)
+{
+    return key->limit ? vgpu_config_limit(&place->vm->limits, key->limit, value)
+                      : key->set(place, value);
+}
 
 bool vgpu_config_parse_driver(const char *text, enum vgpu_driver_choice *choice)
 {

@@ -13,12 +13,17 @@ struct vgpu_config_place {
 
 struct vgpu_config_key {
     const char *name;
-    /** Returns NULL, or what is allowed. */
+    /** Returns NULL, or what is allowed. NULL: the key is for `limit`. */
     const char *(*set)(const struct vgpu_config_place *place, const char *value);
+    const char *limit; /* a name in vgpu_limits, of a VM's section */
 };
 
 /** Each ends with a key without a name. */
 extern const struct vgpu_config_key vgpu_config_mediator_keys[];
 extern const struct vgpu_config_key vgpu_config_vm_keys[];
+
+/** Takes the value of a key. Returns NULL, or what is allowed, in words. */
+const char *vgpu_config_set(const struct vgpu_config_key *key,
+                            const struct vgpu_config_place *place, const char *value);
 
 #endif
