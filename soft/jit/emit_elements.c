@@ -8,15 +8,6 @@
 
 static const enum vgpu_operand element_rows[4] = {VGPU_D, VGPU_B, VGPU_C, VGPU_E};
 
-static struct jit_text extend(struct jit_emitter *e, const struct jit_op *op, struct jit_text v,
-                              bool lanes)
-{
-    if (op->from >= op->bits)
-        return v;
-    return jit_emit(e, "%s %s %s to %s", op->is_signed ? "sext" : "zext", jit_type(op->from, lanes),
-                    v.s, jit_type(op->bits, lanes));
-}
-
 /* Element n of each of `count` lanes, over and over, as 32 lanes. */
 static struct jit_text pick(struct jit_emitter *e, struct jit_text whole, unsigned bits,
                             unsigned count, unsigned of, unsigned n)
@@ -44,7 +35,7 @@ static void load_rows(struct jit_emitter *e, const struct jit_op *op, const stru
         k += n;
     }
     for (unsigned i = 0; i < of; i++)
-        jit_write_lanes(e, element_rows[i], op->bits, extend(e, op, lanes[i], true));
+        jit_write_lanes(e, element_rows[i], op->bits, jit_extend(e, op, lanes[i], true));
 }
 
 static void load_flat(struct jit_emitter *e, const struct jit_op *op, const struct jit_value *a)
@@ -62,7 +53,7 @@ static void load_flat(struct jit_emitter *e, const struct jit_op *op, const stru
 
         for (unsigned k = 0; k < VGPU_SEGMENTS; k++) {
             if (form.group[k] == k)
-                r.symbol[k] = extend(
+                r.symbol[k] = jit_extend(
                     e, op, jit_emit(e, "extractelement %s %s, i32 %u", type.s, whole[k].s, i),
                     false);
         }

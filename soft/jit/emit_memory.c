@@ -358,8 +358,8 @@ void jit_fetch_ahead(struct jit_emitter *e, const struct jit_value *a)
 
 /* ---- instructions ---- */
 
-static struct jit_text extend(struct jit_emitter *e, const struct jit_op *op, struct jit_text v,
-                              bool lanes)
+struct jit_text jit_extend(struct jit_emitter *e, const struct jit_op *op, struct jit_text v,
+                           bool lanes)
 {
     if (op->from >= op->bits)
         return v;
@@ -373,10 +373,10 @@ static void load_flat(struct jit_emitter *e, const struct jit_op *op, const stru
 
     for (unsigned k = 0; k < VGPU_SEGMENTS; k++) {
         if (r.form.group[k] == k)
-            r.symbol[k] = extend(e, op,
-                                 jit_load(e, jit_type(op->from, false),
-                                          jit_segment_address(e, a, k), 0, op->from / 8),
-                                 false);
+            r.symbol[k] = jit_extend(e, op,
+                                     jit_load(e, jit_type(op->from, false),
+                                              jit_segment_address(e, a, k), 0, op->from / 8),
+                                     false);
     }
     jit_write(e, VGPU_D, &r);
 }
@@ -393,7 +393,7 @@ void jit_emit_load(struct jit_emitter *e, const struct jit_op *op)
     }
     if (!jit_form_reaches(&a.form, op->from / 8)) {
         at = process_addresses(e, a.bits, check_lanes(e, &a, op->from / 8));
-        jit_write_lanes(e, VGPU_D, op->bits, extend(e, op, gather(e, at, op->from), true));
+        jit_write_lanes(e, VGPU_D, op->bits, jit_extend(e, op, gather(e, at, op->from), true));
         return;
     }
     jit_check_line(e, &a, op->from / 8);
@@ -406,7 +406,7 @@ void jit_emit_load(struct jit_emitter *e, const struct jit_op *op)
         at = load_row(e, &a, op->from);
     else
         at = gather(e, line_addresses(e, &a), op->from);
-    jit_write_lanes(e, VGPU_D, op->bits, extend(e, op, at, true));
+    jit_write_lanes(e, VGPU_D, op->bits, jit_extend(e, op, at, true));
 }
 
 /* Segments in ascending order: where they overlap, the last one stays. */

@@ -14,6 +14,9 @@ unsigned jit_run_of(const struct jit_form *f, unsigned k, uint32_t bytes);
 /** Puts `part`, lanes from `first` to `first + count`, into `lanes`, which may be "" for none. */
 struct jit_text jit_merge(struct jit_emitter *e, struct jit_text lanes, struct jit_text part,
                           unsigned first, unsigned count, unsigned bits);
+/** What was loaded, one of it or 32 lanes, in the bits of the register. */
+struct jit_text jit_extend(struct jit_emitter *e, const struct jit_op *op, struct jit_text v,
+                           bool lanes);
 /** Fetches what the next times of a loop will read, if it may help. */
 void jit_fetch_ahead(struct jit_emitter *e, const struct jit_value *a);
 
