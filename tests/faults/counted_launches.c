@@ -6,29 +6,12 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include <cuda.h>
-
-#define CHECK(call) check((call), #call)
+#include "tests/check.h"
+#include "tests/faults/add_one.h"
 
 enum { THREADS = 2, LOOK_EVERY = 16 };
-
-static const char kernel[] = ".version 7.0\n"
-                             ".target sm_50\n"
-                             ".address_size 64\n"
-                             ".visible .entry add_one(.param .u64 counter)\n"
-                             "{\n"
-                             "    .reg .u64 %a;\n"
-                             "    .reg .u32 %v;\n"
-                             "    ld.param.u64 %a, [counter];\n"
-                             "    ld.global.u32 %v, [%a];\n"
-                             "    add.u32 %v, %v, 1;\n"
-                             "    st.global.u32 [%a], %v;\n"
-                             "    ret;\n"
-                             "}\n";
 
 struct thread {
     pthread_t thread;
@@ -37,14 +20,6 @@ struct thread {
     unsigned int wanted; /* 0: until the input ends */
     unsigned int launched, counted;
 };
-
-static void check(CUresult error, const char *what)
-{
-    if (error == CUDA_SUCCESS)
-        return;
-    fprintf(stderr, "%s: error %d\n", what, (int)error);
-    exit(1);
-}
 
 static bool is_over(const struct thread *thread)
 {
@@ -78,17 +53,13 @@ int main(int argc, char **argv)
 {
     struct thread threads[THREADS] = {0};
     unsigned int launched = 0, counted = 0;
-    CUcontext context;
     CUmodule module;
-    CUfunction function;
 
     if (argc != 2)
         return 2;
-    CHECK(cuInit(0));
-    CHECK(cuDevicePrimaryCtxRetain(&context, 0));
-    CHECK(cuCtxSetCurrent(context));
-    CHECK(cuModuleLoadData(&module, kernel));
-    CHECK(cuModuleGetFunction(&function, module, "add_one"));
+    CUcontext context = check_context();
+    CHECK(cuModuleLoadData(&module, add_one_ptx));
+    CUfunction function = check_function(module, "add_one");
     puts("ready");
     fflush(stdout);
     for (int i = 0; i < THREADS; i++) {

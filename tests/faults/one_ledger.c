@@ -6,14 +6,11 @@
  * anything but CUDA_ERROR_OUT_OF_MEMORY comes of it. */
 #include <dlfcn.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
-#include <cuda.h>
+#include "tests/check.h"
 
-#define CHECK(call) check((call), #call)
-#define MIB         (1ull << 20)
+#define MIB (1ull << 20)
 
 struct nvml_memory {
     unsigned long long total, free, used;
@@ -36,14 +33,6 @@ struct way {
     CUresult (*take)(struct rig *rig, size_t bytes);
     CUresult (*give)(struct rig *rig);
 };
-
-static void check(CUresult error, const char *what)
-{
-    if (error == CUDA_SUCCESS)
-        return;
-    fprintf(stderr, "%s: error %d\n", what, (int)error);
-    exit(1);
-}
 
 static CUresult take_plain(struct rig *rig, size_t bytes)
 {
@@ -190,14 +179,11 @@ static bool ends_at_the_quota(struct rig *rig)
 int main(int argc, char **argv)
 {
     struct rig rig = {0};
-    CUcontext context;
     size_t bytes = argc == 2 ? (size_t)atoll(argv[1]) : 0;
 
     if (bytes == 0)
         return 2;
-    CHECK(cuInit(0));
-    CHECK(cuDevicePrimaryCtxRetain(&context, 0));
-    CHECK(cuCtxSetCurrent(context));
+    check_context();
     CHECK(cuStreamCreate(&rig.stream, CU_STREAM_NON_BLOCKING));
     CHECK(cuDeviceGetDefaultMemPool(&rig.pool, 0));
     open_nvml(&rig);

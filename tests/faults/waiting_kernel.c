@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /** A kernel that runs until a copy tells it to end, a few times: whoever bounds what is in flight
  * must let that copy through. Status 1 if anything fails. */
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cuda.h>
-
-#define CHECK(call) check((call), #call)
+#include "tests/check.h"
 
 enum { TIMES = 3 };
 
@@ -26,30 +21,17 @@ static const char kernel[] = ".version 7.0\n"
                              "    ret;\n"
                              "}\n";
 
-static void check(CUresult error, const char *what)
-{
-    if (error == CUDA_SUCCESS)
-        return;
-    fprintf(stderr, "%s: error %d\n", what, (int)error);
-    exit(1);
-}
-
 int main(void)
 {
     unsigned int one = 1;
-    CUdeviceptr flag;
-    void *parameters[] = {&flag};
-    CUcontext context;
     CUmodule module;
-    CUfunction function;
     CUstream streams[2];
 
-    CHECK(cuInit(0));
-    CHECK(cuDevicePrimaryCtxRetain(&context, 0));
-    CHECK(cuCtxSetCurrent(context));
+    check_context();
     CHECK(cuModuleLoadData(&module, kernel));
-    CHECK(cuModuleGetFunction(&function, module, "wait_for"));
-    CHECK(cuMemAlloc(&flag, sizeof(one)));
+    CUfunction function = check_function(module, "wait_for");
+    CUdeviceptr flag = check_memory(sizeof(one));
+    void *parameters[] = {&flag};
     for (int i = 0; i < 2; i++)
         CHECK(cuStreamCreate(&streams[i], CU_STREAM_NON_BLOCKING));
     for (int i = 0; i < TIMES; i++) {

@@ -4,31 +4,13 @@
  *  status 1 if anything is wrong. */
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include <cuda.h>
-
-#define CHECK(call)     check((call), #call)
-#define EXPECT(whether) expect((whether), #whether, __LINE__)
+#include "tests/check.h"
+#include "tests/faults/add_one.h"
 
 enum { BYTES_MOST = 1 << 20, LAUNCHES_MOST = 64, GRAPH_LAUNCHES = 8 };
-
-static const char kernel[] = ".version 7.0\n"
-                             ".target sm_50\n"
-                             ".address_size 64\n"
-                             ".visible .entry add_one(.param .u64 counter)\n"
-                             "{\n"
-                             "    .reg .u64 %a;\n"
-                             "    .reg .u32 %v;\n"
-                             "    ld.param.u64 %a, [counter];\n"
-                             "    ld.global.u32 %v, [%a];\n"
-                             "    add.u32 %v, %v, 1;\n"
-                             "    st.global.u32 [%a], %v;\n"
-                             "    ret;\n"
-                             "}\n";
 
 struct soak {
     uint64_t random;
@@ -39,25 +21,6 @@ struct soak {
     unsigned int counted; /* what the counter has to be */
     uint8_t *sent, *received;
 };
-
-static void check(CUresult error, const char *what)
-{
-    const char *name = "?";
-
-    if (error == CUDA_SUCCESS)
-        return;
-    cuGetErrorName(error, &name);
-    fprintf(stderr, "%s: %s\n", what, name);
-    exit(1);
-}
-
-static void expect(bool whether, const char *what, int line)
-{
-    if (whether)
-        return;
-    fprintf(stderr, "line %d: not so: %s\n", line, what);
-    exit(1);
-}
 
 /* splitmix64 */
 static uint64_t next(struct soak *soak)
@@ -178,8 +141,8 @@ static void do_module(struct soak *soak)
 {
     CHECK(cuStreamSynchronize(soak->stream));
     CHECK(cuModuleUnload(soak->module));
-    CHECK(cuModuleLoadData(&soak->module, kernel));
-    CHECK(cuModuleGetFunction(&soak->add_one, soak->module, "add_one"));
+    CHECK(cuModuleLoadData(&soak->module, add_one_ptx));
+    soak->add_one = check_function(soak->module, "add_one");
 }
 
 static void do_pause(struct soak *soak)
@@ -211,20 +174,17 @@ int main(int argc, char **argv)
 {
     struct soak soak = {.random = argc == 3 ? strtoull(argv[1], NULL, 10) : 0};
     unsigned int steps = 0;
-    CUcontext context;
 
     if (argc != 3)
         return 2;
     double end = now() + atof(argv[2]);
     soak.sent = malloc(BYTES_MOST + 4);
     soak.received = malloc(BYTES_MOST + 4);
-    CHECK(cuInit(0));
-    CHECK(cuDevicePrimaryCtxRetain(&context, 0));
-    CHECK(cuCtxSetCurrent(context));
-    CHECK(cuModuleLoadData(&soak.module, kernel));
-    CHECK(cuModuleGetFunction(&soak.add_one, soak.module, "add_one"));
+    check_context();
+    CHECK(cuModuleLoadData(&soak.module, add_one_ptx));
+    soak.add_one = check_function(soak.module, "add_one");
     CHECK(cuStreamCreate(&soak.stream, CU_STREAM_NON_BLOCKING));
-    CHECK(cuMemAlloc(&soak.counter, sizeof(soak.counted)));
+    soak.counter = check_memory(sizeof(soak.counted));
     CHECK(cuMemsetD32Async(soak.counter, 0, 1, soak.stream));
     for (; now() < end; steps++)
         step(&soak);
