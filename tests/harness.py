@@ -68,7 +68,8 @@ class Mediator:
         self.driver = driver
         with open(self.config, "w", encoding="utf-8") as file:
             # Tests kill workers as they like.
-            file.write(f"[vm uid-{os.getuid()}]\nfault-limit={fault_limit}\n{vm_settings}\n[mediator]\ndevice-socket={self.device_socket}\n"
+            file.write(f"[vm uid-{os.getuid()}]\nfault-limit={fault_limit}\n{vm_settings}\n"
+                       f"[mediator]\ndevice-socket={self.device_socket}\n"
                        f"process-socket={self.process_socket}\nadmin-socket={self.admin_socket}\n"
                        f"image-cache={self.image_cache}\n"
                        + ("" if "metrics=" in settings else "metrics=none\n")

@@ -25,10 +25,8 @@ class VmService(unittest.TestCase):
                         built("guest", "lib", "libcuda.so.1") + "=" + LIBRARY,
                         built("tests", "faults", "long_work") + "=/usr/bin/long_work",
                         built("demo", "driver_api") + "=/usr/bin/driver_api"], check=True)
-        self.mediator = Mediator("stop-timeout=1\n")
-        with open(self.mediator.config, "a", encoding="utf-8") as file:
-            file.write(f"[vm {NAME}]\nwatchdog=2\nfault-limit=2\n")
-        self.mediator.start()
+        self.mediator = Mediator(
+            f"stop-timeout=1\n[vm {NAME}]\nwatchdog=2\nfault-limit=2\n").start()
         self.addCleanup(self.mediator.stop)
         environment = dict(os.environ, VGPU_DEVICE_DIR=built("device"), VGPU_GUEST_TIMEOUT="400")
         self.guest = Guest(NAME, initramfs, self.mediator, environment)
