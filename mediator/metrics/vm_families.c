@@ -15,13 +15,13 @@
 
 static void write_info(struct vgpu_text *text, const char *name, const struct vgpu_metrics_vm *vm)
 {
-    static const char *const priorities[] = {"low", "medium", "high"};
     const char pool[] = {(char)vm->vm->pool, '\0'};
 
-    vgpu_text_number(text, name,
-                     LABELS({"vm_uuid", vm->vm->uuid}, {"pool", pool},
-                            {"priority", priorities[vm->vm->priority % 3]}, ),
-                     1);
+    vgpu_text_number(
+        text, name,
+        LABELS({"vm_uuid", vm->vm->uuid}, {"pool", pool},
+               {"priority", vgpu_priority_name((enum vgpu_priority)vm->vm->priority)}, ),
+        1);
 }
 
 static void write_connected(struct vgpu_text *text, const char *name,

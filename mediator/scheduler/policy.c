@@ -20,16 +20,21 @@ const struct vgpu_policy *vgpu_policy_find(const char *name)
     return NULL;
 }
 
+static const char *const vgpu_priorities[VGPU_PRIORITIES] = {
+    [VGPU_PRIORITY_LOW] = "low",
+    [VGPU_PRIORITY_MEDIUM] = "medium",
+    [VGPU_PRIORITY_HIGH] = "high",
+};
+
+const char *vgpu_priority_name(enum vgpu_priority priority)
+{
+    return vgpu_priorities[priority];
+}
+
 bool vgpu_priority_find(const char *name, enum vgpu_priority *priority)
 {
-    static const char *const names[] = {
-        [VGPU_PRIORITY_LOW] = "low",
-        [VGPU_PRIORITY_MEDIUM] = "medium",
-        [VGPU_PRIORITY_HIGH] = "high",
-    };
-
-    for (uint32_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        if (strcmp(name, names[i]) == 0) {
+    for (uint32_t i = 0; i < VGPU_PRIORITIES; i++) {
+        if (strcmp(name, vgpu_priorities[i]) == 0) {
             *priority = (enum vgpu_priority)i;
             return true;
         }

@@ -91,7 +91,9 @@ extern const struct vgpu_policy vgpu_policy_deadline;
 /** By its name; NULL if there is none. */
 const struct vgpu_policy *vgpu_policy_find(const char *name);
 
-/** "low", "medium" or "high"; false if it is none of them. */
+/** "low", "medium" or "high". */
+const char *vgpu_priority_name(enum vgpu_priority priority);
+/** By its name; false if there is none. */
 bool vgpu_priority_find(const char *name, enum vgpu_priority *priority);
 
 /** Multiplier of the priority (high 4, medium 2, low 1) times weight: 1..VGPU_EFFECTIVE_MOST. */
