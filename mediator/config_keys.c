@@ -173,16 +173,22 @@ static const char *set_image_cache_size(const struct vgpu_config_place *place, c
     return NULL;
 }
 
-static const char *vgpu_config_channels(const char *value, uint32_t *channels)
+/** A number from `least` to `most`, for which `allowed` are the words. */
+static const char *vgpu_config_count(const char *value, uint32_t least, uint32_t most,
+                                     const char *allowed, uint32_t *count)
 {
     const char *end;
     uint64_t number;
 
-    if (!vgpu_config_number(value, &end, &number) || *end || number < 1 ||
-        number > VGPU_DOORBELL_MAX)
-        return "a number from 1 to 256";
-    *channels = (uint32_t)number;
+    if (!vgpu_config_number(value, &end, &number) || *end || number < least || number > most)
+        return allowed;
+    *count = (uint32_t)number;
     return NULL;
+}
+
+static const char *vgpu_config_channels(const char *value, uint32_t *channels)
+{
+    return vgpu_config_count(value, 1, VGPU_DOORBELL_MAX, "a number from 1 to 256", channels);
 }
 
 static const char *set_max_channels(const struct vgpu_config_place *place, const char *value)
@@ -192,13 +198,8 @@ static const char *set_max_channels(const struct vgpu_config_place *place, const
 
 static const char *set_spare_workers(const struct vgpu_config_place *place, const char *value)
 {
-    const char *end;
-    uint64_t number;
-
-    if (!vgpu_config_number(value, &end, &number) || *end || number > VGPU_CONFIG_SPARES_MAX)
-        return "a number from 0 to 16";
-    place->config->spare_workers = (uint32_t)number;
-    return NULL;
+    return vgpu_config_count(value, 0, VGPU_CONFIG_SPARES_MAX, "a number from 0 to 16",
+                             &place->config->spare_workers);
 }
 
 static const char *set_scheduler(const struct vgpu_config_place *place, const char *value)
@@ -213,14 +214,8 @@ static const char *set_scheduler(const struct vgpu_config_place *place, const ch
 
 static const char *set_slice(const struct vgpu_config_place *place, const char *value)
 {
-    const char *end;
-    uint64_t number;
-
-    if (!vgpu_config_number(value, &end, &number) || *end || number < 1 ||
-        number > VGPU_CONFIG_SLICE_MAX)
-        return "milliseconds from 1 to 100";
-    place->config->slice = (uint32_t)number;
-    return NULL;
+    return vgpu_config_count(value, 1, VGPU_CONFIG_SLICE_MAX, "milliseconds from 1 to 100",
+                             &place->config->slice);
 }
 
 static const char *set_metrics(const struct vgpu_config_place *place, const char *value)
@@ -232,13 +227,8 @@ static const char *set_metrics(const struct vgpu_config_place *place, const char
 
 static const char *set_stop_timeout(const struct vgpu_config_place *place, const char *value)
 {
-    const char *end;
-    uint64_t number;
-
-    if (!vgpu_config_number(value, &end, &number) || *end || number > VGPU_CONFIG_STOP_MAX)
-        return "seconds from 0 to 3600";
-    place->config->stop_timeout = (uint32_t)number;
-    return NULL;
+    return vgpu_config_count(value, 0, VGPU_CONFIG_STOP_MAX, "seconds from 0 to 3600",
+                             &place->config->stop_timeout);
 }
 
 static const char *set_log_level(const struct vgpu_config_place *place, const char *value)
