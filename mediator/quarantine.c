@@ -34,18 +34,6 @@ static void vgpu_quarantine_record(const struct vgpu_vm *vm, struct vgpu_store_v
     memcpy(record->reason, vm->reason, sizeof(record->reason));
 }
 
-/** The device named the pool, which the store may not know. */
-static int vgpu_quarantine_put_pool(struct vgpu_store *store, uint32_t name)
-{
-    struct vgpu_store_pool pool;
-    int error = vgpu_store_find_pool(store, name, &pool);
-
-    if (error != -ENOENT)
-        return error;
-    pool = (struct vgpu_store_pool){.name = name, .weight = 50};
-    return vgpu_store_put_pool(store, &pool);
-}
-
 static int vgpu_quarantine_write(struct vgpu_store *store, const struct vgpu_store_vm *record)
 {
     const struct vgpu_store_action action = {
@@ -61,8 +49,8 @@ static int vgpu_quarantine_write(struct vgpu_store *store, const struct vgpu_sto
 
     if (error)
         return error;
-    error = vgpu_quarantine_put_pool(store, record->pool);
-    if (!error)
+    error = vgpu_store_need_pool(store, record->pool); /* its device may have named a new one */
+    if (error >= 0)
         error = vgpu_store_put_vm(store, record);
     if (!error && record->quarantined)
         error = vgpu_store_log_action(store, &action);

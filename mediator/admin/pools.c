@@ -51,10 +51,10 @@ static bool vgpu_admin_take_pool(struct vgpu_admin_call *call, struct vgpu_store
 
 static bool vgpu_admin_take_weight(struct vgpu_admin_call *call, struct vgpu_store_pool *pool)
 {
-    uint64_t weight = 50;
+    uint64_t weight = VGPU_WEIGHT_DEFAULT;
 
     if (vgpu_admin_has(call, "weight") &&
-        !vgpu_admin_number(call, "weight", 1, 100, "a number from 1 to 100", &weight))
+        !vgpu_admin_number(call, "weight", 1, VGPU_WEIGHT_MOST, "a number from 1 to 100", &weight))
         return false;
     pool->weight = (uint32_t)weight;
     return true;
@@ -137,7 +137,7 @@ static void vgpu_admin_list_pool(const struct vgpu_store_pool *pool, void *user)
 
 static void list_pools(struct vgpu_admin_call *call)
 {
-    static const struct vgpu_store_pool only = {.name = 'A', .weight = 50};
+    static const struct vgpu_store_pool only = {.name = 'A', .weight = VGPU_WEIGHT_DEFAULT};
 
     call->result = json_array();
     if (!call->mediator->store)

@@ -12,9 +12,6 @@
 #include "mediator/session.h"
 #include "protocol/registers.h"
 
-static const char *const vgpu_admin_priorities[] = {
-    [VGPU_PRIORITY_LOW] = "low", [VGPU_PRIORITY_MEDIUM] = "medium", [VGPU_PRIORITY_HIGH] = "high"};
-
 /** A UUID in its usual form, in lower case. */
 static bool vgpu_admin_parse_uuid(const char *text, char *uuid)
 {
@@ -143,15 +140,12 @@ static uint32_t vgpu_admin_take_limits(struct vgpu_admin_call *call)
 
 static void vgpu_admin_take_priority(struct vgpu_admin_call *call)
 {
-    const char *text = vgpu_admin_text(call, "priority");
+    enum vgpu_priority priority;
 
-    for (uint32_t i = VGPU_PRIORITY_LOW; i <= VGPU_PRIORITY_HIGH; i++) {
-        if (strcmp(text, vgpu_admin_priorities[i]) == 0) {
-            call->vm.priority = i;
-            return;
-        }
-    }
-    vgpu_admin_fail_value(call, "priority", "low, medium or high");
+    if (vgpu_priority_find(vgpu_admin_text(call, "priority"), &priority))
+        call->vm.priority = priority;
+    else
+        vgpu_admin_fail_value(call, "priority", "low, medium or high");
 }
 
 /** Stores call->vm. */
@@ -177,17 +171,14 @@ static void vgpu_admin_put(struct vgpu_admin_call *call)
 static void vgpu_admin_defaults(struct vgpu_admin_call *call)
 {
     const struct vgpu_vm *seen = vgpu_registry_seen(call->mediator, call->vm.name);
-    struct vgpu_store *store = call->mediator->store;
-    struct vgpu_store_pool pool = {.name = seen ? seen->pool : 'A', .weight = 50}, there;
     enum vgpu_priority priority = VGPU_PRIORITY_MEDIUM;
 
-    /* The VM's device named the pool. */
-    if (vgpu_store_find_pool(store, pool.name, &there) == -ENOENT) {
-        vgpu_admin_note(call, "pool %c was not there, and is now", (int)pool.name);
-        if (vgpu_store_put_pool(store, &pool))
-            vgpu_admin_fail_store(call);
-    }
-    call->vm.pool = pool.name;
+    call->vm.pool = seen ? seen->pool : 'A'; /* which the VM's device may have named */
+    int added = vgpu_store_need_pool(call->mediator->store, call->vm.pool);
+    if (added < 0)
+        vgpu_admin_fail_store(call);
+    else if (added)
+        vgpu_admin_note(call, "pool %c was not there, and is now", (int)call->vm.pool);
     if (!vgpu_config_priority(&call->mediator->config, call->vm.name, &priority) && seen)
         priority = (enum vgpu_priority)seen->priority;
     call->vm.priority = priority;
@@ -383,7 +374,7 @@ json_t *vgpu_admin_vm_row(struct vgpu_mediator *mediator, const struct vgpu_stor
     vgpu_admin_put_text(row, "state", !seen ? "never seen" : seen->sessions ? "connected" : "away");
     json_object_set_new(row, "registered", json_boolean(registered));
     vgpu_admin_put_text(row, "pool", pool);
-    vgpu_admin_put_text(row, "priority", vgpu_admin_priorities[vm->priority]);
+    vgpu_admin_put_text(row, "priority", vgpu_priority_name((enum vgpu_priority)vm->priority));
     vgpu_admin_put_number(row, "weight", vm->limits.weight);
     vgpu_admin_put_number(row, "share_cap_percent", vm->limits.share_cap);
     vgpu_admin_put_number(row, "rate", vm->limits.rate);

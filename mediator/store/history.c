@@ -48,11 +48,9 @@ int vgpu_store_list_usage(struct vgpu_store *store, uint64_t since, const char *
                            "FROM usage WHERE hour >= ?1 AND (?2 IS NULL OR vm = ?2) "
                            "ORDER BY hour, vm",
                            "is", since, vm);
-    int code;
+    int error;
 
-    if (!statement)
-        return vgpu_store_errno(sqlite3_errcode(store->database));
-    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+    while (vgpu_store_row(store, statement, &error)) {
         const struct vgpu_store_usage usage = {
             .vm = vgpu_store_text(statement, 0),
             .hour = vgpu_store_number(statement, 1),
@@ -63,7 +61,7 @@ int vgpu_store_list_usage(struct vgpu_store *store, uint64_t since, const char *
         };
         each(&usage, user);
     }
-    return vgpu_store_finish(statement, code);
+    return error;
 }
 
 int vgpu_store_list_faults(struct vgpu_store *store, uint64_t since, const char *vm,
@@ -75,11 +73,9 @@ int vgpu_store_list_faults(struct vgpu_store *store, uint64_t since, const char 
                            "SELECT vm, hour, kind, count, detail FROM faults WHERE hour >= ?1 AND "
                            "(?2 IS NULL OR vm = ?2) ORDER BY hour, vm, kind",
                            "is", since, vm);
-    int code;
+    int error;
 
-    if (!statement)
-        return vgpu_store_errno(sqlite3_errcode(store->database));
-    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+    while (vgpu_store_row(store, statement, &error)) {
         const struct vgpu_store_faults faults = {
             .vm = vgpu_store_text(statement, 0),
             .hour = vgpu_store_number(statement, 1),
@@ -89,5 +85,5 @@ int vgpu_store_list_faults(struct vgpu_store *store, uint64_t since, const char 
         };
         each(&faults, user);
     }
-    return vgpu_store_finish(statement, code);
+    return error;
 }

@@ -4,6 +4,7 @@
 #define VGPU_MEDIATOR_STORE_INTERNAL_H
 
 #include <sqlite3.h>
+#include <stdbool.h>
 
 #include "mediator/store/store.h"
 
@@ -30,8 +31,9 @@ sqlite3_stmt *vgpu_store_prepare(struct vgpu_store *store, const char *sql, cons
 /** Runs a prepared statement to its end and finalizes it; NULL fails. */
 int vgpu_store_run(struct vgpu_store *store, sqlite3_stmt *statement);
 
-/** The errno of a finished loop over rows; finalizes. */
-int vgpu_store_finish(sqlite3_stmt *statement, int code);
+/** Steps to the next row of a prepared statement, or the first. False at the end, which finalizes
+ *  it, and *error is 0 or why there is no more; NULL fails. */
+bool vgpu_store_row(struct vgpu_store *store, sqlite3_stmt *statement, int *error);
 
 /** Number of a column. */
 uint64_t vgpu_store_number(sqlite3_stmt *statement, int column);

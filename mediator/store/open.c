@@ -190,17 +190,24 @@ sqlite3_stmt *vgpu_store_prepare(struct vgpu_store *store, const char *sql, cons
     return NULL;
 }
 
-int vgpu_store_finish(sqlite3_stmt *statement, int code)
+bool vgpu_store_row(struct vgpu_store *store, sqlite3_stmt *statement, int *error)
 {
+    int code = statement ? sqlite3_step(statement) : sqlite3_errcode(store->database);
+
+    if (statement && code == SQLITE_ROW)
+        return true;
     sqlite3_finalize(statement);
-    return vgpu_store_errno(code);
+    *error = vgpu_store_errno(code);
+    return false;
 }
 
 int vgpu_store_run(struct vgpu_store *store, sqlite3_stmt *statement)
 {
-    if (!statement)
-        return vgpu_store_errno(sqlite3_errcode(store->database));
-    return vgpu_store_finish(statement, sqlite3_step(statement));
+    int error = 0;
+
+    if (vgpu_store_row(store, statement, &error))
+        sqlite3_finalize(statement);
+    return error;
 }
 
 const char *vgpu_store_text(sqlite3_stmt *statement, int column)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "mediator/scheduler/policy.h"
 #include "mediator/store/internal.h"
 
 #define VM_COLUMNS                                                                                 \
@@ -71,13 +72,13 @@ int vgpu_store_find_vm(struct vgpu_store *store, const char *name, const char *u
                            name ? "SELECT " VM_COLUMNS " FROM vms WHERE name = ?1"
                                 : "SELECT " VM_COLUMNS " FROM vms WHERE uuid = ?1",
                            "s", name ? name : uuid);
-    if (!statement)
-        return vgpu_store_errno(sqlite3_errcode(store->database));
-    int code = sqlite3_step(statement);
-    if (code == SQLITE_ROW)
-        vgpu_store_read_vm(statement, vm);
-    int error = vgpu_store_finish(statement, code);
-    return code == SQLITE_DONE ? -ENOENT : error;
+    int error;
+
+    if (!vgpu_store_row(store, statement, &error))
+        return error ? error : -ENOENT;
+    vgpu_store_read_vm(statement, vm);
+    sqlite3_finalize(statement);
+    return 0;
 }
 
 int vgpu_store_list_vms(struct vgpu_store *store,
@@ -86,15 +87,13 @@ int vgpu_store_list_vms(struct vgpu_store *store,
     sqlite3_stmt *statement =
         vgpu_store_prepare(store, "SELECT " VM_COLUMNS " FROM vms ORDER BY name", "");
     struct vgpu_store_vm vm;
-    int code;
+    int error;
 
-    if (!statement)
-        return vgpu_store_errno(sqlite3_errcode(store->database));
-    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+    while (vgpu_store_row(store, statement, &error)) {
         vgpu_store_read_vm(statement, &vm);
         each(&vm, user);
     }
-    return vgpu_store_finish(statement, code);
+    return error;
 }
 
 int vgpu_store_put_pool(struct vgpu_store *store, const struct vgpu_store_pool *pool)
@@ -133,13 +132,25 @@ int vgpu_store_find_pool(struct vgpu_store *store, uint32_t name, struct vgpu_st
 {
     const char text[] = {(char)name, '\0'};
     sqlite3_stmt *statement = vgpu_store_prepare(store, POOL_QUERY "WHERE name = ?1", "s", text);
-    if (!statement)
-        return vgpu_store_errno(sqlite3_errcode(store->database));
-    int code = sqlite3_step(statement);
-    if (code == SQLITE_ROW)
-        vgpu_store_read_pool(statement, pool);
-    int error = vgpu_store_finish(statement, code);
-    return code == SQLITE_DONE ? -ENOENT : error;
+    int error;
+
+    if (!vgpu_store_row(store, statement, &error))
+        return error ? error : -ENOENT;
+    vgpu_store_read_pool(statement, pool);
+    sqlite3_finalize(statement);
+    return 0;
+}
+
+int vgpu_store_need_pool(struct vgpu_store *store, uint32_t name)
+{
+    struct vgpu_store_pool pool;
+    int error = vgpu_store_find_pool(store, name, &pool);
+
+    if (error != -ENOENT)
+        return error;
+    pool = (struct vgpu_store_pool){.name = name, .weight = VGPU_WEIGHT_DEFAULT};
+    error = vgpu_store_put_pool(store, &pool);
+    return error ? error : 1;
 }
 
 int vgpu_store_list_pools(struct vgpu_store *store,
@@ -147,15 +158,13 @@ int vgpu_store_list_pools(struct vgpu_store *store,
 {
     sqlite3_stmt *statement = vgpu_store_prepare(store, POOL_QUERY "ORDER BY name", "");
     struct vgpu_store_pool pool;
-    int code;
+    int error;
 
-    if (!statement)
-        return vgpu_store_errno(sqlite3_errcode(store->database));
-    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+    while (vgpu_store_row(store, statement, &error)) {
         vgpu_store_read_pool(statement, &pool);
         each(&pool, user);
     }
-    return vgpu_store_finish(statement, code);
+    return error;
 }
 
 int vgpu_store_log_action(struct vgpu_store *store, const struct vgpu_store_action *action)
@@ -178,11 +187,9 @@ int vgpu_store_list_actions(struct vgpu_store *store, uint32_t most,
                            "SELECT time, uid, pid, verb, target, arguments, outcome FROM audit "
                            "ORDER BY id DESC LIMIT ?1",
                            "i", (uint64_t)most);
-    int code;
+    int error;
 
-    if (!statement)
-        return vgpu_store_errno(sqlite3_errcode(store->database));
-    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+    while (vgpu_store_row(store, statement, &error)) {
         const struct vgpu_store_action action = {
             .time = vgpu_store_number(statement, 0),
             .uid = (uint32_t)vgpu_store_number(statement, 1),
@@ -194,5 +201,5 @@ int vgpu_store_list_actions(struct vgpu_store *store, uint32_t most,
         };
         each(&action, user);
     }
-    return vgpu_store_finish(statement, code);
+    return error;
 }

@@ -83,6 +83,8 @@ int vgpu_store_list_vms(struct vgpu_store *store,
                         void (*each)(const struct vgpu_store_vm *vm, void *user), void *user);
 
 int vgpu_store_put_pool(struct vgpu_store *store, const struct vgpu_store_pool *pool);
+/** Adds the pool, with the default weight, if it is not there: 1; 0: it was. */
+int vgpu_store_need_pool(struct vgpu_store *store, uint32_t name);
 /** -EBUSY: it has members; -ENOENT: there is none. */
 int vgpu_store_remove_pool(struct vgpu_store *store, uint32_t name);
 int vgpu_store_find_pool(struct vgpu_store *store, uint32_t name, struct vgpu_store_pool *pool);
