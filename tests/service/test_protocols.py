@@ -261,8 +261,7 @@ class Stopping(Service):
         self.assertEqual(self.mediator.process.wait(timeout=10 * PATIENCE), 0)
 
     def test_work_that_takes_too_long_is_ended_and_the_program_told(self):
-        program = self.start(DRIVER_API, "loop", "60")
-        program.stdout.readline()
+        program = self.start(LONG_WORK, "queue", "200", "50")
         begin = time.monotonic()
         self.assertEqual(self.terminate(), 0)
         self.assertGreater(time.monotonic() - begin, 2.9)
