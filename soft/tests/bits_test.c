@@ -2,15 +2,6 @@
 /* Logic, shifts, bit fields, permutation and selection against C. */
 #include "soft/tests/harness.h"
 
-#define REFERENCE(name, EXPR)                                                                      \
-    static uint64_t name(uint64_t a, uint64_t b, uint64_t c)                                       \
-    {                                                                                              \
-        (void)a;                                                                                   \
-        (void)b;                                                                                   \
-        (void)c;                                                                                   \
-        return (uint64_t)(EXPR);                                                                   \
-    }
-
 static uint64_t shift_left(uint64_t a, uint64_t n)
 {
     return n > 63 ? 0 : a << n;

@@ -5,14 +5,6 @@
 #include <fenv.h>
 #include <math.h>
 
-#define REFERENCE(name, EXPR)                                                                      \
-    static uint64_t name(uint64_t a, uint64_t b, uint64_t c)                                       \
-    {                                                                                              \
-        (void)b;                                                                                   \
-        (void)c;                                                                                   \
-        return (uint64_t)(EXPR);                                                                   \
-    }
-
 /* A NaN keeps its sign and what fits of its payload. */
 static uint64_t shortened(uint64_t a, float f)
 {

@@ -5,15 +5,6 @@
 #include <fenv.h>
 #include <math.h>
 
-#define REFERENCE(name, EXPR)                                                                      \
-    static uint64_t name(uint64_t a, uint64_t b, uint64_t c)                                       \
-    {                                                                                              \
-        (void)a;                                                                                   \
-        (void)b;                                                                                   \
-        (void)c;                                                                                   \
-        return (uint64_t)(EXPR);                                                                   \
-    }
-
 static volatile float x32, y32, z32, r32;
 static volatile double x64, y64, z64, r64;
 

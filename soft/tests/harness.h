@@ -70,6 +70,16 @@ unsigned rig_first_form(void);
 /** Launches and fails the test on any error. */
 void rig_run(struct rig *rig, const char *kernel, struct geometry geometry, const void *parameters);
 
+/** What an instruction of up to three operands should give, in C. */
+#define REFERENCE(name, EXPR)                                                                      \
+    static uint64_t name(uint64_t a, uint64_t b, uint64_t c)                                       \
+    {                                                                                              \
+        (void)a;                                                                                   \
+        (void)b;                                                                                   \
+        (void)c;                                                                                   \
+        return (uint64_t)(EXPR);                                                                   \
+    }
+
 /**
  * One instruction and what it should compute. In the text, %d is the destination and %a %b %c are
  * the sources. The letters say what they are:

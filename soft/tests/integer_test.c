@@ -2,15 +2,6 @@
 /* Integer arithmetic against C. */
 #include "soft/tests/harness.h"
 
-#define REFERENCE(name, EXPR)                                                                      \
-    static uint64_t name(uint64_t a, uint64_t b, uint64_t c)                                       \
-    {                                                                                              \
-        (void)a;                                                                                   \
-        (void)b;                                                                                   \
-        (void)c;                                                                                   \
-        return (uint64_t)(EXPR);                                                                   \
-    }
-
 #define S16(x) ((int64_t)(int16_t)(x))
 #define S32(x) ((int64_t)(int32_t)(x))
 #define S64(x) ((int64_t)(x))

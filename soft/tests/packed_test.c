@@ -5,15 +5,6 @@
 
 #include <math.h>
 
-#define REFERENCE(name, EXPR)                                                                      \
-    static uint64_t name(uint64_t a, uint64_t b, uint64_t c)                                       \
-    {                                                                                              \
-        (void)a;                                                                                   \
-        (void)b;                                                                                   \
-        (void)c;                                                                                   \
-        return (uint64_t)(EXPR);                                                                   \
-    }
-
 /* The same for both halves of a register. */
 #define OF_BOTH(name, one)                                                                         \
     REFERENCE(name, (one(a & 0xffff, b & 0xffff) & 0xffff) |                                       \

@@ -35,15 +35,6 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-#define REFERENCE(name, EXPR)                                                                      \
-    static uint64_t name(uint64_t a, uint64_t b, uint64_t c)                                       \
-    {                                                                                              \
-        (void)a;                                                                                   \
-        (void)b;                                                                                   \
-        (void)c;                                                                                   \
-        return (uint64_t)(EXPR);                                                                   \
-    }
-
 #define S(v, p) part(v, p, true)
 #define U(v, p) part(v, p, false)
 
