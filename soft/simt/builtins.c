@@ -143,49 +143,65 @@ static struct conversion read_conversion(const char **at, struct arguments *a)
     return c;
 }
 
+/* Of d and i with its sign. */
+static unsigned long long next_integer(struct arguments *a, const struct conversion *c)
+{
+    uint64_t bits = next_argument(a, c->is_long ? 8 : 4);
+    bool has_sign = c->letter == 'd' || c->letter == 'i';
+
+    return has_sign && !c->is_long ? (uint64_t)(int64_t)(int32_t)bits : bits;
+}
+
+/* The host would print the sign of a NaN. */
+static double next_number(struct arguments *a)
+{
+    uint64_t bits = next_argument(a, 8);
+    double number;
+
+    memcpy(&number, &bits, sizeof(number));
+    return number != number ? __builtin_nan("") : number;
+}
+
+static bool next_string(struct arguments *a, char *string, size_t size)
+{
+    uint64_t address = next_argument(a, 8);
+
+    if (address == 0)
+        strcpy(string, "(null)");
+    else if (!read_string(a->warp, a->lane, address, string, size))
+        a->bad = true;
+    string[size - 1] = '\0';
+    return !a->bad;
+}
+
 /* The host's printf does the work, with a conversion that was put together here. */
+#define PRINT(value)                                                                               \
+    (c->precision >= 0 ? snprintf(to, room, form, width, c->precision, value)                      \
+                       : snprintf(to, room, form, width, value))
+
 static void print_conversion(struct line *out, const struct conversion *c, struct arguments *a)
 {
     size_t room = sizeof(out->text) - out->used;
     char *to = out->text + out->used, form[32], string[MAX_STRING];
     int n = 0, width = c->width < 0 ? 0 : c->width;
-    uint64_t bits;
-    double number;
 
     snprintf(form, sizeof(form), "%%%s*%s%s%c", c->flags, c->precision >= 0 ? ".*" : "",
              strchr("dixXou", c->letter) != NULL ? "ll" : "", c->letter);
     switch (c->letter) {
     case 'd':
     case 'i':
-        bits = next_argument(a, c->is_long ? 8 : 4);
-        if (!c->is_long)
-            bits = (uint64_t)(int64_t)(int32_t)bits;
-        n = c->precision >= 0 ? snprintf(to, room, form, width, c->precision, (long long)bits)
-                              : snprintf(to, room, form, width, (long long)bits);
-        break;
     case 'u':
     case 'x':
     case 'X':
     case 'o':
-        bits = next_argument(a, c->is_long ? 8 : 4);
-        n = c->precision >= 0
-                ? snprintf(to, room, form, width, c->precision, (unsigned long long)bits)
-                : snprintf(to, room, form, width, (unsigned long long)bits);
+        n = PRINT(next_integer(a, c));
         break;
     case 'c':
         n = snprintf(to, room, "%*c", width, (int)(next_argument(a, 4) & 0xff));
         break;
     case 's':
-        bits = next_argument(a, 8);
-        if (bits == 0)
-            strcpy(string, "(null)");
-        else if (!read_string(a->warp, a->lane, bits, string, sizeof(string)))
-            a->bad = true;
-        else
-            string[sizeof(string) - 1] = '\0';
-        if (!a->bad)
-            n = c->precision >= 0 ? snprintf(to, room, form, width, c->precision, string)
-                                  : snprintf(to, room, form, width, string);
+        if (next_string(a, string, sizeof(string)))
+            n = PRINT(string);
         break;
     case 'p':
         n = snprintf(to, room, "0x%llx", (unsigned long long)next_argument(a, 8));
@@ -198,12 +214,7 @@ static void print_conversion(struct line *out, const struct conversion *c, struc
     case 'G':
     case 'a':
     case 'A':
-        bits = next_argument(a, 8);
-        memcpy(&number, &bits, sizeof(number));
-        if (number != number)
-            number = __builtin_nan("");
-        n = c->precision >= 0 ? snprintf(to, room, form, width, c->precision, number)
-                              : snprintf(to, room, form, width, number);
+        n = PRINT(next_number(a));
         break;
     case '%':
         n = snprintf(to, room, "%%");
@@ -215,6 +226,7 @@ static void print_conversion(struct line *out, const struct conversion *c, struc
     if (n > 0)
         out->used += (size_t)n < room ? (size_t)n : room - 1;
 }
+#undef PRINT
 
 static int print_lane(struct vgpu_warp *w, const struct vgpu_call *call, unsigned lane)
 {

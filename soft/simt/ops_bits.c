@@ -145,37 +145,25 @@ BINARY_OPS(DEFINE_BINARY)
 TERNARY_OPS(DEFINE_TERNARY)
 
 /* shf: x says whether the amount wraps at 32 or is clamped to it. */
-HANDLER(shf_l)
-{
-    uint32_t *d = ROW(uint32_t, VGPU_D);
-    const uint32_t *low = ROW(uint32_t, VGPU_A), *high = ROW(uint32_t, VGPU_B);
-    const uint32_t *c = ROW(uint32_t, VGPU_C);
-    bool wrap = i->x;
+#define DEFINE_SHF(name, result)                                                                   \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        uint32_t *d = ROW(uint32_t, VGPU_D);                                                       \
+        const uint32_t *low = ROW(uint32_t, VGPU_A), *high = ROW(uint32_t, VGPU_B);                \
+        const uint32_t *c = ROW(uint32_t, VGPU_C);                                                 \
+        bool wrap = i->x;                                                                          \
+                                                                                                   \
+        STORE_LANES(d, m, ({                                                                       \
+                        uint32_t n = wrap ? c[l] & 31 : c[l] > 32 ? 32 : c[l];                     \
+                        uint64_t both = (uint64_t)high[l] << 32 | low[l];                          \
+                                                                                                   \
+                        (uint32_t)(result);                                                        \
+                    }));                                                                           \
+        return 0;                                                                                  \
+    }
 
-    STORE_LANES(d, m, ({
-                    uint32_t n = wrap ? c[l] & 31 : c[l] > 32 ? 32 : c[l];
-                    uint64_t both = (uint64_t)high[l] << 32 | low[l];
-
-                    (uint32_t)(both << n >> 32);
-                }));
-    return 0;
-}
-
-HANDLER(shf_r)
-{
-    uint32_t *d = ROW(uint32_t, VGPU_D);
-    const uint32_t *low = ROW(uint32_t, VGPU_A), *high = ROW(uint32_t, VGPU_B);
-    const uint32_t *c = ROW(uint32_t, VGPU_C);
-    bool wrap = i->x;
-
-    STORE_LANES(d, m, ({
-                    uint32_t n = wrap ? c[l] & 31 : c[l] > 32 ? 32 : c[l];
-                    uint64_t both = (uint64_t)high[l] << 32 | low[l];
-
-                    (uint32_t)(both >> n);
-                }));
-    return 0;
-}
+DEFINE_SHF(shf_l, both << n >> 32)
+DEFINE_SHF(shf_r, both >> n)
 
 #define DEFINE_INSERT(name, T, N)                                                                  \
     HANDLER(name)                                                                                  \
