@@ -3,30 +3,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "tests/driver_api/check.h"
+#include "tests/driver_api/words.h"
 
-enum { WORDS = 1 << 16, MIB = 1 << 20 };
-
-static CUfunction fill, add_scaled, busy;
-
-static CUdeviceptr address_of(const void *memory)
-{
-    return (uintptr_t)memory;
-}
-
-static void launch_fill(CUdeviceptr out, unsigned int value, CUstream stream)
-{
-    int count = WORDS;
-    void *parameters[] = {&out, &value, &count};
-    CHECK(cuLaunchKernel(fill, WORDS / 256, 1, 1, 256, 1, 1, 0, stream, parameters, NULL));
-}
-
-static void launch_add(CUdeviceptr out, CUdeviceptr in, CUstream stream)
-{
-    int count = WORDS;
-    void *parameters[] = {&out, &in, &count};
-    CHECK(cuLaunchKernel(add_scaled, WORDS / 256, 1, 1, 256, 1, 1, 0, stream, parameters, NULL));
-}
+static CUfunction busy;
 
 static void launch_busy(CUdeviceptr scratch, CUstream stream)
 {
@@ -274,8 +253,7 @@ int main(void)
 {
     CUcontext context = check_context();
     CUmodule module = check_module();
-    fill = check_function(module, "fill");
-    add_scaled = check_function(module, "add_scaled");
+    words_load(module);
     busy = check_function(module, "busy");
     test_kernels();
     test_copies_in_stream_order();

@@ -3,25 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "tests/driver_api/check.h"
-
-enum { WORDS = 1 << 16 };
-
-static CUfunction fill, add_scaled;
-
-static void launch_fill(CUdeviceptr out, unsigned int value, CUstream stream)
-{
-    int count = WORDS;
-    void *parameters[] = {&out, &value, &count};
-    CHECK(cuLaunchKernel(fill, WORDS / 256, 1, 1, 256, 1, 1, 0, stream, parameters, NULL));
-}
-
-static void launch_add(CUdeviceptr out, CUdeviceptr in, CUstream stream)
-{
-    int count = WORDS;
-    void *parameters[] = {&out, &in, &count};
-    CHECK(cuLaunchKernel(add_scaled, WORDS / 256, 1, 1, 256, 1, 1, 0, stream, parameters, NULL));
-}
+#include "tests/driver_api/words.h"
 
 static void test_both_sides(void)
 {
@@ -161,8 +143,7 @@ int main(void)
 {
     CUcontext context = check_context();
     CUmodule module = check_module();
-    fill = check_function(module, "fill");
-    add_scaled = check_function(module, "add_scaled");
+    words_load(module);
     test_both_sides();
     test_hints();
     test_attributes(context);

@@ -6,23 +6,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/driver_api/check.h"
+#include "tests/driver_api/words.h"
 
-enum { WORDS = 1 << 16, PAGE = 4096, MIB = 1 << 20 };
+enum { PAGE = 4096 };
 
-static CUfunction fill, write_to;
-
-static CUdeviceptr address_of(const void *memory)
-{
-    return (uintptr_t)memory;
-}
-
-static void launch_fill(CUdeviceptr out, unsigned int value)
-{
-    int count = WORDS;
-    void *parameters[] = {&out, &value, &count};
-    CHECK(cuLaunchKernel(fill, WORDS / 256, 1, 1, 256, 1, 1, 0, NULL, parameters, NULL));
-}
+static CUfunction write_to;
 
 static void launch_write(const unsigned int *word)
 {
@@ -51,7 +39,7 @@ static void test_contents(void)
     CHECK(cuMemHostGetDevicePointer(&seen, memory + 3, 0));
     EXPECT(seen == address_of(memory + 3));
     CHECK(cuMemcpyHtoDAsync(device, memory, WORDS * 4, NULL));
-    launch_fill(address_of(memory), 77);
+    launch_fill(address_of(memory), 77, NULL);
     CHECK(cuCtxSynchronize());
     expect_words(memory, 77);
     CHECK(cuMemcpyDtoHAsync(memory, device, WORDS * 4, NULL));
@@ -121,7 +109,7 @@ static void test_shared_mapping(void)
     CUdeviceptr device = check_memory(WORDS * 4);
     EXPECT(memory != MAP_FAILED);
     CHECK(cuMemHostRegister(memory, WORDS * 4, CU_MEMHOSTREGISTER_PORTABLE));
-    launch_fill(device, 9);
+    launch_fill(device, 9, NULL);
     CHECK(cuMemcpyDtoHAsync(memory, device, WORDS * 4, NULL));
     CHECK(cuCtxSynchronize());
     expect_words(memory, 9);
@@ -178,7 +166,7 @@ int main(void)
 {
     CUcontext context = check_context();
     CUmodule module = check_module();
-    fill = check_function(module, "fill");
+    words_load(module);
     write_to = check_function(module, "write_to");
     test_contents();
     test_errors();

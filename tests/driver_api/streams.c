@@ -3,26 +3,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "tests/driver_api/check.h"
+#include "tests/driver_api/words.h"
 
-enum { WORDS = 1 << 16 };
-
-static CUfunction fill, add_scaled, busy;
+static CUfunction busy;
 static CUdeviceptr scratch, scratch_words;
-
-static void launch_fill(CUdeviceptr out, unsigned int value, CUstream stream)
-{
-    int count = WORDS;
-    void *parameters[] = {&out, &value, &count};
-    CHECK(cuLaunchKernel(fill, WORDS / 256, 1, 1, 256, 1, 1, 0, stream, parameters, NULL));
-}
-
-static void launch_add(CUdeviceptr out, CUdeviceptr in, CUstream stream)
-{
-    int count = WORDS;
-    void *parameters[] = {&out, &in, &count};
-    CHECK(cuLaunchKernel(add_scaled, WORDS / 256, 1, 1, 256, 1, 1, 0, stream, parameters, NULL));
-}
 
 /* Some milliseconds of work. */
 static void launch_busy(CUstream stream)
@@ -292,8 +276,7 @@ int main(void)
     CUmodule module;
     check_context();
     module = check_module();
-    fill = check_function(module, "fill");
-    add_scaled = check_function(module, "add_scaled");
+    words_load(module);
     busy = check_function(module, "busy");
     scratch = check_memory(16);
     scratch_words = check_memory(WORDS * 4);
