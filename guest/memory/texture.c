@@ -39,6 +39,15 @@ static struct texture *find(enum vgpu_kind kind, uint64_t value)
     return texture && texture->value == value ? texture : NULL;
 }
 
+static CUresult send_destroy(const struct vgpu_caller *caller, const struct texture *texture,
+                             enum vgpu_kind kind)
+{
+    return kind == VGPU_KIND_TEXTURE
+               ? vgpu_send_cuTexObjectDestroy(caller->channel, caller->context, texture->object.id)
+               : vgpu_send_cuSurfObjectDestroy(caller->channel, caller->context,
+                                               texture->object.id);
+}
+
 static CUresult publish(const struct vgpu_caller *caller, struct texture *texture,
                         enum vgpu_kind kind, uint64_t value)
 {
@@ -46,14 +55,43 @@ static CUresult publish(const struct vgpu_caller *caller, struct texture *textur
         .start = value, .bytes = 1, .kind = VGPU_RANGE_DEVICE, .owner = texture};
     texture->value = value;
     if (!vgpu_ranges_add(table_of(kind), &entry)) {
-        if (kind == VGPU_KIND_TEXTURE)
-            vgpu_send_cuTexObjectDestroy(caller->channel, caller->context, texture->object.id);
-        else
-            vgpu_send_cuSurfObjectDestroy(caller->channel, caller->context, texture->object.id);
+        send_destroy(caller, texture, kind);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     vgpu_object_publish(&texture->object, kind);
     return CUDA_SUCCESS;
+}
+
+/* The host has answered with `error`, or made what has this value. */
+static CUresult settle(const struct vgpu_caller *caller, struct texture *texture,
+                       enum vgpu_kind kind, uint64_t value, CUresult error)
+{
+    struct vgpu_process *process = vgpu_process();
+    error = vgpu_process_note(process, error);
+    if (error == CUDA_SUCCESS)
+        error = publish(caller, texture, kind, value);
+    if (error)
+        vgpu_object_put(&process->objects, &texture->object);
+    return error;
+}
+
+/* `unknown`: the answer if there is no such thing. */
+static CUresult destroy(enum vgpu_kind kind, uint64_t value, CUresult unknown)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_caller caller;
+    struct vgpu_range range;
+    CUresult error = vgpu_caller_enter(&caller);
+    if (error)
+        return error;
+    struct texture *texture = find(kind, value);
+    if (texture == NULL)
+        return unknown;
+    vgpu_caller_follow(&caller, &texture->object);
+    vgpu_ranges_remove(table_of(kind), value, VGPU_RANGE_DEVICE, &range);
+    error = send_destroy(&caller, texture, kind);
+    vgpu_object_put(&process->objects, &texture->object);
+    return vgpu_process_note(process, error);
 }
 
 /* ---- textures ---- */
@@ -144,34 +182,17 @@ CUresult cuTexObjectCreate(CUtexObject *value, const CUDA_RESOURCE_DESC *resourc
     texture->how = *how;
     if (view)
         texture->view = *view;
-    error = vgpu_process_note(process, vgpu_send_cuTexObjectCreate(
-                                           caller.channel, caller.context, &made,
-                                           texture->object.id, &description, sizeof(description)));
+    error = vgpu_send_cuTexObjectCreate(caller.channel, caller.context, &made, texture->object.id,
+                                        &description, sizeof(description));
+    error = settle(&caller, texture, VGPU_KIND_TEXTURE, made, error);
     if (error == CUDA_SUCCESS)
-        error = publish(&caller, texture, VGPU_KIND_TEXTURE, made);
-    if (error)
-        vgpu_object_put(&process->objects, &texture->object);
-    else
         *value = made;
     return error;
 }
 
 CUresult cuTexObjectDestroy(CUtexObject value)
 {
-    struct vgpu_process *process = vgpu_process();
-    struct vgpu_caller caller;
-    struct vgpu_range range;
-    CUresult error = vgpu_caller_enter(&caller);
-    if (error)
-        return error;
-    struct texture *texture = find(VGPU_KIND_TEXTURE, value);
-    if (texture == NULL)
-        return CUDA_SUCCESS; /* also what was destroyed, or never was one */
-    vgpu_caller_follow(&caller, &texture->object);
-    vgpu_ranges_remove(&process->textures, value, VGPU_RANGE_DEVICE, &range);
-    error = vgpu_send_cuTexObjectDestroy(caller.channel, caller.context, texture->object.id);
-    vgpu_object_put(&process->objects, &texture->object);
-    return vgpu_process_note(process, error);
+    return destroy(VGPU_KIND_TEXTURE, value, CUDA_SUCCESS); /* also of what never was one */
 }
 
 /* Enters, and finds what is behind a value; `out` is where the answer goes. */
@@ -234,34 +255,17 @@ CUresult cuSurfObjectCreate(CUsurfObject *value, const CUDA_RESOURCE_DESC *resou
     if (surface == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     surface->resource = *resource;
-    error = vgpu_process_note(process,
-                              vgpu_send_cuSurfObjectCreate(caller.channel, caller.context, &made,
-                                                           surface->object.id, array->id));
+    error = vgpu_send_cuSurfObjectCreate(caller.channel, caller.context, &made, surface->object.id,
+                                         array->id);
+    error = settle(&caller, surface, VGPU_KIND_SURFACE, made, error);
     if (error == CUDA_SUCCESS)
-        error = publish(&caller, surface, VGPU_KIND_SURFACE, made);
-    if (error)
-        vgpu_object_put(&process->objects, &surface->object);
-    else
         *value = made;
     return error;
 }
 
 CUresult cuSurfObjectDestroy(CUsurfObject value)
 {
-    struct vgpu_process *process = vgpu_process();
-    struct vgpu_caller caller;
-    struct vgpu_range range;
-    CUresult error = vgpu_caller_enter(&caller);
-    if (error)
-        return error;
-    struct texture *surface = find(VGPU_KIND_SURFACE, value);
-    if (surface == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
-    vgpu_caller_follow(&caller, &surface->object);
-    vgpu_ranges_remove(&process->surfaces, value, VGPU_RANGE_DEVICE, &range);
-    error = vgpu_send_cuSurfObjectDestroy(caller.channel, caller.context, surface->object.id);
-    vgpu_object_put(&process->objects, &surface->object);
-    return vgpu_process_note(process, error);
+    return destroy(VGPU_KIND_SURFACE, value, CUDA_ERROR_INVALID_VALUE);
 }
 
 CUresult cuSurfObjectGetResourceDesc(CUDA_RESOURCE_DESC *resource, CUsurfObject value)
