@@ -235,46 +235,33 @@ static CUresult answer_name(const char *name, uint8_t *reply, uint32_t *bytes)
     return CUDA_SUCCESS;
 }
 
-CUresult vgpu_replay_vgpuModuleFunctionName(struct vgpu_worker *worker,
-                                            struct vgpu_call_vgpuModuleFunctionName *call)
-{
-    const struct vgpu_driver *driver = worker->driver;
-    CUfunction *functions;
-    const char *name = NULL;
-    unsigned int count = 0;
-    CUresult error = driver->cuModuleGetFunctionCount(&count, call->module);
-    if (error == CUDA_SUCCESS && call->index >= count)
-        error = CUDA_ERROR_INVALID_VALUE;
-    if (error)
-        return error;
-    functions = calloc(count, sizeof(CUfunction));
-    if (functions == NULL)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    error = driver->cuModuleEnumerateFunctions(functions, count, call->module);
-    if (error == CUDA_SUCCESS)
-        error = driver->cuFuncGetName(&name, functions[call->index]);
-    free(functions);
+/* The name of number call->index of what a module or library has: functions or kernels. */
+#define ANSWER_NAME_OF(type, owner, get_count, enumerate, get_name)                                \
+    const struct vgpu_driver *driver = worker->driver;                                             \
+    const char *name = NULL;                                                                       \
+    unsigned int count = 0;                                                                        \
+    CUresult error = driver->get_count(&count, owner);                                             \
+    if (error == CUDA_SUCCESS && call->index >= count)                                             \
+        error = CUDA_ERROR_INVALID_VALUE;                                                          \
+    if (error)                                                                                     \
+        return error;                                                                              \
+    type *all = calloc(count, sizeof(type));                                                       \
+    if (all == NULL)                                                                               \
+        return CUDA_ERROR_OUT_OF_MEMORY;                                                           \
+    error = driver->enumerate(all, count, owner);                                                  \
+    if (error == CUDA_SUCCESS)                                                                     \
+        error = driver->get_name(&name, all[call->index]);                                         \
+    free(all);                                                                                     \
     return error ? error : answer_name(name, call->name, &call->name_bytes);
-}
+
+CUresult vgpu_replay_vgpuModuleFunctionName(struct vgpu_worker *worker,
+                                            struct vgpu_call_vgpuModuleFunctionName *call){
+    ANSWER_NAME_OF(CUfunction, call->module, cuModuleGetFunctionCount, cuModuleEnumerateFunctions,
+                   cuFuncGetName)}
 
 CUresult vgpu_replay_vgpuLibraryKernelName(struct vgpu_worker *worker,
                                            struct vgpu_call_vgpuLibraryKernelName *call)
 {
-    const struct vgpu_driver *driver = worker->driver;
-    CUkernel *kernels;
-    const char *name = NULL;
-    unsigned int count = 0;
-    CUresult error = driver->cuLibraryGetKernelCount(&count, call->library);
-    if (error == CUDA_SUCCESS && call->index >= count)
-        error = CUDA_ERROR_INVALID_VALUE;
-    if (error)
-        return error;
-    kernels = calloc(count, sizeof(CUkernel));
-    if (kernels == NULL)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    error = driver->cuLibraryEnumerateKernels(kernels, count, call->library);
-    if (error == CUDA_SUCCESS)
-        error = driver->cuKernelGetName(&name, kernels[call->index]);
-    free(kernels);
-    return error ? error : answer_name(name, call->name, &call->name_bytes);
+    ANSWER_NAME_OF(CUkernel, call->library, cuLibraryGetKernelCount, cuLibraryEnumerateKernels,
+                   cuKernelGetName)
 }
