@@ -3,7 +3,7 @@
  */
 #include "interop/driver_api.h"
 
-static const struct {
+static const struct error {
     CUresult code;
     const char *name;
     const char *text;
@@ -127,30 +127,29 @@ static const struct {
 
 enum { COUNT = sizeof(errors) / sizeof(errors[0]) };
 
+static const struct error *find(CUresult code)
+{
+    for (size_t i = 0; i < COUNT; i++) {
+        if (errors[i].code == code)
+            return &errors[i];
+    }
+    return NULL;
+}
+
 CUresult cuGetErrorName(CUresult error, const char **pStr)
 {
-    if (!pStr)
-        return CUDA_ERROR_INVALID_VALUE;
-    *pStr = NULL;
-    for (size_t i = 0; i < COUNT; i++) {
-        if (errors[i].code == error) {
-            *pStr = errors[i].name;
-            return CUDA_SUCCESS;
-        }
-    }
-    return CUDA_ERROR_INVALID_VALUE;
+    const struct error *found = find(error);
+
+    if (pStr)
+        *pStr = found ? found->name : NULL;
+    return pStr && found ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult cuGetErrorString(CUresult error, const char **pStr)
 {
-    if (!pStr)
-        return CUDA_ERROR_INVALID_VALUE;
-    *pStr = NULL;
-    for (size_t i = 0; i < COUNT; i++) {
-        if (errors[i].code == error) {
-            *pStr = errors[i].text;
-            return CUDA_SUCCESS;
-        }
-    }
-    return CUDA_ERROR_INVALID_VALUE;
+    const struct error *found = find(error);
+
+    if (pStr)
+        *pStr = found ? found->text : NULL;
+    return pStr && found ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
