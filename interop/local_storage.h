@@ -24,7 +24,7 @@ struct vgpu_local_slot {
     vgpu_local_destructor destructor;
 };
 
-enum { VGPU_LOCAL_SLOTS = 16 };
+enum { VGPU_LOCAL_SLOTS = 12 };
 
 struct vgpu_local_chunk {
     struct vgpu_local_slot slots[VGPU_LOCAL_SLOTS];

@@ -122,10 +122,10 @@ static CUresult send(const struct vgpu_caller *caller, const CUlaunchConfig *con
         config->gridDimZ, config->blockDimX, config->blockDimY, config->blockDimZ,
         config->sharedMemBytes, stream->object.id, block, info->parameter_bytes, attributes->list,
         config->numAttrs * sizeof(*attributes->list));
-    for (unsigned int i = 0; i < attributes->event_count && error == CUDA_SUCCESS; i++)
-        error = vgpu_event_launched(caller, attributes->events[i], stream);
     if (error == CUDA_SUCCESS)
         vgpu_stream_submitted(stream);
+    for (unsigned int i = 0; i < attributes->event_count && error == CUDA_SUCCESS; i++)
+        error = vgpu_event_launched(caller, attributes->events[i], stream);
     return error;
 }
 

@@ -306,20 +306,33 @@ static CUresult post_fence(const struct vgpu_caller *caller, void *argument, uin
     return vgpu_send_vgpuFenceContext(caller->channel, caller->context, fence, value);
 }
 
+uint64_t vgpu_context_begin_wait(struct vgpu_context *context)
+{
+    /* seq_cst, as the count of work before and the look at this number in vgpu_stream_submitted,
+     * and as the look at the count that follows here: either the work is counted when the wait
+     * looks, so that it waits for it, or it is noted with this wait's number. */
+    return __atomic_add_fetch(&context->waits, 1, __ATOMIC_SEQ_CST);
+}
+
 CUresult vgpu_context_wait(const struct vgpu_caller *caller)
 {
     struct vgpu_context *context = caller->current;
     struct vgpu_marked what = {
         .marker = &context->marker, .work = &context->work, .post = post_fence};
-    bool idle;
-    uint32_t value;
+    CUresult error = CUDA_SUCCESS;
+    uint32_t value = 0;
     vgpu_freed_tell(caller->channel);
+    uint64_t wait = vgpu_context_begin_wait(context);
     /* Acquire, and in this order: what comes meanwhile makes them differ. */
     uint64_t done = __atomic_load_n(&context->done, __ATOMIC_ACQUIRE);
-    if (done == __atomic_load_n(&context->work, __ATOMIC_ACQUIRE))
-        return vgpu_caller_finish(caller, &context->marker, true, 0);
-    CUresult error = vgpu_marker_place(&what, caller, &idle, &value);
-    return error ? error : vgpu_caller_finish(caller, what.marker, idle, value);
+    bool idle = done == __atomic_load_n(&context->work, __ATOMIC_SEQ_CST);
+    if (!idle)
+        error = vgpu_marker_place(&what, caller, &idle, &value);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_caller_finish(caller, what.marker, idle, value);
+    if (error == CUDA_SUCCESS)
+        vgpu_raise(&context->waits_over, wait);
+    return error;
 }
 
 CUresult cuCtxSynchronize(void)

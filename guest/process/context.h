@@ -30,6 +30,9 @@ struct vgpu_context {
     uint64_t work; /* count of all that was submitted in it; atomic */
     uint64_t
         done; /* how much of it is known to be done, because its stream was waited for; atomic */
+    uint64_t waits;      /* for all of it, or for its legacy stream, that have begun; atomic */
+    uint64_t waits_over; /* number of the last of those for all of it that is over; atomic */
+    uint64_t legacy_waits_over; /* and of those for the legacy stream; atomic */
     struct vgpu_marker marker;
     struct vgpu_stream *legacy;
     struct vgpu_stream *waiters[VGPU_WAITERS]; /* idle ones, that wait for events */
@@ -74,6 +77,10 @@ static inline struct vgpu_context *vgpu_thread_current(void)
     const struct vgpu_thread *thread = vgpu_thread_place.thread;
     return thread && thread->depth ? thread->stack[thread->depth - 1] : NULL;
 }
+
+/** To be called at the beginning of a wait for all of the context, or for its legacy stream: what
+ *  is posted before is waited for, or has this number (vgpu_stream_submitted). */
+uint64_t vgpu_context_begin_wait(struct vgpu_context *context);
 
 /** Waits for all that the caller's context has. */
 CUresult vgpu_context_wait(const struct vgpu_caller *caller);

@@ -23,6 +23,9 @@ struct event_view {
     bool done;
     uint64_t records;
     uint32_t fence, value;
+    struct vgpu_stream *stream;
+    unsigned long long unique;
+    uint64_t counted;
 };
 
 static void count_asked(bool asked)
@@ -51,25 +54,52 @@ static CUresult enter(struct vgpu_caller *caller, CUevent handle, struct event_v
                                 .done = event->done && !event->in_graph,
                                 .records = event->records,
                                 .fence = event->fence,
-                                .value = event->value};
+                                .value = event->value,
+                                .stream = event->stream,
+                                .unique = event->unique,
+                                .counted = event->counted};
     view->apart = event->in_graph || (event->recorded && !event->fenced && !event->done);
     event->asked = true;
     pthread_mutex_unlock(&event->lock);
     return vgpu_capture_wait_event(event);
 }
 
+/* The record that was looked at is done, and so is what its stream had before. */
+static void tell_stream(const struct event_view *view)
+{
+    const struct vgpu_context *context = view->event->object.context;
+    struct vgpu_stream *stream = view->stream;
+    if (stream == NULL)
+        return;
+    if (stream != context->legacy) /* which lives as long as the event */
+        stream = vgpu_object_find(&vgpu_process()->objects, vgpu_object_handle(stream),
+                                  VGPU_KIND_STREAM);
+    if (stream && stream->unique == view->unique)
+        vgpu_stream_reached(stream, view->counted);
+}
+
+/* The driver has said that the event is done: of the record that was looked at, if there is no
+ * newer one. */
+static void note_apart(const struct event_view *view)
+{
+    struct vgpu_event *event = view->event;
+    pthread_mutex_lock(&event->lock);
+    bool same = event->records == view->records && !event->in_graph;
+    event->done |= same;
+    pthread_mutex_unlock(&event->lock);
+    if (same)
+        tell_stream(view);
+}
+
 /* Of an event without a fence, or that a graph records, only the driver knows. */
 static CUresult query_apart(const struct vgpu_caller *caller, const struct event_view *view)
 {
-    struct vgpu_event *event = view->event;
+    const struct vgpu_event *event = view->event;
     CUresult error = vgpu_process_note(
         vgpu_process(), vgpu_send_cuEventQuery(caller->channel, event->object.context->object.id,
                                                event->object.id));
-    if (error == CUDA_SUCCESS) {
-        pthread_mutex_lock(&event->lock);
-        event->done |= event->records == view->records && !event->in_graph;
-        pthread_mutex_unlock(&event->lock);
-    }
+    if (error == CUDA_SUCCESS)
+        note_apart(view);
     return error;
 }
 
@@ -98,8 +128,9 @@ static void put_waiter(struct vgpu_context *context, struct vgpu_stream *waiter)
 }
 
 /* A stream that nobody else has waits for the event; the caller waits for that stream. */
-static CUresult wait_apart(struct vgpu_caller *caller, const struct vgpu_event *event)
+static CUresult wait_apart(struct vgpu_caller *caller, const struct event_view *view)
 {
+    const struct vgpu_event *event = view->event;
     struct vgpu_stream *waiter;
     vgpu_caller_follow(caller, &event->object);
     CUresult error = take_waiter(caller, &waiter);
@@ -112,6 +143,8 @@ static CUresult wait_apart(struct vgpu_caller *caller, const struct vgpu_event *
         error = vgpu_stream_wait(caller, waiter);
     }
     put_waiter(caller->current, waiter);
+    if (error == CUDA_SUCCESS)
+        note_apart(view);
     return error;
 }
 
@@ -174,7 +207,7 @@ CUresult cuEventCreate(CUevent *handle, unsigned int flags)
     return CUDA_SUCCESS;
 }
 
-/* How a record is sent: `stream` is NULL for that of a context. */
+/* How a record is sent. */
 typedef CUresult post_function(const struct vgpu_caller *caller, const struct vgpu_event *event,
                                const struct vgpu_stream *stream, unsigned int flags);
 
@@ -220,11 +253,21 @@ static bool wants_fence(const struct vgpu_event *event)
            __atomic_load_n(&vgpu_process()->unasked, __ATOMIC_RELAXED) < UNASKED_MOST;
 }
 
+/* Counts a record that was posted when so much was counted; how much is done when it is. What
+ * others count meanwhile may have been posted behind it, so then its own number is not known. */
+static uint64_t count_record(struct vgpu_stream *stream, uint64_t counted)
+{
+    vgpu_stream_submitted(stream);
+    return counted + (vgpu_stream_counted(stream) == counted + 1);
+}
+
+/* `stream` gets the record, or is the legacy one of the context that does. */
 static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *event,
-                       const struct vgpu_stream *stream, unsigned int flags, post_function *post)
+                       struct vgpu_stream *stream, unsigned int flags, post_function *post)
 {
     CUresult error = CUDA_SUCCESS;
     pthread_mutex_lock(&event->lock);
+    uint64_t counted = vgpu_stream_counted(stream);
     bool fenced = post != post_record || wants_fence(event);
     if (fenced && !event->taken) {
         error = vgpu_fence_take(caller->channel, &event->fence);
@@ -239,13 +282,17 @@ static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *even
         event->records++;
         event->value += fenced;
         __atomic_store_n(&event->capture, 0, __ATOMIC_RELAXED);
+        event->stream = stream;
+        event->unique = stream->unique;
+        event->counted = post == post_fence ? counted /* as the launch is */
+                                            : count_record(stream, counted);
     }
     pthread_mutex_unlock(&event->lock);
     return error;
 }
 
 CUresult vgpu_event_launched(const struct vgpu_caller *caller, struct vgpu_event *event,
-                             const struct vgpu_stream *stream)
+                             struct vgpu_stream *stream)
 {
     unsigned long long capture = vgpu_capture_of(stream);
     if (capture) {
@@ -288,10 +335,7 @@ CUresult cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned
         return record_captured(&caller, event, stream, capture, flags);
     if (flags & CU_EVENT_RECORD_EXTERNAL)
         return CUDA_ERROR_INVALID_VALUE;
-    error = record(&caller, event, stream, flags, post_record);
-    if (error == CUDA_SUCCESS)
-        vgpu_stream_submitted(stream);
-    return error;
+    return record(&caller, event, stream, flags, post_record);
 }
 
 CUresult cuEventRecord(CUevent handle, CUstream stream)
@@ -323,10 +367,7 @@ CUresult cuCtxRecordEvent(CUcontext context, CUevent handle)
         return error;
     if (event->object.context != caller.current)
         return CUDA_ERROR_INVALID_HANDLE;
-    error = record(&caller, event, NULL, 0, post_context_record);
-    if (error == CUDA_SUCCESS)
-        vgpu_stream_submitted(caller.current->legacy);
-    return error;
+    return record(&caller, event, caller.current->legacy, 0, post_context_record);
 }
 
 CUresult cuCtxWaitEvent(CUcontext context, CUevent handle)
@@ -353,6 +394,8 @@ CUresult cuEventQuery(CUevent handle)
         error = query_apart(&caller, &view);
     else if (!complete(&caller, &view))
         error = CUDA_ERROR_NOT_READY;
+    else
+        tell_stream(&view);
     if (error)
         return error;
     vgpu_shadows_collect();
@@ -368,10 +411,13 @@ CUresult cuEventSynchronize(CUevent handle)
     if (error)
         return error;
     if (view.apart)
-        return wait_apart(&caller, view.event);
+        return wait_apart(&caller, &view);
     if (!view.recorded || view.done)
         return CUDA_SUCCESS;
-    return vgpu_caller_wait(&caller, view.fence, view.value);
+    error = vgpu_caller_wait(&caller, view.fence, view.value);
+    if (error == CUDA_SUCCESS)
+        tell_stream(&view);
+    return error;
 }
 
 CUresult cuEventElapsedTime(float *milliseconds, CUevent start_handle, CUevent end_handle)

@@ -19,6 +19,9 @@ struct vgpu_event {
     bool taken; /* `fence` is ours, and `value` was posted to it last */
     uint32_t fence;
     uint32_t value;
+    struct vgpu_stream *stream; /* of the last record; it may be gone: it has another `unique` */
+    unsigned long long unique;
+    uint64_t counted; /* so much of what was counted there is done when the record is */
     unsigned long long capture; /* that it was last recorded in; 0: in none; atomic */
     bool in_graph;              /* a node of a graph records it: only the driver knows when */
 };
@@ -27,7 +30,7 @@ struct vgpu_event {
  * kernel.
  */
 CUresult vgpu_event_launched(const struct vgpu_caller *caller, struct vgpu_event *event,
-                             const struct vgpu_stream *stream);
+                             struct vgpu_stream *stream);
 
 /** A node of a graph records the event from now on, whenever the graph runs. */
 void vgpu_event_in_graph(struct vgpu_event *event);

@@ -33,8 +33,9 @@ static bool is_idle(const struct vgpu_marker *marker, const struct vgpu_caller *
 
 static uint64_t count(const struct vgpu_marked *marked)
 {
-    /* acquire: work is counted after it was posted (release), so what we post comes behind it */
-    return __atomic_load_n(marked->work, __ATOMIC_ACQUIRE);
+    /* acquire: work is counted after it was posted (release), so what we post comes behind it;
+     * seq_cst because of vgpu_context_begin_wait */
+    return __atomic_load_n(marked->work, __ATOMIC_SEQ_CST);
 }
 
 CUresult vgpu_marker_place(const struct vgpu_marked *marked, const struct vgpu_caller *caller,

@@ -47,6 +47,15 @@ CUresult vgpu_marker_place(const struct vgpu_marked *marked, const struct vgpu_c
  */
 CUresult vgpu_marker_query(const struct vgpu_marked *marked, const struct vgpu_caller *caller);
 
+/** Raises a number that only grows, and that any thread may raise (release), to at least this. */
+static inline void vgpu_raise(uint64_t *number, uint64_t least)
+{
+    uint64_t now = __atomic_load_n(number, __ATOMIC_RELAXED);
+    while (now < least && !__atomic_compare_exchange_n(number, &now, least, true, __ATOMIC_RELEASE,
+                                                       __ATOMIC_RELAXED))
+        ;
+}
+
 /** Gives the fence up. */
 void vgpu_marker_end(struct vgpu_marker *marker);
 

@@ -11,10 +11,42 @@
 
 void vgpu_stream_submitted(struct vgpu_stream *stream)
 {
+    struct vgpu_context *context = stream->object.context;
     /* release: pairs with vgpu_marker_place, which then posts its fence behind this work. The
-     * context's first: what is done of streams is never more than that. */
-    __atomic_fetch_add(&stream->object.context->work, 1, __ATOMIC_RELEASE);
+     * context's first: what is done of streams is never more than that. seq_cst: see
+     * vgpu_context_begin_wait. */
+    __atomic_fetch_add(&context->work, 1, __ATOMIC_SEQ_CST);
+    uint64_t waits = __atomic_load_n(&context->waits, __ATOMIC_SEQ_CST);
+    /* acquire: who finds the number here finds it in the legacy stream, too, which is idle only
+     * with all others; that is raised first */
+    if (__atomic_load_n(&stream->waits, __ATOMIC_ACQUIRE) < waits) {
+        vgpu_raise(&context->legacy->waits, waits);
+        vgpu_raise(&stream->waits, waits);
+    }
     __atomic_fetch_add(&stream->work, 1, __ATOMIC_RELEASE);
+}
+
+uint64_t vgpu_stream_counted(const struct vgpu_stream *stream)
+{
+    /* acquire: pairs with vgpu_stream_submitted; what we post now comes behind what was counted */
+    return __atomic_load_n(stream->watched, __ATOMIC_ACQUIRE);
+}
+
+/* Whether the program has been told, by a wait or an event behind all of its work, that the stream
+ * is idle. The driver may say otherwise for a moment yet: it has the record of that event, or a
+ * mark of the worker's, to retire behind the fence that the guest saw. */
+static bool known_idle(const struct vgpu_stream *stream)
+{
+    const struct vgpu_context *context = stream->object.context;
+    /* acquire: pair with vgpu_raise; what was done before is seen */
+    uint64_t waits = __atomic_load_n(&stream->waits, __ATOMIC_ACQUIRE);
+    if (waits < __atomic_load_n(&context->waits_over, __ATOMIC_ACQUIRE))
+        return true;
+    if (!(stream->flags & CU_STREAM_NON_BLOCKING) &&
+        waits < __atomic_load_n(&context->legacy_waits_over, __ATOMIC_ACQUIRE) &&
+        stream != context->legacy)
+        return true;
+    return __atomic_load_n(&stream->reached, __ATOMIC_ACQUIRE) == vgpu_stream_counted(stream);
 }
 
 static CUresult post_fence(const struct vgpu_caller *caller, void *argument, uint32_t fence,
@@ -56,21 +88,36 @@ static void note_done(struct vgpu_stream *stream, uint64_t work)
     }
 }
 
+void vgpu_stream_reached(struct vgpu_stream *stream, uint64_t counted)
+{
+    vgpu_raise(&stream->reached, counted);
+    if (stream->watched == &stream->work)
+        note_done(stream, counted);
+}
+
 CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *stream)
 {
+    struct vgpu_context *context = stream->object.context;
     struct vgpu_marked what = marked(stream);
     if (vgpu_capture_of(stream)) /* nothing of it runs before the graph is launched */
         return CUDA_SUCCESS;
     vgpu_freed_tell(caller->channel);
     /* acquire: the fence comes behind the work that was counted */
-    uint64_t work = __atomic_load_n(&stream->work, __ATOMIC_ACQUIRE);
-    bool idle;
-    uint32_t value;
-    CUresult error = vgpu_marker_place(&what, caller, &idle, &value);
+    uint64_t work = __atomic_load_n(&stream->work, __ATOMIC_ACQUIRE), wait = 0;
+    bool idle = known_idle(stream);
+    uint32_t value = 0;
+    CUresult error = CUDA_SUCCESS;
+    if (!idle) {
+        if (stream == context->legacy)
+            wait = vgpu_context_begin_wait(context);
+        error = vgpu_marker_place(&what, caller, &idle, &value);
+    }
     if (error == CUDA_SUCCESS)
         error = vgpu_caller_finish(caller, &stream->marker, idle, value);
-    if (error == CUDA_SUCCESS)
+    if (error == CUDA_SUCCESS) {
         note_done(stream, work);
+        vgpu_raise(&context->legacy_waits_over, wait); /* 0: no such wait */
+    }
     return error;
 }
 
@@ -193,8 +240,10 @@ CUresult cuStreamQuery(CUstream handle)
         error = vgpu_capture_wait_stream(stream);
     if (error)
         return error;
-    struct vgpu_marked what = marked(stream);
-    error = vgpu_marker_query(&what, &caller);
+    if (!known_idle(stream)) {
+        struct vgpu_marked what = marked(stream);
+        error = vgpu_marker_query(&what, &caller);
+    }
     if (error)
         return error;
     vgpu_shadows_collect();

@@ -15,11 +15,19 @@ struct vgpu_stream {
     uint64_t work;              /* count of what was submitted to it; atomic */
     uint64_t done;              /* how much of it was waited for; atomic */
     const uint64_t *watched;    /* what its marker stands behind: `work`, or the whole context's */
+    uint64_t reached;           /* so much of `watched` is known to be done; atomic */
+    uint64_t waits;             /* of the context's waits had begun when it last got work; atomic */
     struct vgpu_marker marker;
 };
 
 /** Counts work, after it was posted. */
 void vgpu_stream_submitted(struct vgpu_stream *stream);
+
+/** So much was counted up to now: what is posted next comes behind it. */
+uint64_t vgpu_stream_counted(const struct vgpu_stream *stream);
+
+/** The caller has seen that so much of what was counted is done. */
+void vgpu_stream_reached(struct vgpu_stream *stream, uint64_t counted);
 
 /** Waits for all that was submitted, as vgpu_caller_wait. */
 CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *stream);
