@@ -26,12 +26,6 @@ void vgpu_stream_submitted(struct vgpu_stream *stream)
     __atomic_fetch_add(&stream->work, 1, __ATOMIC_RELEASE);
 }
 
-uint64_t vgpu_stream_counted(const struct vgpu_stream *stream)
-{
-    /* acquire: pairs with vgpu_stream_submitted; what we post now comes behind what was counted */
-    return __atomic_load_n(stream->watched, __ATOMIC_ACQUIRE);
-}
-
 /* Whether the program has been told, by a wait or an event behind all of its work, that the stream
  * is idle. The driver may say otherwise for a moment yet: it has the record of that event, or a
  * mark of the worker's, to retire behind the fence that the guest saw. */
@@ -90,6 +84,8 @@ static void note_done(struct vgpu_stream *stream, uint64_t work)
 
 void vgpu_stream_reached(struct vgpu_stream *stream, uint64_t counted)
 {
+    if (__atomic_load_n(&stream->reached, __ATOMIC_RELAXED) >= counted)
+        return; /* who has said so has told the context */
     vgpu_raise(&stream->reached, counted);
     if (stream->watched == &stream->work)
         note_done(stream, counted);
@@ -104,6 +100,7 @@ CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *
     vgpu_freed_tell(caller->channel);
     /* acquire: the fence comes behind the work that was counted */
     uint64_t work = __atomic_load_n(&stream->work, __ATOMIC_ACQUIRE), wait = 0;
+    uint64_t counted = vgpu_stream_counted(stream);
     bool idle = known_idle(stream);
     uint32_t value = 0;
     CUresult error = CUDA_SUCCESS;
@@ -115,6 +112,7 @@ CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *
     if (error == CUDA_SUCCESS)
         error = vgpu_caller_finish(caller, &stream->marker, idle, value);
     if (error == CUDA_SUCCESS) {
+        vgpu_stream_reached(stream, counted);
         note_done(stream, work);
         vgpu_raise(&context->legacy_waits_over, wait); /* 0: no such wait */
     }
@@ -242,7 +240,10 @@ CUresult cuStreamQuery(CUstream handle)
         return error;
     if (!known_idle(stream)) {
         struct vgpu_marked what = marked(stream);
+        uint64_t counted = vgpu_stream_counted(stream);
         error = vgpu_marker_query(&what, &caller);
+        if (error == CUDA_SUCCESS)
+            vgpu_stream_reached(stream, counted);
     }
     if (error)
         return error;

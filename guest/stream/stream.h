@@ -24,7 +24,11 @@ struct vgpu_stream {
 void vgpu_stream_submitted(struct vgpu_stream *stream);
 
 /** So much was counted up to now: what is posted next comes behind it. */
-uint64_t vgpu_stream_counted(const struct vgpu_stream *stream);
+static inline uint64_t vgpu_stream_counted(const struct vgpu_stream *stream)
+{
+    /* acquire: pairs with vgpu_stream_submitted; what we post now comes behind what was counted */
+    return __atomic_load_n(stream->watched, __ATOMIC_ACQUIRE);
+}
 
 /** The caller has seen that so much of what was counted is done. */
 void vgpu_stream_reached(struct vgpu_stream *stream, uint64_t counted);
