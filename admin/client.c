@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,65 +29,111 @@ static void client_complain(const char *path, int error)
         fputs("see --socket=PATH\n", stderr);
 }
 
-static void client_be_patient(int fd, unsigned seconds)
+enum admin_status client_connect(const char *path, struct client *client)
 {
-    const struct timeval patience = {.tv_sec = seconds};
-
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-}
-
-void client_set_patience(FILE *stream, unsigned seconds)
-{
-    client_be_patient(fileno(stream), seconds);
-}
-
-enum admin_status client_connect(const char *path, FILE **stream)
-{
+    const struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int error = 0;
 
-    *stream = NULL;
+    *client = (struct client){.path = path, .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     if (strlen(path) >= sizeof(address.sun_path)) {
-        errno = ENAMETOOLONG;
-    } else if (fd >= 0) {
+        error = ENAMETOOLONG;
+    } else {
         strcpy(address.sun_path, path);
-        client_be_patient(fd, PATIENCE_SECONDS);
-        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-            *stream = fdopen(fd, "r+e");
+        setsockopt(client->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+        if (connect(client->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+            error = errno;
     }
-    if (*stream)
+    if (!error)
         return ADMIN_DONE;
-    int error = errno;
     client_complain(path, error);
-    if (fd >= 0)
-        close(fd);
+    client_close(client);
     return error == EACCES || error == EPERM ? ADMIN_DENIED : ADMIN_UNREACHABLE;
 }
 
-json_t *client_read(FILE *stream)
+void client_close(struct client *client)
 {
-    char *line = NULL;
-    size_t size = 0;
-    json_error_t wrong;
-    json_t *value = NULL;
-    errno = 0;
-    ssize_t length = getline(&line, &size, stream);
+    if (client->fd >= 0)
+        close(client->fd);
+    free(client->text);
+    *client = (struct client){.path = client->path, .fd = -1};
+}
 
-    if (length < 0 && errno == EAGAIN) {
-        fprintf(stderr,
-                "vgpu-admin: the mediator has not answered for %d s, and may still do what was "
-                "asked; see its log, and vgpu-admin show-audit\n",
-                PATIENCE_SECONDS);
-    } else if (length < 0) {
-        fputs("vgpu-admin: the mediator hung up\n", stderr);
-    } else {
-        value = json_loadb(line, (size_t)length, 0, &wrong);
-        if (!value)
-            fprintf(stderr, "vgpu-admin: the mediator's answer is not JSON: %s\n", wrong.text);
+/** Waits until there is something to receive. CLIENT_LINE: there is. */
+static enum client_end client_wait(const struct client *client, bool for_ever)
+{
+    /* Of stdout only what poll always tells: that its other end has gone. */
+    struct pollfd both[] = {{.fd = client->fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+    int ready;
+
+    do {
+        ready = for_ever ? poll(both, 2, -1) : poll(both, 1, PATIENCE_SECONDS * 1000);
+    } while (ready < 0 && errno == EINTR);
+    if (ready > 0 && !both[0].revents)
+        return CLIENT_READER_GONE;
+    if (ready > 0)
+        return CLIENT_LINE;
+    fprintf(stderr,
+            "vgpu-admin: the mediator has not answered for %d s, and may still do what was "
+            "asked; see its log, and vgpu-admin show-audit\n",
+            PATIENCE_SECONDS);
+    return CLIENT_FAILED;
+}
+
+/** Receives some more. */
+static enum client_end client_receive(struct client *client, bool for_ever)
+{
+    enum client_end end = client_wait(client, for_ever);
+
+    if (end != CLIENT_LINE)
+        return end;
+    if (client->length == client->room) {
+        char *grown = realloc(client->text, client->room * 2 + 4096);
+
+        if (!grown) {
+            fputs("vgpu-admin: there is no memory for the mediator's answer\n", stderr);
+            return CLIENT_FAILED;
+        }
+        client->text = grown;
+        client->room = client->room * 2 + 4096;
     }
-    free(line);
-    return value;
+    ssize_t got = recv(client->fd, client->text + client->length, client->room - client->length, 0);
+    if (got <= 0) {
+        fputs("vgpu-admin: the mediator hung up\n", stderr);
+        return CLIENT_FAILED;
+    }
+    client->length += (size_t)got;
+    return CLIENT_LINE;
+}
+
+enum client_end client_read(struct client *client, bool for_ever, json_t **line)
+{
+    json_error_t wrong;
+    size_t looked = 0;
+    const char *newline = NULL;
+
+    while (client->length == looked ||
+           !(newline = memchr(client->text + looked, '\n', client->length - looked))) {
+        looked = client->length;
+        enum client_end end = client_receive(client, for_ever);
+        if (end != CLIENT_LINE)
+            return end;
+    }
+    size_t length = (size_t)(newline - client->text) + 1;
+    *line = json_loadb(client->text, length, 0, &wrong);
+    memmove(client->text, client->text + length, client->length - length);
+    client->length -= length;
+    if (*line)
+        return CLIENT_LINE;
+    fprintf(stderr, "vgpu-admin: the mediator's answer is not JSON: %s\n", wrong.text);
+    return CLIENT_FAILED;
+}
+
+bool client_pause(int milliseconds)
+{
+    struct pollfd reader = {.fd = STDOUT_FILENO};
+
+    return poll(&reader, 1, milliseconds) <= 0;
 }
 
 static enum admin_status client_status(const char *code)
@@ -105,18 +153,33 @@ static enum admin_status client_status(const char *code)
     return ADMIN_FAILED;
 }
 
-enum admin_status client_ask(FILE *stream, json_t *request, json_t **result)
+/** Sends all of a line. A mediator that has gone is told of by the answer that does not come. */
+static void client_send(const struct client *client, const json_t *request)
 {
-    int sent = json_dumpf(request, stream, JSON_COMPACT);
+    char *text = json_dumps(request, JSON_COMPACT);
+    size_t length = text ? strlen(text) : 0, sent = 0;
+
+    if (text)
+        text[length++] = '\n'; /* in the place of its end */
+    while (sent < length) {
+        ssize_t now = send(client->fd, text + sent, length - sent, MSG_NOSIGNAL);
+
+        if (now < 0 && errno != EINTR)
+            break;
+        sent += now > 0 ? (size_t)now : 0;
+    }
+    free(text);
+}
+
+enum admin_status client_ask(struct client *client, json_t *request, json_t **result)
+{
     const char *code = "failed", *message = "it is no answer";
     enum admin_status status = ADMIN_DONE;
+    json_t *answer = NULL;
 
+    client_send(client, request);
     json_decref(request);
-    if (sent == 0)
-        fputc('\n', stream);
-    fflush(stream);
-    json_t *answer = client_read(stream);
-    if (!answer)
+    if (client_read(client, false, &answer) != CLIENT_LINE)
         return ADMIN_UNREACHABLE;
     const json_t *notes = json_object_get(answer, "notes");
     for (size_t i = 0; i < json_array_size(notes); i++)

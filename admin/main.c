@@ -183,40 +183,41 @@ static int admin_parse_all(struct admin *admin, int argc, char **argv)
 }
 
 /** Prints events as they come, until the mediator or the reader of our output goes. */
-static enum admin_status admin_follow(const struct admin *admin, FILE *stream, const json_t *past)
+static enum admin_status admin_follow(const struct admin *admin, struct client *client,
+                                      const json_t *past)
 {
+    enum client_end end = CLIENT_LINE;
     json_t *event;
 
     for (size_t i = 0; i < json_array_size(past); i++)
         output_print_row(admin->form, json_array_get(past, i), admin->command->columns);
-    client_set_patience(stream, 0);
-    while (!ferror(stdout) && (event = client_read(stream))) {
+    while (!ferror(stdout) && (end = client_read(client, true, &event)) == CLIENT_LINE) {
         output_print_row(admin->form, event, admin->command->columns);
         json_decref(event);
     }
-    return ferror(stdout) ? ADMIN_DONE : ADMIN_UNREACHABLE;
+    return end == CLIENT_FAILED ? ADMIN_UNREACHABLE : ADMIN_DONE;
 }
 
 static enum admin_status admin_run(struct admin *admin)
 {
     json_t *result = NULL;
-    FILE *stream;
-    enum admin_status status = client_connect(admin->socket, &stream);
+    struct client client;
+    enum admin_status status = client_connect(admin->socket, &client);
 
     if (status != ADMIN_DONE)
         return status;
     if (strcmp(admin->command->verb, "top") == 0) {
-        status = top_run(stream, admin->form, admin->interval, admin->count);
-        fclose(stream);
+        status = top_run(&client, admin->form, admin->interval, admin->count);
+        client_close(&client);
         return status;
     }
-    status = client_ask(stream, json_incref(admin->request), &result);
+    status = client_ask(&client, json_incref(admin->request), &result);
     if (status == ADMIN_DONE && admin->follow)
-        status = admin_follow(admin, stream, result);
+        status = admin_follow(admin, &client, result);
     else if (status == ADMIN_DONE)
         output_print(admin->form, result, admin->command->columns);
     json_decref(result);
-    fclose(stream);
+    client_close(&client);
     return status;
 }
 
@@ -236,16 +237,16 @@ static int admin_finish(int status)
 static void admin_complete_names(const char *path, const char *verb, const char *key)
 {
     json_t *rows = NULL;
-    FILE *stream;
+    struct client client;
 
-    if (!freopen("/dev/null", "w", stderr) || client_connect(path, &stream) != ADMIN_DONE)
+    if (!freopen("/dev/null", "w", stderr) || client_connect(path, &client) != ADMIN_DONE)
         return;
-    if (client_ask(stream, json_pack("{s:s}", "verb", verb), &rows) == ADMIN_DONE) {
+    if (client_ask(&client, json_pack("{s:s}", "verb", verb), &rows) == ADMIN_DONE) {
         for (size_t i = 0; i < json_array_size(rows); i++)
             puts(json_string_value(json_object_get(json_array_get(rows, i), key)));
     }
     json_decref(rows);
-    fclose(stream);
+    client_close(&client);
 }
 
 /** For the shell: --complete VERB [OPTION [SOCKET]] prints the words that may follow, one a line.

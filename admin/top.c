@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "admin/screen.h"
+
+/** Who waits longer than this connects for each look: the mediator hangs up on the silent. */
+#define SILENCE_MOST 1.0
 
 /** The columns by which rows can be sorted, and the keys that choose them. */
 static const struct top_order {
@@ -21,7 +23,8 @@ static const struct top_order {
 };
 
 struct top {
-    FILE *stream;
+    struct client *client;
+    double interval;
     enum output_form form;
     bool is_live; /* on a terminal */
     const struct top_order *order;
@@ -116,12 +119,17 @@ static void top_sort(struct top *top)
 static enum admin_status top_look(struct top *top)
 {
     json_t *now = NULL;
-    enum admin_status status =
-        client_ask(top->stream, json_pack("{s:s}", "verb", "show-metrics"), &now);
-    double at = top_now();
+    enum admin_status status = ADMIN_DONE;
 
+    if (top->before && top->interval > SILENCE_MOST) {
+        client_close(top->client);
+        status = client_connect(top->client->path, top->client);
+    }
+    if (status == ADMIN_DONE)
+        status = client_ask(top->client, json_pack("{s:s}", "verb", "show-metrics"), &now);
     if (status != ADMIN_DONE)
         return status;
+    double at = top_now();
     json_decref(top->rows);
     top->rows = json_array();
     for (size_t i = 0; i < json_array_size(now); i++) {
@@ -196,7 +204,8 @@ static bool top_wait(struct top *top, const struct screen *screen, double until)
 
     while ((left = until - top_now()) > 0) {
         if (!top->is_live) {
-            usleep((useconds_t)(left * 1e6));
+            if (!client_pause((int)(left * 1e3) + 1))
+                return false;
             continue;
         }
         int key = screen_wait(screen, left);
@@ -209,12 +218,17 @@ static bool top_wait(struct top *top, const struct screen *screen, double until)
     return true;
 }
 
-enum admin_status top_run(FILE *stream, enum output_form form, double interval, unsigned long count)
+enum admin_status top_run(struct client *client, enum output_form form, double interval,
+                          unsigned long count)
 {
-    struct top top = {.stream = stream, .form = form, .order = top_orders, .looked = top_now()};
+    struct top top = {.client = client,
+                      .interval = interval,
+                      .form = form,
+                      .order = top_orders,
+                      .looked = top_now()};
     struct screen screen = {.signals = -1};
     enum admin_status status =
-        client_ask(stream, json_pack("{s:s}", "verb", "show-health"), &top.health);
+        client_ask(client, json_pack("{s:s}", "verb", "show-health"), &top.health);
 
     if (status == ADMIN_DONE)
         status = top_look(&top);
@@ -222,7 +236,8 @@ enum admin_status top_run(FILE *stream, enum output_form form, double interval, 
         top.is_live = screen_open(&screen);
     if (status == ADMIN_DONE && top.is_live)
         top_show(&top);
-    for (unsigned long i = 0; status == ADMIN_DONE && (count == 0 || i < count); i++) {
+    for (unsigned long i = 0; status == ADMIN_DONE && !ferror(stdout) && (count == 0 || i < count);
+         i++) {
         if (!top_wait(&top, &screen, top.looked + interval))
             break;
         status = top_look(&top);

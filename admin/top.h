@@ -3,14 +3,12 @@
 #ifndef VGPU_ADMIN_TOP_H
 #define VGPU_ADMIN_TOP_H
 
-#include <stdio.h>
-
 #include "admin/client.h"
 #include "admin/output.h"
 
 /** Looks `count` times (0: for ever), `interval` seconds apart. On a terminal it draws a page that
  *  follows the size of the terminal and keys, of which q quits. */
-enum admin_status top_run(FILE *stream, enum output_form form, double interval,
+enum admin_status top_run(struct client *client, enum output_form form, double interval,
                           unsigned long count);
 
 #endif

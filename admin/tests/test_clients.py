@@ -205,6 +205,24 @@ class Clients(Case):
             self.assertEqual(follower.wait(10), 3)
             self.assertIn("hung up", follower.stderr.read())
 
+    def test_who_follows_ends_when_nobody_reads_it(self):
+        with subprocess.Popen([ADMIN, f"--socket={self.mediator.socket}", "events", "--follow"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
+            self.done("register-vm", "--vm-name=web")
+            follower.stdout.readline()
+            follower.stdout.close()
+            self.assertIn(follower.wait(10), (0, 1))  # although nothing happens any more
+            self.assertEqual(follower.stderr.read(), "")
+
+    def test_what_is_asked_for_is_done_though_nobody_reads_the_answer(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([ADMIN, f"--socket={self.mediator.socket}", "register-vm",
+                               "--vm-name=web"], stdout=writer, stderr=subprocess.PIPE, check=False)
+        os.close(writer)
+        self.assertEqual(done.stderr, b"")
+        self.assertEqual(self.json("show-vm", "--vm-name=web")["registered"], True)
+
     def test_a_mediator_that_does_not_answer_is_told_of(self):
         self.done("list-pools")
         self.mediator.process.send_signal(signal.SIGSTOP)

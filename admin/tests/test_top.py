@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import tempfile
 import termios
 import threading
@@ -31,7 +32,7 @@ class Answers:
         self.server.bind(self.path)
         self.server.listen()
         self.start = time.monotonic_ns()
-        self.peer = None
+        self.peer, self.looks = None, 0
         threading.Thread(target=self.serve, daemon=True).start()
 
     def rows(self):
@@ -42,12 +43,19 @@ class Answers:
                  "p99_ns": 5000, "channels": 1} for i in range(VMS)]
 
     def serve(self):
-        self.peer, _ = self.server.accept()
-        for line in iter(lambda: self.peer.recv(4096), b""):
-            verb = json.loads(line)["verb"]
-            result = self.rows() if verb == "show-metrics" else {
-                "gpu": "Test GPU", "memory_total_bytes": 16 << 30}
-            self.peer.sendall(json.dumps({"ok": True, "result": result, "notes": []}).encode() + b"\n")
+        while True:
+            try:
+                self.peer, _ = self.server.accept()
+            except OSError:
+                return  # closed
+            for line in iter(lambda: self.peer.recv(4096), b""):
+                verb = json.loads(line)["verb"]
+                result = self.rows() if verb == "show-metrics" else {
+                    "gpu": "Test GPU", "memory_total_bytes": 16 << 30}
+                self.peer.sendall(
+                    json.dumps({"ok": True, "result": result, "notes": []}).encode() + b"\n")
+                if verb == "show-metrics":
+                    self.looks += 1
 
     def hang_up(self):
         self.peer.shutdown(socket.SHUT_RDWR)
@@ -57,6 +65,37 @@ class Answers:
             self.peer.close()
         self.server.close()
         self.folder.cleanup()
+
+
+class Piped(unittest.TestCase):
+    def setUp(self):
+        self.answers = Answers()
+        self.addCleanup(self.answers.close)
+
+    def start(self, *words):
+        program = subprocess.Popen([ADMIN, f"--socket={self.answers.path}", "top", *words],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(program.stderr.close)
+        self.addCleanup(program.wait)
+        self.addCleanup(program.kill)
+        return program
+
+    def test_it_ends_when_its_reader_does(self):
+        for interval in ("0.1", "3600"):
+            program = self.start(f"--interval={interval}")
+            if interval == "0.1":
+                self.assertTrue(program.stdout.readline().startswith("VM"))
+            program.stdout.close()
+            self.assertIn(program.wait(10), (0, 1))
+            self.assertEqual(program.stderr.read(), "")
+
+    def test_who_looks_seldom_connects_anew(self):
+        program = self.start("--interval=1.5", "--count=1")
+        while not self.answers.looks and program.poll() is None:
+            time.sleep(0.01)
+        self.answers.hang_up()  # as the mediator does after a minute of silence
+        self.assertIn("vm39", program.communicate(timeout=60)[0])
+        self.assertEqual(program.returncode, 0)
 
 
 class Top(unittest.TestCase):
