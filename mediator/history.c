@@ -98,7 +98,7 @@ int vgpu_history_write(struct vgpu_mediator *mediator)
     error = vgpu_store_begin(mediator->store);
     if (error)
         return error;
-    if (hour > KEPT_HOURS)
+    if (hour > KEPT_HOURS && hour != mediator->expired)
         error = vgpu_store_expire(mediator->store, hour - KEPT_HOURS);
     for (struct vgpu_vm *vm = mediator->vms; vm && !error; vm = vm->next) {
         vgpu_session_count(mediator, vm, &vm->counted);
@@ -110,6 +110,8 @@ int vgpu_history_write(struct vgpu_mediator *mediator)
         vgpu_store_roll_back(mediator->store);
     else
         error = vgpu_store_commit(mediator->store);
+    if (!error)
+        mediator->expired = hour;
     for (struct vgpu_vm *vm = mediator->vms; vm && !error; vm = vm->next)
         vgpu_history_note_written(vm, &vm->counted);
     return error;

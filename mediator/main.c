@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "mediator/admin/admin.h"
+#include "mediator/audit.h"
 #include "mediator/config_host.h"
 #include "mediator/device_status.h"
 #include "mediator/drain.h"
@@ -285,8 +286,10 @@ static void vgpu_daemon_stop(struct vgpu_daemon *daemon, int number)
     }
 }
 
-static void vgpu_daemon_reload(struct vgpu_daemon *daemon)
+/** `uid` and `pid`: who sent the signal. */
+static void vgpu_daemon_reload(struct vgpu_daemon *daemon, uint32_t uid, uint32_t pid)
 {
+    const char *outcome = "done";
     struct vgpu_config fresh;
 
     if (!daemon->options->config) {
@@ -300,9 +303,12 @@ static void vgpu_daemon_reload(struct vgpu_daemon *daemon)
                  daemon->options->config);
         vgpu_service_say(&daemon->service, "READY=1\nSTATUS=serving; the changed configuration is "
                                            "not good, see the log");
+        outcome = "the file is not good, see the log: all settings stay as they were";
     } else {
         uint32_t kept = vgpu_reload(&daemon->mediator, &fresh);
 
+        if (kept)
+            outcome = "done; some settings wait for a restart, see the log";
         vgpu_log(VGPU_LOG_INFO, "read %s again", daemon->options->config);
         vgpu_events_add(&daemon->mediator.events, "reloaded", "", "%s%s", daemon->options->config,
                         kept ? "; some settings wait for a restart" : "");
@@ -310,6 +316,7 @@ static void vgpu_daemon_reload(struct vgpu_daemon *daemon)
                          kept ? "; some changed settings need a restart, see the log" : "");
     }
     vgpu_config_destroy(&fresh);
+    vgpu_audit_reload(&daemon->mediator, uid, pid, daemon->options->config, outcome);
 }
 
 static void vgpu_daemon_signal(struct vgpu_source *source, uint32_t events)
@@ -321,7 +328,7 @@ static void vgpu_daemon_signal(struct vgpu_source *source, uint32_t events)
     if (read(source->fd, &info, sizeof(info)) != sizeof(info))
         return;
     if (info.ssi_signo == SIGHUP)
-        vgpu_daemon_reload(daemon);
+        vgpu_daemon_reload(daemon, info.ssi_uid, info.ssi_pid);
     else
         vgpu_daemon_stop(daemon, (int)info.ssi_signo);
 }

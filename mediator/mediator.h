@@ -33,6 +33,9 @@ struct vgpu_mediator {
     struct vgpu_session *sessions;
     struct vgpu_store *store;  /* NULL: nothing is kept, and nothing can be set */
     struct vgpu_timer history; /* when usage is written to the store */
+    uint64_t expired;          /* the hour in which what is old was taken out of it last */
+    uint64_t denied_hour;      /* see mediator/audit.h */
+    uint32_t denied;           /* requests in that hour */
     struct vgpu_events events;
     struct vgpu_admin_client *admins;
     gid_t admin_group; /* whose members administer, beside root */

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "mediator/audit.h"
 #include "mediator/history.h"
 #include "mediator/log.h"
 #include "mediator/registry.h"
@@ -36,15 +36,6 @@ static void vgpu_quarantine_record(const struct vgpu_vm *vm, struct vgpu_store_v
 
 static int vgpu_quarantine_write(struct vgpu_store *store, const struct vgpu_store_vm *record)
 {
-    const struct vgpu_store_action action = {
-        .time = (uint64_t)time(NULL),
-        .uid = (uint32_t)getuid(),
-        .pid = (uint32_t)getpid(),
-        .verb = "quarantine",
-        .target = record->name,
-        .arguments = "{\"by\":\"vgpu-mediator\"}",
-        .outcome = record->reason,
-    };
     int error = vgpu_store_begin(store);
 
     if (error)
@@ -53,7 +44,7 @@ static int vgpu_quarantine_write(struct vgpu_store *store, const struct vgpu_sto
     if (error >= 0)
         error = vgpu_store_put_vm(store, record);
     if (!error && record->quarantined)
-        error = vgpu_store_log_action(store, &action);
+        error = vgpu_audit_quarantine(store, record->name, record->reason);
     if (!error)
         return vgpu_store_commit(store);
     vgpu_store_roll_back(store);

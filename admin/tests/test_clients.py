@@ -53,7 +53,7 @@ class Permissions(Case):
 
     def test_others_that_are_let_in_look_and_change_nothing(self):
         os.chmod(self.mediator.socket, 0o666)
-        before = self.mediator.dump(), self.json("show-audit")
+        before = self.mediator.dump()
         result = self.run_as(NOBODY, NOBODY, [], "show-vm", "--vm-name=web", "--output=json")
         self.assertEqual(json.loads(result.stdout)["vm"], "web")
         for words in (["set-weight", "--vm-name=web", "--weight=7"], ["unregister-vm", "--vm-name=web"],
@@ -63,7 +63,28 @@ class Permissions(Case):
             self.assertEqual((result.returncode, result.stdout), (7, ""), result.stderr)
             self.assertIn(f"user {NOBODY} may look, but not {words[0]}", result.stderr)
             self.assertIn(f"usermod --append --groups {GROUP}", result.stderr)
-        self.assertEqual((self.mediator.dump(), self.json("show-audit")), before)
+        self.assertEqual(self.mediator.dump(), before)
+        newest = self.json("show-audit", "--last=1")[0]
+        self.assertEqual((newest["verb"], newest["user"]), ("quarantine", NOBODY))
+        self.assertIn("may look, but not quarantine", newest["outcome"])
+
+    def test_who_is_denied_does_not_fill_the_audit(self):
+        os.chmod(self.mediator.socket, 0o666)
+        before = len(self.json("show-audit"))
+        child = os.fork()
+        if child == 0:
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setgroups([])
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            client = self.mediator.connect()
+            for _ in range(200):
+                self.ask(client, verb="unregister-vm", what="ever")
+            os._exit(0)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        denied = self.json("show-audit", "--last=1000")
+        self.assertTrue(60 <= len(denied) - before <= 120, len(denied))  # an hour may have begun
+        self.assertEqual(denied[0]["user"], NOBODY)
+        self.assertIn("what", denied[0]["arguments"])
 
     def test_one_user_with_many_clients_keeps_nobody_out(self):
         os.chmod(self.mediator.socket, 0o666)

@@ -2,6 +2,7 @@
 """What an operator may type wrong: each has its exit status and a message that says what is wrong,
 with whom, and what to do; nothing goes to stdout, and the store says afterwards what it said before."""
 import os
+import signal
 import socket
 import subprocess
 import unittest
@@ -112,6 +113,15 @@ WRONG = [
                              ("quarantine",), ("clear-quarantine",))],
     *[([verb, "--vm-name=ghost"], NOT_FOUND, ["VM ghost has not connected", "vgpu-admin list-vms"])
       for verb in ("show-metrics", "show-queue", "show-connections")],
+    *[([verb, "--vm-name=ghost"], NOT_FOUND,
+       ["VM ghost is not registered, and nothing is known of it", "vgpu-admin list-vms"])
+      for verb in ("show-usage", "show-faults")],
+    *[([verb, f"--vm-name={name}"], USAGE, [f"vm-name={name} {NAME}"])
+      for verb in ("show-metrics", "show-queue", "show-connections", "show-usage", "show-faults")
+      for name in ("", "a b", "../x")],
+    *[([verb, f"--vm-uuid={OTHER}"], NOT_FOUND,
+       [f"no VM with the UUID {OTHER} is registered", "vgpu-admin list-vms"])
+      for verb in ("show-metrics", "show-queue", "show-connections", "show-usage", "show-faults")],
     (["set-weight", f"--vm-uuid={OTHER}", "--weight=3"], NOT_FOUND,
      [f"no VM with the UUID {OTHER} is registered", "vgpu-admin list-vms"]),
     (["set-pool", WEB, "--pool=Z"], NOT_FOUND, ["no pool Z", "create-pool --pool=Z"]),
@@ -163,6 +173,22 @@ class WrongInput(Case):
         self.assertEqual([(action["verb"], action["target"]) for action in audit],
                          [("set-pool", "?[2J"), ("register-vm", "web")])
         self.assertIn("weight=0 is not", audit[1]["outcome"])
+        self.assertFalse(self.ask(self.connect(), verb="create-pool", name="B", pool="B")["ok"])
+        action = self.json("show-audit", "--last=1")[0]
+        self.assertEqual(action["verb"], "create-pool")
+        self.assertIn("create-pool knows no argument name", action["outcome"])
+        # What is not done by a command of vgpu-admin, but by a signal:
+        reloads = lambda: [a for a in self.json("show-audit") if a["verb"] == "reload"]
+        self.mediator.process.send_signal(signal.SIGHUP)
+        self.await_true(lambda: len(reloads()) == 1, "it was read again")
+        with open(self.mediator.config, "a") as file:
+            file.write("no-such-key=1\n")
+        self.mediator.process.send_signal(signal.SIGHUP)
+        self.await_true(lambda: len(reloads()) == 2, "it was not")
+        wrong, done = reloads()
+        self.assertEqual((done["target"], done["outcome"], done["process"], done["user"]),
+                         (self.mediator.config, "done", os.getpid(), os.getuid()))
+        self.assertIn("all settings stay as they were", wrong["outcome"])
         self.assertTrue(printed(self.done("show-audit")))
 
 

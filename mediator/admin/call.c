@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "mediator/audit.h"
 #include "mediator/log.h"
 #include "mediator/mediator.h"
 #include "mediator/registry.h"
@@ -205,6 +206,15 @@ static int vgpu_admin_log(const struct vgpu_admin_call *call, const struct vgpu_
     return error;
 }
 
+/** In a transaction of its own. */
+static void vgpu_admin_log_refused(const struct vgpu_admin_call *call,
+                                   const struct vgpu_admin_verb *verb)
+{
+    if (vgpu_admin_log(call, verb))
+        vgpu_log(VGPU_LOG_ERROR, "cannot write the audit: %s",
+                 vgpu_store_error(call->mediator->store));
+}
+
 /** What was asked for, as words: "weight=80 share-cap=50". */
 static void vgpu_admin_describe(const struct vgpu_admin_call *call, char *text, size_t size)
 {
@@ -247,13 +257,18 @@ static void vgpu_admin_change(struct vgpu_admin_call *call, const struct vgpu_ad
     struct vgpu_store *store = call->mediator->store;
 
     if (!store && verb->run == vgpu_admin_clear_quarantine) {
-        verb->run(call); /* who was quarantined by this mediator must be let in by it */
+        if (!call->error)
+            verb->run(call); /* who was quarantined by this mediator must be let in by it */
         return;
     }
     if (!store) {
         vgpu_admin_fail(call, "no-store",
                         "this mediator keeps nothing; set store= in [mediator] of its "
                         "configuration and start it again");
+        return;
+    }
+    if (call->error) {
+        vgpu_admin_log_refused(call, verb);
         return;
     }
     if (vgpu_store_begin(store)) {
@@ -268,31 +283,30 @@ static void vgpu_admin_change(struct vgpu_admin_call *call, const struct vgpu_ad
         return;
     }
     vgpu_store_roll_back(store);
-    if (vgpu_admin_log(call, verb))
-        vgpu_log(VGPU_LOG_ERROR, "cannot write the audit: %s", vgpu_store_error(store));
+    vgpu_admin_log_refused(call, verb);
 }
 
-/** Not a matter for the audit, which whoever may not even change anything could fill. */
 static void vgpu_admin_deny(struct vgpu_admin_call *call, const struct vgpu_admin_verb *verb)
 {
+    call->error = NULL; /* whatever else is wrong with the request */
     vgpu_admin_fail(call, "denied",
                     "user %u may look, but not %s; root and the members of the group %s may "
                     "(usermod --append --groups %s USER)",
                     call->uid, verb->name, call->mediator->config.admin_group,
                     call->mediator->config.admin_group);
     vgpu_log_client(VGPU_LOG_WARNING, "user %u was denied %s", call->uid, verb->name);
+    if (vgpu_audit_takes_denied(call->mediator))
+        vgpu_admin_log_refused(call, verb);
 }
 
 static void vgpu_admin_run(struct vgpu_admin_call *call, const struct vgpu_admin_verb *verb)
 {
     vgpu_admin_check_arguments(call, verb);
-    if (call->error)
-        return;
     if (verb->event && !call->may_change)
         vgpu_admin_deny(call, verb);
     else if (verb->event)
         vgpu_admin_change(call, verb);
-    else
+    else if (!call->error)
         verb->run(call);
     /* After the change: the VM is told as it is now. */
     if (!call->error && call->change == VGPU_ADMIN_PUT_VM)

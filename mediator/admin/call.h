@@ -89,6 +89,10 @@ struct vgpu_vm;
 json_t *vgpu_admin_vm_row(struct vgpu_mediator *mediator, const struct vgpu_store_vm *vm,
                           bool registered, struct vgpu_vm *seen);
 
+/** Of vms.c: the VM that `vm-name` or `vm-uuid` name into `vm`; an empty name if there are neither.
+ *  *registered: the store has it. False after a failure. */
+bool vgpu_admin_take_optional(struct vgpu_admin_call *call, bool *registered);
+
 /** Of vms.c: what a mediator without a store can do, too. */
 void vgpu_admin_clear_quarantine(struct vgpu_admin_call *call);
 

@@ -5,12 +5,14 @@
 #include <time.h>
 
 #include "mediator/admin/call.h"
+#include "mediator/registry.h"
 #include "mediator/store/history.h"
 
 #define HOUR_MILLISECONDS 3600000u
 
-/** From which hour on to tell. False after a failure. */
-static bool vgpu_admin_take_hours(struct vgpu_admin_call *call, uint64_t *since)
+/** Of whom, and from which hour on to tell. False after a failure. */
+static bool vgpu_admin_start_history(struct vgpu_admin_call *call, bool *registered,
+                                     uint64_t *since)
 {
     uint64_t hours = 24, now = (uint64_t)time(NULL) / 3600;
 
@@ -23,6 +25,8 @@ static bool vgpu_admin_take_hours(struct vgpu_admin_call *call, uint64_t *since)
                         "[mediator] of its configuration and start it again");
         return false;
     }
+    if (!vgpu_admin_take_optional(call, registered))
+        return false;
     if (vgpu_history_write(call->mediator)) { /* to tell the last minute, too */
         vgpu_admin_fail_store(call);
         return false;
@@ -32,9 +36,21 @@ static bool vgpu_admin_take_hours(struct vgpu_admin_call *call, uint64_t *since)
     return true;
 }
 
-static const char *vgpu_admin_optional_vm(const struct vgpu_admin_call *call)
+/** NULL: of all. */
+static const char *vgpu_admin_history_of(const struct vgpu_admin_call *call)
 {
-    return vgpu_admin_has(call, "vm-name") ? vgpu_admin_text(call, "vm-name") : NULL;
+    return *call->vm.name ? call->vm.name : NULL;
+}
+
+/** Of a VM that is gone there may be history; whoever has none, and is not there, is a mistake. */
+static void vgpu_admin_end_history(struct vgpu_admin_call *call, bool registered)
+{
+    if (*call->vm.name && !registered && json_array_size(call->result) == 0 &&
+        !vgpu_registry_seen(call->mediator, call->vm.name))
+        vgpu_admin_fail(call, "not-found",
+                        "VM %s is not registered, and nothing is known of it in these hours; see "
+                        "vgpu-admin list-vms, or take more --hours",
+                        call->vm.name);
 }
 
 static void vgpu_admin_usage_row(const struct vgpu_store_usage *usage, void *user)
@@ -52,12 +68,15 @@ static void vgpu_admin_usage_row(const struct vgpu_store_usage *usage, void *use
 
 static void show_usage(struct vgpu_admin_call *call)
 {
+    bool registered;
     uint64_t since;
 
-    if (vgpu_admin_take_hours(call, &since) &&
-        vgpu_store_list_usage(call->mediator->store, since, vgpu_admin_optional_vm(call),
+    if (!vgpu_admin_start_history(call, &registered, &since))
+        return;
+    if (vgpu_store_list_usage(call->mediator->store, since, vgpu_admin_history_of(call),
                               vgpu_admin_usage_row, call->result))
         vgpu_admin_fail_store(call);
+    vgpu_admin_end_history(call, registered);
 }
 
 static void vgpu_admin_faults_row(const struct vgpu_store_faults *faults, void *user)
@@ -74,16 +93,19 @@ static void vgpu_admin_faults_row(const struct vgpu_store_faults *faults, void *
 
 static void show_faults(struct vgpu_admin_call *call)
 {
+    bool registered;
     uint64_t since;
 
-    if (vgpu_admin_take_hours(call, &since) &&
-        vgpu_store_list_faults(call->mediator->store, since, vgpu_admin_optional_vm(call),
+    if (!vgpu_admin_start_history(call, &registered, &since))
+        return;
+    if (vgpu_store_list_faults(call->mediator->store, since, vgpu_admin_history_of(call),
                                vgpu_admin_faults_row, call->result))
         vgpu_admin_fail_store(call);
+    vgpu_admin_end_history(call, registered);
 }
 
 const struct vgpu_admin_verb vgpu_admin_history_verbs[] = {
-    {"show-usage", NULL, show_usage, {"vm-name", "hours"}},
-    {"show-faults", NULL, show_faults, {"vm-name", "hours"}},
+    {"show-usage", NULL, show_usage, {"vm-name", "vm-uuid", "hours"}},
+    {"show-faults", NULL, show_faults, {"vm-name", "vm-uuid", "hours"}},
     {NULL, NULL, NULL, {NULL}},
 };

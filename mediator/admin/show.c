@@ -16,22 +16,23 @@
 /** Whether `vm` is the one that was asked for, if one was. */
 static bool vgpu_admin_wants(const struct vgpu_admin_call *call, const struct vgpu_vm *vm)
 {
-    return !vgpu_admin_has(call, "vm-name") ||
-           (vm && strcmp(vgpu_admin_text(call, "vm-name"), vm->name) == 0);
+    return !*call->vm.name || (vm && strcmp(call->vm.name, vm->name) == 0);
 }
 
 /** An array as the result; false, after a failure, if the VM asked for was never seen. */
 static bool vgpu_admin_start_list(struct vgpu_admin_call *call)
 {
-    const char *name = vgpu_admin_text(call, "vm-name");
+    bool registered;
 
+    if (!vgpu_admin_take_optional(call, &registered))
+        return false;
     call->result = json_array();
-    if (!vgpu_admin_has(call, "vm-name") || vgpu_registry_seen(call->mediator, name))
+    if (!*call->vm.name || vgpu_registry_seen(call->mediator, call->vm.name))
         return true;
     vgpu_admin_fail(call, "not-found",
                     "VM %.63s has not connected since the mediator started; see vgpu-admin "
                     "list-vms",
-                    name);
+                    call->vm.name);
     return false;
 }
 
@@ -319,10 +320,10 @@ static void show_audit(struct vgpu_admin_call *call)
 }
 
 const struct vgpu_admin_verb vgpu_admin_show_verbs[] = {
-    {"show-metrics", NULL, show_metrics, {"vm-name"}},
+    {"show-metrics", NULL, show_metrics, {"vm-name", "vm-uuid"}},
     {"show-health", NULL, show_health, {NULL}},
-    {"show-queue", NULL, show_queue, {"vm-name"}},
-    {"show-connections", NULL, show_connections, {"vm-name"}},
+    {"show-queue", NULL, show_queue, {"vm-name", "vm-uuid"}},
+    {"show-connections", NULL, show_connections, {"vm-name", "vm-uuid"}},
     {"show-audit", NULL, show_audit, {"last"}},
     {"events", NULL, show_events, {"follow"}},
     {NULL, NULL, NULL, {NULL}},

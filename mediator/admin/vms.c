@@ -92,6 +92,17 @@ static bool vgpu_admin_find(struct vgpu_admin_call *call)
     return error == 0;
 }
 
+bool vgpu_admin_take_optional(struct vgpu_admin_call *call, bool *registered)
+{
+    *registered = false;
+    if (!vgpu_admin_has(call, "vm-name") && !vgpu_admin_has(call, "vm-uuid"))
+        return true;
+    *registered = vgpu_admin_look_up(call) == 0;
+    if (!*registered && !call->error && !*call->vm.name)
+        vgpu_admin_find(call); /* says so */
+    return !call->error;
+}
+
 static bool vgpu_admin_take_memory(struct vgpu_admin_call *call, uint64_t *memory)
 {
     uint64_t total = call->mediator->driver.probe.memory_total;

@@ -27,15 +27,27 @@ int vgpu_store_add_faults(struct vgpu_store *store, const struct vgpu_store_faul
                    "sisis", faults->vm, faults->hour, faults->kind, faults->count, faults->detail));
 }
 
+/** Entries are in the order of time, so that there is no need to look at all of them. */
+static int vgpu_store_expire_actions(struct vgpu_store *store, uint64_t hour)
+{
+    return vgpu_store_run(
+        store, vgpu_store_prepare(
+                   store,
+                   "DELETE FROM audit WHERE id < max("
+                   "coalesce((SELECT id FROM audit WHERE time >= ?1 ORDER BY id LIMIT 1), 0),"
+                   "(SELECT coalesce(max(id), 0) FROM audit) - ?2 + 1)",
+                   "ii", hour * 3600, (uint64_t)VGPU_STORE_ACTIONS_MOST));
+}
+
 int vgpu_store_expire(struct vgpu_store *store, uint64_t hour)
 {
     int error = vgpu_store_run(
         store, vgpu_store_prepare(store, "DELETE FROM usage WHERE hour < ?1", "i", hour));
 
-    if (error)
-        return error;
-    return vgpu_store_run(
-        store, vgpu_store_prepare(store, "DELETE FROM faults WHERE hour < ?1", "i", hour));
+    if (!error)
+        error = vgpu_store_run(
+            store, vgpu_store_prepare(store, "DELETE FROM faults WHERE hour < ?1", "i", hour));
+    return error ? error : vgpu_store_expire_actions(store, hour);
 }
 
 int vgpu_store_list_usage(struct vgpu_store *store, uint64_t since, const char *vm,

@@ -27,7 +27,10 @@ struct vgpu_store_faults {
 int vgpu_store_add_usage(struct vgpu_store *store, const struct vgpu_store_usage *usage);
 int vgpu_store_add_faults(struct vgpu_store *store, const struct vgpu_store_faults *faults);
 
-/** Forgets what is older than `hour`. */
+/** Of how many actions the audit keeps, the newest: so that nobody fills the disk with them. */
+#define VGPU_STORE_ACTIONS_MOST 1000000u
+
+/** Forgets what is older than `hour`, of the audit, too; and of that what is too much. */
 int vgpu_store_expire(struct vgpu_store *store, uint64_t hour);
 
 /** From the hour `since` on, the oldest first; `vm` NULL: of all. */

@@ -285,6 +285,37 @@ static void usage_and_faults_add_up_by_the_hour(void **state)
     assert_int_equal(sum[0], 1); /* nothing more */
 }
 
+static void count_actions(const struct vgpu_store_action *action, void *user)
+{
+    uint64_t *seen = user; /* how many, and the oldest one's time */
+
+    seen[0]++;
+    seen[1] = action->time;
+}
+
+static void the_audit_keeps_what_is_new_and_not_too_much(void **state)
+{
+    struct vgpu_store_action action = {
+        .verb = "set-weight", .target = "web", .arguments = "{}", .outcome = "done"};
+    uint64_t seen[2] = {0};
+
+    (void)state;
+    for (uint64_t hour = 8; hour < 12; hour++) {
+        action.time = hour * 3600;
+        assert_int_equal(vgpu_store_log_action(store, &action), 0);
+    }
+    assert_int_equal(vgpu_store_expire(store, 10), 0);
+    assert_int_equal(vgpu_store_list_actions(store, 100, count_actions, seen), 0);
+    assert_int_equal(seen[0], 2);
+    assert_int_equal(seen[1], 10 * 3600);
+    run_sql(store->database, "UPDATE audit SET id = id + 2000000 WHERE time > 36000;");
+    assert_int_equal(vgpu_store_expire(store, 10), 0);
+    memset(seen, 0, sizeof(seen));
+    assert_int_equal(vgpu_store_list_actions(store, 100, count_actions, seen), 0);
+    assert_int_equal(seen[0], 1); /* the other one is more than a million entries back */
+    assert_int_equal(seen[1], 11 * 3600);
+}
+
 static void a_newer_schema_is_left_alone(void **state)
 {
     char text[1024] = "";
@@ -463,6 +494,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_older_schema_becomes_this_one, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(usage_and_faults_add_up_by_the_hour, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(the_audit_keeps_what_is_new_and_not_too_much, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(a_newer_schema_is_left_alone, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(damage_is_found, make_folder, remove_folder),
