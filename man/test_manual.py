@@ -15,6 +15,7 @@ PROGRAMS = [
     ("vgpu-status.1", "mediator/vgpu-status", "mediator/status.c"),
     ("vgpu-sim.1", "sim/vgpu-sim", "sim/main.c"),
 ]
+RECORD = os.path.join(SOURCE, "sim/vgpu-record")
 ADMIN = os.path.join(BUILD, "admin/vgpu-admin")
 
 
@@ -84,6 +85,9 @@ class Pages(unittest.TestCase):
                 written = {head[2:] for head, _ in heads(section(page(name), "OPTIONS"))}
                 self.assertEqual(told, table)
                 self.assertEqual(written, table)
+        told = set(re.findall(r"^  (?:-h, )?--([a-z]+)", output(RECORD, "--help"), re.M))
+        self.assertEqual(told, {head[2:] for head, _ in
+                                heads(section(page("vgpu-record.1"), "OPTIONS"))})
 
 
 class Administration(unittest.TestCase):

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sim/plot.h"
 
+#include <string.h>
+
 #define BANDS      12u
 #define WIDTH      760
 #define HEIGHT     360
@@ -45,23 +47,52 @@ static void draw_edge(const struct vgpu_sim_outcome *outcome, uint32_t end, bool
     }
 }
 
+/* Who has the band `band` of `bands`: from the first to before the end; the last has all others.
+ * Of many VMs those of one statement have one band. */
+static void find_band(const struct vgpu_sim_scenario *scenario, uint32_t band, uint32_t *first,
+                      uint32_t *end)
+{
+    uint32_t vms = scenario->vm_count;
+
+    *end = 0;
+    for (uint32_t i = 0; i <= band; i++) {
+        *first = *end;
+        *end += vms > BANDS && *first < vms ? scenario->vms[*first].count : 1;
+    }
+    *first = *first < vms ? *first : vms;
+    *end = band + 1 == BANDS || *end > vms ? vms : *end;
+}
+
+/* How many VMs, and of what name. */
+static void draw_name(const struct vgpu_sim_scenario *scenario, uint32_t first, uint32_t end,
+                      FILE *out)
+{
+    const char *name = scenario->vms[first].name; /* nothing in it means something in XML */
+
+    if (end == first + 1)
+        fprintf(out, "%s</text>\n", name);
+    else if (end == first + scenario->vms[first].count) /* without the number after the last dash */
+        fprintf(out, "%u %.*s</text>\n", end - first, (int)(strrchr(name, '-') - name), name);
+    else
+        fprintf(out, "%u others</text>\n", end - first);
+}
+
 static void draw_band(const struct vgpu_sim_scenario *scenario,
                       const struct vgpu_sim_outcome *outcome, uint32_t band, FILE *out)
 {
-    uint32_t bands = outcome->vm_count < BANDS ? outcome->vm_count : BANDS;
-    uint32_t end = band + 1 == bands ? outcome->vm_count : band + 1;
+    uint32_t first, end;
     int row = TOP + 10 + 20 * (int)band;
 
+    find_band(scenario, band, &first, &end);
+    if (first == end)
+        return;
     fprintf(out, "<polygon fill=\"%s\" points=\"", colours[band]);
     draw_edge(outcome, end, false, out);
-    draw_edge(outcome, band, true, out);
+    draw_edge(outcome, first, true, out);
     fprintf(out, "\"/>\n<rect x=\"%d\" y=\"%d\" width=\"12\" height=\"12\" fill=\"%s\"/>\n",
             RIGHT + 16, row, colours[band]);
     fprintf(out, "<text x=\"%d\" y=\"%d\">", RIGHT + 34, row + 10);
-    if (end == band + 1) /* names have no characters that mean something in XML: see name_ok() */
-        fprintf(out, "%s</text>\n", scenario->vms[band].name);
-    else
-        fprintf(out, "%u others</text>\n", end - band);
+    draw_name(scenario, first, end, out);
 }
 
 void vgpu_sim_plot(const struct vgpu_sim_scenario *scenario, const struct vgpu_sim_outcome *outcome,
@@ -74,7 +105,7 @@ void vgpu_sim_plot(const struct vgpu_sim_scenario *scenario, const struct vgpu_s
             WIDTH, HEIGHT, WIDTH, HEIGHT);
     fprintf(out, "<text x=\"%d\" y=\"24\" font-size=\"15\">Shares of the GPU, %s</text>\n", LEFT,
             scenario->policy->name);
-    for (uint32_t i = 0; i < outcome->vm_count && i < BANDS; i++)
+    for (uint32_t i = 0; i < BANDS; i++)
         draw_band(scenario, outcome, i, out);
     for (int part = 0; part <= 4; part++) {
         int y = BOTTOM - part * (BOTTOM - TOP) / 4;

@@ -59,7 +59,9 @@ static bool find_pool(const struct vgpu_sim_scenario *scenario, const char *name
 
 static bool name_ok(const char *name)
 {
-    return name && *name && strlen(name) < VGPU_SIM_NAME - 6 && !strchr(name, '=');
+    return name && *name && strlen(name) < VGPU_SIM_NAME - 6 &&
+           !name[strspn(name,
+                        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-")];
 }
 
 static const char *read_pool(struct vgpu_sim_scenario *scenario, char **rest)
@@ -71,7 +73,7 @@ static const char *read_pool(struct vgpu_sim_scenario *scenario, char **rest)
         return "pool NAME [weight=1..100]";
     if (!find_pool(scenario, name, &pool)) {
         if (pool == VGPU_SIM_POOLS_MOST)
-            return "at most 16 pools";
+            return "at most 26 pools";
         strcpy(scenario->pools[scenario->pool_count].name, name);
         scenario->pools[scenario->pool_count++].weight = VGPU_WEIGHT_DEFAULT;
     }
@@ -148,6 +150,7 @@ static const char *read_vm(struct vgpu_sim_scenario *scenario, char **rest)
     for (uint32_t i = 1; i <= count; i++) {
         struct vgpu_sim_vm_plan *vm = &scenario->vms[scenario->vm_count++];
         *vm = plan;
+        vm->count = count;
         if (count == 1)
             snprintf(vm->name, sizeof(vm->name), "%s", name);
         else

@@ -27,7 +27,7 @@
 #include "mediator/scheduler/scheduler.h"
 
 #define VGPU_SIM_VMS_MOST   1000u
-#define VGPU_SIM_POOLS_MOST 16u
+#define VGPU_SIM_POOLS_MOST 26u /* as many as a mediator has */
 #define VGPU_SIM_DEPTH_MOST 1024u
 #define VGPU_SIM_NAME       72u /* a VM's name, and a number */
 
@@ -39,7 +39,8 @@ struct vgpu_sim_work {
 
 struct vgpu_sim_vm_plan {
     char name[VGPU_SIM_NAME];
-    uint32_t pool; /* index */
+    uint32_t count; /* of VMs that the statement makes, of which this is one */
+    uint32_t pool;  /* index */
     enum vgpu_priority priority;
     uint32_t weight;
     uint32_t cap; /* per cent */

@@ -185,6 +185,7 @@ static void show_health(struct vgpu_admin_call *call)
     vgpu_admin_put_text(row, "driver_version", health.driver);
     vgpu_admin_put_number(row, "cuda_version", probe->driver_version);
     vgpu_admin_put_number(row, "memory_total_bytes", probe->memory_total);
+    vgpu_admin_put_text(row, "scheduler", mediator->config.scheduler->name);
     vgpu_admin_put_text(row, "store", *mediator->config.store ? mediator->config.store : "none");
     vgpu_admin_put_number(row, "refused_connections", mediator->refused);
     vgpu_admin_put_readings(call, row, &health);

@@ -370,6 +370,18 @@ static void vgpu_admin_put_calls(json_t *row, struct vgpu_mediator *mediator, st
     vgpu_admin_put_number(row, "busy", counters.busy);
 }
 
+/** As the configuration has it: BUDGET/PERIOD in milliseconds, or nothing. */
+static void vgpu_admin_put_reservation(json_t *row, const struct vgpu_mediator *mediator,
+                                       const char *vm)
+{
+    struct vgpu_reservation reservation = vgpu_config_reservation(&mediator->config, vm);
+    char text[32] = "";
+
+    if (reservation.period)
+        snprintf(text, sizeof(text), "%u/%u", reservation.budget, reservation.period);
+    vgpu_admin_put_text(row, "reservation", text);
+}
+
 json_t *vgpu_admin_vm_row(struct vgpu_mediator *mediator, const struct vgpu_store_vm *vm,
                           bool registered, struct vgpu_vm *seen)
 {
@@ -388,6 +400,7 @@ json_t *vgpu_admin_vm_row(struct vgpu_mediator *mediator, const struct vgpu_stor
     vgpu_admin_put_text(row, "priority", vgpu_priority_name((enum vgpu_priority)vm->priority));
     vgpu_admin_put_number(row, "weight", vm->limits.weight);
     vgpu_admin_put_number(row, "share_cap_percent", vm->limits.share_cap);
+    vgpu_admin_put_reservation(row, mediator, vm->name);
     vgpu_admin_put_number(row, "rate", vm->limits.rate);
     vgpu_admin_put_number(row, "queue_depth", vm->limits.queue_depth);
     vgpu_admin_put_number(row, "watchdog_seconds", vm->limits.watchdog);

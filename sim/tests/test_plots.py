@@ -7,7 +7,8 @@ import sys
 import tempfile
 
 SIM, SCENARIOS, FOLDER = sys.argv[1:4]
-PLOTS = {"weights": (), "day": (), "caps": (), "video": (), "day-urgency": ("--policy=urgency",)}
+PLOTS = {"weights": (), "day": (), "caps": (), "video": (), "day-urgency": ("--policy=urgency",),
+         "thousand": ()}
 
 
 def draw(name, path):

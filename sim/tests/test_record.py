@@ -6,14 +6,24 @@ import subprocess
 import sys
 import tempfile
 
-from harness import Mediator, wait_until
+from harness import Mediator, built, wait_until
 
 SIM, RECORD, PROGRAM = sys.argv[1:]
 
 
 def main():
-    mediator = Mediator().start()
+    vm = f"--vm-name=uid-{os.getuid()}"
+    mediator = Mediator(settings="scheduler=deadline\nstore=none\n", vm_settings="reservation=8/33")
+    with open(mediator.config, encoding="utf-8") as file:
+        text = file.read().replace("store=none", f"store={mediator.folder}/vgpu.db")
+    with open(mediator.config, "w", encoding="utf-8") as file:
+        file.write(text)
+    mediator.start()
     try:
+        for words in (["create-pool", "--pool=C", "--weight=70"], ["set-pool-weight", "--pool=A", "--weight=10"],
+                      ["register-vm", vm, "--pool=C", "--weight=80", "--priority=high", "--share-cap=90"]):
+            subprocess.run([built("admin", "vgpu-admin"), f"--socket={mediator.admin_socket}", *words],
+                           check=True, stdout=subprocess.DEVNULL)
         program = mediator.run(PROGRAM, "0", stdin=subprocess.PIPE)
         wait_until(lambda: mediator.status() and mediator.status()[0]["calls"] > 1000, 30,
                    "the program runs")
@@ -22,6 +32,10 @@ def main():
         program.communicate(timeout=60)
     finally:
         mediator.stop()
+    lines = said.stdout.splitlines()
+    assert {"policy deadline", "pool A weight=10", "pool C weight=70"} <= set(lines), lines
+    assert (f"vm uid-{os.getuid()} depth=0 pool=C weight=80 priority=high cap=90 "
+            "budget=8ms period=33ms") in lines, lines
     recorded = sum(int(duration.removesuffix("ns")) * int(count) / 1e9 for _, _, _, duration, count in
                    (line.split() for line in said.stdout.splitlines() if line.startswith("work")))
     with tempfile.NamedTemporaryFile("w", suffix=".sim") as file:
@@ -36,6 +50,8 @@ def main():
             assert recorded / 2 < float(gpu_seconds) <= recorded + 0.001, (done.stdout, said.stdout)
     wrong = subprocess.run([RECORD, "--socket=/nowhere"], check=False, capture_output=True, text=True)
     assert wrong.returncode == 1 and "/nowhere" in wrong.stderr, wrong
+    wrong = subprocess.run([RECORD, "--seconds=0"], check=False, capture_output=True, text=True)
+    assert wrong.returncode == 2 and "--seconds" in wrong.stderr, wrong
 
 
 main()
