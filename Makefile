@@ -6,7 +6,7 @@ BUILD := build
 SANITIZED := build-sanitized
 FUZZED := build-fuzz
 
-.PHONY: all help packages build demo check test sanitize vm-test fuzz fuzz-smoke lint format \
+.PHONY: all help packages build demo check test sanitize vm-test system-test fuzz fuzz-smoke lint format \
         soak kernels qemu device bundle clean
 
 all: build
@@ -16,6 +16,7 @@ help:
 	@echo "make check     every test, under sanitizers too, and lint: about 15 minutes"
 	@echo "make build     build everything into $(BUILD)/"
 	@echo "make test      unit and integration tests only"
+	@echo "make system-test  the service under a real systemd, in a VM: about 2 minutes"
 	@echo "make qemu      a QEMU with the device in tree, from Debian's source"
 	@echo "make bundle    the demo as one archive for a machine without a network"
 	@echo "make fuzz      fuzzers of PTX, images and records for 10 minutes in all (clang)"
@@ -45,17 +46,22 @@ demo: build device
 	@demo/run $(BUILD)
 
 test: build
-	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --no-suite vm
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --no-suite vm \
+	    --no-suite system
 
 vm-test: build device
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite vm --logbase testlog-vm
+
+system-test: build
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite system --logbase testlog-system
 
 # The virtual machines too: guests, mediator and workers are sanitized there (QEMU is not). What
 # measures, or reads documents, finds there what it found before.
 sanitize: packages $(SANITIZED)/build.ninja
 	@ninja -C $(SANITIZED) --quiet
 	@device/build-device $(SANITIZED)/device
-	@meson test -C $(SANITIZED) --no-rebuild --print-errorlogs --no-suite bench --no-suite docs
+	@meson test -C $(SANITIZED) --no-rebuild --print-errorlogs --no-suite bench --no-suite docs \
+	    --no-suite system
 
 check: test vm-test sanitize fuzz-smoke lint
 	@scripts/test-summary $(BUILD) $(SANITIZED)

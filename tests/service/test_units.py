@@ -20,7 +20,7 @@ class Units(unittest.TestCase):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
         for name in os.listdir(UNITS):
-            if name.endswith(".socket"):
+            if name.endswith((".socket", ".service")):
                 shutil.copy(os.path.join(UNITS, name), self.folder.name)
         with open(os.path.join(UNITS, "vgpu-mediator.service.in"), encoding="utf-8") as file:
             self.text = file.read().replace("@BINDIR@", built("mediator"))
@@ -36,7 +36,8 @@ class Units(unittest.TestCase):
     def test_systemd_understands_every_line(self):
         names = [os.path.join(self.folder.name, name) for name in os.listdir(self.folder.name)]
         result = self.tool("systemd-analyze", "verify", "--man=no", "--generators=no", *names)
-        ours = [line for line in result.stdout.splitlines() if "vgpu" in line]
+        ours = [line for line in result.stdout.splitlines() if "vgpu" in line
+                and "nvidia-modprobe is not executable" not in line]  # it comes with a driver
         self.assertEqual(ours, [])
 
     def test_exposure(self):
