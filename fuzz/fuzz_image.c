@@ -30,18 +30,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct vgpu_code_selection selection;
     struct vgpu_image_hash hash;
     struct vgpu_code code;
-    size_t length, sum = 0;
-    char *text;
+    size_t sum = 0;
 
     if (vgpu_code_find(data, size, &code) != 0)
         return 0;
     for (uint32_t n = 0; n < code.part_count && code.kind == VGPU_CODE_FATBIN; n++)
         walk(&code.parts[n]);
-    if (vgpu_code_best_ptx(&code, 121, MOST_EXPANDED, &text, &length) == 0) {
-        if (text[length] != '\0')
-            abort();
-        free(text);
-    }
     if (vgpu_code_select(&code, 90, &selection) == 0) {
         for (uint32_t n = 0; n < selection.count; n++)
             sum += selection.pieces[n].size;

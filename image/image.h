@@ -102,14 +102,4 @@ bool vgpu_fatbin_ptx_fits(const struct vgpu_fatbin_entry *entry, uint32_t device
 /** True if a cubin for `entry`'s architecture and flags runs on compute capability `device`. */
 bool vgpu_fatbin_cubin_fits(const struct vgpu_fatbin_entry *entry, uint32_t device);
 
-/**
- * Gets the PTX text that suits compute capability `device` (121 for 12.1) best: the code itself if
- * it is PTX, or the entry with the highest architecture that fits, in the first part that has one.
- * *text is new memory for free(), NUL-terminated; *length is without the NUL.
- * Errors: -ENOENT none fits (a cubin, a fatbin of cubins only, newer PTX only); -E2BIG, -EINVAL and
- * -ENOMEM as above.
- */
-int vgpu_code_best_ptx(const struct vgpu_code *code, uint32_t device, size_t limit, char **text,
-                       size_t *length);
-
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "image/tests/fixture.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -52,4 +53,16 @@ void guard_free(void *data, size_t size)
     size_t pages = pages_for(size);
 
     munmap((char *)data - (pages - size), pages + PAGE);
+}
+
+int fixture_ptx(const void *data, size_t size, uint32_t device, size_t limit, char **text)
+{
+    struct vgpu_fatbin_walk walk = {.data = data, .size = size};
+    struct vgpu_fatbin_entry entry, best = {0};
+
+    while (vgpu_fatbin_next(&walk, &entry) > 0) {
+        if (vgpu_fatbin_ptx_fits(&entry, device) && entry.architecture > best.architecture)
+            best = entry;
+    }
+    return best.payload ? vgpu_fatbin_expand(&best, limit, (void **)text, &size) : -ENOENT;
 }

@@ -22,6 +22,10 @@ struct fixture {
 void fixtures_are_in(const char *folder);
 struct fixture fixture_read(const char *name);
 
+/** Expands the newest PTX of a fatbin that fits a device, into new memory: 0, -ENOENT if there is
+ *  none, or as vgpu_fatbin_expand(). */
+int fixture_ptx(const void *data, size_t size, uint32_t device, size_t limit, char **text);
+
 /** Copies `size` bytes to where the byte after them cannot be read. */
 void *guard_copy(const void *data, size_t size);
 void guard_free(void *data, size_t size);

@@ -5,22 +5,12 @@
 
 enum { LIMIT = 1 << 20 };
 
-static int best(struct fixture *file, uint32_t device, char **text, size_t *length)
-{
-    struct vgpu_code code;
-
-    assert_int_equal(vgpu_code_find(file->data, file->size, &code), 0);
-    return vgpu_code_best_ptx(&code, device, LIMIT, text, length);
-}
-
 static void expect_target(const char *name, uint32_t device, const char *target)
 {
     struct fixture file = fixture_read(name);
-    size_t length;
     char *text;
 
-    assert_int_equal(best(&file, device, &text, &length), 0);
-    assert_int_equal(strlen(text), length);
+    assert_int_equal(fixture_ptx(file.data, file.size, device, LIMIT, &text), 0);
     assert_non_null(strstr(text, target));
     assert_non_null(strstr(text, ".visible .entry scale("));
     free(text);
@@ -31,12 +21,11 @@ static void ptx_is_the_same_however_it_is_compressed(void **state)
 {
     static const char *const names[] = {"zstd.fatbin", "lz4.fatbin", "plain.fatbin"};
     char *texts[3];
-    size_t length;
 
     (void)state;
     for (int i = 0; i < 3; i++) {
         struct fixture file = fixture_read(names[i]);
-        assert_int_equal(best(&file, 121, &texts[i], &length), 0);
+        assert_int_equal(fixture_ptx(file.data, file.size, 121, LIMIT, &texts[i]), 0);
         assert_non_null(strstr(texts[i], ".target sm_90"));
         free(file.data);
     }
@@ -49,14 +38,13 @@ static void ptx_is_the_same_however_it_is_compressed(void **state)
 static void the_highest_architecture_that_fits_is_chosen(void **state)
 {
     struct fixture file = fixture_read("zstd.fatbin");
-    size_t length;
     char *text;
 
     (void)state;
     expect_target("zstd.fatbin", 121, ".target sm_90");
     expect_target("zstd.fatbin", 90, ".target sm_90");
     expect_target("zstd.fatbin", 89, ".target sm_75");
-    assert_int_equal(best(&file, 70, &text, &length), -ENOENT);
+    assert_int_equal(fixture_ptx(file.data, file.size, 70, LIMIT, &text), -ENOENT);
     free(file.data);
 }
 
@@ -74,17 +62,15 @@ static void a_fatbin_of_cubins_has_no_ptx_but_entries(void **state)
     struct fixture cubin = fixture_read("scale.cubin");
     struct vgpu_fatbin_walk walk = {.data = file.data, .size = file.size};
     struct vgpu_fatbin_entry entry;
-    size_t length;
     char *text;
 
     (void)state;
-    assert_int_equal(best(&file, 121, &text, &length), -ENOENT);
+    assert_int_equal(fixture_ptx(file.data, file.size, 121, LIMIT, &text), -ENOENT);
     assert_int_equal(vgpu_fatbin_next(&walk, &entry), 1);
     assert_int_equal(entry.kind, VGPU_FATBIN_CUBIN);
     assert_int_equal(entry.architecture, 90);
     assert_int_equal(entry.payload_bytes, cubin.size);
     assert_int_equal(vgpu_fatbin_next(&walk, &entry), 0);
-    assert_int_equal(best(&cubin, 121, &text, &length), -ENOENT);
     free(file.data);
     free(cubin.data);
 }
@@ -92,31 +78,11 @@ static void a_fatbin_of_cubins_has_no_ptx_but_entries(void **state)
 static void expansion_stops_at_the_callers_limit(void **state)
 {
     struct fixture file = fixture_read("zstd.fatbin");
-    struct vgpu_code code;
-    size_t length;
     char *text;
 
     (void)state;
-    assert_int_equal(vgpu_code_find(file.data, file.size, &code), 0);
-    assert_int_equal(vgpu_code_best_ptx(&code, 121, 100, &text, &length), -E2BIG);
+    assert_int_equal(fixture_ptx(file.data, file.size, 121, 100, &text), -E2BIG);
     free(file.data);
-}
-
-static void later_parts_are_looked_at_when_the_first_has_no_ptx(void **state)
-{
-    struct fixture cubins = fixture_read("cubin-only.fatbin"), ptx = fixture_read("lz4.fatbin");
-    struct vgpu_code code = {.kind = VGPU_CODE_FATBIN,
-                             .part_count = 2,
-                             .parts = {{cubins.data, cubins.size}, {ptx.data, ptx.size}}};
-    size_t length;
-    char *text;
-
-    (void)state;
-    assert_int_equal(vgpu_code_best_ptx(&code, 121, LIMIT, &text, &length), 0);
-    assert_non_null(strstr(text, ".target sm_90"));
-    free(text);
-    free(cubins.data);
-    free(ptx.data);
 }
 
 int main(int count, char **arguments)
@@ -127,7 +93,6 @@ int main(int count, char **arguments)
         cmocka_unit_test(specific_ptx_is_for_its_own_kind_only),
         cmocka_unit_test(a_fatbin_of_cubins_has_no_ptx_but_entries),
         cmocka_unit_test(expansion_stops_at_the_callers_limit),
-        cmocka_unit_test(later_parts_are_looked_at_when_the_first_has_no_ptx),
     };
     if (count != 2)
         return 2;

@@ -20,7 +20,6 @@ static int exercise(const void *data, size_t size)
     struct vgpu_image_hash hash;
     int found = vgpu_code_find(data, size, &code);
     size_t length;
-    char *text;
     void *out;
 
     if (found == 0) {
@@ -28,10 +27,6 @@ static int exercise(const void *data, size_t size)
         if (vgpu_code_select(&code, 90, &selection) == 0) {
             assert_true(selection.size <= size + VGPU_FATBIN_HEADER_BYTES);
             vgpu_code_selection_hash(&selection, &hash);
-        }
-        if (vgpu_code_best_ptx(&code, 121, LIMIT, &text, &length) == 0) {
-            assert_true(length <= LIMIT);
-            free(text);
         }
     }
     while (vgpu_fatbin_next(&walk, &entry) > 0) {
