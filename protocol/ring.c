@@ -90,12 +90,6 @@ bool vgpu_ring_push(struct vgpu_ring_producer *ring, const struct vgpu_call_head
     return true;
 }
 
-bool vgpu_ring_drained(struct vgpu_ring_producer *ring)
-{
-    ring->head_cached = __atomic_load_n(&ring->indices->head, __ATOMIC_ACQUIRE);
-    return ring->head_cached == ring->tail;
-}
-
 /* Every store takes the line from a producer that waits for room. */
 static void tell_head(struct vgpu_ring_consumer *ring)
 {

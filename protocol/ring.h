@@ -52,9 +52,6 @@ void vgpu_ring_consumer_init(struct vgpu_ring_consumer *ring, void *extent);
 bool vgpu_ring_push(struct vgpu_ring_producer *ring, const struct vgpu_call_header *header,
                     const void *part1, size_t bytes1, const void *part2, size_t bytes2, bool *wake);
 
-/** True when all that was pushed has been consumed, as far as the consumer has said. */
-bool vgpu_ring_drained(struct vgpu_ring_producer *ring);
-
 /**
  * Copies the next record out of shared memory: *header, and its payload into `payload`
  * (VGPU_PAYLOAD_MAX bytes). Returns 1 with a record, 0 when the ring is empty, or the negated

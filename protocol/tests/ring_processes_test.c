@@ -102,7 +102,8 @@ static bool lag(struct vgpu_ring_producer *ring, uint32_t sequence, uint32_t tur
 {
     time_t end = time(NULL) + LOST_WAKE_MILLISECONDS / 1000 + 1;
     idle_for(turns);
-    while (sequence % 2 == 0 && !vgpu_ring_drained(ring)) {
+    while (sequence % 2 == 0 &&
+           __atomic_load_n(&ring->indices->head, __ATOMIC_ACQUIRE) != ring->tail) {
         if (time(NULL) > end)
             return false;
     }
