@@ -56,16 +56,8 @@ def driver_argument(a):
     return f"call.{a.name}"
 
 
-def replayer(call):
+def take_arguments(call):
     out = []
-    if call.direct:
-        out.append(call_struct(call))
-    out.append(f"static int replay_{call.name}(struct vgpu_worker *worker, "
-               "const struct vgpu_call_header *header,\n"
-               "        const uint8_t *payload, struct vgpu_result *result, uint8_t *reply)\n{")
-    out.append(f"    struct vgpu_call_{call.name} call = {{0}};")
-    out.append("    CUresult error = CUDA_SUCCESS;")
-    out.append("    (void)payload;\n    (void)reply;")
     for a in call.wire_arguments():
         if a.handle:
             out.append(f"    uint32_t {a.name}_id;")
@@ -77,23 +69,31 @@ def replayer(call):
             if a is call.split:
                 out.append("    uint32_t split;")
             out.append(f"    memcpy(&{target}, header->arguments + {a.offset}, {a.size});")
+    return out
+
+
+def take_payload(call):
     payloads = [a for a in call.arguments if a.payload]
     if not payloads:
-        out.append("    if (header->payload_bytes != 0)\n        return -EPROTO;")
-    elif len(payloads) == 2:
+        return ["    if (header->payload_bytes != 0)\n        return -EPROTO;"]
+    if len(payloads) == 2:
         first, second = payloads
-        out.append("    if (split > header->payload_bytes)\n        return -EPROTO;")
-        out.append(f"    call.{first.name} = payload;\n    call.{first.name}_bytes = split;")
-        out.append(f"    call.{second.name} = payload + split;\n"
-                   f"    call.{second.name}_bytes = header->payload_bytes - split;")
-    elif payloads[0].type == "string":
-        out.append("    if (header->payload_bytes == 0 || "
-                   "memchr(payload, 0, header->payload_bytes) !=\n"
-                   "            payload + header->payload_bytes - 1)\n        return -EPROTO;")
-        out.append(f"    call.{payloads[0].name} = (const char *)payload;")
-    else:
-        out.append(f"    call.{payloads[0].name} = payload;\n"
-                   f"    call.{payloads[0].name}_bytes = header->payload_bytes;")
+        return ["    if (split > header->payload_bytes)\n        return -EPROTO;",
+                f"    call.{first.name} = payload;\n    call.{first.name}_bytes = split;",
+                f"    call.{second.name} = payload + split;\n"
+                f"    call.{second.name}_bytes = header->payload_bytes - split;"]
+    name = payloads[0].name
+    if payloads[0].type == "string":
+        return ["    if (header->payload_bytes == 0 || "
+                "memchr(payload, 0, header->payload_bytes) !=\n"
+                "            payload + header->payload_bytes - 1)\n        return -EPROTO;",
+                f"    call.{name} = (const char *)payload;"]
+    return [f"    call.{name} = payload;\n    call.{name}_bytes = header->payload_bytes;"]
+
+
+def prepare(call):
+    """Room for what comes of the call, and what its handles stand for."""
+    out = []
     for a in call.arguments:
         if a.reply:
             out.append(f"    call.{a.name} = reply;")
@@ -106,14 +106,20 @@ def replayer(call):
         if a.handle and a.role != "new":
             out.append(f"    if (error == CUDA_SUCCESS)\n        error = vgpu_handles_find(worker, "
                        f"VGPU_KIND_{a.type.upper()}, {a.name}_id, (void **)&call.{a.name});")
-    out.append("    if (error == CUDA_SUCCESS)")
-    if call.direct:
-        arguments = ", ".join(driver_argument(a) for a in call.arguments)
-        function = f"vgpu_worker_driver(worker)->{call.name}"
-        out.append(f"        error = {function} ? {function}({arguments}) :\n"
-                   "            CUDA_ERROR_NOT_SUPPORTED;")
-    else:
-        out.append(f"        error = vgpu_replay_{call.name}(worker, &call);")
+    return out
+
+
+def perform(call):
+    if not call.direct:
+        return [f"        error = vgpu_replay_{call.name}(worker, &call);"]
+    arguments = ", ".join(driver_argument(a) for a in call.arguments)
+    function = f"vgpu_worker_driver(worker)->{call.name}"
+    return [f"        error = {function} ? {function}({arguments}) :\n"
+            "            CUDA_ERROR_NOT_SUPPORTED;"]
+
+
+def conclude(call):
+    out = []
     for a in call.arguments:
         if a.role == "new":
             out.append(f"    if (error == CUDA_SUCCESS)\n        vgpu_handles_add(worker, "
@@ -127,6 +133,20 @@ def replayer(call):
     for a in call.arguments:
         if a.reply:
             out.append(f"    result->payload_bytes = call.{a.name}_bytes;")
+    return out
+
+
+def replayer(call):
+    out = [call_struct(call)] if call.direct else []
+    out.append(f"static int replay_{call.name}(struct vgpu_worker *worker, "
+               "const struct vgpu_call_header *header,\n"
+               "        const uint8_t *payload, struct vgpu_result *result, uint8_t *reply)\n{")
+    out.append(f"    struct vgpu_call_{call.name} call = {{0}};")
+    out.append("    CUresult error = CUDA_SUCCESS;")
+    out.append("    (void)payload;\n    (void)reply;")
+    out += take_arguments(call) + take_payload(call) + prepare(call)
+    out.append("    if (error == CUDA_SUCCESS)")
+    out += perform(call) + conclude(call)
     out.append("    result->result = error;\n    return 0;\n}\n")
     return "\n".join(out)
 
