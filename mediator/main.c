@@ -387,6 +387,27 @@ static void vgpu_daemon_log_start(const struct vgpu_mediator *mediator)
             vgpu_config_max_channels(config, vm->name));
 }
 
+/** All that was opened since there is a driver. */
+static void vgpu_daemon_close(struct vgpu_daemon *daemon)
+{
+    struct vgpu_mediator *mediator = &daemon->mediator;
+
+    vgpu_daemon_hang_up(daemon);
+    vgpu_metrics_server_close(&mediator->metrics);
+    vgpu_admin_close(mediator);
+    vgpu_history_close(mediator);
+    vgpu_spares_close(&mediator->spares);
+    vgpu_timer_stop(mediator->loop, &daemon->stop);
+    vgpu_drain_stop(&daemon->drain);
+    vgpu_timer_stop(mediator->loop, &mediator->watch);
+    vgpu_watchdog_stop(mediator);
+    vgpu_health_close(mediator->health);
+    vgpu_images_close(&mediator->images);
+    vgpu_loop_remove(mediator->loop, &daemon->signals);
+    if (!mediator->sessions)
+        vgpu_vms_destroy(&mediator->vms);
+}
+
 static int vgpu_daemon_run(struct vgpu_daemon *daemon, const struct vgpu_options *options)
 {
     struct vgpu_mediator *mediator = &daemon->mediator;
@@ -430,20 +451,7 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon, const struct vgpu_options
         vgpu_service_ready(&daemon->service, mediator->loop);
         error = vgpu_loop_run(mediator->loop);
     }
-    vgpu_daemon_hang_up(daemon);
-    vgpu_metrics_server_close(&mediator->metrics);
-    vgpu_admin_close(mediator);
-    vgpu_history_close(mediator);
-    vgpu_spares_close(&mediator->spares);
-    vgpu_timer_stop(mediator->loop, &daemon->stop);
-    vgpu_drain_stop(&daemon->drain);
-    vgpu_timer_stop(mediator->loop, &mediator->watch);
-    vgpu_watchdog_stop(mediator);
-    vgpu_health_close(mediator->health);
-    vgpu_images_close(&mediator->images);
-    vgpu_loop_remove(mediator->loop, &daemon->signals);
-    if (!mediator->sessions)
-        vgpu_vms_destroy(&mediator->vms);
+    vgpu_daemon_close(daemon);
 destroy_loop:
     vgpu_service_close(&daemon->service);
     vgpu_store_close(mediator->store);
