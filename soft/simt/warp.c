@@ -367,11 +367,30 @@ static int branch_table(struct vgpu_warp *w, struct vgpu_group *group, const str
     return 0;
 }
 
+/* Whoever lacks a member waits here; the others, and those off by guard, go on. */
+static int collective(struct vgpu_warp *w, struct vgpu_group *group, const struct vgpu_inst *i,
+                      uint32_t mask)
+{
+    uint32_t others = group->mask & ~mask, go = satisfied(w, i, mask);
+
+    if (go != 0 && i->run(w, i, go) != 0)
+        return -1;
+    if (go == mask) {
+        group->pc++;
+        return 0;
+    }
+    group->mask = mask & ~go;
+    group->state = VGPU_GROUP_SYNC;
+    if ((go | others) != 0)
+        vgpu_group_add(w, go | others, group->pc + 1, group->depth);
+    return 0;
+}
+
 /* Control that is rarer than a branch. Returns non-zero on a fault; the group may be gone after. */
 static int control(struct vgpu_warp *w, struct vgpu_group *group, const struct vgpu_inst *i,
                    uint32_t mask)
 {
-    uint32_t others = group->mask & ~mask, go;
+    uint32_t others = group->mask & ~mask;
 
     switch (i->control) {
     case VGPU_CONTROL_BRANCH_TABLE:
@@ -401,19 +420,7 @@ static int control(struct vgpu_warp *w, struct vgpu_group *group, const struct v
         open_warp_sync(w);
         return 0;
     case VGPU_CONTROL_COLLECTIVE:
-        go = satisfied(w, i, mask);
-        if (go != 0 && i->run(w, i, go) != 0)
-            return -1;
-        /* Whoever lacks a member waits here; the others, and those off by guard, go on. */
-        if (go == mask) {
-            group->pc++;
-            return 0;
-        }
-        group->mask = mask & ~go;
-        group->state = VGPU_GROUP_SYNC;
-        if ((go | others) != 0)
-            vgpu_group_add(w, go | others, group->pc + 1, group->depth);
-        return 0;
+        return collective(w, group, i, mask);
     case VGPU_CONTROL_CLUSTER_ARRIVE:
         group->pc++;
         w->block->cluster->arrived += (uint32_t)__builtin_popcount(mask);
@@ -436,47 +443,44 @@ static int control(struct vgpu_warp *w, struct vgpu_group *group, const struct v
     }
 }
 
-/* Runs one group until it meets another, splits, waits or has had its turn. */
-static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
+/* Runs `length` instructions that every lane of the group takes, one after the other. */
+static inline int run_straight(struct vgpu_warp *w, struct vgpu_group *group,
+                               const struct vgpu_inst *i, uint32_t length)
+{
+    const struct vgpu_inst *code = w->block->unit->code;
+    uint32_t mask = group->mask;
+
+    if (__builtin_expect(w->block->counts != NULL, 0))
+        vgpu_counts_add(w->block->counts, i, length, mask);
+    for (const struct vgpu_inst *end = i + length; i < end; i++) {
+        int more = i->run(w, i, mask);
+
+        if (__builtin_expect(more < 0, 0)) {
+            group->pc = (uint32_t)(i - code);
+            return -1;
+        }
+        i += more;
+    }
+    return 0;
+}
+
+/* Interprets one group until it meets another, splits, waits, has had its turn, or gets to where
+ * `compiled` goes on, unless that is NULL. */
+static int interpret(struct vgpu_warp *w, struct vgpu_group *group,
+                     const struct vgpu_jit_code *compiled)
 {
     const struct vgpu_inst *code = w->block->unit->code;
     uint32_t pc = group->pc, mask = group->mask;
     uint32_t stop = w->group_count > 1 ? meeting_point(w, group, pc + 1) : UINT32_MAX;
-    const struct vgpu_jit_code *compiled = NULL;
 
-    w->base[0] = w->frames[group->depth];
-    w->mask = mask;
-    if (w->block->code != NULL && mask == VGPU_ALL_LANES && group->depth == 0) {
-        compiled = w->block->code;
-        switch (vgpu_jit_run(w, group)) {
-        case VGPU_JIT_CONTROL:
-            return control(w, group, &code[group->pc], mask);
-        case VGPU_JIT_SPENT:
-            return 0;
-        case VGPU_JIT_FAULT:
-            return -1;
-        default:
-            pc = group->pc;
-            break;
-        }
-    }
     do {
         const struct vgpu_inst *i = &code[pc];
         uint32_t m = mask, length = i->run_length;
 
         if (length > 0) {
             length = length < stop - pc ? length : stop - pc;
-            if (__builtin_expect(w->block->counts != NULL, 0))
-                vgpu_counts_add(w->block->counts, i, length, mask);
-            for (const struct vgpu_inst *end = i + length; i < end; i++) {
-                int more = i->run(w, i, mask);
-
-                if (__builtin_expect(more < 0, 0)) {
-                    group->pc = (uint32_t)(i - code);
-                    return -1;
-                }
-                i += more;
-            }
+            if (__builtin_expect(run_straight(w, group, i, length) != 0, 0))
+                return -1;
             pc += length;
             continue;
         }
@@ -529,6 +533,27 @@ static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
     } while (pc < stop);
     group->pc = pc;
     return 0;
+}
+
+/* Runs one group until it meets another, splits, waits or has had its turn. */
+static int run_group(struct vgpu_warp *w, struct vgpu_group *group)
+{
+    const struct vgpu_inst *code = w->block->unit->code;
+
+    w->base[0] = w->frames[group->depth];
+    w->mask = group->mask;
+    if (w->block->code == NULL || group->mask != VGPU_ALL_LANES || group->depth != 0)
+        return interpret(w, group, NULL);
+    switch (vgpu_jit_run(w, group)) {
+    case VGPU_JIT_CONTROL:
+        return control(w, group, &code[group->pc], group->mask);
+    case VGPU_JIT_SPENT:
+        return 0;
+    case VGPU_JIT_FAULT:
+        return -1;
+    default:
+        return interpret(w, group, w->block->code);
+    }
 }
 
 enum vgpu_turn vgpu_warp_run(struct vgpu_warp *w, uint32_t *fault_pc)
