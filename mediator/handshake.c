@@ -103,12 +103,33 @@ static void vgpu_handshake_label(struct vgpu_session *session)
              program, (int)session->pid);
 }
 
+/** Whether there may be a VM of this name: not if it were one too many of its kind. */
+static bool vgpu_handshake_has_room(const struct vgpu_session *session, const char *name)
+{
+    uint32_t alike = 0;
+
+    if (vgpu_registry_seen(session->mediator, name))
+        return true;
+    for (const struct vgpu_vm *vm = session->mediator->vms; vm; vm = vm->next)
+        alike += (strncmp(vm->name, "uid-", 4) != 0) == session->is_device;
+    return alike < (session->is_device ? VGPU_VMS_MOST : VGPU_USERS_MOST);
+}
+
 static void vgpu_handshake_attach(struct vgpu_session *session)
 {
     struct vgpu_mediator *mediator = session->mediator;
     char name[VGPU_CONFIG_VM_NAME];
 
     vgpu_handshake_name(session, name, sizeof(name));
+    if (!vgpu_handshake_has_room(session, name)) {
+        vgpu_session_fail(
+            session,
+            "%s is one too many: the mediator has seen %u %s, and forgets none before "
+            "it is started again",
+            name, session->is_device ? VGPU_VMS_MOST : VGPU_USERS_MOST,
+            session->is_device ? "VMs" : "users of this host");
+        return;
+    }
     int error = vgpu_vm_take(&mediator->vms, &mediator->config, mediator->driver.probe.memory_total,
                              name, &session->vm);
     if (error) {

@@ -101,6 +101,11 @@ struct vgpu_vm {
     bool is_open; /* the lease */
 };
 
+/** A VM is known as long as the mediator runs: its counters must not shrink. So that nobody makes
+ *  them without end, of which a user of the host may have many user numbers: */
+#define VGPU_VMS_MOST   1024u /* devices' VMs */
+#define VGPU_USERS_MOST 256u  /* of the host, whose programs are VMs */
+
 /** The VM of this name, made if there is none yet. Returns 0 or a negative errno. */
 int vgpu_vm_take(struct vgpu_vm **vms, const struct vgpu_config *config, uint64_t memory_total,
                  const char *name, struct vgpu_vm **out);

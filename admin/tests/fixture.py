@@ -27,16 +27,21 @@ class Mediator:
                        f"device-socket={folder}/device.sock\n"
                        f"process-socket={folder}/process.sock\nadmin-socket={self.socket}\n"
                        f"image-cache=none\nmetrics=none\n{settings.format(folder=folder)}\n")
+        self.log = open(f"{folder}/log", "w")
+        self.start()
+
+    def start(self):
+        folder = self.folder.name
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         notify.bind(f"{folder}/notify")
         notify.settimeout(30)
-        self.log = open(f"{folder}/log", "w")
         self.process = subprocess.Popen(
             [os.environ["VGPU_MEDIATOR"], "--config", self.config], stderr=self.log,
             env={**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"})
         while b"READY=1" not in notify.recv(4096):
             pass
         notify.close()
+        os.unlink(f"{folder}/notify")
 
     def dump(self):
         """All that the store says, without the audit, which keeps what was refused as well."""

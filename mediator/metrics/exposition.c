@@ -52,6 +52,7 @@ static struct vgpu_metrics *vgpu_metrics_take(struct vgpu_mediator *mediator)
         struct vgpu_metrics_vm *entry = &metrics->vm[metrics->count++];
 
         entry->vm = vm;
+        entry->gpu_uuid = metrics->gpu_uuid;
         vgpu_session_count(mediator, vm, &entry->counters);
         vgpu_pool_usage_add(mediator, vm, &entry->counters);
     }

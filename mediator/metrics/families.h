@@ -11,6 +11,7 @@
 /** A VM and what it had counted when it was asked for. */
 struct vgpu_metrics_vm {
     const struct vgpu_vm *vm; /* lives as long as the mediator */
+    const char *gpu_uuid;     /* as in vgpu_metrics */
     struct vgpu_counters counters;
 };
 

@@ -17,11 +17,11 @@ static void write_info(struct vgpu_text *text, const char *name, const struct vg
 {
     const char pool[] = {(char)vm->vm->pool, '\0'};
 
-    vgpu_text_number(
-        text, name,
-        LABELS({"vm_uuid", vm->vm->uuid}, {"pool", pool},
-               {"priority", vgpu_priority_name((enum vgpu_priority)vm->vm->priority)}, ),
-        1);
+    vgpu_text_number(text, name,
+                     LABELS({"vm_uuid", vm->vm->uuid}, {"pool", pool},
+                            {"priority", vgpu_priority_name((enum vgpu_priority)vm->vm->priority)},
+                            {"gpu_uuid", vm->gpu_uuid}, ),
+                     1);
 }
 
 static void write_connected(struct vgpu_text *text, const char *name,

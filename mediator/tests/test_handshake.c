@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -339,6 +340,34 @@ static void a_device_that_comes_back_at_once_is_welcome(void **state)
     assert_int_equal(test_mediator_field(&mediator, "again", "sessions"), 1);
 }
 
+static void users_without_end_are_not_taken(void **state)
+{
+    const struct vgpu_control_hello hello = test_client_hello(&client, "program");
+    const uid_t first = 70000;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip(); /* who cannot be many users cannot try this */
+    assert_int_equal(chmod(mediator.folder, 0711), 0);
+    test_client_attach(&client, mediator.process, "program"); /* root is the first */
+    for (uid_t i = 0; i < 255; i++) {
+        assert_int_equal(seteuid(first + i), 0);
+        test_client_attach(&client, mediator.process, "program");
+        assert_int_equal(seteuid(0), 0);
+    }
+    assert_int_equal(seteuid(first + 256), 0);
+    test_client_connect(&client, mediator.process);
+    assert_int_equal(seteuid(0), 0);
+    test_client_send(&client, VGPU_CONTROL_HELLO, &hello, sizeof(hello), &client.window_fd, 1);
+    test_client_send_eventfds(&client);
+    assert_non_null(strstr(test_client_refusal(&client), "seen 256 users of this host"));
+    /* those that are known, and devices, are served */
+    assert_int_equal(seteuid(first), 0);
+    test_client_attach(&client, mediator.process, "program");
+    assert_int_equal(seteuid(0), 0);
+    test_client_attach(&client, mediator.device, "another");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_client, check_bystander)
@@ -359,6 +388,7 @@ int main(void)
         TEST(a_stopped_client_holds_nobody_up),
         TEST(a_second_device_of_a_vm_is_refused),
         TEST(a_device_that_comes_back_at_once_is_welcome),
+        TEST(users_without_end_are_not_taken),
     };
 
     return cmocka_run_group_tests_name("handshake", tests, start_mediator, stop_mediator);
