@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/memory/clear.h"
 
+#include <stdbool.h>
+
 #include "worker/context.h"
 #include "worker/worker.h"
+
+/* What takes less of the GPU's cache than this pushes nothing out of it that matters. */
+#define SMALL (1u << 20)
 
 CUresult vgpu_clear_stream(struct vgpu_worker *worker, CUstream *stream)
 {
@@ -18,6 +23,52 @@ CUresult vgpu_clear_stream(struct vgpu_worker *worker, CUstream *stream)
     return error;
 }
 
+/* How much at a time can be kept from staying in the cache; 0: the GPU cannot do that. */
+static uint64_t window_size(const struct vgpu_driver *driver)
+{
+    int most = 0;
+    if (driver->cuStreamSetAttribute == NULL || driver->cuStreamGetAttribute == NULL ||
+        driver->cuDeviceGetAttribute(&most, CU_DEVICE_ATTRIBUTE_MAX_ACCESS_POLICY_WINDOW_SIZE, 0) !=
+            CUDA_SUCCESS)
+        return 0;
+    return most > 0 ? (uint64_t)most : 0;
+}
+
+static bool set_streaming(const struct vgpu_driver *driver, CUstream stream, CUdeviceptr address,
+                          uint64_t bytes)
+{
+    CUstreamAttrValue value = {
+        .accessPolicyWindow = {.base_ptr = (void *)(uintptr_t)address, /* of the device */
+                               .num_bytes = bytes,
+                               .hitRatio = 1.0f,
+                               .hitProp = CU_ACCESS_PROPERTY_STREAMING,
+                               .missProp = CU_ACCESS_PROPERTY_STREAMING}};
+    return driver->cuStreamSetAttribute(stream, CU_STREAM_ATTRIBUTE_ACCESS_POLICY_WINDOW, &value) ==
+           CUDA_SUCCESS;
+}
+
+CUresult vgpu_clear_in(struct vgpu_worker *worker, CUdeviceptr address, uint64_t bytes,
+                       CUstream stream)
+{
+    const struct vgpu_driver *driver = worker->driver;
+    uint64_t window = bytes < SMALL ? 0 : window_size(driver);
+    CUstreamAttrValue before;
+    if (window == 0 ||
+        driver->cuStreamGetAttribute(stream, CU_STREAM_ATTRIBUTE_ACCESS_POLICY_WINDOW, &before))
+        return driver->cuMemsetD8Async(address, 0, bytes, stream);
+    CUresult error = CUDA_SUCCESS;
+    while (bytes > 0 && error == CUDA_SUCCESS) {
+        uint64_t piece = bytes < window ? bytes : window;
+        if (!set_streaming(driver, stream, address, piece))
+            piece = bytes;
+        error = driver->cuMemsetD8Async(address, 0, piece, stream);
+        address += piece;
+        bytes -= piece;
+    }
+    driver->cuStreamSetAttribute(stream, CU_STREAM_ATTRIBUTE_ACCESS_POLICY_WINDOW, &before);
+    return error;
+}
+
 CUresult vgpu_clear(struct vgpu_worker *worker, CUdeviceptr address, uint64_t bytes)
 {
     const struct vgpu_driver *driver = worker->driver;
@@ -26,7 +77,7 @@ CUresult vgpu_clear(struct vgpu_worker *worker, CUdeviceptr address, uint64_t by
         return CUDA_SUCCESS;
     CUresult error = vgpu_clear_stream(worker, &stream);
     if (error == CUDA_SUCCESS)
-        error = driver->cuMemsetD8Async(address, 0, bytes, stream);
+        error = vgpu_clear_in(worker, address, bytes, stream);
     if (error == CUDA_SUCCESS)
         error = driver->cuStreamSynchronize(stream);
     return error;

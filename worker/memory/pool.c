@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "worker/memory/clear.h"
 #include "worker/worker.h"
 
 /* A driver that has no room for so much may have some once we have given back what we keep. */
@@ -141,10 +142,9 @@ static bool charge_growth(struct vgpu_worker *worker, struct vgpu_pool *pool, ui
 static CUresult clear(struct vgpu_worker *worker, struct vgpu_pool *pool, CUdeviceptr address,
                       uint64_t bytes, CUstream stream)
 {
-    const struct vgpu_driver *driver = worker->driver;
-    if (driver->is_software || vgpu_spans_hold(&pool->clean, address, address + bytes))
+    if (worker->driver->is_software || vgpu_spans_hold(&pool->clean, address, address + bytes))
         return CUDA_SUCCESS;
-    CUresult error = driver->cuMemsetD8Async(address, 0, bytes, stream);
+    CUresult error = vgpu_clear_in(worker, address, bytes, stream);
     if (error == CUDA_SUCCESS)
         vgpu_spans_add(&pool->clean, address, address + bytes); /* else it is cleared again */
     return error;

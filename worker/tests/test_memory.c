@@ -77,6 +77,64 @@ static void an_allocation_is_charged_and_cleared(void **state)
     fixture_close(channel);
 }
 
+enum { WINDOW = 256 << 10 };
+
+static struct {
+    unsigned int windows, others;
+    uint64_t covered;
+    CUaccessPolicyWindow last;
+} cache;
+
+static CUresult window_size(int *value, CUdevice_attribute attribute, CUdevice device)
+{
+    (void)device;
+    *value = attribute == CU_DEVICE_ATTRIBUTE_MAX_ACCESS_POLICY_WINDOW_SIZE ? WINDOW : 0;
+    return CUDA_SUCCESS;
+}
+
+static CUresult set_window(CUstream stream, CUstreamAttrID id, const CUstreamAttrValue *value)
+{
+    (void)stream;
+    cache.last = value->accessPolicyWindow;
+    bool streams = id == CU_STREAM_ATTRIBUTE_ACCESS_POLICY_WINDOW &&
+                   cache.last.hitProp == CU_ACCESS_PROPERTY_STREAMING &&
+                   cache.last.num_bytes <= WINDOW;
+    cache.windows += streams;
+    cache.others += !streams;
+    cache.covered += streams ? cache.last.num_bytes : 0;
+    return CUDA_SUCCESS;
+}
+
+static CUresult get_window(CUstream stream, CUstreamAttrID id, CUstreamAttrValue *value)
+{
+    (void)stream, (void)id;
+    value->accessPolicyWindow = (CUaccessPolicyWindow){.num_bytes = 77};
+    return CUDA_SUCCESS;
+}
+
+static void zeros_do_not_stay_in_the_cache(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    struct vgpu_driver *table = fake_driver_table();
+    uint64_t address = 0;
+    table->cuDeviceGetAttribute = window_size;
+    table->cuStreamSetAttribute = set_window;
+    table->cuStreamGetAttribute = get_window;
+    memset(&cache, 0, sizeof(cache));
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &address, 1000), 0);
+    assert_int_equal(cache.windows + cache.others, 0); /* as little as that may */
+    vgpu_send_cuMemFree(channel, CONTEXT, address);
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &address, QUOTA), 0);
+    assert_int_equal(cache.windows, QUOTA / WINDOW);
+    assert_int_equal(cache.covered, QUOTA);
+    assert_int_equal(cache.others, 1); /* what the stream had before */
+    assert_int_equal(cache.last.num_bytes, 77);
+    for (size_t i = 0; i < QUOTA; i++)
+        assert_int_equal(((uint8_t *)(uintptr_t)address)[i], 0);
+    fixture_close(channel);
+}
+
 static void what_fails_is_not_charged(void **state)
 {
     (void)state;
@@ -211,6 +269,7 @@ int main(void)
         cmocka_unit_test(charging_stops_at_the_quota),
         cmocka_unit_test(the_table_keeps_many_allocations),
         cmocka_unit_test(an_allocation_is_charged_and_cleared),
+        cmocka_unit_test(zeros_do_not_stay_in_the_cache),
         cmocka_unit_test(what_fails_is_not_charged),
         cmocka_unit_test(rows_are_charged_with_their_padding),
         cmocka_unit_test(freed_memory_is_kept_for_its_like),
