@@ -2,12 +2,14 @@
 /* Copies of boxes of tensors. They are done when they are issued, as all copies on the side. */
 #include "soft/simt/tensor_map.h"
 
+#include <stdio.h>
+
 #include "soft/simt/access.h"
 #include "soft/simt/barrier_word.h"
 #include "soft/simt/reduce.h"
 
 /* Shared memory is exchanged in pieces of so many bytes. */
-#define PIECE 16u
+#define PIECE 16
 
 /* One copy of one lane. */
 struct box_copy {
@@ -51,6 +53,17 @@ static bool is_reduction(unsigned operation, unsigned type)
     }
 }
 
+/* Pieces of 16 bytes are moved: hardware takes no box that begins within one, wherever it is. */
+static int check_place(const struct box_copy *c)
+{
+    if (c->at[0] * c->map.element % PIECE == 0)
+        return 0;
+    snprintf(c->w->fault_text, sizeof(c->w->fault_text),
+             "illegal instruction: first coordinate %d is no multiple of 16 bytes (%u elements)",
+             (int)c->at[0], PIECE / c->map.element);
+    return vgpu_warp_fault(c->w, VGPU_FAULT_ILLEGAL_INSTRUCTION, c->lane, 0, 0);
+}
+
 /* Reads the map and says how much there is to copy; non-zero after noting a fault. */
 static int prepare(struct box_copy *c, uint64_t address, uint32_t rank)
 {
@@ -74,7 +87,7 @@ static int prepare(struct box_copy *c, uint64_t address, uint32_t rank)
     if (bytes > c->w->block->shared_bytes)
         return vgpu_warp_fault(c->w, VGPU_FAULT_ILLEGAL_ADDRESS, c->lane, c->shared, 0);
     c->bytes = (uint32_t)bytes;
-    return 0;
+    return check_place(c);
 }
 
 static uint64_t swizzled(unsigned how, uint64_t address)

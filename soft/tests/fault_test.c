@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a kernel does wrong ends the kernel, with a report that says what and where. */
+#include "soft/simt/tensor_map.h"
 #include "soft/tests/harness.h"
 
 #include <errno.h>
@@ -373,6 +374,43 @@ static void wrong_calls_are_found(void **state)
     rig_drop(&rig);
 }
 
+static const char boxes[] =
+    ".version 8.6\n.target sm_90\n.address_size 64\n"
+    ".visible .entry boxes(.param .align 64 .b8 map[128], .param .s32 x)\n{\n"
+    ".reg .b32 %r<4>;\n.reg .b64 %d<3>;\n.shared .align 128 .b8 box[4096];\n"
+    "mov.u32 %r1, box;\nmov.b64 %d1, map;\ncvta.param.u64 %d2, %d1;\nld.param.s32 %r2, [x];\n"
+    "cp.async.bulk.tensor.1d.global.shared::cta.tile.bulk_group [%d2, {%r2}], [%r1];\nret;\n}\n";
+
+static void boxes_begin_at_pieces_of_16_bytes(void **state)
+{
+    struct rig rig;
+    struct vgpu_fault fault;
+    struct {
+        struct vgpu_tensor_map map;
+        uint8_t rest[VGPU_TENSOR_MAP_BYTES - sizeof(struct vgpu_tensor_map)];
+        int x;
+    } p = {.map = {.magic = VGPU_TENSOR_MAP_MAGIC,
+                   .rank = 1,
+                   .element = 4,
+                   .type = VGPU_TENSOR_PLAIN,
+                   .last = {63},
+                   .box = {4},
+                   .step = {1}}};
+
+    (void)state;
+    rig_load(&rig, boxes);
+    p.map.address = (uintptr_t)rig_allocate(&rig, 256);
+    for (p.x = 0; p.x < 100; p.x += 4) /* the tensor has 64 */
+        rig_run(&rig, "boxes", (struct geometry){1, 1, 0}, &p);
+    for (p.x = 1; p.x < 100; p.x += 33) {
+        expect(&rig, "boxes", (struct geometry){1, 1, 0}, &p, VGPU_FAULT_ILLEGAL_INSTRUCTION,
+               &fault);
+        said(&fault, "is no multiple of 16 bytes (4 elements)");
+        said(&fault, "line 13: cp.async.bulk.tensor.1d.global");
+    }
+    rig_drop(&rig);
+}
+
 static void geometry_is_checked(void **state)
 {
     struct rig rig;
@@ -405,6 +443,7 @@ int main(void)
         cmocka_unit_test(exact_checks_see_every_byte),
         cmocka_unit_test(exact_checks_see_what_was_freed),
         cmocka_unit_test(wrong_calls_are_found),
+        cmocka_unit_test(boxes_begin_at_pieces_of_16_bytes),
         cmocka_unit_test(geometry_is_checked),
     };
 

@@ -56,6 +56,26 @@ static CUresult wait_for_all(CUstream stream)
     return cuCtxSynchronize();
 }
 
+/* Waits that find the work done already. */
+static CUresult wait_for_done(CUstream stream)
+{
+    CUresult error;
+    while ((error = cuStreamQuery(stream)) == CUDA_ERROR_NOT_READY)
+        ;
+    return error ? error : cuStreamSynchronize(stream);
+}
+
+static CUresult wait_behind_event(CUstream stream)
+{
+    CUevent event;
+    CHECK(cuEventCreate(&event, CU_EVENT_DISABLE_TIMING));
+    CHECK(cuEventRecord(event, stream));
+    while (cuEventQuery(event) == CUDA_ERROR_NOT_READY)
+        ;
+    CHECK(cuEventDestroy(event));
+    return cuStreamSynchronize(stream);
+}
+
 static void test_many(CUfunction say)
 {
     const char *text;
@@ -77,13 +97,20 @@ static void test_many(CUfunction say)
 int main(void)
 {
     CUstream stream;
+    CUevent unasked;
     CUfunction say;
     check_context();
     say = check_function(check_module(), "say");
     CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    CHECK(cuEventCreate(&unasked, CU_EVENT_DISABLE_TIMING));
     expect_one(say, 1, NULL, wait_for_all);
     expect_one(say, 2, NULL, cuStreamSynchronize);
     expect_one(say, 3, stream, cuStreamSynchronize);
+    expect_one(say, 4, stream, wait_for_done);
+    expect_one(say, 5, stream, wait_behind_event);
+    for (int i = 0; i < 20; i++) /* nobody asks for these events, so they cost no more than that */
+        CHECK(cuEventRecord(unasked, stream));
+    expect_one(say, 6, stream, wait_behind_event);
     test_many(say);
     printf("printing: all right\n");
     return 0;

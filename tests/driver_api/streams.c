@@ -141,6 +141,34 @@ static void test_query(void)
 }
 
 /* A stream or event may be destroyed while the device is at it. */
+static void test_waited_for(void)
+{
+    CUstream streams[] = {NULL, NULL, NULL};
+    CUevent event;
+    CHECK(cuEventCreate(&event, CU_EVENT_DISABLE_TIMING));
+    CHECK(cuStreamCreate(&streams[1], CU_STREAM_DEFAULT));
+    CHECK(cuStreamCreate(&streams[2], CU_STREAM_NON_BLOCKING));
+    for (int turn = 0; turn < 10; turn++) {
+        for (int i = 0; i < 3; i++) {
+            launch_busy(streams[i]);
+            CHECK(cuEventRecord(event, streams[i]));
+            CHECK(cuEventSynchronize(event));
+            CHECK(cuStreamQuery(streams[i]));
+            launch_busy(streams[i]);
+        }
+        CHECK(cuCtxSynchronize());
+        for (int i = 0; i < 3; i++)
+            CHECK(cuStreamQuery(streams[i]));
+        launch_busy(streams[1]);
+        CHECK(cuStreamQuery(streams[2]));
+        CHECK(cuStreamSynchronize(NULL));
+        CHECK(cuStreamQuery(streams[1]));
+    }
+    CHECK(cuStreamDestroy(streams[1]));
+    CHECK(cuStreamDestroy(streams[2]));
+    CHECK(cuEventDestroy(event));
+}
+
 static void test_destroy_busy(void)
 {
     CUdeviceptr all = check_memory(50 * WORDS * 4);
@@ -285,6 +313,7 @@ int main(void)
     test_legacy();
     test_context_synchronize();
     test_query();
+    test_waited_for();
     test_destroy_busy();
     test_timing();
     test_many();

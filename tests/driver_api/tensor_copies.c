@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What copies of boxes of tensors bring: places, steps, swizzles, what is beyond, reductions. */
+/* What copies of boxes of tensors bring: places, steps, swizzles, what is beyond, reductions; and
+ * what is no place for a box. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/driver_api/check.h"
 
@@ -80,15 +83,29 @@ static void prepare(struct tensor *t, const char *put)
     CHECK(cuMemcpyHtoD(t->memory, t->words, sizeof(t->words)));
 }
 
-static void run(struct tensor *t, const char *kernel, CUtensorMap *map, int x, int y,
-                unsigned int bytes)
+static bool is_supported(void)
+{
+    int supported = 0;
+
+    CHECK(cuDeviceGetAttribute(&supported, CU_DEVICE_ATTRIBUTE_TENSOR_MAP_ACCESS_SUPPORTED, 0));
+    return supported;
+}
+
+static CUresult try(struct tensor *t, const char *kernel, CUtensorMap *map, int x, int y,
+                    unsigned int bytes)
 {
     void *parameters[] = {map, &x, &y, &bytes, &t->out};
     CUfunction function;
 
     CHECK(cuModuleGetFunction(&function, t->module, kernel));
     CHECK(cuLaunchKernel(function, 1, 1, 1, 32, 1, 1, 0, NULL, parameters, NULL));
-    CHECK(cuCtxSynchronize());
+    return cuCtxSynchronize();
+}
+
+static void run(struct tensor *t, const char *kernel, CUtensorMap *map, int x, int y,
+                unsigned int bytes)
+{
+    CHECK(try(t, kernel, map, x, y, bytes));
 }
 
 #define STORE "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group"
@@ -110,13 +127,13 @@ static void boxes_are_loaded(void)
         int span;
     } cases[] = {
         {0, 0, {16, 8}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
-        {5, 3, {8, 4}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
-        {-3, -2, {12, 6}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
-        {30, 15, {16, 8}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
+        {8, 3, {8, 4}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
+        {-4, -2, {12, 6}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
+        {28, 15, {16, 8}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
         {4, 2, {16, 8}, {2, 3}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
-        {1, 1, {8, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_32B, 32},
-        {1, 1, {16, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_64B, 64},
-        {1, 1, {32, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_128B, 128},
+        {4, 1, {8, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_32B, 32},
+        {4, 1, {16, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_64B, 64},
+        {4, 1, {32, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_128B, 128},
         {100, 100, {16, 4}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
     };
     static CUtensorMap map;
@@ -145,18 +162,18 @@ static void boxes_are_loaded(void)
 
 static void what_is_beyond_may_be_nan(void)
 {
-    static const cuuint32_t box[] = {4, 2}, steps[] = {1, 1};
+    static const cuuint32_t box[] = {8, 2}, steps[] = {1, 1};
     static CUtensorMap map;
     static struct tensor t;
-    unsigned int got[8];
+    unsigned int got[16];
 
     prepare(&t, STORE);
     CHECK(encode(&map, t.memory, box, steps, CU_TENSOR_MAP_SWIZZLE_NONE,
                  CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA));
-    run(&t, "load", &map, WIDTH - 2, HEIGHT - 1, sizeof(got));
+    run(&t, "load", &map, WIDTH - 4, HEIGHT - 1, sizeof(got));
     CHECK(cuMemcpyDtoH(got, t.out, sizeof(got)));
-    EXPECT((int)got[1] == 100 * (HEIGHT - 1) + WIDTH - 1);
-    for (int n = 2; n < 8; n++)
+    EXPECT((int)got[3] == 100 * (HEIGHT - 1) + WIDTH - 1);
+    for (int n = 4; n < 16; n++)
         EXPECT((got[n] & 0x7fffffff) > 0x7f800000);
 }
 
@@ -178,12 +195,12 @@ static void boxes_are_stored_and_reduced(void)
         prepare(&t, cases[n].instruction);
         CHECK(encode(&map, t.memory, box, steps, CU_TENSOR_MAP_SWIZZLE_NONE,
                      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
-        run(&t, "put", &map, 30, 15, 0);
+        run(&t, "put", &map, 28, 15, 0);
         CHECK(cuMemcpyDtoH(t.words, t.memory, sizeof(t.words)));
         for (int y = 0; y < HEIGHT; y++) {
             for (int x = 0; x < PITCH / 4; x++) {
-                int old = 100 * y + x, put = 1000 + 16 * (y - 15) + x - 30;
-                bool hit = x >= 30 && x < WIDTH && y >= 15;
+                int old = 100 * y + x, put = 1000 + 16 * (y - 15) + x - 28;
+                bool hit = x >= 28 && x < WIDTH && y >= 15;
 
                 EXPECT(t.words[y][x] == (!hit                 ? old
                                          : cases[n].kind == 0 ? put
@@ -195,13 +212,49 @@ static void boxes_are_stored_and_reduced(void)
     }
 }
 
+/* Boxes begin at a multiple of 16 bytes of a row, even where all of the box is beyond the tensor.
+ */
+static const struct misplaced {
+    const char *kernel, *instruction;
+    int x, y;
+} misplaced[] = {
+    {"load", STORE, 5, 3},
+    {"load", STORE, -3, -2},
+    {"load", STORE, 101, 100},
+    {"put", STORE, 30, 15},
+    {"put", "cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group", 30, 15},
+};
+
+/* Ends the context, so each has a process, before this one has initialised anything. */
+static void misplaced_boxes_are_refused(void)
+{
+    for (size_t n = 0; n < sizeof(misplaced) / sizeof(misplaced[0]); n++) {
+        const struct misplaced *c = &misplaced[n];
+        static const cuuint32_t box[] = {8, 4}, steps[] = {1, 1};
+        static CUtensorMap map;
+        static struct tensor t;
+        int status = 0;
+        pid_t child = fork();
+
+        if (child == 0) {
+            check_context();
+            if (!is_supported())
+                exit(0);
+            prepare(&t, c->instruction);
+            CHECK(encode(&map, t.memory, box, steps, CU_TENSOR_MAP_SWIZZLE_NONE,
+                         CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
+            EXPECT(try(&t, c->kernel, &map, c->x, c->y, 128) == CUDA_ERROR_ILLEGAL_INSTRUCTION);
+            exit(0);
+        }
+        EXPECT(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    }
+}
+
 int main(void)
 {
-    int supported = 0;
-
+    misplaced_boxes_are_refused();
     check_context();
-    CHECK(cuDeviceGetAttribute(&supported, CU_DEVICE_ATTRIBUTE_TENSOR_MAP_ACCESS_SUPPORTED, 0));
-    if (!supported)
+    if (!is_supported())
         return SKIPPED;
     boxes_are_loaded();
     what_is_beyond_may_be_nan();

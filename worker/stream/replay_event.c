@@ -86,6 +86,24 @@ CUresult vgpu_replay_cuCtxWaitEvent(struct vgpu_worker *worker,
     return error;
 }
 
+/* Who has found an event or a stream done waits for it without us: what was printed comes out now.
+ */
+CUresult vgpu_replay_cuEventQuery(struct vgpu_worker *worker, struct vgpu_call_cuEventQuery *call)
+{
+    CUresult error = worker->driver->cuEventQuery(call->event);
+    if (error == CUDA_SUCCESS && worker->prints)
+        error = worker->driver->cuEventSynchronize(call->event);
+    return error;
+}
+
+CUresult vgpu_replay_cuStreamQuery(struct vgpu_worker *worker, struct vgpu_call_cuStreamQuery *call)
+{
+    CUresult error = worker->driver->cuStreamQuery(call->stream);
+    if (error == CUDA_SUCCESS && worker->prints)
+        error = worker->driver->cuStreamSynchronize(call->stream);
+    return error;
+}
+
 /* The guest has seen both fences: the events, right behind them, may still be on their way. */
 CUresult vgpu_replay_cuEventElapsedTime(struct vgpu_worker *worker,
                                         struct vgpu_call_cuEventElapsedTime *call)
