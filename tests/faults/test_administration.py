@@ -10,9 +10,9 @@ import unittest
 
 from administered import Administered
 from harness import PATIENCE, built, for_other_programs, wait_until
+from tenants import Tenants, calibrate
 
 DRIVER_API = built("demo", "driver_api")
-TENANT = built("bench", "fairness", "tenant")
 USERS = (70001, 70002)  # of the two tenants
 
 # Says how much memory of the GPU there is, as often as it is asked.
@@ -90,19 +90,14 @@ class Shares(Administered):
     def setUp(self):
         super().setUp()
         os.chmod(self.mediator.folder, 0o711)
-        native = {name: value for name, value in os.environ.items() if name != "VGPU_SOCKET"}
-        native["LD_LIBRARY_PATH"] = built("soft", "driver", "lib")
-        rounds = float(subprocess.run([TENANT, "0"], env=native, text=True, check=True,
-                                      stdout=subprocess.PIPE).stdout)
+        rounds = calibrate(self.mediator.driver)
+        tenants = Tenants(self.mediator.environment())
+        self.addCleanup(tenants.kill)
         for user in USERS:
-            program = subprocess.Popen([TENANT, str(user), str(int(200 * rounds) + 1), "4", "4", "0"],
-                                       text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                       env=self.mediator.environment())
-            self.addCleanup(program.communicate)
-            self.addCleanup(program.kill)
-            self.assertEqual(program.stdout.readline(), "ready\n")
-            program.stdin.write("go\n")
-            program.stdin.flush()
+            tenants.add(user, int(200 * rounds) + 1, 4, 4, 0)
+        tenants.await_ready()
+        tenants.say("go")
+        for user in USERS:
             self.admin("register-vm", f"--vm-name=uid-{user}")
 
     def used(self):

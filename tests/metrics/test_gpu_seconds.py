@@ -4,16 +4,15 @@
 says itself when it ran a kernel (VGPU_SOFT_TIMELINE); each tenant is a user of its own, and so a VM
 to the mediator."""
 import os
-import subprocess
 import sys
 import time
 import unittest
 
 from exporter import Exporter
-from harness import PATIENCE, built, wait_until
+from harness import PATIENCE, wait_until
+from tenants import Tenants, calibrate
 
 FIRST_UID = 61100
-TENANT = built("bench", "fairness", "tenant")
 SECONDS = 3
 TOLERANCE = 0.02
 # Kernels are long, because what the software GPU needs from one to the next, while work waits, is
@@ -38,36 +37,21 @@ class GpuSecondsTest(unittest.TestCase):
     def setUp(self):
         if os.geteuid() != 0:
             self.skipTest("tenants are users of their own: only root can become them")
-        self.programs = []
-        self.rounds = float(subprocess.run(
-            [TENANT, "0"], capture_output=True, text=True, check=True, timeout=60 * PATIENCE,
-            env=dict(os.environ, LD_LIBRARY_PATH=built("soft", "driver", "lib"))).stdout)
+        self.rounds = calibrate("soft")
 
-    def tearDown(self):
-        for program in self.programs:
-            program.kill()
-            program.communicate()
-
-    def begin(self, mediator, tenants):
+    def run_tenants(self, mediator, tenants, kill):
         """(user, kernel in microseconds, batch, depth, gap in microseconds) each."""
-        for user, kernel, *words in tenants:
-            words = [FIRST_UID + user, int(kernel * self.rounds) + 1, *words]
-            self.programs.append(subprocess.Popen(
-                [TENANT, *map(str, words)], env=mediator.environment(), text=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-        for program in self.programs:
-            self.assertEqual(program.stdout.readline().strip(), "ready")
-        for program in self.programs:
-            program.stdin.write("go\n")
-            program.stdin.flush()
-
-    def end(self, kill):
-        for program in self.programs:
-            if kill:
-                program.kill()
-            program.communicate("stop\n" if not kill else None, timeout=60 * PATIENCE)
-            self.assertTrue(kill or program.returncode == 0)
-        self.programs = []
+        programs = Tenants(mediator.environment())
+        try:
+            for user, kernel, *words in tenants:
+                programs.add(FIRST_UID + user, int(kernel * self.rounds) + 1, *words)
+            programs.await_ready()
+            programs.say("go")
+            time.sleep(SECONDS)
+            if not kill:
+                programs.stop()
+        finally:
+            programs.kill()
 
     def measure(self, tenants, kill=False):
         """GPU seconds that VMs have got, and those in which the GPU was busy."""
@@ -77,9 +61,7 @@ class GpuSecondsTest(unittest.TestCase):
         os.environ["VGPU_SOFT_TIMELINE"] = timeline
         try:
             mediator.start()
-            self.begin(mediator, tenants)
-            time.sleep(SECONDS)
-            self.end(kill)
+            self.run_tenants(mediator, tenants, kill)
             wait_until(mediator.idle, 20, "the tenants are gone")
             with open(timeline, encoding="ascii") as file:
                 busy = union([tuple(map(int, line.split()[:2])) for line in file])
