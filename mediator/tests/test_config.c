@@ -53,45 +53,46 @@ static void defaults_serve(void **state)
     vgpu_config_destroy(&config);
 }
 
+static const char good_file[] =
+    "; our cluster\n"
+    "# as well\n"
+    "\n"
+    "[mediator]\n"
+    "device-socket = /tmp/d.sock\n"
+    "process-socket=/tmp/p.sock ; a comment\n"
+    "driver=soft\n"
+    "worker=/opt/worker\n"
+    "soft-library=/opt/soft.so\n"
+    "cuda-library=libcuda.so.2\n"
+    "memory-quota=25%\n"
+    "max-channels-per-vm=8\n"
+    "spare-workers=16\n"
+    "log-level=warning\n"
+    "image-cache=/srv/images\n"
+    "image-cache-size=512M\n"
+    "scheduler=deadline\n"
+    "metrics=[::1]:80\n"
+    "[vm web-1.example]\n"
+    "memory-quota=2G\n"
+    "weight=80\n"
+    "share-cap=25\n"
+    "reservation=8/33\n"
+    "rate=1000\n"
+    "queue-depth=16\n"
+    "priority=high\n"
+    "[vm 0b6ae4a2-0d2c-4a53-8d4b-1f1d5cf3a0ff-and-then-some-more-text-x]\n"
+    "max-channels=256\n"
+    "[vm bare]\n"
+    "[vm all]\n"
+    "memory-quota=8g\n";
+
 static void good_files_are_taken(void **state)
 {
-    static const char text[] =
-        "; our cluster\n"
-        "# as well\n"
-        "\n"
-        "[mediator]\n"
-        "device-socket = /tmp/d.sock\n"
-        "process-socket=/tmp/p.sock ; a comment\n"
-        "driver=soft\n"
-        "worker=/opt/worker\n"
-        "soft-library=/opt/soft.so\n"
-        "cuda-library=libcuda.so.2\n"
-        "memory-quota=25%\n"
-        "max-channels-per-vm=8\n"
-        "spare-workers=16\n"
-        "log-level=warning\n"
-        "image-cache=/srv/images\n"
-        "image-cache-size=512M\n"
-        "scheduler=deadline\n"
-        "metrics=[::1]:80\n"
-        "[vm web-1.example]\n"
-        "memory-quota=2G\n"
-        "weight=80\n"
-        "share-cap=25\n"
-        "reservation=8/33\n"
-        "rate=1000\n"
-        "queue-depth=16\n"
-        "priority=high\n"
-        "[vm 0b6ae4a2-0d2c-4a53-8d4b-1f1d5cf3a0ff-and-then-some-more-text-x]\n"
-        "max-channels=256\n"
-        "[vm bare]\n"
-        "[vm all]\n"
-        "memory-quota=8g\n";
     struct vgpu_config config;
     char *errors;
 
     (void)state;
-    assert_int_equal(read_text(&config, text, &errors), 0);
+    assert_int_equal(read_text(&config, good_file, &errors), 0);
     assert_string_equal(errors, "");
     assert_string_equal(config.device_socket, "/tmp/d.sock");
     assert_string_equal(config.process_socket, "/tmp/p.sock");
