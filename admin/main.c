@@ -187,12 +187,14 @@ static enum admin_status admin_follow(const struct admin *admin, struct client *
                                       const json_t *past)
 {
     enum client_end end = CLIENT_LINE;
+    bool first = true;
     json_t *event;
 
-    for (size_t i = 0; i < json_array_size(past); i++)
-        output_print_row(admin->form, json_array_get(past, i), admin->command->columns);
+    for (size_t i = 0; i < json_array_size(past); i++, first = false)
+        output_print_row(admin->form, first, json_array_get(past, i), admin->command->columns);
     while (!ferror(stdout) && (end = client_read(client, true, &event)) == CLIENT_LINE) {
-        output_print_row(admin->form, event, admin->command->columns);
+        output_print_row(admin->form, first, event, admin->command->columns);
+        first = false;
         json_decref(event);
     }
     return end == CLIENT_FAILED ? ADMIN_UNREACHABLE : ADMIN_DONE;

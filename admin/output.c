@@ -210,18 +210,24 @@ static void output_csv_row(const json_t *row)
     }
 }
 
-static void output_csv(const json_t *rows)
+static void output_csv_head(const json_t *row)
 {
     const char *keys[COLUMNS_MAX];
-    int count = output_keys(json_array_get(rows, 0), NULL, keys);
+    int count = output_keys(row, NULL, keys);
 
     for (int i = 0; i < count; i++)
         output_csv_field(keys[i], i + 1 == count);
+}
+
+static void output_csv(const json_t *rows)
+{
+    output_csv_head(json_array_get(rows, 0));
     for (size_t row = 0; row < json_array_size(rows); row++)
         output_csv_row(json_array_get(rows, row));
 }
 
-void output_print_row(enum output_form form, const json_t *row, const char *const *columns)
+void output_print_row(enum output_form form, bool first, const json_t *row,
+                      const char *const *columns)
 {
     const char *keys[COLUMNS_MAX];
     char text[TEXT_MAX];
@@ -231,6 +237,8 @@ void output_print_row(enum output_form form, const json_t *row, const char *cons
         json_dumpf(row, stdout, JSON_COMPACT | REALS);
         putchar('\n');
     } else if (form == OUTPUT_CSV) {
+        if (first)
+            output_csv_head(row);
         output_csv_row(row);
     } else {
         count = output_keys(row, columns, keys);

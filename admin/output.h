@@ -24,8 +24,10 @@ void output_print(enum output_form form, const json_t *result, const char *const
 /** Rows, of which there is one at least, as a table for people. */
 void output_table(FILE *out, const json_t *rows, const char *const *columns);
 
-/** One more row of the array that was printed before: JSON is then a line for each. */
-void output_print_row(enum output_form form, const json_t *row, const char *const *columns);
+/** One row of many that come one by one: JSON is then a line for each. The first one of CSV comes
+ *  with the heads of its columns. */
+void output_print_row(enum output_form form, bool first, const json_t *row,
+                      const char *const *columns);
 
 /** As a table shows the value of this key. */
 void output_value(const char *key, const json_t *value, char *text, size_t size);

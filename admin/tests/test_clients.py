@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Who may use the admin socket, and that no client of it keeps others from it: neither by silence,
 nor by floods, nor by not reading."""
+import csv
 import grp
 import json
 import os
@@ -225,6 +226,15 @@ class Clients(Case):
             self.mediator.process.terminate()
             self.assertEqual(follower.wait(10), 3)
             self.assertIn("hung up", follower.stderr.read())
+
+    def test_followed_events_have_heads_as_csv(self):
+        with subprocess.Popen([ADMIN, f"--socket={self.mediator.socket}", "events", "--follow",
+                               "--output=csv"], stdout=subprocess.PIPE, text=True) as follower:
+            self.done("register-vm", "--vm-name=web")
+            self.done("set-weight", "--vm-name=web", "--weight=3")
+            rows = csv.DictReader(follower.stdout)
+            self.assertEqual([next(rows)["kind"] for _ in range(2)], ["registered", "changed"])
+            follower.kill()
 
     def test_who_follows_ends_when_nobody_reads_it(self):
         with subprocess.Popen([ADMIN, f"--socket={self.mediator.socket}", "events", "--follow"],
