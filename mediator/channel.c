@@ -31,6 +31,9 @@ static void vgpu_channel_publish(struct vgpu_channel *channel, enum vgpu_channel
         .process = channel->process,
         .offset = channel->offset,
         .size = VGPU_CHANNEL_BYTES,
+        .cause = state == VGPU_CHANNEL_LOST && channel->verdict == VGPU_VERDICT_QUARANTINED
+                     ? VGPU_CAUSE_QUARANTINE
+                     : VGPU_CAUSE_NONE,
     };
 
     vgpu_window_publish(channel->session->window, channel->index, &entry);

@@ -48,6 +48,7 @@ void vgpu_window_publish(void *head, uint32_t index, const struct vgpu_channel_e
     struct vgpu_channel_entry *place = vgpu_window_entry(head, index);
 
     place->error = entry->error;
+    place->cause = entry->cause;
     place->key = entry->key;
     place->process = entry->process;
     place->offset = entry->offset;

@@ -42,6 +42,12 @@ enum vgpu_channel_state {
     VGPU_CHANNEL_LOST = 2, /* its worker is gone; `error` says why; CHANNEL_CLOSE frees the entry */
 };
 
+/** What an error does not say, for whoever reads what a program tells on stderr. */
+enum vgpu_channel_cause {
+    VGPU_CAUSE_NONE = 0,
+    VGPU_CAUSE_QUARANTINE = 1, /* the VM may not use the GPU until an administrator lets it in */
+};
+
 /** One entry per channel. `state` is a release store by the mediator, an acquire load in guests. */
 struct vgpu_channel_entry {
     uint32_t state;   /* enum vgpu_channel_state */
@@ -50,7 +56,8 @@ struct vgpu_channel_entry {
     uint32_t process; /* guest's process id, as it said in CHANNEL_OPEN */
     uint64_t offset;
     uint64_t size;
-    uint32_t reserved[8];
+    uint32_t cause; /* enum vgpu_channel_cause, of a lost channel */
+    uint32_t reserved[7];
 };
 
 static_assert(sizeof(struct vgpu_window_header) == 64, "window layout");

@@ -38,6 +38,17 @@ static CUresult lose(struct vgpu_channel *channel, CUresult error, const char *r
     return error;
 }
 
+static const char *lost_because(uint32_t error, uint32_t cause)
+{
+    if (error == CUDA_ERROR_LAUNCH_TIMEOUT)
+        return "work on the GPU did not finish within the host's limit for one piece of work; the "
+               "host's administrator can set another: vgpu-admin set-watchdog";
+    if (cause == VGPU_CAUSE_QUARANTINE)
+        return "this machine is quarantined, and may not use the GPU; the host's administrator can "
+               "say why, and let it in again: vgpu-admin clear-quarantine";
+    return "the host's worker for this process ended";
+}
+
 CUresult vgpu_channel_alive(struct vgpu_channel *channel)
 {
     CUresult lost = vgpu_channel_known_lost(channel);
@@ -52,10 +63,7 @@ CUresult vgpu_channel_alive(struct vgpu_channel *channel)
         return lose(channel, CUDA_ERROR_DEVICE_UNAVAILABLE, "the host closed the channel");
     if (state != VGPU_CHANNEL_OPEN)
         return lose(channel, error ? (CUresult)error : CUDA_ERROR_DEVICE_UNAVAILABLE,
-                    error == CUDA_ERROR_LAUNCH_TIMEOUT
-                        ? "work on the GPU did not finish within the host's limit for one piece of "
-                          "work; the host's administrator can set another: vgpu-admin set-watchdog"
-                        : "the host's worker for this process ended");
+                    lost_because(error, __atomic_load_n(&channel->entry->cause, __ATOMIC_RELAXED)));
     return CUDA_SUCCESS;
 }
 

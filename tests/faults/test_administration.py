@@ -42,6 +42,8 @@ class Administration(Administered):
         output, _ = running.communicate(timeout=10 * PATIENCE)
         self.assertEqual(running.returncode, 2, output)
         self.assertIn("CUDA_ERROR_DEVICE_UNAVAILABLE", output)
+        self.assertIn("this machine is quarantined", output)
+        self.assertIn("vgpu-admin clear-quarantine", output)
         wait_until(lambda: not self.mediator.workers() and self.mediator.idle(), 5, "all is gone")
         status, output = self.outcome()
         self.assertEqual(status, 2, output)
