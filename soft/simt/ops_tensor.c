@@ -53,15 +53,28 @@ static bool is_reduction(unsigned operation, unsigned type)
     }
 }
 
-/* Pieces of 16 bytes are moved: hardware takes no box that begins within one, wherever it is. */
+/* Pieces of 16 bytes are moved: hardware takes no box that begins within one, wherever it is, and
+ * none for a store that begins before the tensor. */
 static int check_place(const struct box_copy *c)
 {
-    if (c->at[0] * c->map.element % PIECE == 0)
-        return 0;
-    snprintf(c->w->fault_text, sizeof(c->w->fault_text),
-             "illegal instruction: first coordinate %d is no multiple of 16 bytes (%u elements)",
-             (int)c->at[0], PIECE / c->map.element);
-    return vgpu_warp_fault(c->w, VGPU_FAULT_ILLEGAL_INSTRUCTION, c->lane, 0, 0);
+    char *text = c->w->fault_text;
+
+    if (c->at[0] * c->map.element % PIECE != 0) {
+        snprintf(
+            text, sizeof(c->w->fault_text),
+            "illegal instruction: first coordinate %d is no multiple of 16 bytes (%u elements)",
+            (int)c->at[0], PIECE / c->map.element);
+        return vgpu_warp_fault(c->w, VGPU_FAULT_ILLEGAL_INSTRUCTION, c->lane, 0, 0);
+    }
+    for (uint32_t d = 0; d < c->map.rank && c->i->x != VGPU_TENSOR_LOAD; d++) {
+        if (c->at[d] >= 0)
+            continue;
+        snprintf(text, sizeof(c->w->fault_text),
+                 "illegal instruction: a store has a negative coordinate, %d (dimension %u)",
+                 (int)c->at[d], d);
+        return vgpu_warp_fault(c->w, VGPU_FAULT_ILLEGAL_INSTRUCTION, c->lane, 0, 0);
+    }
+    return 0;
 }
 
 /* Reads the map and says how much there is to copy; non-zero after noting a fault. */

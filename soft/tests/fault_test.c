@@ -408,6 +408,9 @@ static void boxes_begin_at_pieces_of_16_bytes(void **state)
         said(&fault, "is no multiple of 16 bytes (4 elements)");
         said(&fault, "line 13: cp.async.bulk.tensor.1d.global");
     }
+    p.x = -4;
+    expect(&rig, "boxes", (struct geometry){1, 1, 0}, &p, VGPU_FAULT_ILLEGAL_INSTRUCTION, &fault);
+    said(&fault, "a store has a negative coordinate, -4 (dimension 0)");
     rig_drop(&rig);
 }
 

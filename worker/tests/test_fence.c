@@ -356,6 +356,31 @@ static void what_kernels_print_is_there_before_the_fence(void **state)
     fixture_close(channel);
 }
 
+/* Who is told so waits for the stream without the worker. */
+static void what_kernels_print_is_there_when_a_query_finds_them_done(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    int standard = dup(STDOUT_FILENO);
+    assert_int_equal(vgpu_console_open(&channel->worker.console), 0);
+    fixture_load(channel, ".version vprintf");
+    fake.queued = true;
+    fake.prints = "printed\n";
+    fixture_launch(channel, 0);
+    CUresult busy = vgpu_send_cuStreamQuery(channel, CONTEXT, 0);
+    uint32_t early = channel->header->console_pending;
+    fake_run(NULL, UINT32_MAX);
+    CUresult done = vgpu_send_cuStreamQuery(channel, CONTEXT, 0);
+    uint32_t pending = channel->header->console_pending;
+    dup2(standard, STDOUT_FILENO); /* assertions print */
+    close(standard);
+    assert_int_equal(busy, CUDA_ERROR_NOT_READY);
+    assert_int_equal(early, 0);
+    assert_int_equal(done, CUDA_SUCCESS);
+    assert_int_equal(pending, 8);
+    fixture_close(channel);
+}
+
 static void a_sleeping_guest_is_woken(void **state)
 {
     (void)state;
@@ -440,6 +465,7 @@ int main(void)
         cmocka_unit_test(work_that_nobody_waits_for_is_measured_too),
         cmocka_unit_test(overlapping_streams_are_not_counted_twice),
         cmocka_unit_test(what_kernels_print_is_there_before_the_fence),
+        cmocka_unit_test(what_kernels_print_is_there_when_a_query_finds_them_done),
         cmocka_unit_test(a_sleeping_guest_is_woken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
