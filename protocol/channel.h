@@ -106,6 +106,14 @@ struct vgpu_call_header {
 };
 
 #define VGPU_CALL_WANTS_REPLY 1u
+/** The guest has waited in vain for the work that is under way: the worker waits now, and with it
+ *  all that comes after this record. */
+#define VGPU_CALL_INSISTS 2u
+
+/** Beyond all values of CUresult: nothing was done, because the call is one of those for which a
+ *  driver waits for all work, and there is some. The guest, where only the thread that called has
+ *  to wait, asks again when that is done. */
+#define VGPU_RESULT_LATER 10001u
 
 struct vgpu_result {
     uint32_t result; /* CUresult */

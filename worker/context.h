@@ -20,7 +20,9 @@ struct vgpu_context {
     CUdeviceptr extent;  /* device address of the window's extent; 0: not registered with the GPU */
     bool owns_extent;    /* the registration was made here and ends with this context */
     CUstream scrub;      /* clears new memory; NULL until needed */
-    CUevent join;        /* gathers the streams that do not block; NULL until needed */
+    CUstream gather;     /* waits for all others; NULL until needed */
+    CUevent join;        /* for its waits; NULL until needed */
+    bool gathers;        /* it may not have got to its end */
     uint32_t *free_streams; /* ids of those that do not wait for the legacy stream */
     uint32_t free_stream_count, free_stream_room;
     CUstream *leaving; /* streams that were destroyed while they had work, until that is done */
@@ -36,8 +38,16 @@ void vgpu_context_drop_stream(struct vgpu_context *context, uint32_t id, CUstrea
 /** Destroys those of the streams that leave whose work is done; with `all`, every one. */
 void vgpu_context_let_go(struct vgpu_worker *worker, struct vgpu_context *context, bool all);
 
-/** Makes the legacy stream of the current context wait for everything in the context. */
-CUresult vgpu_context_join(struct vgpu_worker *worker);
+/**
+ * A stream of the current context that waits for everything in the context: the legacy one, as long
+ * as the streams that do not block have nothing; else one of the worker's own, because the legacy
+ * one must not wait for them. With it streams that block would, too.
+ */
+CUresult vgpu_context_gather(struct vgpu_worker *worker, CUstream *stream);
+
+/** Whether no context has anything left to do, as the driver says: a stream that only waits for the
+ *  program has. Costs some calls of the driver. */
+bool vgpu_contexts_are_done(struct vgpu_worker *worker);
 
 /**
  * For what a driver answers only in a context although the program may have none: any context of

@@ -31,7 +31,7 @@ struct vgpu_handle {
         uint32_t parameter_bytes; /* of a function's or kernel's packed parameters */
         uint32_t references;      /* to a user object, that the guest holds */
         uint32_t charged;         /* units of graph memory (replay_graph_exec.c), of an exec */
-        bool joined;              /* the legacy stream waits for all that this stream has */
+        bool joined;              /* the context's own stream waits for all it has */
     };
 };
 

@@ -10,6 +10,7 @@
 
 #include "protocol/calls.h"
 #include "protocol/ring.h"
+#include "worker/context.h"
 #include "worker/log.h"
 #include "worker/primitive.h"
 #include "worker/stream/usage.h"
@@ -33,6 +34,7 @@ enum {
     RECORDS_PER_LOOK = 16,       /* how often a busy worker looks at the clock */
     LOOK_NANOSECONDS = 200000,   /* and then at its fences */
     LOOK_AWAITED = 20000,        /* if the guest needs that */
+    RESERVE_AGAIN = 100000000,   /* if freed memory could not be given back yet */
     HURRY_LOOK = 4000,           /* between questions to the driver while a lease is waited for */
 };
 
@@ -93,7 +95,11 @@ int vgpu_loop_record(struct vgpu_worker *worker, const struct vgpu_call_header *
     __atomic_store_n(&page->watch.call, header->call, __ATOMIC_RELAXED);
     enum vgpu_call_class which = vgpu_call_class(header->call);
     uint64_t began = vgpu_timing_begin(&worker->timing, which);
-    int error = vgpu_replay(worker, header, payload, &result, answer);
+    int error = 0;
+    if (vgpu_watch_defers(worker, header))
+        result = (struct vgpu_result){.result = VGPU_RESULT_LATER};
+    else
+        error = vgpu_replay(worker, header, payload, &result, answer);
     worker->watch.record = NULL; /* it is the caller's */
     if (error == 0 && worker->garbage)
         error = -EPROTO;
@@ -103,7 +109,8 @@ int vgpu_loop_record(struct vgpu_worker *worker, const struct vgpu_call_header *
     count_one(&page->calls[header->call]);
     if (began)
         vgpu_timing_end(page, which, began);
-    if (result.result != CUDA_SUCCESS && result.result != CUDA_ERROR_NOT_READY)
+    if (result.result != CUDA_SUCCESS && result.result != CUDA_ERROR_NOT_READY &&
+        result.result != VGPU_RESULT_LATER)
         count_one(&page->failed[which]);
     if (header->flags & VGPU_CALL_WANTS_REPLY) {
         if (worker->prints) /* many synchronous calls bring out what was printed */
@@ -180,8 +187,9 @@ static uint64_t sleep_time(const struct loop *loop, uint64_t waited)
 
     if (worker->fences.count)
         return sooner(time, pause_after(loop, waited));
-    if (worker->reserve.count && waited < VGPU_RESERVE_NANOSECONDS)
-        time = sooner(time, VGPU_RESERVE_NANOSECONDS - waited);
+    if (worker->reserve.count)
+        time = sooner(time, waited < VGPU_RESERVE_NANOSECONDS ? VGPU_RESERVE_NANOSECONDS - waited
+                                                              : RESERVE_AGAIN);
     return time;
 }
 
@@ -201,6 +209,18 @@ static bool sleep_until_called(struct loop *loop, uint64_t waited)
         (void)!read(worker->doorbell, &rings, sizeof(rings));
     }
     return wanted[0].revents == 0 || serve(loop);
+}
+
+/* A driver that is given memory back waits for all work, also for what has no fence: a stream may
+ * wait for the program. */
+static void tidy_memory(struct vgpu_worker *worker, uint64_t waited)
+{
+    bool kept = worker->reserve.count && waited >= VGPU_RESERVE_NANOSECONDS;
+    if (worker->fences.count || (!kept && !worker->pools.untidy) || !vgpu_contexts_are_done(worker))
+        return;
+    vgpu_pools_tidy(worker);
+    if (kept)
+        vgpu_reserve_empty(worker);
 }
 
 /* Nothing is in the ring, or must not be taken out. Returns false when the worker shall end. */
@@ -249,11 +269,7 @@ static bool wait_for_work(struct loop *loop, bool full)
         vgpu_lease_rest(worker);
     if (full)
         return sleep_until_called(loop, waited);
-    if (worker->fences.count == 0) {
-        vgpu_pools_tidy(worker);
-        if (waited >= VGPU_RESERVE_NANOSECONDS)
-            vgpu_reserve_empty(worker);
-    }
+    tidy_memory(worker, waited);
     vgpu_lease_rest(worker);
     if (!vgpu_ring_sleep(&loop->ring))
         return true;
@@ -296,7 +312,7 @@ static void log_garbage(const struct vgpu_worker *worker, const struct vgpu_call
 static bool admits(struct loop *loop, const struct vgpu_call_header *header)
 {
     loop->wants = !vgpu_lease_admits(loop->worker, header);
-    return !loop->wants && vgpu_watch_admits(loop->worker, header->call);
+    return !loop->wants && vgpu_watch_admits(loop->worker, header);
 }
 
 /* Whether the next record may be taken out of the ring, or the one that was be replayed. */

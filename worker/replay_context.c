@@ -116,6 +116,8 @@ static void end_context(struct vgpu_worker *worker, struct vgpu_context *context
     vgpu_linkers_end(worker, context);
     if (context->scrub)
         driver->cuStreamDestroy(context->scrub);
+    if (context->gather)
+        driver->cuStreamDestroy(context->gather);
     if (context->join)
         driver->cuEventDestroy(context->join);
     vgpu_extent_detach(worker, context);

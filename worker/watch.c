@@ -13,19 +13,12 @@
 
 /* The calls from which a driver may not return before all work is done. */
 static const bool synchronizes[VGPU_CALL_MAX + 1] = {
-    [VGPU_CALL_cuArrayDestroy] = true,
-    [VGPU_CALL_cuCtxDestroy] = true,
-    [VGPU_CALL_cuDeviceGraphMemTrim] = true,
-    [VGPU_CALL_cuDevicePrimaryCtxRelease] = true,
-    [VGPU_CALL_cuDevicePrimaryCtxReset] = true,
-    [VGPU_CALL_cuLibraryUnload] = true,
-    [VGPU_CALL_cuMemGetInfo] = true, /* it empties the reserve: see below */
-    [VGPU_CALL_cuMemPoolDestroy] = true,
-    [VGPU_CALL_cuMemPoolTrimTo] = true,
-    [VGPU_CALL_cuMipmappedArrayDestroy] = true,
-    [VGPU_CALL_cuModuleUnload] = true,
-    [VGPU_CALL_vgpuHostUnmap] = true,
-    [VGPU_CALL_vgpuMemFreeUnknown] = true,
+    [VGPU_CALL_cuArrayDestroy] = true,          [VGPU_CALL_cuCtxDestroy] = true,
+    [VGPU_CALL_cuDeviceGraphMemTrim] = true,    [VGPU_CALL_cuDevicePrimaryCtxRelease] = true,
+    [VGPU_CALL_cuDevicePrimaryCtxReset] = true, [VGPU_CALL_cuLibraryUnload] = true,
+    [VGPU_CALL_cuMemPoolDestroy] = true,        [VGPU_CALL_cuMemPoolTrimTo] = true,
+    [VGPU_CALL_cuMipmappedArrayDestroy] = true, [VGPU_CALL_cuModuleUnload] = true,
+    [VGPU_CALL_vgpuHostUnmap] = true,           [VGPU_CALL_vgpuMemFreeUnknown] = true,
 };
 
 /* Relaxed: any of the mediator's values will do. */
@@ -170,12 +163,24 @@ void vgpu_watch_look(struct vgpu_worker *worker, uint64_t now)
     publish(worker, now);
 }
 
-bool vgpu_watch_admits(struct vgpu_worker *worker, uint32_t call)
+static bool is_synchronising(const struct vgpu_call_header *header)
+{
+    return header->call <= VGPU_CALL_MAX && synchronizes[header->call];
+}
+
+bool vgpu_watch_defers(struct vgpu_worker *worker, const struct vgpu_call_header *header)
+{
+    if (!is_synchronising(header) || header->flags != VGPU_CALL_WANTS_REPLY ||
+        header->reply_slot >= VGPU_REPLY_SLOTS)
+        return false;
+    return !vgpu_contexts_are_done(worker);
+}
+
+bool vgpu_watch_admits(struct vgpu_worker *worker, const struct vgpu_call_header *header)
 {
     const struct vgpu_watch *watch = &worker->watch;
 
-    if (call > VGPU_CALL_MAX || !synchronizes[call] ||
-        (call == VGPU_CALL_cuMemGetInfo && worker->reserve.count == 0))
+    if (!is_synchronising(header) || !(header->flags & VGPU_CALL_INSISTS))
         return true;
     if (watch->alone || worker->fences.count > 1)
         vgpu_usage_cover(worker);

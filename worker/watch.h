@@ -60,9 +60,15 @@ void vgpu_watch_learn(struct vgpu_worker *worker, const struct vgpu_mark *mark,
 /** Tells the mediator what is the oldest; marks were looked at thoroughly just now. */
 void vgpu_watch_look(struct vgpu_worker *worker, uint64_t now);
 
-/** Whether a record may be replayed now: the driver does not return from some calls before the GPU
- *  has done all it was given, and meanwhile nobody could see it get on. Such a call waits until
- *  there is one piece of work at most. */
-bool vgpu_watch_admits(struct vgpu_worker *worker, uint32_t call);
+/**
+ * The driver does not return from some calls before the GPU has done all it was given, and
+ * meanwhile nobody could see it get on, nor could what other threads of the guest ask for be done.
+ * True if a record is such a call and there is work: the guest is told to wait (VGPU_RESULT_LATER).
+ */
+bool vgpu_watch_defers(struct vgpu_worker *worker, const struct vgpu_call_header *header);
+
+/** Whether a record may be replayed now. Such a call of a guest that insists waits until there is
+ *  one piece of work at most. */
+bool vgpu_watch_admits(struct vgpu_worker *worker, const struct vgpu_call_header *header);
 
 #endif

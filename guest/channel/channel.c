@@ -13,6 +13,7 @@
 #include "protocol/send.h"
 
 #define MESSAGE_BYTES 512
+#define LATER_MOST    4u /* times that a call is put off for work of others */
 
 /* ------------------------------------------------------------------------------------------------
  * Life and loss
@@ -100,7 +101,7 @@ static bool is_welcome(struct vgpu_channel *channel, void *argument)
 static CUresult back_off(struct vgpu_channel *channel)
 {
     channel->trace.backed_off++;
-    return vgpu_channel_wait(channel, is_welcome, NULL, true);
+    return vgpu_channel_wait(channel, is_welcome, NULL, VGPU_WAIT_ROOM);
 }
 
 /* Called with the producer's lock: records wait in the order of the program. */
@@ -209,10 +210,15 @@ void vgpu_channel_before_calls(struct vgpu_channel *channel,
     channel->before_call = function;
 }
 
-CUresult vgpu_channel_call(struct vgpu_channel *channel, struct vgpu_call_header *header,
-                           const void *part1, size_t bytes1, const void *part2, size_t bytes2,
-                           struct vgpu_result *result, void *reply, size_t capacity,
-                           size_t *reply_bytes)
+void vgpu_channel_when_busy(struct vgpu_channel *channel,
+                            bool (*function)(struct vgpu_channel *channel))
+{
+    channel->when_busy = function;
+}
+
+static CUresult ask(struct vgpu_channel *channel, struct vgpu_call_header *header,
+                    const void *part1, size_t bytes1, const void *part2, size_t bytes2,
+                    struct vgpu_result *result, void *reply, size_t capacity, size_t *reply_bytes)
 {
     struct push push = {header, part1, part2, bytes1, bytes2, false};
     uint32_t slot;
@@ -242,6 +248,22 @@ CUresult vgpu_channel_call(struct vgpu_channel *channel, struct vgpu_call_header
     }
     put_slot(channel, slot);
     return error;
+}
+
+CUresult vgpu_channel_call(struct vgpu_channel *channel, struct vgpu_call_header *header,
+                           const void *part1, size_t bytes1, const void *part2, size_t bytes2,
+                           struct vgpu_result *result, void *reply, size_t capacity,
+                           size_t *reply_bytes)
+{
+    for (unsigned int turn = 1;; turn++) {
+        CUresult error = ask(channel, header, part1, bytes1, part2, bytes2, result, reply, capacity,
+                             reply_bytes);
+        if (error != (CUresult)VGPU_RESULT_LATER)
+            return error;
+        /* Other threads may give the GPU more than it ever finishes. */
+        if (channel->when_busy == NULL || !channel->when_busy(channel) || turn == LATER_MOST)
+            header->flags |= VGPU_CALL_INSISTS;
+    }
 }
 
 CUresult vgpu_channel_take_error(struct vgpu_channel *channel)

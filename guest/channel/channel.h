@@ -41,6 +41,13 @@ CUresult vgpu_channel_call(struct vgpu_channel *channel, struct vgpu_call_header
 void vgpu_channel_before_calls(struct vgpu_channel *channel,
                                void (*function)(struct vgpu_channel *channel));
 
+/**
+ * Has a function called, in the thread that called, when the host puts a call off that would wait
+ * for the GPU: it waits for the work, and returns true, or false if it cannot.
+ */
+void vgpu_channel_when_busy(struct vgpu_channel *channel,
+                            bool (*function)(struct vgpu_channel *channel));
+
 /** A fence word of one's own, its value 0. CUDA_ERROR_OUT_OF_MEMORY when all are taken. */
 CUresult vgpu_fence_take(struct vgpu_channel *channel, uint32_t *fence);
 void vgpu_fence_put(struct vgpu_channel *channel, uint32_t fence);
@@ -58,11 +65,8 @@ CUresult vgpu_channel_take_error(struct vgpu_channel *channel);
 /** CUDA_SUCCESS while the channel lives, else the error that it was lost with. */
 CUresult vgpu_channel_alive(struct vgpu_channel *channel);
 
-/**
- * A chunk of staging memory (VGPU_STAGING_CHUNK_BYTES) of one's own: waits until one is free and
- * the GPU has finished with it. `offset` is from the start of the staging area, as the wire wants
- * it.
- */
+/** A chunk of staging memory (VGPU_STAGING_CHUNK_BYTES) of one's own. `offset` is from the start of
+ *  the staging area, as the wire wants it. */
 struct vgpu_staging {
     void *memory;
     uint32_t offset;
@@ -70,7 +74,20 @@ struct vgpu_staging {
     uint32_t fence; /* write fence_value here (vgpuFence) when the GPU is done with the chunk */
     uint32_t fence_value;
 };
-CUresult vgpu_staging_take(struct vgpu_channel *channel, struct vgpu_staging *staging);
+
+enum vgpu_staging_wait {
+    VGPU_STAGING_WAIT,        /* until there is one */
+    VGPU_STAGING_WAIT_FOR_US, /* for those of the same owner, but for nobody else's */
+    VGPU_STAGING_AT_ONCE,
+};
+
+/**
+ * Takes a chunk that the GPU has finished with. `owner` is the stream that will use it, and only
+ * compared: what it has of the chunks is limited, so that others get on if it does not; NULL for
+ * what is done in no stream. CUDA_ERROR_NOT_READY if that would be a longer wait than `wait` says.
+ */
+CUresult vgpu_staging_take(struct vgpu_channel *channel, const void *owner,
+                           enum vgpu_staging_wait wait, struct vgpu_staging *staging);
 /** Gives it back; it is reused after its fence, which must have been posted if `fenced`. */
 void vgpu_staging_put(struct vgpu_channel *channel, const struct vgpu_staging *staging,
                       bool fenced);

@@ -22,6 +22,7 @@ struct vgpu_sleepers {
 
 struct vgpu_chunk {
     bool taken;
+    const void *owner;    /* for whom it was taken last */
     bool fenced;          /* the GPU has it until its fence reaches `value` */
     uint32_t value;       /* given with the last take */
     uint64_t returned_at; /* order of puts: the oldest is the first to be free */
@@ -46,6 +47,7 @@ struct vgpu_channel {
     uint64_t slots; /* bit set: free */
 
     void (*before_call)(struct vgpu_channel *channel); /* NULL: nothing */
+    bool (*when_busy)(struct vgpu_channel *channel);   /* NULL: nothing */
 
     struct vgpu_sleepers sleepers;
     bool few_cores;    /* a spinning thread keeps its peer from running */

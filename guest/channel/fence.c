@@ -4,6 +4,8 @@
 
 #include "guest/channel/channel_private.h"
 
+#define SHARE 4u /* chunks of one stream, for each that is left to the others but one */
+
 /* The first fences belong to the staging chunks, one each. */
 static_assert(VGPU_STAGING_CHUNKS <= 64, "they are in the first word of the set");
 
@@ -105,20 +107,50 @@ static bool chunk_ready(struct vgpu_channel *channel, uint32_t index)
     return !chunk->fenced || vgpu_fence_reached(channel, index, chunk->value);
 }
 
-/* A free chunk that the GPU has finished with, or else the one that was given back first. */
-static struct vgpu_chunk *choose_chunk(struct vgpu_channel *channel)
+/* What a look at all chunks has found. */
+struct choice {
+    struct vgpu_chunk *ready;  /* free, and the GPU has finished with it */
+    struct vgpu_chunk *oldest; /* of the owner's, that the GPU still has, the first to be ready */
+    uint32_t ready_count;
+    uint32_t mine; /* of the owner's: taken, or with the GPU */
+};
+
+static struct choice look_at_chunks(struct vgpu_channel *channel, const void *owner)
 {
-    struct vgpu_chunk *best = NULL;
+    struct choice choice = {0};
     for (uint32_t i = 0; i < VGPU_STAGING_CHUNKS; i++) {
         struct vgpu_chunk *chunk = &channel->chunks[i];
-        if (chunk->taken)
+        bool mine = owner == NULL || chunk->owner == owner;
+        if (!chunk->taken && chunk_ready(channel, i)) {
+            choice.ready = chunk;
+            choice.ready_count++;
             continue;
-        if (chunk_ready(channel, i))
-            return chunk;
-        if (!best || chunk->returned_at < best->returned_at)
-            best = chunk;
+        }
+        choice.mine += mine;
+        if (!chunk->taken && mine &&
+            (!choice.oldest || chunk->returned_at < choice.oldest->returned_at))
+            choice.oldest = chunk;
     }
-    return best;
+    return choice;
+}
+
+/* A stream that does not get on shall not have all: the more it has, the more must be left. */
+static bool may_have_more(const struct choice *choice, const void *owner)
+{
+    if (choice->ready == NULL)
+        return false;
+    return owner == NULL || choice->mine == 0 || choice->mine < SHARE * (choice->ready_count - 1);
+}
+
+/* For waiting until somebody else's chunk is ready; who cannot look now looks again. */
+static bool some_ready(struct vgpu_channel *channel, void *argument)
+{
+    (void)argument;
+    if (pthread_mutex_trylock(&channel->chunks_lock) != 0)
+        return false;
+    bool ready = look_at_chunks(channel, NULL).ready != NULL;
+    pthread_mutex_unlock(&channel->chunks_lock);
+    return ready;
 }
 
 static void release_chunk(struct vgpu_channel *channel, uint32_t index, bool fenced)
@@ -128,21 +160,47 @@ static void release_chunk(struct vgpu_channel *channel, uint32_t index, bool fen
     chunk->taken = false;
     chunk->fenced = fenced;
     chunk->returned_at = ++channel->returns;
-    pthread_cond_signal(&channel->chunk_free);
+    pthread_cond_broadcast(&channel->chunk_free); /* not everybody may have it */
     pthread_mutex_unlock(&channel->chunks_lock);
 }
 
-CUresult vgpu_staging_take(struct vgpu_channel *channel, struct vgpu_staging *staging)
+/* Takes a chunk, which may not be ready yet if it is the owner's. *out is NULL if all are others'.
+ * With `wait`, the owner's other threads are waited for. */
+static void choose_chunk(struct vgpu_channel *channel, const void *owner, bool wait,
+                         struct vgpu_chunk **out)
 {
-    CUresult error = vgpu_channel_known_lost(channel);
-    if (error)
-        return error;
     struct vgpu_chunk *chunk;
     pthread_mutex_lock(&channel->chunks_lock);
-    while (!(chunk = choose_chunk(channel)))
+    for (;;) {
+        struct choice choice = look_at_chunks(channel, owner);
+        chunk = may_have_more(&choice, owner) ? choice.ready : wait ? choice.oldest : NULL;
+        if (chunk || !wait || choice.mine == 0)
+            break;
         pthread_cond_wait(&channel->chunk_free, &channel->chunks_lock);
-    chunk->taken = true;
+    }
+    if (chunk) {
+        chunk->taken = true;
+        chunk->owner = owner;
+    }
     pthread_mutex_unlock(&channel->chunks_lock);
+    *out = chunk;
+}
+
+CUresult vgpu_staging_take(struct vgpu_channel *channel, const void *owner,
+                           enum vgpu_staging_wait wait, struct vgpu_staging *staging)
+{
+    struct vgpu_chunk *chunk = NULL;
+    CUresult error = vgpu_channel_known_lost(channel);
+    while (error == CUDA_SUCCESS && chunk == NULL) {
+        choose_chunk(channel, owner, wait != VGPU_STAGING_AT_ONCE, &chunk);
+        if (chunk)
+            break;
+        if (wait != VGPU_STAGING_WAIT)
+            return CUDA_ERROR_NOT_READY;
+        error = vgpu_channel_wait(channel, some_ready, NULL, VGPU_WAIT_WORK);
+    }
+    if (error)
+        return error;
 
     uint32_t index = (uint32_t)(chunk - channel->chunks);
     if (!chunk_ready(channel, index)) {

@@ -27,7 +27,7 @@ static CUresult send_pieces(struct vgpu_channel *channel, const struct vgpu_code
     size_t at = 0;
     while (piece < count && error == CUDA_SUCCESS) {
         size_t filled = 0;
-        error = vgpu_copy_take_chunk(channel, &staging);
+        error = vgpu_copy_take_chunk(channel, NULL, VGPU_STAGING_WAIT, &staging);
         if (error)
             return error;
         while (piece < count && filled < VGPU_STAGING_CHUNK_BYTES) {

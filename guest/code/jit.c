@@ -155,7 +155,7 @@ CUresult vgpu_jit_read(struct vgpu_channel *channel, uint32_t text, char *to, si
         size_t piece = bytes - at;
         if (piece > VGPU_STAGING_CHUNK_BYTES)
             piece = VGPU_STAGING_CHUNK_BYTES;
-        error = vgpu_copy_take_chunk(channel, &staging);
+        error = vgpu_copy_take_chunk(channel, NULL, VGPU_STAGING_WAIT, &staging);
         if (error)
             return error;
         error = vgpu_send_vgpuJitRead(channel, 0, text, at, (uint32_t)piece, staging.offset);

@@ -131,24 +131,33 @@ static bool is_needless(const struct vgpu_arenas *arenas, const struct vgpu_aren
     return false;
 }
 
-void vgpu_arena_put(struct vgpu_arenas *arenas, struct vgpu_channel *channel, void *memory,
-                    size_t bytes)
+/* The arena that went with the piece, or NULL. */
+static struct vgpu_arena *put(struct vgpu_arenas *arenas, uintptr_t address, size_t bytes)
 {
-    uintptr_t address = (uintptr_t)memory;
-    round_up(bytes, alignment_of(bytes), &bytes); /* as it did when it was taken */
-    pthread_mutex_lock(&arenas->lock);
     struct vgpu_arena **link = &arenas->first;
     while (*link && address - (uintptr_t)(*link)->share.address >= (*link)->share.extent.bytes)
         link = &(*link)->next;
     struct vgpu_arena *arena = *link;
-    if (arena) {
-        vgpu_spans_put(&arena->spans, address, bytes);
-        if (is_needless(arenas, arena)) {
-            *link = arena->next;
-            vgpu_share_end(channel, &arena->share);
-            vgpu_spans_destroy(&arena->spans);
-            free(arena);
-        }
-    }
+    if (arena == NULL)
+        return NULL;
+    vgpu_spans_put(&arena->spans, address, bytes);
+    if (!is_needless(arenas, arena))
+        return NULL;
+    *link = arena->next;
+    return arena;
+}
+
+void vgpu_arena_put(struct vgpu_arenas *arenas, struct vgpu_channel *channel, void *memory,
+                    size_t bytes)
+{
+    round_up(bytes, alignment_of(bytes), &bytes); /* as it did when it was taken */
+    pthread_mutex_lock(&arenas->lock);
+    struct vgpu_arena *arena = put(arenas, (uintptr_t)memory, bytes);
     pthread_mutex_unlock(&arenas->lock);
+    if (arena == NULL)
+        return;
+    /* Without the lock: the host may have to wait for the GPU. */
+    vgpu_share_end(channel, &arena->share);
+    vgpu_spans_destroy(&arena->spans);
+    free(arena);
 }

@@ -3,8 +3,11 @@
 #ifndef VGPU_GUEST_COPY_H
 #define VGPU_GUEST_COPY_H
 
+#include "interop/driver_api.h"
+
 #include <stddef.h>
 
+#include "guest/channel/channel.h"
 #include "guest/process/caller.h"
 
 struct vgpu_box_side;
@@ -36,10 +39,9 @@ CUresult vgpu_copy_arrive(CUresult error, CUstream handle);
 CUresult vgpu_copy_download(const struct vgpu_caller *caller, struct vgpu_stream *stream,
                             const struct vgpu_rows *rows);
 
-struct vgpu_staging;
-
 /** As vgpu_staging_take, but errors of earlier asynchronous work do not keep it from its chunk. */
-CUresult vgpu_copy_take_chunk(struct vgpu_channel *channel, struct vgpu_staging *staging);
+CUresult vgpu_copy_take_chunk(struct vgpu_channel *channel, const void *owner,
+                              enum vgpu_staging_wait wait, struct vgpu_staging *staging);
 
 /** How many bytes `height` rows of `width` take. False if that overflows. */
 bool vgpu_copy_span(size_t pitch, size_t width, size_t height, size_t *bytes);

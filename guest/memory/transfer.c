@@ -74,12 +74,13 @@ static bool next_piece(struct walk *walk, struct piece *piece)
     return true;
 }
 
-CUresult vgpu_copy_take_chunk(struct vgpu_channel *channel, struct vgpu_staging *staging)
+CUresult vgpu_copy_take_chunk(struct vgpu_channel *channel, const void *owner,
+                              enum vgpu_staging_wait wait, struct vgpu_staging *staging)
 {
     for (;;) {
-        CUresult error = vgpu_staging_take(channel, staging);
-        if (error == CUDA_SUCCESS)
-            return CUDA_SUCCESS;
+        CUresult error = vgpu_staging_take(channel, owner, wait, staging);
+        if (error == CUDA_SUCCESS || error == CUDA_ERROR_NOT_READY)
+            return error;
         CUresult fatal = vgpu_process_collect(vgpu_process());
         if (fatal || vgpu_channel_alive(channel))
             return fatal ? fatal : error;
@@ -125,6 +126,24 @@ static CUresult send_inline(const struct vgpu_caller *caller, struct vgpu_stream
     return error;
 }
 
+/* For want of a chunk: through the ring, which others only pass through. */
+static CUresult send_rows_inline(const struct vgpu_caller *caller, struct vgpu_stream *stream,
+                                 const struct walk *walk, const struct piece *piece)
+{
+    CUresult error = CUDA_SUCCESS;
+    for (size_t row = 0; row < piece->height; row++) {
+        struct piece part = {.device = piece->device + row * walk->rows.device_pitch,
+                             .host = piece->host + row * walk->rows.host_pitch};
+        for (size_t left = piece->width; error == CUDA_SUCCESS && left; left -= part.width) {
+            part.width = left < VGPU_PAYLOAD_MAX ? left : VGPU_PAYLOAD_MAX;
+            error = send_inline(caller, stream, &part);
+            part.device += part.width;
+            part.host += part.width;
+        }
+    }
+    return error;
+}
+
 static void gather(char *to, const struct piece *piece, size_t pitch)
 {
     for (size_t row = 0; row < piece->height; row++)
@@ -135,7 +154,11 @@ static CUresult send_piece(const struct vgpu_caller *caller, struct vgpu_stream 
                            const struct walk *walk, const struct piece *piece)
 {
     struct vgpu_staging staging;
-    CUresult error = vgpu_copy_take_chunk(caller->channel, &staging);
+    CUresult error = vgpu_copy_take_chunk(
+        caller->channel, stream, walk->rows.array ? VGPU_STAGING_WAIT : VGPU_STAGING_WAIT_FOR_US,
+        &staging);
+    if (error == CUDA_ERROR_NOT_READY)
+        return send_rows_inline(caller, stream, walk, piece);
     if (error)
         return error;
     gather(staging.memory, piece, walk->rows.host_pitch);
@@ -237,15 +260,22 @@ CUresult vgpu_copy_upload(const struct vgpu_caller *caller, struct vgpu_stream *
 
 /* ---- from the device ---- */
 
-/* Called with the transfer's lock. */
-static CUresult ask_for(struct transfer *transfer, const struct piece *piece)
+/* Asks for the next piece. Called with the transfer's lock. CUDA_ERROR_NOT_READY: there is none, or
+ * what was asked for has to be copied out first. */
+static CUresult ask_for_next(struct transfer *transfer)
 {
     const struct vgpu_caller *caller = transfer->caller;
     struct flight *flight = &transfer->flights[(transfer->first + transfer->count) % IN_FLIGHT];
-    CUresult error = vgpu_copy_take_chunk(caller->channel, &flight->staging);
+    struct walk walk = transfer->walk;
+    if (transfer->error || !next_piece(&walk, &flight->piece))
+        return CUDA_ERROR_NOT_READY;
+    CUresult error = vgpu_copy_take_chunk(
+        caller->channel, transfer->stream,
+        transfer->count ? VGPU_STAGING_AT_ONCE : VGPU_STAGING_WAIT, &flight->staging);
     if (error)
         return error;
-    flight->piece = *piece;
+    transfer->walk = walk;
+    const struct piece *piece = &flight->piece;
     vgpu_trace_carried(caller->channel,
                        transfer->walk.rows.array ? VGPU_CALL_vgpuCopyBox
                                                  : VGPU_CALL_vgpuCopyFromDevice,
@@ -297,11 +327,13 @@ static CUresult receive(const struct transfer *transfer, const struct flight *fl
 static void download_pieces(void *argument)
 {
     struct transfer *transfer = argument;
-    struct piece piece;
     pthread_mutex_lock(&transfer->lock);
     for (;;) {
-        while (transfer->count < transfer->most && next(transfer, &piece))
-            keep_first(transfer, ask_for(transfer, &piece));
+        CUresult asked = CUDA_SUCCESS;
+        while (asked == CUDA_SUCCESS && transfer->count < transfer->most)
+            asked = ask_for_next(transfer);
+        if (asked != CUDA_ERROR_NOT_READY)
+            keep_first(transfer, asked);
         if (transfer->count == 0)
             break;
         struct flight flight = transfer->flights[transfer->first];

@@ -335,6 +335,21 @@ CUresult vgpu_context_wait(const struct vgpu_caller *caller)
     return error;
 }
 
+bool vgpu_context_await(struct vgpu_channel *channel)
+{
+    struct vgpu_context *context = vgpu_thread_current();
+    bool idle;
+    uint32_t value;
+    if (context == NULL || !vgpu_context_usable(context) || vgpu_capture_any())
+        return false;
+    const struct vgpu_caller caller = {channel, context->object.id, context};
+    struct vgpu_marked what = {
+        .marker = &context->marker, .work = &context->work, .post = post_fence};
+    if (vgpu_marker_place(&what, &caller, &idle, &value))
+        return false;
+    return idle || vgpu_fence_wait(channel, what.marker->fence, value) == CUDA_SUCCESS;
+}
+
 CUresult cuCtxSynchronize(void)
 {
     struct vgpu_caller caller;

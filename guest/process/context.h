@@ -85,6 +85,10 @@ uint64_t vgpu_context_begin_wait(struct vgpu_context *context);
 /** Waits for all that the caller's context has. */
 CUresult vgpu_context_wait(const struct vgpu_caller *caller);
 
+/** Waits for the work of the thread's context, for vgpu_channel_when_busy: errors are left to the
+ *  next call that synchronises. */
+bool vgpu_context_await(struct vgpu_channel *channel);
+
 /** Waits until synchronous copies posted to the caller's legacy stream have arrived. */
 CUresult vgpu_context_settle(const struct vgpu_caller *caller);
 

@@ -184,6 +184,7 @@ static CUresult open_channel(struct vgpu_process *process)
     process->open_error = vgpu_channel_open(&process->channel);
     if (process->open_error == CUDA_SUCCESS) {
         vgpu_channel_before_calls(process->channel, vgpu_freed_tell);
+        vgpu_channel_when_busy(process->channel, vgpu_context_await);
         process->open_error = get_info(process);
         if (process->open_error)
             vgpu_channel_close(process->channel);

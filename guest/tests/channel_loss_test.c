@@ -104,7 +104,7 @@ static void *wait_for_ever(void *argument)
         break;
     case IN_STAGING:
         while (!waiter->error) {
-            waiter->error = vgpu_staging_take(channel, &staging);
+            waiter->error = vgpu_staging_take(channel, NULL, VGPU_STAGING_WAIT, &staging);
             if (!waiter->error)
                 vgpu_staging_put(channel, &staging, true);
         }
@@ -124,7 +124,7 @@ static void check_every_function_fails(struct vgpu_channel *channel, CUresult ex
     assert_int_equal(vgpu_channel_post(channel, &header, NULL, 0, NULL, 0), expected);
     assert_int_equal(vgpu_fence_take(channel, &fence), expected);
     assert_int_equal(vgpu_fence_wait(channel, 9, 1), expected);
-    assert_int_equal(vgpu_staging_take(channel, &staging), expected);
+    assert_int_equal(vgpu_staging_take(channel, NULL, VGPU_STAGING_WAIT, &staging), expected);
     assert_int_equal(vgpu_channel_take_error(channel), expected);
     assert_int_equal(vgpu_channel_alive(channel), expected);
     vgpu_fence_put(channel, 9);
@@ -321,7 +321,8 @@ static int child_has_no_cuda(struct vgpu_channel *channel)
     wrong += vgpu_channel_alive(channel) != CUDA_ERROR_NOT_INITIALIZED;
     wrong += vgpu_fence_take(channel, &fence) != CUDA_ERROR_NOT_INITIALIZED;
     wrong += vgpu_fence_wait(channel, 9, 1) != CUDA_ERROR_NOT_INITIALIZED;
-    wrong += vgpu_staging_take(channel, &staging) != CUDA_ERROR_NOT_INITIALIZED;
+    wrong +=
+        vgpu_staging_take(channel, NULL, VGPU_STAGING_WAIT, &staging) != CUDA_ERROR_NOT_INITIALIZED;
     wrong += vgpu_channel_take_error(channel) != CUDA_ERROR_NOT_INITIALIZED;
     vgpu_channel_flush_console(channel);
     vgpu_channel_close(channel);

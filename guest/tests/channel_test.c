@@ -415,7 +415,7 @@ static void *take_one_chunk(void *argument)
 {
     struct fixture *f = argument;
     static struct vgpu_staging staging;
-    CUresult error = vgpu_staging_take(f->channel, &staging);
+    CUresult error = vgpu_staging_take(f->channel, NULL, VGPU_STAGING_WAIT, &staging);
     __atomic_store_n(&f->finished, 1, __ATOMIC_RELEASE);
     return error ? NULL : &staging;
 }
@@ -424,7 +424,8 @@ static void take_all_chunks(struct fixture *f, struct vgpu_staging *chunks)
 {
     uint32_t seen = 0;
     for (uint32_t i = 0; i < VGPU_STAGING_CHUNKS; i++) {
-        assert_int_equal(vgpu_staging_take(f->channel, &chunks[i]), CUDA_SUCCESS);
+        assert_int_equal(vgpu_staging_take(f->channel, NULL, VGPU_STAGING_WAIT, &chunks[i]),
+                         CUDA_SUCCESS);
         seen |= 1u << chunks[i].chunk;
         assert_int_equal(chunks[i].offset, chunks[i].chunk * VGPU_STAGING_CHUNK_BYTES);
         memset(chunks[i].memory, 0x5a, VGPU_STAGING_CHUNK_BYTES);
@@ -456,7 +457,7 @@ static void a_chunk_that_the_gpu_never_had_is_reused_at_once(void **state)
     take_all_chunks(f, chunks);
     for (uint32_t i = 0; i < VGPU_STAGING_CHUNKS; i++)
         vgpu_staging_put(f->channel, &chunks[i], i != 3);
-    assert_int_equal(vgpu_staging_take(f->channel, &again), CUDA_SUCCESS);
+    assert_int_equal(vgpu_staging_take(f->channel, NULL, VGPU_STAGING_WAIT, &again), CUDA_SUCCESS);
     assert_int_equal(again.chunk, chunks[3].chunk);
 }
 
@@ -482,7 +483,8 @@ static void a_chunk_whose_fence_will_not_come_is_kept_back(void **state)
     for (uint32_t i = 0; i < VGPU_STAGING_CHUNKS; i++)
         vgpu_staging_put(f->channel, &chunks[i], true);
     fake_mediator_channel(&f->fake)->deferred_error = CUDA_ERROR_ILLEGAL_ADDRESS;
-    assert_int_equal(vgpu_staging_take(f->channel, &again), CUDA_ERROR_ILLEGAL_ADDRESS);
+    assert_int_equal(vgpu_staging_take(f->channel, NULL, VGPU_STAGING_WAIT, &again),
+                     CUDA_ERROR_ILLEGAL_ADDRESS);
     assert_int_equal(vgpu_channel_take_error(f->channel), CUDA_ERROR_ILLEGAL_ADDRESS);
 }
 

@@ -164,12 +164,18 @@ def source(calls):
     out.append("static const uint8_t wants_reply[VGPU_CALL_MAX + 1] = {")
     out += [f"    [{c.id}] = VGPU_CALL_WANTS_REPLY," for c in calls if c.sync]
     out.append("};\n")
-    out.append("""int vgpu_replay(struct vgpu_worker *worker, const struct vgpu_call_header *header,
+    out.append("""/* Only who waits for a reply can insist on it. */
+static bool may_have(uint8_t flags, uint8_t wants)
+{
+    return flags == wants || (wants && flags == (wants | VGPU_CALL_INSISTS));
+}
+
+int vgpu_replay(struct vgpu_worker *worker, const struct vgpu_call_header *header,
                 const uint8_t *payload, struct vgpu_result *result, uint8_t *reply)
 {
     memset(result, 0, sizeof(*result));
     if (header->call > VGPU_CALL_MAX || table[header->call] == NULL ||
-        header->flags != wants_reply[header->call] || header->reply_slot >= VGPU_REPLY_SLOTS)
+        !may_have(header->flags, wants_reply[header->call]) || header->reply_slot >= VGPU_REPLY_SLOTS)
         return -EPROTO;
     return table[header->call](worker, header, payload, result, reply);
 }

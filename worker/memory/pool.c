@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "worker/context.h"
 #include "worker/memory/clear.h"
 #include "worker/worker.h"
 
@@ -105,7 +106,8 @@ static bool others_have_some(const struct vgpu_worker *worker)
 
 bool vgpu_pools_charge(struct vgpu_worker *worker, uint64_t bytes)
 {
-    if (bytes >= LARGE_BYTES)
+    /* Not while there is work, for which the driver would wait. */
+    if (bytes >= LARGE_BYTES && worker->reserve.count && vgpu_contexts_are_done(worker))
         vgpu_reserve_empty(worker);
     if (vgpu_ledger_charge(&worker->ledger, bytes))
         return true;

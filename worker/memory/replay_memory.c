@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Device memory: charged to the VM's account before it is allocated, cleared before it is used. */
+#include "worker/context.h"
 #include "worker/memory/clear.h"
 #include "worker/memory/pool.h"
 #include "worker/worker.h"
@@ -110,12 +111,17 @@ CUresult vgpu_replay_vgpuReserveCheck(struct vgpu_worker *worker,
 CUresult vgpu_replay_cuMemGetInfo(struct vgpu_worker *worker, struct vgpu_call_cuMemGetInfo *call)
 {
     size_t device_free = 0, device_total = 0;
-    vgpu_reserve_empty(worker);
-    vgpu_pools_tidy(worker); /* as a synchronisation, which mostly came before, would have done */
+    if (vgpu_contexts_are_done(worker)) { /* else the driver would wait for it */
+        vgpu_reserve_empty(worker);
+        vgpu_pools_tidy(worker); /* as a synchronisation would have done */
+    }
     CUresult error = worker->driver->cuMemGetInfo(&device_free, &device_total);
     if (error)
         return error;
-    uint64_t quota = vgpu_ledger_quota(&worker->ledger), used = vgpu_ledger_used(&worker->ledger);
+    uint64_t kept = worker->reserve.bytes; /* in the account, but as good as free */
+    uint64_t quota = vgpu_ledger_quota(&worker->ledger);
+    uint64_t used = vgpu_ledger_used(&worker->ledger) - kept;
+    device_free += kept;
     uint64_t left = quota > used ? quota - used : 0;
     call->total = quota < device_total ? quota : device_total;
     call->free = left < device_free ? left : device_free;

@@ -26,12 +26,12 @@ CUresult vgpu_replay_vgpuFenceContext(struct vgpu_worker *worker,
 {
     if (!is_fence(worker, call->fence))
         return CUDA_ERROR_INVALID_VALUE;
-    /* The legacy stream waits for blocking streams by itself, for the others after the join. If
-     * that fails, the fence still comes: the guest finds the error before it. */
-    CUresult error = vgpu_context_join(worker);
+    /* If that fails, the fence still comes: the guest finds the error before it. */
+    CUstream stream;
+    CUresult error = vgpu_context_gather(worker, &stream);
     if (error)
         vgpu_worker_defer(worker, error);
-    vgpu_fence_place(worker, NULL, call->fence, call->value);
+    vgpu_fence_place(worker, stream, call->fence, call->value);
     vgpu_usage_fenced_all(worker, worker->current);
     return CUDA_SUCCESS;
 }
@@ -51,20 +51,20 @@ CUresult vgpu_replay_vgpuEventRecord(struct vgpu_worker *worker,
     return CUDA_SUCCESS;
 }
 
-/* The legacy stream waits for all that the context has, and so do the fence and the event. */
 CUresult vgpu_replay_vgpuContextRecord(struct vgpu_worker *worker,
                                        struct vgpu_call_vgpuContextRecord *call)
 {
     const struct vgpu_driver *driver = worker->driver;
     if (!is_fence(worker, call->fence))
         return CUDA_ERROR_INVALID_VALUE;
-    CUresult error = vgpu_context_join(worker);
-    vgpu_fence_place(worker, NULL, call->fence, call->value);
+    CUstream stream;
+    CUresult error = vgpu_context_gather(worker, &stream);
+    vgpu_fence_place(worker, stream, call->fence, call->value);
     vgpu_usage_fenced_all(worker, worker->current);
     if (error == CUDA_SUCCESS)
         error = driver->cuCtxRecordEvent(worker->current->object, call->event);
     if (error == CUDA_ERROR_NOT_SUPPORTED)
-        error = driver->cuEventRecord(call->event, NULL);
+        error = driver->cuEventRecord(call->event, stream);
     return error;
 }
 

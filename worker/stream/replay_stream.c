@@ -39,7 +39,7 @@ void vgpu_context_drop_stream(struct vgpu_context *context, uint32_t id, CUstrea
     }
 }
 
-/* Makes the legacy stream wait for another. One event serves for all: a wait is for the record that
+/* Makes our own stream wait for another. One event serves for all: a wait is for the record that
  * was the last when it was made. */
 static CUresult join(struct vgpu_worker *worker, struct vgpu_context *context, CUstream stream)
 {
@@ -49,7 +49,7 @@ static CUresult join(struct vgpu_worker *worker, struct vgpu_context *context, C
         error = driver->cuEventCreate(&context->join, CU_EVENT_DISABLE_TIMING);
     if (error == CUDA_SUCCESS)
         error = driver->cuEventRecord(context->join, stream);
-    return error ? error : driver->cuStreamWaitEvent(NULL, context->join, 0);
+    return error ? error : driver->cuStreamWaitEvent(context->gather, context->join, 0);
 }
 
 void vgpu_context_let_go(struct vgpu_worker *worker, struct vgpu_context *context, bool all)
@@ -66,13 +66,13 @@ void vgpu_context_let_go(struct vgpu_worker *worker, struct vgpu_context *contex
     context->leaving_count = kept;
 }
 
-CUresult vgpu_context_join(struct vgpu_worker *worker)
+/* Makes our own stream wait for those that do not block. */
+static CUresult join_all(struct vgpu_worker *worker, struct vgpu_context *context)
 {
-    struct vgpu_context *context = worker->current;
-    if (vgpu_capture_holds(worker, NULL))
-        return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
     CUresult error = CUDA_SUCCESS;
-    /* Programs keep streams that they do not use: PyTorch has 128. */
+    if (context->gather == NULL)
+        error =
+            worker->driver->cuStreamCreateWithPriority(&context->gather, CU_STREAM_NON_BLOCKING, 0);
     for (uint32_t i = 0; i < context->free_stream_count && error == CUDA_SUCCESS; i++) {
         struct vgpu_handle *handle = &worker->handles.table[context->free_streams[i]];
         if (handle->joined || vgpu_capture_holds(worker, handle->object))
@@ -83,8 +83,71 @@ CUresult vgpu_context_join(struct vgpu_worker *worker)
     for (uint32_t i = 0; i < context->leaving_count && error == CUDA_SUCCESS; i++)
         error = join(worker, context, context->leaving[i]);
     if (error == CUDA_SUCCESS)
-        vgpu_context_let_go(worker, context, true); /* the legacy stream waits for their work */
+        vgpu_context_let_go(worker, context, true); /* their work is waited for */
+    context->gathers = true;
+    return error ? error : join(worker, context, NULL);
+}
+
+/* Programs keep streams that they do not use: PyTorch has 128. */
+static bool has_news(struct vgpu_worker *worker, const struct vgpu_context *context)
+{
+    for (uint32_t i = 0; i < context->free_stream_count; i++) {
+        const struct vgpu_handle *handle = &worker->handles.table[context->free_streams[i]];
+        if (!handle->joined && !vgpu_capture_holds(worker, handle->object))
+            return true;
+    }
+    return context->leaving_count > 0;
+}
+
+CUresult vgpu_context_gather(struct vgpu_worker *worker, CUstream *stream)
+{
+    struct vgpu_context *context = worker->current;
+    *stream = NULL;
+    if (vgpu_capture_holds(worker, NULL))
+        return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+    if (!has_news(worker, context)) {
+        if (context->gathers &&
+            worker->driver->cuStreamQuery(context->gather) != CUDA_ERROR_NOT_READY)
+            context->gathers = false;
+        if (!context->gathers)
+            return CUDA_SUCCESS;
+    }
+    CUresult error = join_all(worker, context);
+    if (error == CUDA_SUCCESS)
+        *stream = context->gather;
     return error;
+}
+
+/* In the current context. One that has failed is done. */
+static bool is_done(struct vgpu_worker *worker)
+{
+    if (vgpu_capture_holds(worker, NULL))
+        return false;
+    return join_all(worker, worker->current) != CUDA_SUCCESS ||
+           worker->driver->cuStreamQuery(worker->current->gather) != CUDA_ERROR_NOT_READY;
+}
+
+static bool make_current(struct vgpu_worker *worker, struct vgpu_context *context)
+{
+    if (worker->current == context)
+        return true;
+    worker->current_id = 0;
+    worker->current =
+        worker->driver->cuCtxSetCurrent(context->object) == CUDA_SUCCESS ? context : NULL;
+    return worker->current != NULL;
+}
+
+bool vgpu_contexts_are_done(struct vgpu_worker *worker)
+{
+    struct vgpu_context *before = worker->current;
+    vgpu_usage_cover(worker);
+    vgpu_fence_poll(worker, true);
+    bool done = worker->fences.count == 0;
+    for (struct vgpu_context *context = worker->contexts; context && done; context = context->next)
+        done = make_current(worker, context) && is_done(worker);
+    if (before)
+        make_current(worker, before);
+    return done;
 }
 
 static bool make_leave(struct vgpu_context *context, CUstream stream)

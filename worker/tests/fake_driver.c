@@ -319,6 +319,8 @@ static CUresult f_stream_wait(CUstream stream, CUevent event, unsigned int flags
 {
     struct fake_object *waited = fake_need(event, EVENT);
     (void)flags;
+    if (waited->recorded == 0)
+        return CUDA_SUCCESS;
     return fake_queue(
         stream, (struct fake_operation){.kind = WAIT, .event = waited, .count = waited->recorded});
 }
@@ -364,6 +366,7 @@ static CUresult f_record(CUevent event, CUstream stream)
     if (fake_check())
         return fake_check();
     recorded->recorded++;
+    recorded->reached &= ~((uint64_t)1 << recorded->recorded % 64);
     return fake_queue(stream, (struct fake_operation){
                                   .kind = RECORD, .event = recorded, .count = recorded->recorded});
 }

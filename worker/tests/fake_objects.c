@@ -162,11 +162,13 @@ uint8_t *fake_memory(CUdeviceptr address, size_t bytes)
 static bool run_one(struct fake_object *stream)
 {
     struct fake_operation *operation = stream->first;
-    if (operation == NULL || (operation->kind == WAIT && operation->event->done < operation->count))
+    if (operation == NULL ||
+        (operation->kind == WAIT && !(operation->event->reached >> operation->count % 64 & 1)))
         return false;
     machine.clock += operation->kind == LAUNCH ? FAKE_STEP_NANOSECONDS : 1;
     if (operation->kind == RECORD) {
         operation->event->done = operation->count;
+        operation->event->reached |= (uint64_t)1 << operation->count % 64;
         operation->event->time = machine.clock;
     } else if (operation->kind == WRITE) {
         __atomic_store_n((uint32_t *)operation->to, operation->value, __ATOMIC_RELEASE);

@@ -33,9 +33,10 @@ struct fake_object {
     struct fake_object *next;
     enum fake_kind kind;
     struct fake_object *context;
-    struct fake_object *owner;            /* module of a function, library of a kernel */
-    unsigned int flags;                   /* of a stream */
-    uint64_t recorded, done, time;        /* of an event: how often; nanoseconds */
+    struct fake_object *owner;     /* module of a function, library of a kernel */
+    unsigned int flags;            /* of a stream */
+    uint64_t recorded, done, time; /* of an event: how often; nanoseconds */
+    uint64_t reached; /* of an event: its last 64 records, a bit each, in whichever order */
     struct fake_operation *first, **last; /* of a stream */
     size_t bytes;                         /* of memory, which follows */
     uint8_t *memory;

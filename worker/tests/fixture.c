@@ -90,6 +90,12 @@ CUresult vgpu_channel_call(struct vgpu_channel *channel, struct vgpu_call_header
     if (replay(channel, header, part1, bytes1, part2, bytes2))
         return CUDA_ERROR_UNKNOWN;
     assert_int_equal(slot->sequence, channel->sequence);
+    if (slot->result.result == VGPU_RESULT_LATER) {
+        channel->put_off++;
+        header->flags |= VGPU_CALL_INSISTS; /* at once */
+        if (replay(channel, header, part1, bytes1, part2, bytes2))
+            return CUDA_ERROR_UNKNOWN;
+    }
     *result = slot->result;
     assert_true(result->payload_bytes <= VGPU_REPLY_PAYLOAD_MAX);
     size_t bytes = result->payload_bytes < capacity ? result->payload_bytes : capacity;

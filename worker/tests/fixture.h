@@ -29,7 +29,8 @@ struct vgpu_channel {
     struct vgpu_ledger_page ledger;
     struct vgpu_channel_header *header; /* the extent's start */
     uint32_t sequence;
-    bool garbage; /* the worker has refused a record as garbage */
+    uint32_t put_off; /* calls that the worker wanted to be asked again, and was, at once */
+    bool garbage;     /* the worker has refused a record as garbage */
 };
 
 /** A worker without a context. */

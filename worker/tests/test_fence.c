@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "worker/context.h"
 #include "worker/tests/fixture.h"
 
 static struct vgpu_channel *open_queued(void)
@@ -23,11 +24,19 @@ static CUstream stream(struct vgpu_channel *channel, uint32_t id)
     return object;
 }
 
+/* What only the legacy stream and the worker's own, which waits for all, still have to do. */
+static void run_last(struct vgpu_channel *channel)
+{
+    fake_run(NULL, UINT32_MAX);
+    if (channel->worker.current && channel->worker.current->gather)
+        fake_run(channel->worker.current->gather, UINT32_MAX);
+}
+
 static void run_all(struct vgpu_channel *channel)
 {
     fake_run(stream(channel, STREAM), UINT32_MAX);
     fake_run(stream(channel, STREAM2), UINT32_MAX);
-    fake_run(NULL, UINT32_MAX);
+    run_last(channel);
 }
 
 static void a_fence_comes_after_the_work_before_it(void **state)
@@ -59,7 +68,7 @@ static void a_contexts_fence_waits_for_every_stream(void **state)
     struct vgpu_channel *channel = open_queued();
     fixture_launch(channel, STREAM2); /* does not block: only the join waits for it */
     vgpu_send_vgpuFenceContext(channel, CONTEXT, 9, 1);
-    fake_run(NULL, UINT32_MAX);
+    run_last(channel);
     assert_int_equal(fixture_fence(channel, 9), 0);
     run_all(channel);
     assert_int_equal(fixture_fence(channel, 9), 1);
@@ -75,19 +84,38 @@ static void what_was_joined_is_not_joined_again(void **state)
     vgpu_send_vgpuFenceContext(channel, CONTEXT, 9, 1);
     fake_run(second, UINT32_MAX);
     fake_run(first, UINT32_MAX);
-    fake_run(NULL, UINT32_MAX);
+    run_last(channel);
     assert_int_equal(fixture_fence(channel, 9), 1);
     vgpu_send_vgpuFenceContext(channel, CONTEXT, 9, 2);
     assert_int_equal(fake_run(second, UINT32_MAX), 0);
-    fake_run(NULL, UINT32_MAX);
+    run_last(channel);
     assert_int_equal(fixture_fence(channel, 9), 2);
     fixture_launch(channel, STREAM2);
     vgpu_send_vgpuFenceContext(channel, CONTEXT, 9, 3);
-    fake_run(NULL, UINT32_MAX);
+    run_last(channel);
     assert_int_equal(fixture_fence(channel, 9), 2);
     assert_true(fake_run(second, UINT32_MAX) > 0);
-    fake_run(NULL, UINT32_MAX);
+    run_last(channel);
     assert_int_equal(fixture_fence(channel, 9), 3);
+    fixture_close(channel);
+}
+
+static void a_contexts_fence_holds_no_stream_up(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = open_queued();
+    fixture_launch(channel, STREAM2); /* does not block, and does not get on */
+    vgpu_send_vgpuFenceContext(channel, CONTEXT, 9, 1);
+    fixture_launch(channel, STREAM);
+    vgpu_send_vgpuFence(channel, CONTEXT, STREAM, 5, 1);
+    vgpu_send_vgpuFence(channel, CONTEXT, 0, 6, 1);
+    fake_run(stream(channel, STREAM), UINT32_MAX);
+    fake_run(NULL, UINT32_MAX);
+    assert_int_equal(fixture_fence(channel, 5), 1);
+    assert_int_equal(fixture_fence(channel, 6), 1);
+    assert_int_equal(fixture_fence(channel, 9), 0);
+    run_all(channel);
+    assert_int_equal(fixture_fence(channel, 9), 1);
     fixture_close(channel);
 }
 
@@ -227,7 +255,7 @@ static void a_stream_may_go_before_its_fence(void **state)
     vgpu_usage_cover(&channel->worker);
     assert_true(vgpu_fence_poll(&channel->worker, true));
     vgpu_send_vgpuFenceContext(channel, CONTEXT, 6, 1);
-    fake_run(NULL, UINT32_MAX);
+    run_last(channel);
     assert_int_equal(fixture_fence(channel, 6), 1);
     fixture_close(channel);
 }
@@ -450,6 +478,7 @@ int main(void)
         cmocka_unit_test(a_contexts_fence_waits_for_every_stream),
         cmocka_unit_test(of_many_marks_some_are_asked_for_at_a_time),
         cmocka_unit_test(what_was_joined_is_not_joined_again),
+        cmocka_unit_test(a_contexts_fence_holds_no_stream_up),
         cmocka_unit_test(an_event_signals_its_fence),
         cmocka_unit_test(a_fence_outside_the_array_is_garbage),
         cmocka_unit_test(a_fault_is_reported_and_the_fences_come),

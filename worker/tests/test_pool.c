@@ -2,6 +2,7 @@
 /* Memory pools: what they reserve is charged, cleared, and given back. */
 #include <string.h>
 
+#include "worker/context.h"
 #include "worker/memory/spans.h"
 #include "worker/tests/fixture.h"
 
@@ -130,6 +131,7 @@ static void a_destroyed_pool_ends_with_its_last_memory(void **state)
     (void)state;
     struct vgpu_channel *channel = open_with_pool();
     uint64_t address = allocate(channel, 100);
+    vgpu_contexts_are_done(&channel->worker); /* makes what it needs */
     size_t objects = fake.objects;
     assert_int_equal(vgpu_send_cuMemPoolDestroy(channel, 0, POOL), 0);
     assert_int_equal(fake.objects, objects);

@@ -129,17 +129,41 @@ static void pieces_of_many_records_and_waits_get_patience(void **state)
     fixture_close(channel);
 }
 
+static bool admits(struct vgpu_channel *channel, uint16_t call)
+{
+    const struct vgpu_call_header header = {.call = call,
+                                            .flags = VGPU_CALL_WANTS_REPLY | VGPU_CALL_INSISTS};
+    return vgpu_watch_admits(&channel->worker, &header);
+}
+
 static void a_call_that_waits_for_all_work_is_kept_until_little_is_left(void **state)
 {
     (void)state;
     struct vgpu_channel *channel = open_watched();
-    assert_true(vgpu_watch_admits(&channel->worker, VGPU_CALL_cuModuleUnload));
+    assert_true(admits(channel, VGPU_CALL_cuModuleUnload));
     marks_of(channel, 3);
-    assert_true(vgpu_watch_admits(&channel->worker, VGPU_CALL_cuMemAlloc));
-    assert_false(vgpu_watch_admits(&channel->worker, VGPU_CALL_cuModuleUnload));
-    assert_true(vgpu_watch_admits(&channel->worker, UINT32_MAX));
+    assert_true(admits(channel, VGPU_CALL_cuMemAlloc));
+    assert_false(admits(channel, VGPU_CALL_cuModuleUnload));
+    assert_true(admits(channel, UINT16_MAX));
     run_all(channel);
-    assert_true(vgpu_watch_admits(&channel->worker, VGPU_CALL_cuModuleUnload));
+    assert_true(admits(channel, VGPU_CALL_cuModuleUnload));
+    fixture_close(channel);
+}
+
+static void a_call_that_waits_for_all_work_is_put_off_while_there_is_some(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = open_watched();
+    marks_of(channel, 1);
+    assert_int_equal(vgpu_send_cuModuleUnload(channel, CONTEXT, MODULE), CUDA_SUCCESS);
+    assert_int_equal(channel->put_off, 1);
+    run_all(channel);
+    fixture_close(channel);
+    channel = open_watched();
+    fake.queued = false;
+    marks_of(channel, 1);
+    assert_int_equal(vgpu_send_cuModuleUnload(channel, CONTEXT, MODULE), CUDA_SUCCESS);
+    assert_int_equal(channel->put_off, 0);
     fixture_close(channel);
 }
 
@@ -152,6 +176,7 @@ int main(void)
         cmocka_unit_test(only_the_oldest_is_looked_at),
         cmocka_unit_test(pieces_of_many_records_and_waits_get_patience),
         cmocka_unit_test(a_call_that_waits_for_all_work_is_kept_until_little_is_left),
+        cmocka_unit_test(a_call_that_waits_for_all_work_is_put_off_while_there_is_some),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
