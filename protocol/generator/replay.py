@@ -175,7 +175,8 @@ int vgpu_replay(struct vgpu_worker *worker, const struct vgpu_call_header *heade
 {
     memset(result, 0, sizeof(*result));
     if (header->call > VGPU_CALL_MAX || table[header->call] == NULL ||
-        !may_have(header->flags, wants_reply[header->call]) || header->reply_slot >= VGPU_REPLY_SLOTS)
+        !may_have(header->flags, wants_reply[header->call]) ||
+        header->reply_slot >= VGPU_REPLY_SLOTS)
         return -EPROTO;
     return table[header->call](worker, header, payload, result, reply);
 }
