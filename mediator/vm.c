@@ -119,6 +119,7 @@ void vgpu_counters_add_worker(struct vgpu_counters *counters, const struct vgpu_
     vgpu_counter_add(&counters->calls, &page->calls_total);
     vgpu_counter_add(&counters->bytes_to_device, &page->bytes_to_device);
     vgpu_counter_add(&counters->bytes_from_device, &page->bytes_from_device);
+    vgpu_counter_add(&counters->bytes_cleared, &page->bytes_cleared);
     vgpu_counter_add(&counters->gpu_nanoseconds, &page->gpu_nanoseconds);
     vgpu_counter_add(&counters->images_found, &page->images.found);
     vgpu_counter_add(&counters->images_missed, &page->images.missed);

@@ -19,6 +19,7 @@ struct vgpu_counters {
     uint64_t calls;
     uint64_t bytes_to_device;
     uint64_t bytes_from_device;
+    uint64_t bytes_cleared;
     uint64_t gpu_nanoseconds; /* as workers measured it, shared or not: mediator/gpu_time.h */
     uint64_t images_found;    /* in the cache, by their hash */
     uint64_t images_missed;   /* and so uploaded */

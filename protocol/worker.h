@@ -137,6 +137,7 @@ struct vgpu_worker_page {
     uint64_t memory_charged; /* bytes of the ledger that this worker holds */
     uint64_t bytes_to_device;
     uint64_t bytes_from_device;
+    uint64_t bytes_cleared;   /* of new memory, of whatever another VM has left in it */
     uint64_t gpu_nanoseconds; /* measured with events, busy intervals */
     uint64_t calls_total;
     struct vgpu_worker_images images;

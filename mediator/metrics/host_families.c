@@ -66,6 +66,16 @@ static void write_gpu_busy(struct vgpu_text *text, const char *name,
     vgpu_text_fraction(text, name, LABELS({"gpu_uuid", metrics->gpu_uuid}), sum, 9);
 }
 
+static void write_scrubbed(struct vgpu_text *text, const char *name,
+                           const struct vgpu_metrics *metrics)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < metrics->count; i++)
+        sum += metrics->vm[i].counters.bytes_cleared;
+    vgpu_text_number(text, name, NULL, sum);
+}
+
 /* Pools are there as long as they have, or had, a VM. */
 
 static void for_pools(struct vgpu_text *text, const char *name, const struct vgpu_metrics *metrics,
@@ -240,6 +250,9 @@ const struct vgpu_family vgpu_host_families[] = {
     {"vgpu_gpu_memory_total_bytes", "gauge", "Memory of the GPU.", NULL, write_gpu_memory},
     {"vgpu_gpu_busy_seconds_total", "counter",
      "Time in which the GPU was busy for VMs: the sum over VMs.", NULL, write_gpu_busy},
+    {"vgpu_scrubbed_bytes_total", "counter",
+     "GPU memory that was cleared before a VM got it; the software GPU's is clear.", NULL,
+     write_scrubbed},
     {"vgpu_pool_weight_ratio", "gauge", "Weight of the pool, of 1.", NULL, write_pool_weight},
     {"vgpu_pool_vms", "gauge", "VMs of the pool that were seen.", NULL, write_pool_vms},
     {"vgpu_pool_memory_bytes", "gauge", "GPU memory that the pool's VMs have.", NULL,

@@ -173,6 +173,7 @@ static CUresult clear_whole(struct vgpu_worker *worker, CUarray array,
     struct zeros zeros = {.row = blocks(is->Width, layout.side) * layout.bytes,
                           .height = is->Height ? blocks(is->Height, layout.side) : 1,
                           .depth = is->Depth ? is->Depth : 1};
+    vgpu_clear_count(worker, zeros.row * zeros.height * zeros.depth);
     zeros.rows = zeros.row < ZEROS_MOST ? ZEROS_MOST / zeros.row : 1;
     if (zeros.rows > zeros.height)
         zeros.rows = zeros.height;

@@ -51,6 +51,7 @@ CUresult vgpu_clear_in(struct vgpu_worker *worker, CUdeviceptr address, uint64_t
                        CUstream stream)
 {
     const struct vgpu_driver *driver = worker->driver;
+    vgpu_clear_count(worker, bytes);
     uint64_t window = bytes < SMALL ? 0 : window_size(driver);
     CUstreamAttrValue before;
     if (window == 0 ||
@@ -67,6 +68,12 @@ CUresult vgpu_clear_in(struct vgpu_worker *worker, CUdeviceptr address, uint64_t
     }
     driver->cuStreamSetAttribute(stream, CU_STREAM_ATTRIBUTE_ACCESS_POLICY_WINDOW, &before);
     return error;
+}
+
+void vgpu_clear_count(struct vgpu_worker *worker, uint64_t bytes)
+{
+    __atomic_fetch_add(&worker->page->bytes_cleared, bytes,
+                       __ATOMIC_RELAXED); /* a number to show */
 }
 
 CUresult vgpu_clear(struct vgpu_worker *worker, CUdeviceptr address, uint64_t bytes)

@@ -39,6 +39,7 @@ static void an_array_is_charged_and_cleared(void **state)
     struct vgpu_channel *channel = fixture_open_context();
     assert_int_equal(create(channel, 100, 30, 5, CU_AD_FORMAT_UNSIGNED_INT8, 0), 0);
     assert_int_equal(channel->ledger.used, 100 * 30 * 5);
+    assert_int_equal(channel->page.bytes_cleared, 100 * 30 * 5);
     assert_int_equal(fake.memory, 0); /* what it was cleared with is gone */
     expect_zeros(channel, ARRAY, 100, 30, 5);
     assert_int_equal(vgpu_send_cuArrayDestroy(channel, CONTEXT, ARRAY), 0);

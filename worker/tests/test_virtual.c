@@ -57,6 +57,7 @@ static void physical_memory_without_a_context_is_cleared_too(void **state)
     (void)state;
     struct vgpu_channel *channel = fixture_open();
     assert_int_equal(vgpu_send_cuMemCreate(channel, 0, PHYSICAL, FAKE_PAGE, 0, 0), 0);
+    assert_int_equal(channel->page.bytes_cleared, FAKE_PAGE);
     assert_int_equal(fake.objects, 1); /* what was made to clear it is gone */
     assert_int_equal(vgpu_send_cuMemRelease(channel, 0, PHYSICAL), 0);
     assert_int_equal(fake.objects, 0);
