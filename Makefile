@@ -6,14 +6,17 @@ BUILD := build
 SANITIZED := build-sanitized
 FUZZED := build-fuzz
 
-.PHONY: all help packages build demo check test sanitize vm-test system-test fuzz fuzz-smoke lint format \
-        soak kernels qemu device bundle clean
+# Many tests wait more than they compute.
+TESTS_AT_ONCE := $(shell expr $$(nproc) + 2)
+
+.PHONY: all help packages build demo check test sanitize build-sanitizers test-sanitizers vm-test \
+        system-test fuzz fuzz-smoke build-fuzzers lint format soak kernels qemu device bundle clean
 
 all: build
 
 help:
 	@echo "make demo      two virtual machines share one GPU, about 2 minutes"
-	@echo "make check     every test, under sanitizers too, and lint: about 15 minutes"
+	@echo "make check     every test, under sanitizers too, and lint: about 10 minutes"
 	@echo "make build     build everything into $(BUILD)/"
 	@echo "make test      unit and integration tests only"
 	@echo "make system-test  the service under a real systemd, in a VM: about 2 minutes"
@@ -33,8 +36,8 @@ $(BUILD)/build.ninja: | packages
 	meson setup $(BUILD) --buildtype=debugoptimized
 
 $(SANITIZED)/build.ninja: | packages
-	meson setup $(SANITIZED) --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false \
-	    -Dc_args=-fno-sanitize-recover=undefined
+	meson setup $(SANITIZED) --buildtype=debugoptimized -Doptimization=1 -Db_sanitize=address,undefined \
+	    -Db_lundef=false -Dc_args='-g1 -fno-sanitize-recover=undefined'
 
 build: packages $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -46,8 +49,8 @@ demo: build device
 	@demo/run $(BUILD)
 
 test: build
-	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --no-suite vm \
-	    --no-suite system
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --num-processes $(TESTS_AT_ONCE) \
+	    --no-suite vm --no-suite system
 
 vm-test: build device
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite vm --logbase testlog-vm
@@ -55,20 +58,32 @@ vm-test: build device
 system-test: build
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite system --logbase testlog-system
 
-# The virtual machines too: guests, mediator and workers are sanitized there (QEMU is not). What
-# measures, or reads documents, finds there what it found before.
-sanitize: packages $(SANITIZED)/build.ninja
+build-sanitizers: packages $(SANITIZED)/build.ninja
 	@ninja -C $(SANITIZED) --quiet
-	@device/build-device $(SANITIZED)/device
-	@meson test -C $(SANITIZED) --no-rebuild --print-errorlogs --no-suite bench --no-suite docs \
-	    --no-suite system
 
-check: test vm-test sanitize fuzz-smoke lint
+# The virtual machines too: guests, mediator and workers are sanitized there. QEMU and the device in
+# it are not, and are those of the other build. What measures, or reads documents, finds there what
+# it found before.
+test-sanitizers: device
+	@mkdir -p $(SANITIZED)/device && cp -a $(BUILD)/device/. $(SANITIZED)/device/
+	@device/build-device $(SANITIZED)/device
+	@meson test -C $(SANITIZED) --no-rebuild --print-errorlogs --num-processes $(TESTS_AT_ONCE) \
+	    --no-suite bench --no-suite docs --no-suite system
+
+sanitize: build-sanitizers
+	@$(MAKE) --no-print-directory test-sanitizers
+
+# What only computes is done in the time that tests leave to it.
+check: build
+	@MAKE="$(MAKE)" scripts/check
 	@scripts/test-summary $(BUILD) $(SANITIZED)
 
 # Each of the three has its third of 10 minutes.
 fuzz: packages
 	@fuzz/run $(FUZZED) 200
+
+build-fuzzers: packages
+	@fuzz/run $(FUZZED) 0 || [ $$? = 77 ]
 
 # Without clang's libFuzzer there is nothing to run, which it says.
 fuzz-smoke: packages
