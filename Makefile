@@ -35,9 +35,10 @@ packages:
 $(BUILD)/build.ninja: | packages
 	meson setup $(BUILD) --buildtype=debugoptimized
 
+# Compiled for less than half the time that optimizing takes here; warnings are the other build's.
 $(SANITIZED)/build.ninja: | packages
-	meson setup $(SANITIZED) --buildtype=debugoptimized -Doptimization=1 -Db_sanitize=address,undefined \
-	    -Db_lundef=false -Dc_args='-g1 -fno-sanitize-recover=undefined'
+	meson setup $(SANITIZED) --buildtype=debugoptimized -Doptimization=g -Db_sanitize=address,undefined \
+	    -Db_lundef=false -Dwerror=false -Dc_args='-w -g1 -fno-sanitize-recover=undefined'
 
 build: packages $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
