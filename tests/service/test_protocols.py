@@ -262,6 +262,7 @@ class Stopping(Service):
 
     def test_work_that_takes_too_long_is_ended_and_the_program_told(self):
         program = self.start(LONG_WORK, "queue", "200", "50")
+        time.sleep(0.2)  # until the first is under way
         begin = time.monotonic()
         self.assertEqual(self.terminate(), 0)
         self.assertGreater(time.monotonic() - begin, 2.9)
