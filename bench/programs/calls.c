@@ -22,6 +22,8 @@ static struct {
     CUgraphExec updated;
     CUgraphNode node; /* of the graph that `updated` was made from */
     char *pinned;
+    char *planes; /* pinned, too */
+    char *registered;
     char *pageable;
 } state;
 
@@ -112,6 +114,59 @@ static void download_pinned(void)
     BENCH(cuMemcpyDtoHAsync(state.pinned, state.bench.memory, BYTES, state.stream));
 }
 
+/* 8 planes of 16 rows that do not lie side by side in the program's memory. */
+static CUDA_MEMCPY3D planes(void)
+{
+    return (CUDA_MEMCPY3D){.srcMemoryType = CU_MEMORYTYPE_HOST,
+                           .srcPitch = 128,
+                           .srcHeight = 20,
+                           .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                           .dstDevice = state.bench.memory,
+                           .dstPitch = 512,
+                           .dstHeight = 16,
+                           .WidthInBytes = 100,
+                           .Height = 16,
+                           .Depth = 8};
+}
+
+static void upload_planes(void)
+{
+    CUDA_MEMCPY3D copy = planes();
+    copy.srcHost = state.pageable;
+    BENCH(cuMemcpy3DAsync(&copy, state.stream));
+}
+
+static void upload_planes_pinned(void)
+{
+    CUDA_MEMCPY3D copy = planes();
+    copy.srcHost = state.planes;
+    BENCH(cuMemcpy3DAsync(&copy, state.stream));
+}
+
+static void download_planes(void)
+{
+    CUDA_MEMCPY3D copy = planes();
+    copy.srcMemoryType = CU_MEMORYTYPE_DEVICE;
+    copy.srcDevice = copy.dstDevice;
+    copy.srcPitch = copy.dstPitch;
+    copy.srcHeight = copy.dstHeight;
+    copy.dstMemoryType = CU_MEMORYTYPE_HOST;
+    copy.dstHost = state.pageable;
+    copy.dstPitch = 128;
+    copy.dstHeight = 20;
+    BENCH(cuMemcpy3DAsync(&copy, state.stream));
+}
+
+static void upload_registered(void)
+{
+    BENCH(cuMemcpyHtoDAsync(state.bench.memory, state.registered, BYTES, state.stream));
+}
+
+static void download_little(void)
+{
+    BENCH(cuMemcpyDtoH(state.pageable, state.bench.memory, 4));
+}
+
 static void set_memory(void)
 {
     BENCH(cuMemsetD8Async(state.bench.memory, 0, BYTES, state.stream));
@@ -183,6 +238,11 @@ static const struct what {
     {"upload_pageable_65536", upload_pageable_more},
     {"download_pinned", download_pinned},
     {"download_pageable_65536", download_pageable_more},
+    {"download_pageable_4", download_little},
+    {"upload_planes", upload_planes},
+    {"upload_planes_pinned", upload_planes_pinned},
+    {"download_planes", download_planes},
+    {"upload_registered", upload_registered},
     {"memset", set_memory},
     {"graph_launch", graph_launch},
     {"graph_update", graph_update},
@@ -208,6 +268,10 @@ static void prepare(void)
     BENCH(cuMemHostAlloc((void **)&state.pinned, BYTES, 0));
     state.pageable = bench_allocate(MANY_BYTES);
     memset(state.pageable, 1, MANY_BYTES);
+    BENCH(cuMemHostAlloc((void **)&state.planes, MANY_BYTES, 0));
+    state.registered = bench_allocate(MANY_BYTES);
+    memset(state.registered, 1, MANY_BYTES);
+    BENCH(cuMemHostRegister(state.registered, MANY_BYTES, 0));
     capture_graph();
     event_record();
     BENCH(cuStreamSynchronize(state.stream));

@@ -259,17 +259,16 @@ static CUresult record(const struct vgpu_caller *caller, const struct vgpu_strea
                                  .address = (uintptr_t)memory,
                                  .pitch = rows->width,
                                  .height = rows->height};
-    struct vgpu_box_side device = {.kind = VGPU_SIDE_DEVICE,
-                                   .address = rows->device,
-                                   .pitch = rows->device_pitch,
-                                   .height = rows->height};
-    if (rows->array) {
+    struct vgpu_box_side device = {
+        .kind = VGPU_SIDE_DEVICE,
+        .address = rows->device,
+        .pitch = rows->device_pitch,
+        .height = rows->depth > 1 ? rows->device_plane / rows->device_pitch : rows->height};
+    if (rows->array)
         device = *rows->array;
-        device.z += rows->plane;
-    }
     const struct vgpu_box box = {.width = rows->width,
                                  .height = rows->height,
-                                 .depth = 1,
+                                 .depth = rows->depth,
                                  .source = upload ? host : device,
                                  .destination = upload ? device : host};
     return vgpu_send_vgpuCopyBox(caller->channel, caller->context, stream->object.id, &box,
@@ -283,8 +282,9 @@ CUresult vgpu_shadow_capture(const struct vgpu_caller *caller, struct vgpu_strea
     const struct vgpu_shadow_shape shape = {.host = rows->host,
                                             .width = rows->width,
                                             .height = rows->height,
-                                            .depth = 1,
+                                            .depth = rows->depth,
                                             .pitch = rows->host_pitch,
+                                            .plane = rows->host_plane,
                                             .out = !upload};
     CUresult error = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED; /* it has just ended */
     void *memory;

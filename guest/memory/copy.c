@@ -69,7 +69,8 @@ static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes
                              .host = (char *)source,
                              .host_pitch = bytes,
                              .width = bytes,
-                             .height = 1};
+                             .height = 1,
+                             .depth = 1};
     error = vgpu_copy_upload(&caller, stream, &rows);
     return finish(&caller, stream, error, known);
 }
@@ -100,7 +101,8 @@ static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CU
                              .host = destination,
                              .host_pitch = bytes,
                              .width = bytes,
-                             .height = 1};
+                             .height = 1,
+                             .depth = 1};
     return vgpu_copy_download(&caller, stream, &rows);
 }
 

@@ -12,16 +12,15 @@
 
 struct vgpu_box_side;
 
-/** Rows of `width` bytes; the rows of each side are its pitch apart. One row for what is linear. */
+/** Rows of `width` bytes, `height` of them in each of `depth` planes; the rows of each side are its
+ *  pitch apart, and the planes its `plane` bytes. One row for what is linear. */
 struct vgpu_rows {
     CUdeviceptr device;
-    size_t device_pitch;
+    size_t device_pitch, device_plane;
     const struct vgpu_box_side *array; /* instead of `device`, if it is not NULL */
-    size_t plane;                      /* of the array, behind where it says */
     char *host;                        /* only read by an upload */
-    size_t host_pitch;
-    size_t width;
-    size_t height;
+    size_t host_pitch, host_plane;
+    size_t width, height, depth;
 };
 
 /** Returns when the bytes have left `host`, like CUDA with pageable memory. */

@@ -172,27 +172,23 @@ static CUresult copy_here(const struct vgpu_caller *caller, struct vgpu_stream *
     return CUDA_SUCCESS;
 }
 
-/* Plane by plane through staging. */
 static CUresult copy_staged(const struct vgpu_caller *caller, struct vgpu_stream *stream,
                             const struct side *to, const struct side *from,
                             const struct vgpu_box *box)
 {
     const struct side *device = to->staged ? from : to, *host = to->staged ? to : from;
-    struct vgpu_rows rows = {.device = device->box.address,
-                             .device_pitch = device->box.pitch,
-                             .array = is_linear(device) ? NULL : &device->box,
-                             .host = host_of(host),
-                             .host_pitch = host->box.pitch,
-                             .width = box->width,
-                             .height = box->height};
-    CUresult error = CUDA_SUCCESS;
-    for (rows.plane = 0; error == CUDA_SUCCESS && rows.plane < box->depth; rows.plane++) {
-        error = to->staged ? vgpu_copy_download(caller, stream, &rows)
-                           : vgpu_copy_upload(caller, stream, &rows);
-        rows.device += device->plane;
-        rows.host += host->plane;
-    }
-    return error;
+    const struct vgpu_rows rows = {.device = device->box.address,
+                                   .device_pitch = device->box.pitch,
+                                   .device_plane = device->plane,
+                                   .array = is_linear(device) ? NULL : &device->box,
+                                   .host = host_of(host),
+                                   .host_pitch = host->box.pitch,
+                                   .host_plane = host->plane,
+                                   .width = box->width,
+                                   .height = box->height,
+                                   .depth = box->depth};
+    return to->staged ? vgpu_copy_download(caller, stream, &rows)
+                      : vgpu_copy_upload(caller, stream, &rows);
 }
 
 /* A copy whose sides were looked at. Nothing is copied if the box is empty. */

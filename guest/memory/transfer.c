@@ -23,11 +23,9 @@
 
 static_assert(IN_FLIGHT + VGPU_TEAM_HELPERS_MOST + 1 < VGPU_STAGING_CHUNKS, "some are left");
 
-/* A part that fits into a chunk. */
+/* A part that fits into a chunk: rows that follow each other, or a part of one. */
 struct piece {
-    CUdeviceptr device;
-    size_t column, row; /* behind the first byte of the rows */
-    char *host;
+    size_t row, column; /* the first; rows of all planes are counted through */
     size_t width, height;
 };
 
@@ -37,25 +35,37 @@ struct walk {
     size_t row, column;
 };
 
+static bool is_packed(const struct vgpu_rows *rows, size_t pitch, size_t plane)
+{
+    return pitch == rows->width && (rows->depth == 1 || plane == pitch * rows->height);
+}
+
 static void begin(struct walk *walk, const struct vgpu_rows *rows)
 {
     *walk = (struct walk){.rows = *rows};
-    if (rows->array == NULL && rows->device_pitch == rows->width &&
-        rows->host_pitch == rows->width) {
-        walk->rows.width *= rows->height; /* the caller knows that this does not overflow */
-        walk->rows.height = 1;
+    if (rows->array == NULL && is_packed(rows, rows->device_pitch, rows->device_plane) &&
+        is_packed(rows, rows->host_pitch, rows->host_plane)) {
+        /* the caller knows that this does not overflow */
+        walk->rows.width *= rows->height * rows->depth;
+        walk->rows.height = walk->rows.depth = 1;
     }
+}
+
+/* How many rows, from this one on, lie equally far apart on the device. */
+static size_t rows_in_step(const struct vgpu_rows *rows, size_t row)
+{
+    bool all = rows->array == NULL &&
+               (rows->depth == 1 || rows->device_plane == rows->device_pitch * rows->height);
+    return all ? rows->height * rows->depth - row : rows->height - row % rows->height;
 }
 
 static bool next_piece(struct walk *walk, struct piece *piece)
 {
     const struct vgpu_rows *rows = &walk->rows;
-    if (rows->width == 0 || walk->row == rows->height)
+    if (rows->width == 0 || walk->row == rows->height * rows->depth)
         return false;
-    piece->device = rows->device + walk->row * rows->device_pitch + walk->column;
     piece->column = walk->column;
     piece->row = walk->row;
-    piece->host = rows->host + walk->row * rows->host_pitch + walk->column;
     if (rows->width > VGPU_STAGING_CHUNK_BYTES) {
         size_t left = rows->width - walk->column;
         piece->width = left < VGPU_STAGING_CHUNK_BYTES ? left : VGPU_STAGING_CHUNK_BYTES;
@@ -67,11 +77,25 @@ static bool next_piece(struct walk *walk, struct piece *piece)
         }
         return true;
     }
-    size_t fit = VGPU_STAGING_CHUNK_BYTES / rows->width, left = rows->height - walk->row;
+    size_t fit = VGPU_STAGING_CHUNK_BYTES / rows->width, left = rows_in_step(rows, walk->row);
     piece->width = rows->width;
     piece->height = left < fit ? left : fit;
     walk->row += piece->height;
     return true;
+}
+
+static char *host_of(const struct vgpu_rows *rows, const struct piece *piece, size_t row)
+{
+    row += piece->row;
+    return rows->host + row / rows->height * rows->host_plane +
+           row % rows->height * rows->host_pitch + piece->column;
+}
+
+static CUdeviceptr device_of(const struct vgpu_rows *rows, const struct piece *piece, size_t row)
+{
+    row += piece->row;
+    return rows->device + row / rows->height * rows->device_plane +
+           row % rows->height * rows->device_pitch + piece->column;
 }
 
 CUresult vgpu_copy_take_chunk(struct vgpu_channel *channel, const void *owner,
@@ -106,8 +130,8 @@ static CUresult send_box(const struct vgpu_caller *caller, const struct vgpu_str
                                    .pitch = piece->width,
                                    .height = piece->height};
     array.x += piece->column;
-    array.y += piece->row;
-    array.z += walk->rows.plane;
+    array.y += piece->row % walk->rows.height;
+    array.z += piece->row / walk->rows.height;
     box.source = to_array ? packed : array;
     box.destination = to_array ? array : packed;
     return vgpu_send_vgpuCopyBox(caller->channel, caller->context, stream->object.id, &box,
@@ -117,10 +141,10 @@ static CUresult send_box(const struct vgpu_caller *caller, const struct vgpu_str
 /* ---- to the device ---- */
 
 static CUresult send_inline(const struct vgpu_caller *caller, struct vgpu_stream *stream,
-                            const struct piece *piece)
+                            CUdeviceptr device, const char *host, size_t bytes)
 {
-    CUresult error = vgpu_send_vgpuCopyInline(caller->channel, caller->context, piece->device,
-                                              stream->object.id, piece->host, piece->width);
+    CUresult error = vgpu_send_vgpuCopyInline(caller->channel, caller->context, device,
+                                              stream->object.id, host, bytes);
     if (error == CUDA_SUCCESS)
         vgpu_stream_submitted(stream);
     return error;
@@ -132,22 +156,22 @@ static CUresult send_rows_inline(const struct vgpu_caller *caller, struct vgpu_s
 {
     CUresult error = CUDA_SUCCESS;
     for (size_t row = 0; row < piece->height; row++) {
-        struct piece part = {.device = piece->device + row * walk->rows.device_pitch,
-                             .host = piece->host + row * walk->rows.host_pitch};
-        for (size_t left = piece->width; error == CUDA_SUCCESS && left; left -= part.width) {
-            part.width = left < VGPU_PAYLOAD_MAX ? left : VGPU_PAYLOAD_MAX;
-            error = send_inline(caller, stream, &part);
-            part.device += part.width;
-            part.host += part.width;
+        CUdeviceptr device = device_of(&walk->rows, piece, row);
+        const char *host = host_of(&walk->rows, piece, row);
+        for (size_t left = piece->width, part; error == CUDA_SUCCESS && left; left -= part) {
+            part = left < VGPU_PAYLOAD_MAX ? left : VGPU_PAYLOAD_MAX;
+            error = send_inline(caller, stream, device, host, part);
+            device += part;
+            host += part;
         }
     }
     return error;
 }
 
-static void gather(char *to, const struct piece *piece, size_t pitch)
+static void gather(char *to, const struct vgpu_rows *rows, const struct piece *piece)
 {
     for (size_t row = 0; row < piece->height; row++)
-        memcpy(to + row * piece->width, piece->host + row * pitch, piece->width);
+        memcpy(to + row * piece->width, host_of(rows, piece, row), piece->width);
 }
 
 static CUresult send_piece(const struct vgpu_caller *caller, struct vgpu_stream *stream,
@@ -161,13 +185,14 @@ static CUresult send_piece(const struct vgpu_caller *caller, struct vgpu_stream 
         return send_rows_inline(caller, stream, walk, piece);
     if (error)
         return error;
-    gather(staging.memory, piece, walk->rows.host_pitch);
+    gather(staging.memory, &walk->rows, piece);
     vgpu_trace_carried(caller->channel,
                        walk->rows.array ? VGPU_CALL_vgpuCopyBox : VGPU_CALL_vgpuCopyToDevice,
                        (uint64_t)piece->width * piece->height);
     error = walk->rows.array
                 ? send_box(caller, stream, walk, piece, &staging, true)
-                : vgpu_send_vgpuCopyToDevice(caller->channel, caller->context, piece->device,
+                : vgpu_send_vgpuCopyToDevice(caller->channel, caller->context,
+                                             device_of(&walk->rows, piece, 0),
                                              walk->rows.device_pitch, piece->width, piece->height,
                                              staging.offset, stream->object.id);
     if (error == CUDA_SUCCESS)
@@ -200,7 +225,7 @@ static void begin_transfer(struct transfer *transfer, const struct vgpu_caller *
     *transfer = (struct transfer){.caller = caller, .stream = stream, .most = 1};
     pthread_mutex_init(&transfer->lock, NULL);
     begin(&transfer->walk, rows);
-    transfer->large = rows->width * rows->height >= LARGE_BYTES;
+    transfer->large = rows->width * rows->height * rows->depth >= LARGE_BYTES;
 }
 
 static CUresult end_transfer(struct transfer *transfer)
@@ -237,21 +262,21 @@ static void upload_pieces(void *argument)
 
 static uint32_t helpers_for(const struct vgpu_rows *rows)
 {
-    return vgpu_team_size(rows->width * rows->height);
+    return vgpu_team_size(rows->width * rows->height * rows->depth);
 }
 
 CUresult vgpu_copy_upload(const struct vgpu_caller *caller, struct vgpu_stream *stream,
                           const struct vgpu_rows *rows)
 {
     struct transfer transfer;
-    struct piece piece;
     if (vgpu_capture_of(stream))
         return vgpu_shadow_capture(caller, stream, rows, true);
     begin_transfer(&transfer, caller, stream, rows);
-    if (rows->array == NULL && transfer.walk.rows.height == 1 &&
+    if (rows->array == NULL && transfer.walk.rows.height * transfer.walk.rows.depth == 1 &&
         transfer.walk.rows.width <= INLINE_BYTES) {
-        if (next(&transfer, &piece))
-            transfer.error = send_inline(caller, stream, &piece);
+        if (transfer.walk.rows.width)
+            transfer.error =
+                send_inline(caller, stream, rows->device, rows->host, transfer.walk.rows.width);
     } else {
         vgpu_team_run(&vgpu_process()->team, helpers_for(rows), upload_pieces, &transfer);
     }
@@ -284,8 +309,9 @@ static CUresult ask_for_next(struct transfer *transfer)
         transfer->walk.rows.array
             ? send_box(caller, transfer->stream, &transfer->walk, piece, &flight->staging, false)
             : vgpu_send_vgpuCopyFromDevice(
-                  caller->channel, caller->context, piece->device, transfer->walk.rows.device_pitch,
-                  piece->width, piece->height, flight->staging.offset, transfer->stream->object.id);
+                  caller->channel, caller->context, device_of(&walk.rows, piece, 0),
+                  transfer->walk.rows.device_pitch, piece->width, piece->height,
+                  flight->staging.offset, transfer->stream->object.id);
     if (error == CUDA_SUCCESS)
         error = post_chunk_fence(caller, transfer->stream, &flight->staging);
     if (error) {
@@ -299,15 +325,15 @@ static CUresult ask_for_next(struct transfer *transfer)
 
 static void scatter(const struct transfer *transfer, const struct flight *flight)
 {
+    const struct vgpu_rows *rows = &transfer->walk.rows;
     const struct piece *piece = &flight->piece;
     const char *from = flight->staging.memory;
     if (piece->height == 1 && transfer->large) {
-        vgpu_pages_fill(piece->host, from, piece->width);
+        vgpu_pages_fill(host_of(rows, piece, 0), from, piece->width);
         return;
     }
     for (size_t row = 0; row < piece->height; row++)
-        memcpy(piece->host + row * transfer->walk.rows.host_pitch, from + row * piece->width,
-               piece->width);
+        memcpy(host_of(rows, piece, row), from + row * piece->width, piece->width);
 }
 
 /* Waits for a piece that was asked for; its bytes count only if nothing has failed. */
@@ -315,7 +341,7 @@ static CUresult receive(const struct transfer *transfer, const struct flight *fl
 {
     const struct vgpu_caller *caller = transfer->caller;
     if (flight->piece.height == 1 && transfer->large) /* while the device copies */
-        vgpu_pages_prepare(flight->piece.host, flight->piece.width);
+        vgpu_pages_prepare(host_of(&transfer->walk.rows, &flight->piece, 0), flight->piece.width);
     CUresult error = vgpu_caller_wait(caller, flight->staging.fence, flight->staging.fence_value);
     if (!failed && error == CUDA_SUCCESS)
         scatter(transfer, flight);

@@ -192,44 +192,56 @@ static void test_rows(void)
                3); /* a row is larger */
 }
 
-static void test_boxes(void)
+/* Planes of both sides are `rows` rows of `pitch` bytes, of which some are copied. */
+static void copy_box(size_t width, size_t height, size_t depth, size_t pitch, size_t rows)
 {
-    enum { WIDTH = 30, HEIGHT = 7, DEPTH = 5, PITCH = 64, ROWS = 9 };
-    unsigned char *source = made(PITCH * ROWS * DEPTH), back[WIDTH * HEIGHT * DEPTH];
-    CUdeviceptr device = check_memory(PITCH * ROWS * DEPTH);
+    size_t image = pitch * rows * depth;
+    unsigned char *source = made(image), *back = malloc(image);
+    CUdeviceptr device = check_memory(image);
+    memset(back, 0x77, image);
     CUDA_MEMCPY3D up = {.srcMemoryType = CU_MEMORYTYPE_HOST,
                         .srcHost = source,
-                        .srcPitch = PITCH,
-                        .srcHeight = ROWS,
+                        .srcPitch = pitch,
+                        .srcHeight = rows,
                         .srcXInBytes = 2,
                         .srcY = 1,
                         .dstMemoryType = CU_MEMORYTYPE_DEVICE,
                         .dstDevice = device,
-                        .dstPitch = PITCH,
-                        .dstHeight = ROWS,
-                        .WidthInBytes = WIDTH,
-                        .Height = HEIGHT,
-                        .Depth = DEPTH};
+                        .dstPitch = pitch,
+                        .dstHeight = rows - 1,
+                        .WidthInBytes = width,
+                        .Height = height,
+                        .Depth = depth};
     CUDA_MEMCPY3D down = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
                           .srcDevice = device,
-                          .srcPitch = PITCH,
-                          .srcHeight = ROWS,
+                          .srcPitch = pitch,
+                          .srcHeight = rows - 1,
                           .dstMemoryType = CU_MEMORYTYPE_HOST,
                           .dstHost = back,
-                          .dstPitch = WIDTH,
-                          .dstHeight = HEIGHT,
-                          .WidthInBytes = WIDTH,
-                          .Height = HEIGHT,
-                          .Depth = DEPTH};
+                          .dstPitch = width + 1,
+                          .dstHeight = height,
+                          .WidthInBytes = width,
+                          .Height = height,
+                          .Depth = depth};
     CHECK(cuMemcpy3D(&up));
     CHECK(cuMemcpy3D(&down));
-    for (int z = 0; z < DEPTH; z++) {
-        for (int y = 0; y < HEIGHT; y++)
-            EXPECT(memcmp(back + (z * HEIGHT + y) * WIDTH, source + (z * ROWS + y + 1) * PITCH + 2,
-                          WIDTH) == 0);
+    for (size_t row = 0; row < height * depth; row++) {
+        const unsigned char *from = source + (row / height * rows + row % height + 1) * pitch + 2;
+        EXPECT(memcmp(back + row * (width + 1), from, width) == 0);
+        EXPECT(back[row * (width + 1) + width] == 0x77);
     }
     CHECK(cuMemFree(device));
     free(source);
+    free(back);
+}
+
+static void test_boxes(void)
+{
+    copy_box(30, 7, 5, 64, 9);
+    copy_box(30, 8, 5, 64, 9);              /* one plane begins where the last one ends */
+    copy_box(1000, 70, 40, 1100, 71);       /* several chunks, whose ends are in planes */
+    copy_box(1000, 70, 40, 1100, 75);       /* a chunk for each plane, more than there are */
+    copy_box(MIB + 5, 2, 3, MIB + 4096, 5); /* several chunks for each row */
 }
 
 static void test_fills(void)
