@@ -62,7 +62,7 @@ static int check_place(const struct box_copy *c)
     if (c->at[0] * c->map.element % PIECE != 0) {
         snprintf(
             text, sizeof(c->w->fault_text),
-            "illegal instruction: first coordinate %d is no multiple of 16 bytes (%u elements)",
+            "illegal instruction: first coordinate %d is no multiple of 16 bytes (%d elements)",
             (int)c->at[0], PIECE / c->map.element);
         return vgpu_warp_fault(c->w, VGPU_FAULT_ILLEGAL_INSTRUCTION, c->lane, 0, 0);
     }
