@@ -77,12 +77,12 @@ class Hangs(Watchdog):
         faults = [event for event in self.admin("events") if event["kind"] == "lost"]
         self.assertIn(f"work on the GPU did not finish within {LIMIT} s", faults[0]["text"])
 
-    def test_a_worker_that_hangs_in_its_driver_is_killed(self):
+    def test_a_module_that_is_unloaded_under_a_hung_kernel_ends_its_program(self):
         self.limit()
         status, output, took = self.outcome(LONG_WORK, "hang-unload")
         self.assert_ended(output, status, took)
-        if self.mediator.driver == "soft":  # another may come back, and hang in what follows
-            self.assertIn("the driver did not come back from cuModuleUnload", self.mediator.log())
+        # A worker that puts such calls off hangs in no driver, and one whose driver waits does:
+        self.assertRegex(self.mediator.log(), "did not (finish|come back from cuModuleUnload) within")
 
     def test_a_program_that_goes_on_launching_behind_a_hung_kernel_is_ended(self):
         self.limit()
