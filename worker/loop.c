@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@ enum {
         200000,             /* before sleeping, when nothing comes: waking up takes up to 70 us */
     SPIN_AWAITED = 2500000, /* as long as the guest is awake for what is under way */
     SPIN_FEW_CPUS = 5000,   /* where a spinning worker takes the guest's processor */
+    SPIN_ALONE = 20000,     /* then the processor is offered to others between looks */
     SPIN_RARELY = 8,        /* a fraction: if it has not been of use lately */
     SPIN_CREDIT_MOST = 16,
     SETTLE_NANOSECONDS = 2000000,   /* for work that is done, not for work that goes on */
@@ -258,7 +260,10 @@ static bool wait_for_work(struct loop *loop, bool full)
         return true;
     }
     if (waited < spin) {
-        __builtin_ia32_pause();
+        if (waited > SPIN_ALONE)
+            sched_yield();
+        else
+            __builtin_ia32_pause();
         return true;
     }
     /* Marks were waited for, and have been reached without being news: nothing else would wake us.

@@ -13,6 +13,7 @@
 #define SPIN_SILENTLY    100000u   /* then the worker is told to stay awake, too */
 #define SPIN_FEW_CORES   40000u    /* about two round trips of a small call */
 #define SPIN_CAUTIOUS    5000u     /* while nothing has come soon of late */
+#define SPIN_ALONE       20000u    /* then the processor is offered to others between looks */
 #define SPIN_CHECKS      32u       /* between looks at the clock */
 #define SLEEP_LEAST      1000000u  /* ns, where an interrupt wakes us before */
 #define SLEEP_MOST       20000000u /* ns; also how late a lost channel is noticed */
@@ -80,7 +81,11 @@ static void tell_waiting(struct vgpu_channel *channel, uint32_t change)
     __atomic_store_n(&channel->header->guest_waits, count, __ATOMIC_RELAXED);
 }
 
-static bool comes_soon(struct vgpu_channel *channel, vgpu_condition *condition, void *argument)
+/* A process and its worker are two busy threads: where more of these are awake than there are
+ * processors, one that spins keeps another from what it waits for. Where nobody wants
+ * the processor, the offer costs less than a microsecond, of a wait that is long already. */
+static bool comes_soon(struct vgpu_channel *channel, vgpu_condition *condition, void *argument,
+                       uint64_t waited)
 {
     uint32_t checks = channel->few_cores ? 1 : SPIN_CHECKS;
     for (uint32_t i = 0; i < checks; i++) {
@@ -88,7 +93,7 @@ static bool comes_soon(struct vgpu_channel *channel, vgpu_condition *condition, 
             return true;
         relax();
     }
-    if (channel->few_cores)
+    if (channel->few_cores || waited > SPIN_ALONE)
         sched_yield();
     return false;
 }
@@ -98,7 +103,7 @@ static bool spin(struct vgpu_channel *channel, vgpu_condition *condition, void *
 {
     uint64_t start = vgpu_channel_clock(), waited = 0;
     bool told = false, came;
-    while (!(came = comes_soon(channel, condition, argument)) && waited < limit) {
+    while (!(came = comes_soon(channel, condition, argument, waited)) && waited < limit) {
         waited = vgpu_channel_clock() - start;
         if (!told && waited > SPIN_SILENTLY) {
             tell_waiting(channel, 1);

@@ -16,9 +16,13 @@ CUresult vgpu_clear_stream(struct vgpu_worker *worker, CUstream *stream)
     *stream = NULL; /* of a context that is borrowed, and in which nothing else happens */
     if (context == NULL)
         return CUDA_SUCCESS;
-    if (context->scrub == NULL)
-        error =
-            worker->driver->cuStreamCreateWithPriority(&context->scrub, CU_STREAM_NON_BLOCKING, 0);
+    if (context->scrub == NULL) {
+        /* Who allocates waits for it: it shall not have to wait for all of a long kernel. */
+        int least = 0, greatest = 0;
+        (void)worker->driver->cuCtxGetStreamPriorityRange(&least, &greatest);
+        error = worker->driver->cuStreamCreateWithPriority(&context->scrub, CU_STREAM_NON_BLOCKING,
+                                                           greatest);
+    }
     *stream = context->scrub;
     return error;
 }
