@@ -162,8 +162,9 @@ static int vgpu_daemon_open_store(struct vgpu_mediator *mediator)
     if (!error && mediator->store) {
         error = vgpu_store_list_pools(mediator->store, vgpu_daemon_take_pool, &mediator->leases);
         if (error)
-            snprintf(why, sizeof(why), "cannot read the pools in the store: %s",
-                     vgpu_store_error(mediator->store));
+            snprintf(why, sizeof(why),
+                     "cannot read the pools in the store %s: %s; see vgpu-mediator --check-store",
+                     mediator->config.store, vgpu_store_error(mediator->store));
     }
     if (error)
         vgpu_log(VGPU_LOG_ERROR, "%s", why);

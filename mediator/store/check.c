@@ -45,13 +45,22 @@ static uint64_t vgpu_check_count(sqlite3 *database, const char *sql)
     return count;
 }
 
-static void vgpu_check_advise_damaged(const char *path, FILE *out)
+/** With .dump, which every sqlite3 has (.recover needs one that was built for it); it ends in a
+ *  ROLLBACK if it could not read all, and has no version. Members get their pools back. */
+static void vgpu_check_advise_damaged(const char *path, int version, FILE *out)
 {
+    fprintf(out, "%s is damaged. Stop the mediator, and save what can be read:\n", path);
+    fprintf(out, "  cp %s %s.damaged\n", path, path);
+    fprintf(out, "  sqlite3 %s .dump | sed 's/^ROLLBACK.*/COMMIT;/' | sqlite3 %s.new\n", path,
+            path);
     fprintf(out,
-            "%s is damaged. Stop the mediator, keep a copy, and save what can be read:\n"
-            "  sqlite3 %s .recover | sqlite3 %s.new && mv %s.new %s\n"
-            "or take a backup; or move it away, and VMs are registered anew.\n",
-            path, path, path, path, path);
+            "  sqlite3 %s.new \"INSERT OR IGNORE INTO pools SELECT 'A', 50 UNION SELECT pool, 50 "
+            "FROM vms; PRAGMA user_version = %d\" &&\n"
+            "    chmod 600 %s.new && rm -f %s-wal %s-shm && mv %s.new %s\n",
+            path, version, path, path, path, path, path);
+    fputs("and check the new file; or take a backup; or move the file away, and VMs are registered "
+          "anew.\n",
+          out);
 }
 
 /** Who may read it knows the names of all VMs and what administrators did. */
@@ -93,9 +102,13 @@ static int vgpu_check_version(sqlite3 *database, const char *path, FILE *out)
 
 static int vgpu_check_contents(sqlite3 *database, const char *path, FILE *out)
 {
+    int version = 0;
+
     if (vgpu_check_query(database, "PRAGMA integrity_check", "ok", out) != 0 ||
         vgpu_check_query(database, "PRAGMA foreign_key_check", NULL, out) != 0) {
-        vgpu_check_advise_damaged(path, out);
+        if (vgpu_schema_version(database, &version) || version < 1 || version > vgpu_schema_current)
+            version = vgpu_schema_current;
+        vgpu_check_advise_damaged(path, version, out);
         return -EUCLEAN;
     }
     vgpu_check_mode(path, out);

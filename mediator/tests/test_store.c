@@ -344,12 +344,12 @@ static void damage_is_found(void **state)
     assert_int_equal(pwrite(fd, zeros, sizeof(zeros), 4096), sizeof(zeros));
     close(fd);
     assert_int_equal(check_store(text, sizeof(text)), -EUCLEAN);
-    assert_non_null(strstr(text, "is damaged. Stop the mediator, keep a copy"));
+    assert_non_null(strstr(text, "is damaged. Stop the mediator, and save"));
     fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
     assert_int_equal(write(fd, "no database at all, but text", 28), 28);
     close(fd);
     assert_int_equal(check_store(text, sizeof(text)), -EUCLEAN);
-    assert_non_null(strstr(text, ".recover"));
+    assert_non_null(strstr(text, ".dump"));
     assert_int_equal(vgpu_store_open(path, &store, why, sizeof(why)), -EUCLEAN);
     store = NULL;
     assert_non_null(strstr(why, "is damaged"));
