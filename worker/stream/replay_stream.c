@@ -24,6 +24,7 @@ void vgpu_context_add_stream(struct vgpu_worker *worker, uint32_t id)
         context->free_stream_room = room;
     }
     context->free_streams[context->free_stream_count++] = id;
+    worker->handles.table[id].joined = true; /* there is nothing in it yet */
 }
 
 void vgpu_context_drop_stream(struct vgpu_context *context, uint32_t id, CUstream stream)

@@ -75,6 +75,20 @@ static void a_contexts_fence_waits_for_every_stream(void **state)
     fixture_close(channel);
 }
 
+/* A GPU takes longer for graphs once many streams of a context have had anything to do. */
+static void streams_without_work_are_not_joined(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = open_queued();
+    fixture_launch(channel, STREAM);
+    vgpu_send_vgpuFenceContext(channel, CONTEXT, 9, 1);
+    fake_run(stream(channel, STREAM), UINT32_MAX);
+    assert_int_equal(fake_run(stream(channel, STREAM2), UINT32_MAX), 0);
+    run_all(channel);
+    assert_int_equal(fixture_fence(channel, 9), 1);
+    fixture_close(channel);
+}
+
 static void what_was_joined_is_not_joined_again(void **state)
 {
     (void)state;
@@ -477,6 +491,7 @@ int main(void)
         cmocka_unit_test(a_fence_comes_after_the_work_before_it),
         cmocka_unit_test(a_contexts_fence_waits_for_every_stream),
         cmocka_unit_test(of_many_marks_some_are_asked_for_at_a_time),
+        cmocka_unit_test(streams_without_work_are_not_joined),
         cmocka_unit_test(what_was_joined_is_not_joined_again),
         cmocka_unit_test(a_contexts_fence_holds_no_stream_up),
         cmocka_unit_test(an_event_signals_its_fence),
