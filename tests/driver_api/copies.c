@@ -244,6 +244,44 @@ static void test_boxes(void)
     copy_box(MIB + 5, 2, 3, MIB + 4096, 5); /* several chunks for each row */
 }
 
+/* Beyond what 32 bits tell: rows that are farther apart, and copies so far from the beginning. */
+static void test_far(void)
+{
+    enum { WIDTH = 3000 };
+    const size_t pitch = ((size_t)4 << 30) + 4096;
+    unsigned char *source = made(2 * WIDTH), *back = calloc(2, WIDTH);
+    CUdeviceptr device;
+    if (cuMemAlloc(&device, pitch + WIDTH) != CUDA_SUCCESS) {
+        printf("copies: no room for 4 GiB\n");
+        free(source);
+        free(back);
+        return;
+    }
+    CUDA_MEMCPY2D up = {.srcMemoryType = CU_MEMORYTYPE_HOST,
+                        .srcHost = source,
+                        .srcPitch = WIDTH,
+                        .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                        .dstDevice = device,
+                        .dstPitch = pitch,
+                        .WidthInBytes = WIDTH,
+                        .Height = 2};
+    CUresult error = cuMemcpy2D(&up);
+    EXPECT(error == CUDA_SUCCESS || error == CUDA_ERROR_INVALID_VALUE); /* a GPU's largest pitch */
+    if (error) {
+        CHECK(cuMemcpyHtoD(device, source, WIDTH));
+        CHECK(cuMemcpyHtoD(device + pitch, source + WIDTH, WIDTH));
+    }
+    CHECK(cuMemcpyDtoH(back + WIDTH, device + pitch, WIDTH));
+    CHECK(cuMemcpyDtoH(back, device, WIDTH));
+    EXPECT(memcmp(source, back, 2 * WIDTH) == 0);
+    CHECK(cuMemcpyDtoD(device + pitch - 1, device + 1, 1));
+    CHECK(cuMemcpyDtoH(back, device + pitch - 1, 1));
+    EXPECT(back[0] == source[1]);
+    CHECK(cuMemFree(device));
+    free(source);
+    free(back);
+}
+
 static void test_fills(void)
 {
     enum { BYTES = 4096 };
@@ -393,6 +431,7 @@ int main(void)
     test_source_reuse();
     test_rows();
     test_boxes();
+    test_far();
     test_fills();
     test_host_memory();
     test_batches_and_peers();

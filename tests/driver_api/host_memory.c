@@ -140,6 +140,24 @@ static void test_large(void)
     CHECK(cuMemFree(device));
 }
 
+/* What was freed can be had again, although all that was ever allocated is more than a VM's window
+ * holds. */
+static void test_given_back(void)
+{
+    enum { BYTES = 300 * MIB, TIMES = 8 };
+    CUdeviceptr device = check_memory(4);
+    for (int i = 0; i < TIMES; i++) {
+        unsigned char *memory = (unsigned char *)pinned(BYTES);
+        memory[BYTES - 1] = (unsigned char)(i + 1);
+        CHECK(cuMemcpyHtoD(device, memory + BYTES - 1, 1));
+        memory[0] = 0;
+        CHECK(cuMemcpyDtoH(memory, device, 1));
+        EXPECT(memory[0] == i + 1);
+        CHECK(cuMemFreeHost(memory));
+    }
+    CHECK(cuMemFree(device));
+}
+
 /* Rows and planes of it, in the stream's order. */
 static void test_boxes(void)
 {
@@ -260,6 +278,7 @@ int main(void)
     test_synchronous_copies();
     test_many();
     test_large();
+    test_given_back();
     test_boxes();
     test_captured_copies();
     test_contexts(context);
