@@ -18,7 +18,7 @@
 #include "protocol/control.h"
 
 #define SOCKET_WINDOW_BYTES    (16ull << 30) /* only what is used is there */
-#define SOCKET_WELCOME_SECONDS 10
+#define SOCKET_WELCOME_SECONDS 60  /* a mediator that restarts lets running work finish before */
 #define SOCKET_MAILBOX_SECONDS 120 /* the first channel may wait for a GPU to be initialised */
 
 struct socket_transport {
