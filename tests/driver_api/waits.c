@@ -15,6 +15,7 @@ enum {
     WORDS = 300000,   /* too many for one piece of any copy */
     LARGE = 24 << 20, /* more than all staging memory */
     SMALL = 1000,
+    MANY = 3000,
     PATIENCE = 120, /* seconds, after which somebody was held up */
 };
 
@@ -98,6 +99,18 @@ static void run_host_function(void)
     CHECK(cuStreamSynchronize(CU_STREAM_PER_THREAD));
 }
 
+/* More than the queue of a driver may hold, so that it waits for room. */
+static void launch_much(void)
+{
+    CUfunction busy = check_function(module, "busy");
+    CUdeviceptr device = waiter.memory;
+    unsigned int rounds = 1;
+    void *parameters[] = {&device, &rounds};
+    for (int i = 0; i < MANY; i++)
+        CHECK(cuLaunchKernel(busy, 1, 1, 1, 1, 1, 1, 0, stuck, parameters, NULL));
+    CHECK(cuStreamSynchronize(stuck));
+}
+
 static void free_memory(void)
 {
     CHECK(cuMemFree(waiter.spare));
@@ -141,7 +154,8 @@ static void destroy_pool(void)
 static const struct way {
     const char *name;
     void (*wait)(void);
-    int waits; /* whatever the driver: it cannot return before the gate opens */
+    int waits;         /* whatever the driver: it cannot return before the gate opens */
+    int only_if_asked; /* drivers differ */
 } ways[] = {
     {"cuStreamSynchronize", synchronise_stream, 1},
     {"cuEventSynchronize", synchronise_event, 1},
@@ -151,6 +165,7 @@ static const struct way {
     {"planes from the device", copy_planes, 1},
     {"much to the device", upload_much, 1},
     {"a host function", run_host_function, 1},
+    {"launches", launch_much, 1, 1},
     {"cuMemFree", free_memory, 0},
     {"cuMemFreeHost", free_host_memory, 0},
     {"cuMemHostUnregister", unregister, 0},
@@ -311,12 +326,12 @@ static void beside(const struct way *way)
 
 int main(int argc, char **argv)
 {
-    const char *only = argc > 1 ? argv[1] : NULL; /* the name of one way */
+    const char *only = argc > 1 ? argv[1] : NULL; /* the name of one way: not the others */
     context = check_context();
     module = check_module();
     CHECK(cuMemHostAlloc((void **)&gate, 4096, CU_MEMHOSTALLOC_DEVICEMAP));
     for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
-        if (only && strcmp(only, ways[i].name) != 0)
+        if (only ? strcmp(only, ways[i].name) != 0 : ways[i].only_if_asked)
             continue;
         beside(&ways[i]);
         printf("beside %s: %d launches, each waited for\n", ways[i].name, 2 * ROUNDS);
