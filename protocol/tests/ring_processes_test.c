@@ -18,8 +18,8 @@
 
 #include "protocol/ring.h"
 
-#ifdef __SANITIZE_ADDRESS__ /* which sees in the first what it would see in all; races need many   \
-                             */
+/* Races need many; a sanitizer sees in the first what it would see in all. */
+#ifdef __SANITIZE_ADDRESS__
 #define RECORDS 200000u
 #else
 #define RECORDS 1000000u
