@@ -143,9 +143,11 @@ static bool may_have_more(const struct choice *choice, const void *owner)
 }
 
 /* For waiting until somebody else's chunk is ready; who cannot look now looks again. */
-static bool some_ready(struct vgpu_channel *channel, void *argument)
+static bool some_ready_or_error(struct vgpu_channel *channel, void *argument)
 {
     (void)argument;
+    if (error_reported(channel))
+        return true;
     if (pthread_mutex_trylock(&channel->chunks_lock) != 0)
         return false;
     bool ready = look_at_chunks(channel, NULL).ready != NULL;
@@ -197,7 +199,9 @@ CUresult vgpu_staging_take(struct vgpu_channel *channel, const void *owner,
             break;
         if (wait != VGPU_STAGING_WAIT)
             return CUDA_ERROR_NOT_READY;
-        error = vgpu_channel_wait(channel, some_ready, NULL, VGPU_WAIT_WORK);
+        if (error_reported(channel)) /* told, not taken: who synchronises next takes it */
+            return (CUresult)__atomic_load_n(&channel->header->deferred_error, __ATOMIC_RELAXED);
+        error = vgpu_channel_wait(channel, some_ready_or_error, NULL, VGPU_WAIT_WORK);
     }
     if (error)
         return error;

@@ -488,6 +488,71 @@ static void a_chunk_whose_fence_will_not_come_is_kept_back(void **state)
     assert_int_equal(vgpu_channel_take_error(f->channel), CUDA_ERROR_ILLEGAL_ADDRESS);
 }
 
+/* Takes as many as there are for one stream, none of which the GPU ever finishes with. */
+static uint32_t take_for(struct fixture *f, const void *owner)
+{
+    struct vgpu_staging chunk;
+    uint32_t count = 0;
+    while (vgpu_staging_take(f->channel, owner, VGPU_STAGING_AT_ONCE, &chunk) == CUDA_SUCCESS) {
+        vgpu_staging_put(f->channel, &chunk, true);
+        count++;
+    }
+    return count;
+}
+
+static void a_stream_that_does_not_get_on_leaves_chunks_to_others(void **state)
+{
+    struct fixture *f = *state;
+    static const char streams[4];
+    struct vgpu_staging chunk;
+    assert_int_equal(take_for(f, &streams[0]), 12);
+    assert_int_equal(take_for(f, &streams[0]), 0);
+    assert_int_equal(take_for(f, &streams[1]), 3);
+    assert_int_equal(take_for(f, &streams[2]), 1); /* who has none gets the last */
+    assert_int_equal(take_for(f, &streams[3]), 0);
+    assert_int_equal(vgpu_staging_take(f->channel, &streams[3], VGPU_STAGING_WAIT_FOR_US, &chunk),
+                     CUDA_ERROR_NOT_READY);
+    fake_mediator_channel(&f->fake)->deferred_error = CUDA_ERROR_ILLEGAL_ADDRESS;
+    assert_int_equal(vgpu_staging_take(f->channel, &streams[3], VGPU_STAGING_WAIT, &chunk),
+                     CUDA_ERROR_ILLEGAL_ADDRESS);
+}
+
+static uint32_t insisted, waited;
+
+static bool put_off_until_it_insists(struct fake_mediator *fake,
+                                     const struct vgpu_call_header *header, const uint8_t *payload)
+{
+    const struct vgpu_result later = {.result = VGPU_RESULT_LATER};
+    (void)payload;
+    const struct vgpu_result done = {.result = CUDA_SUCCESS};
+    insisted += (header->flags & VGPU_CALL_INSISTS) != 0;
+    fake_mediator_reply(fake, header, header->flags & VGPU_CALL_INSISTS ? &done : &later, NULL);
+    return true;
+}
+
+static bool count_waits(struct vgpu_channel *channel)
+{
+    (void)channel;
+    waited++;
+    return true;
+}
+
+static void a_call_that_is_put_off_is_asked_again_and_at_last_insists(void **state)
+{
+    struct fixture *f = *state;
+    struct vgpu_result result;
+    insisted = waited = 0;
+    f->fake.replay = put_off_until_it_insists;
+    assert_int_equal(call(f->channel, 1, 2, &result), CUDA_SUCCESS);
+    assert_int_equal(insisted, 1); /* nobody knows how to wait */
+    assert_int_equal(f->fake.records, 2);
+    vgpu_channel_when_busy(f->channel, count_waits);
+    assert_int_equal(call(f->channel, 1, 2, &result), CUDA_SUCCESS);
+    assert_int_equal(waited, 4);
+    assert_int_equal(insisted, 2);
+    assert_int_equal(f->fake.records, 2 + 5);
+}
+
 static bool print_in_parts(struct fake_mediator *fake, const struct vgpu_call_header *header,
                            const uint8_t *payload)
 {
@@ -569,6 +634,8 @@ int main(void)
         CHANNEL_TEST(a_chunk_that_the_gpu_never_had_is_reused_at_once),
         CHANNEL_TEST(a_taker_waits_for_a_chunk_to_be_given_back),
         CHANNEL_TEST(a_chunk_whose_fence_will_not_come_is_kept_back),
+        CHANNEL_TEST(a_stream_that_does_not_get_on_leaves_chunks_to_others),
+        CHANNEL_TEST(a_call_that_is_put_off_is_asked_again_and_at_last_insists),
         CHANNEL_TEST(console_output_is_printed_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
