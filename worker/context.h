@@ -19,19 +19,20 @@ struct vgpu_context {
     uint32_t references; /* handle ids of it: a primary context can have several */
     CUdeviceptr extent;  /* device address of the window's extent; 0: not registered with the GPU */
     bool owns_extent;    /* the registration was made here and ends with this context */
-    CUstream scrub;      /* clears new memory; NULL until needed */
+    CUstream launched;   /* where the last kernel went, as far as that stream is still there */
+    CUstream scrub;      /* clears new memory while that one is busy; NULL until needed */
+    bool hasty;          /* that one did not become idle in time, and was not seen idle since */
     CUstream gather;     /* waits for all others; NULL until needed */
     CUevent join;        /* for its waits; NULL until needed */
     bool gathers;        /* it may not have got to its end */
-    uint32_t *free_streams; /* ids of those that do not wait for the legacy stream */
-    uint32_t free_stream_count, free_stream_room;
+    uint32_t *streams;   /* ids of those that the program has made */
+    uint32_t stream_count, stream_room;
     CUstream *leaving; /* streams that were destroyed while they had work, until that is done */
     uint32_t leaving_count, leaving_room;
     struct vgpu_usage usage;
 };
 
-/** Remembers a stream that was made in the current context, if the legacy stream does not wait for
- *  it by itself; forgets one that is gone. */
+/** Remembers a stream that was made in the current context; forgets one that is gone. */
 void vgpu_context_add_stream(struct vgpu_worker *worker, uint32_t id);
 void vgpu_context_drop_stream(struct vgpu_context *context, uint32_t id, CUstream stream);
 

@@ -128,7 +128,7 @@ static void end_context(struct vgpu_worker *worker, struct vgpu_context *context
     driver->cuCtxSetCurrent(NULL);
     worker->current = NULL;
     worker->current_id = 0;
-    free(context->free_streams);
+    free(context->streams);
     free(context->leaving);
     free(context);
 }

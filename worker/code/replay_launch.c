@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "protocol/launch.h"
+#include "worker/context.h"
 #include "worker/worker.h"
 
 static CUresult find_event(struct vgpu_worker *worker, CUevent *event)
@@ -53,6 +54,7 @@ CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgp
     if (error)
         return error;
     memcpy(parameters, call->parameters, bytes);
+    worker->current->launched = call->stream;
     void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, parameters, CU_LAUNCH_PARAM_BUFFER_SIZE,
                      &bytes, CU_LAUNCH_PARAM_END};
     if (count == 0)

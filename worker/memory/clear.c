@@ -4,10 +4,53 @@
 #include <stdbool.h>
 
 #include "worker/context.h"
+#include "worker/timing.h"
 #include "worker/worker.h"
 
 /* What takes less of the GPU's cache than this pushes nothing out of it that matters. */
 #define SMALL (1u << 20)
+
+#define PATIENCE 2000000u /* ns */
+
+static bool is_legacy(CUstream stream)
+{
+    return stream == NULL || stream == CU_STREAM_LEGACY;
+}
+
+/* Whether what is posted to the stream begins at once. Streams that block wait for each other by
+ * way of the legacy one. */
+static bool is_idle(const struct vgpu_worker *worker, CUstream stream)
+{
+    const struct vgpu_driver *driver = worker->driver;
+    const struct vgpu_context *context = worker->current;
+    unsigned int flags = 0;
+    if (driver->cuStreamQuery(stream) != CUDA_SUCCESS ||
+        (!is_legacy(stream) && driver->cuStreamGetFlags(stream, &flags) != CUDA_SUCCESS))
+        return false;
+    if (flags & CU_STREAM_NON_BLOCKING)
+        return true;
+    for (uint32_t i = 0; i < context->stream_count; i++) {
+        const struct vgpu_handle *handle = &worker->handles.table[context->streams[i]];
+        if (handle->blocks && driver->cuStreamQuery(handle->object) != CUDA_SUCCESS)
+            return false;
+    }
+    return driver->cuStreamQuery(NULL) == CUDA_SUCCESS;
+}
+
+/* Who allocates would wait for a kernel that runs, so not for long, and not time and again. */
+static bool becomes_idle(const struct vgpu_worker *worker, CUstream stream)
+{
+    struct vgpu_context *context = worker->current;
+    uint64_t start = vgpu_timing_now();
+    bool idle;
+    if (worker->captures) /* a stream that is captured must not be asked */
+        return false;
+    do
+        idle = is_idle(worker, stream);
+    while (!idle && !context->hasty && vgpu_timing_now() - start < PATIENCE);
+    context->hasty = !idle;
+    return idle;
+}
 
 CUresult vgpu_clear_stream(struct vgpu_worker *worker, CUstream *stream)
 {
@@ -16,6 +59,10 @@ CUresult vgpu_clear_stream(struct vgpu_worker *worker, CUstream *stream)
     *stream = NULL; /* of a context that is borrowed, and in which nothing else happens */
     if (context == NULL)
         return CUDA_SUCCESS;
+    if (becomes_idle(worker, context->launched)) {
+        *stream = context->launched;
+        return CUDA_SUCCESS;
+    }
     if (context->scrub == NULL) {
         /* Who allocates waits for it: it shall not have to wait for all of a long kernel. */
         int least = 0, greatest = 0;

@@ -78,8 +78,10 @@ CUresult vgpu_replay_cuCtxWaitEvent(struct vgpu_worker *worker,
         return error;
     /* Blocking streams wait for the legacy one. */
     error = driver->cuStreamWaitEvent(NULL, call->event, 0);
-    for (uint32_t i = 0; i < context->free_stream_count && error == CUDA_SUCCESS; i++) {
-        struct vgpu_handle *handle = &worker->handles.table[context->free_streams[i]];
+    for (uint32_t i = 0; i < context->stream_count && error == CUDA_SUCCESS; i++) {
+        struct vgpu_handle *handle = &worker->handles.table[context->streams[i]];
+        if (handle->blocks)
+            continue;
         error = driver->cuStreamWaitEvent(handle->object, call->event, 0);
         handle->joined = false;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The streams of a context: those that the legacy stream does not wait for by itself, and those
- * that were destroyed with work to do. */
+/* The streams of a context: those that the program has made, and those that were destroyed with
+ * work to do. */
 #include <stdlib.h>
 
 #include "worker/context.h"
@@ -12,18 +12,18 @@ void vgpu_context_add_stream(struct vgpu_worker *worker, uint32_t id)
     struct vgpu_context *context = worker->current;
     CUstream stream = worker->handles.table[id].object;
     unsigned int flags = 0;
-    if (context == NULL || worker->driver->cuStreamGetFlags(stream, &flags) != CUDA_SUCCESS ||
-        !(flags & CU_STREAM_NON_BLOCKING))
+    if (context == NULL || worker->driver->cuStreamGetFlags(stream, &flags) != CUDA_SUCCESS)
         return;
-    if (context->free_stream_count == context->free_stream_room) {
-        uint32_t room = context->free_stream_room ? context->free_stream_room * 2 : 16;
-        uint32_t *grown = reallocarray(context->free_streams, room, sizeof(*grown));
+    if (context->stream_count == context->stream_room) {
+        uint32_t room = context->stream_room ? context->stream_room * 2 : 16;
+        uint32_t *grown = reallocarray(context->streams, room, sizeof(*grown));
         if (grown == NULL)
             return;
-        context->free_streams = grown;
-        context->free_stream_room = room;
+        context->streams = grown;
+        context->stream_room = room;
     }
-    context->free_streams[context->free_stream_count++] = id;
+    context->streams[context->stream_count++] = id;
+    worker->handles.table[id].blocks = !(flags & CU_STREAM_NON_BLOCKING);
     worker->handles.table[id].joined = true; /* there is nothing in it yet */
 }
 
@@ -32,9 +32,11 @@ void vgpu_context_drop_stream(struct vgpu_context *context, uint32_t id, CUstrea
     if (context == NULL)
         return;
     vgpu_usage_forget(context, stream);
-    for (uint32_t i = 0; i < context->free_stream_count; i++) {
-        if (context->free_streams[i] == id) {
-            context->free_streams[i] = context->free_streams[--context->free_stream_count];
+    if (context->launched == stream)
+        context->launched = NULL;
+    for (uint32_t i = 0; i < context->stream_count; i++) {
+        if (context->streams[i] == id) {
+            context->streams[i] = context->streams[--context->stream_count];
             return;
         }
     }
@@ -67,6 +69,11 @@ void vgpu_context_let_go(struct vgpu_worker *worker, struct vgpu_context *contex
     context->leaving_count = kept;
 }
 
+static bool has_to_be_joined(const struct vgpu_worker *worker, const struct vgpu_handle *handle)
+{
+    return !handle->blocks && !handle->joined && !vgpu_capture_holds(worker, handle->object);
+}
+
 /* Makes our own stream wait for those that do not block. */
 static CUresult join_all(struct vgpu_worker *worker, struct vgpu_context *context)
 {
@@ -74,9 +81,9 @@ static CUresult join_all(struct vgpu_worker *worker, struct vgpu_context *contex
     if (context->gather == NULL)
         error =
             worker->driver->cuStreamCreateWithPriority(&context->gather, CU_STREAM_NON_BLOCKING, 0);
-    for (uint32_t i = 0; i < context->free_stream_count && error == CUDA_SUCCESS; i++) {
-        struct vgpu_handle *handle = &worker->handles.table[context->free_streams[i]];
-        if (handle->joined || vgpu_capture_holds(worker, handle->object))
+    for (uint32_t i = 0; i < context->stream_count && error == CUDA_SUCCESS; i++) {
+        struct vgpu_handle *handle = &worker->handles.table[context->streams[i]];
+        if (!has_to_be_joined(worker, handle))
             continue;
         error = join(worker, context, handle->object);
         handle->joined = error == CUDA_SUCCESS;
@@ -92,9 +99,9 @@ static CUresult join_all(struct vgpu_worker *worker, struct vgpu_context *contex
 /* Programs keep streams that they do not use: PyTorch has 128. */
 static bool has_news(struct vgpu_worker *worker, const struct vgpu_context *context)
 {
-    for (uint32_t i = 0; i < context->free_stream_count; i++) {
-        const struct vgpu_handle *handle = &worker->handles.table[context->free_streams[i]];
-        if (!handle->joined && !vgpu_capture_holds(worker, handle->object))
+    for (uint32_t i = 0; i < context->stream_count; i++) {
+        const struct vgpu_handle *handle = &worker->handles.table[context->streams[i]];
+        if (has_to_be_joined(worker, handle))
             return true;
     }
     return context->leaving_count > 0;

@@ -135,6 +135,66 @@ static void zeros_do_not_stay_in_the_cache(void **state)
     fixture_close(channel);
 }
 
+static struct {
+    CUresult (*fill)(CUdeviceptr, unsigned char, size_t, CUstream);
+    CUstream stream; /* that was cleared in last */
+    unsigned int questions;
+} clearing;
+
+static CUresult note_stream(CUdeviceptr to, unsigned char value, size_t count, CUstream stream)
+{
+    clearing.stream = stream;
+    return clearing.fill(to, value, count, stream);
+}
+
+static CUresult is_busy(CUstream stream)
+{
+    (void)stream;
+    clearing.questions++;
+    return CUDA_ERROR_NOT_READY;
+}
+
+static CUstream clears_in(struct vgpu_channel *channel, uint64_t bytes)
+{
+    uint64_t address;
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &address, bytes), 0);
+    return clearing.stream;
+}
+
+static void memory_is_cleared_where_the_program_launches(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    struct vgpu_driver *table = fake_driver_table();
+    clearing.fill = table->cuMemsetD8Async;
+    table->cuMemsetD8Async = note_stream;
+    fixture_load(channel, ".version");
+    assert_int_equal(vgpu_send_cuStreamCreateWithPriority(channel, CONTEXT, STREAM, 0, 0), 0);
+    assert_int_equal(vgpu_send_cuStreamCreateWithPriority(channel, CONTEXT, STREAM2, 1, 0), 0);
+    assert_null(clears_in(channel, 1000)); /* the legacy stream, where most begin */
+    for (uint32_t id = STREAM; id <= STREAM2; id++) {
+        fixture_launch(channel, id);
+        assert_ptr_equal(clears_in(channel, 1000), channel->worker.handles.table[id].object);
+    }
+
+    CUresult (*query)(CUstream) = table->cuStreamQuery;
+    table->cuStreamQuery = is_busy;
+    clearing.questions = 0;
+    CUstream own = clears_in(channel, 1000);
+    assert_ptr_not_equal(own, channel->worker.handles.table[STREAM].object);
+    assert_ptr_not_equal(own, channel->worker.handles.table[STREAM2].object);
+    assert_non_null(own);
+    assert_true(clearing.questions > 1); /* there was some patience */
+    clearing.questions = 0;
+    assert_ptr_equal(clears_in(channel, 1000), own);
+    assert_int_equal(clearing.questions, 1); /* which is used up */
+
+    table->cuStreamQuery = query;
+    vgpu_send_cuStreamDestroy(channel, CONTEXT, STREAM2);
+    assert_null(clears_in(channel, 1000));
+    fixture_close(channel);
+}
+
 static void what_fails_is_not_charged(void **state)
 {
     (void)state;
@@ -270,6 +330,7 @@ int main(void)
         cmocka_unit_test(the_table_keeps_many_allocations),
         cmocka_unit_test(an_allocation_is_charged_and_cleared),
         cmocka_unit_test(zeros_do_not_stay_in_the_cache),
+        cmocka_unit_test(memory_is_cleared_where_the_program_launches),
         cmocka_unit_test(what_fails_is_not_charged),
         cmocka_unit_test(rows_are_charged_with_their_padding),
         cmocka_unit_test(freed_memory_is_kept_for_its_like),
