@@ -22,7 +22,7 @@ enum {
         200000,             /* before sleeping, when nothing comes: waking up takes up to 70 us */
     SPIN_AWAITED = 2500000, /* as long as the guest is awake for what is under way */
     SPIN_FEW_CPUS = 5000,   /* where a spinning worker takes the guest's processor */
-    SPIN_ALONE = 20000,     /* then the processor is offered to others between looks */
+    SPIN_ALONE = 50000,     /* then the processor is offered to others between looks */
     SPIN_RARELY = 8,        /* a fraction: if it has not been of use lately */
     SPIN_CREDIT_MOST = 16,
     SETTLE_NANOSECONDS = 2000000,   /* for work that is done, not for work that goes on */

@@ -13,7 +13,7 @@
 #define SPIN_SILENTLY    100000u   /* then the worker is told to stay awake, too */
 #define SPIN_FEW_CORES   40000u    /* about two round trips of a small call */
 #define SPIN_CAUTIOUS    5000u     /* while nothing has come soon of late */
-#define SPIN_ALONE       20000u    /* then the processor is offered to others between looks */
+#define SPIN_ALONE       50000u    /* then the processor is offered to others between looks */
 #define SPIN_CHECKS      32u       /* between looks at the clock */
 #define SLEEP_LEAST      1000000u  /* ns, where an interrupt wakes us before */
 #define SLEEP_MOST       20000000u /* ns; also how late a lost channel is noticed */
