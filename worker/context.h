@@ -46,6 +46,13 @@ void vgpu_context_let_go(struct vgpu_worker *worker, struct vgpu_context *contex
  */
 CUresult vgpu_context_gather(struct vgpu_worker *worker, CUstream *stream);
 
+/**
+ * Whether the current context has nothing left to do, as the driver says, or has failed: in all of
+ * its streams, or in the legacy one and those that block. Nothing is posted for that, so a stream
+ * that is stuck holds none up. False during captures.
+ */
+bool vgpu_context_is_done(const struct vgpu_worker *worker, bool all);
+
 /** Whether no context has anything left to do, as the driver says: a stream that only waits for the
  *  program has. Costs some calls of the driver. */
 bool vgpu_contexts_are_done(struct vgpu_worker *worker);

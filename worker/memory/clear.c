@@ -22,19 +22,11 @@ static bool is_legacy(CUstream stream)
 static bool is_idle(const struct vgpu_worker *worker, CUstream stream)
 {
     const struct vgpu_driver *driver = worker->driver;
-    const struct vgpu_context *context = worker->current;
     unsigned int flags = 0;
-    if (driver->cuStreamQuery(stream) != CUDA_SUCCESS ||
+    if (worker->captures || driver->cuStreamQuery(stream) != CUDA_SUCCESS ||
         (!is_legacy(stream) && driver->cuStreamGetFlags(stream, &flags) != CUDA_SUCCESS))
         return false;
-    if (flags & CU_STREAM_NON_BLOCKING)
-        return true;
-    for (uint32_t i = 0; i < context->stream_count; i++) {
-        const struct vgpu_handle *handle = &worker->handles.table[context->streams[i]];
-        if (handle->blocks && driver->cuStreamQuery(handle->object) != CUDA_SUCCESS)
-            return false;
-    }
-    return driver->cuStreamQuery(NULL) == CUDA_SUCCESS;
+    return flags & CU_STREAM_NON_BLOCKING || vgpu_context_is_done(worker, false);
 }
 
 /* Who allocates would wait for a kernel that runs, so not for long, and not time and again. */
@@ -43,8 +35,6 @@ static bool becomes_idle(const struct vgpu_worker *worker, CUstream stream)
     struct vgpu_context *context = worker->current;
     uint64_t start = vgpu_timing_now();
     bool idle;
-    if (worker->captures) /* a stream that is captured must not be asked */
-        return false;
     do
         idle = is_idle(worker, stream);
     while (!idle && !context->hasty && vgpu_timing_now() - start < PATIENCE);

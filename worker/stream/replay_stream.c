@@ -126,13 +126,23 @@ CUresult vgpu_context_gather(struct vgpu_worker *worker, CUstream *stream)
     return error;
 }
 
-/* In the current context. One that has failed is done. */
-static bool is_done(struct vgpu_worker *worker)
+bool vgpu_context_is_done(const struct vgpu_worker *worker, bool all)
 {
-    if (vgpu_capture_holds(worker, NULL))
+    const struct vgpu_driver *driver = worker->driver;
+    const struct vgpu_context *context = worker->current;
+    if (worker->captures) /* a stream that is captured must not be asked */
         return false;
-    return join_all(worker, worker->current) != CUDA_SUCCESS ||
-           worker->driver->cuStreamQuery(worker->current->gather) != CUDA_ERROR_NOT_READY;
+    for (uint32_t i = 0; i < context->stream_count; i++) {
+        const struct vgpu_handle *handle = &worker->handles.table[context->streams[i]];
+        if ((all || handle->blocks) &&
+            driver->cuStreamQuery(handle->object) == CUDA_ERROR_NOT_READY)
+            return false;
+    }
+    for (uint32_t i = 0; i < context->leaving_count && all; i++) {
+        if (driver->cuStreamQuery(context->leaving[i]) == CUDA_ERROR_NOT_READY)
+            return false;
+    }
+    return driver->cuStreamQuery(NULL) != CUDA_ERROR_NOT_READY;
 }
 
 static bool make_current(struct vgpu_worker *worker, struct vgpu_context *context)
@@ -152,7 +162,7 @@ bool vgpu_contexts_are_done(struct vgpu_worker *worker)
     vgpu_fence_poll(worker, true);
     bool done = worker->fences.count == 0;
     for (struct vgpu_context *context = worker->contexts; context && done; context = context->next)
-        done = make_current(worker, context) && is_done(worker);
+        done = make_current(worker, context) && vgpu_context_is_done(worker, true);
     if (before)
         make_current(worker, before);
     return done;
