@@ -19,8 +19,9 @@ struct box_copy {
     struct vgpu_tensor_map map;
     int64_t at[VGPU_TENSOR_RANK];     /* coordinates of the box */
     uint32_t count[VGPU_TENSOR_RANK]; /* elements that are copied along each dimension */
-    uint32_t bytes;                   /* in shared memory */
-    uint64_t shared;                  /* generic address there */
+    uint32_t bytes;                   /* of the box, which a barrier counts */
+    uint32_t row, pitch;              /* bytes of a row of it, and from row to row where it is */
+    uint64_t shared;                  /* generic address of that */
 };
 
 static bool is_good(const struct vgpu_tensor_map *map, uint32_t rank)
@@ -33,7 +34,8 @@ static bool is_good(const struct vgpu_tensor_map *map, uint32_t rank)
 
     for (uint32_t d = 0; good && d < rank; d++)
         good = map->box[d] >= 1 && map->box[d] <= 256 && map->step[d] >= 1 && map->step[d] <= 8;
-    return good;
+    return good && (map->swizzle == VGPU_SWIZZLE_NONE ||
+                    (uint32_t)map->box[0] * map->element <= vgpu_tensor_span(map->swizzle));
 }
 
 /* Whether there is such a reduction of elements of a type. */
@@ -100,17 +102,16 @@ static int prepare(struct box_copy *c, uint64_t address, uint32_t rank)
     if (bytes > c->w->block->shared_bytes)
         return vgpu_warp_fault(c->w, VGPU_FAULT_ILLEGAL_ADDRESS, c->lane, c->shared, 0);
     c->bytes = (uint32_t)bytes;
+    c->row = c->count[0] * c->map.element;
+    c->pitch = c->map.swizzle != VGPU_SWIZZLE_NONE ? vgpu_tensor_span(c->map.swizzle) : c->row;
     return check_place(c);
 }
 
-static uint64_t swizzled(unsigned how, uint64_t address)
+static uint64_t swizzled(uint8_t how, uint64_t address)
 {
-    uint64_t mask = how == VGPU_SWIZZLE_128  ? 7
-                    : how == VGPU_SWIZZLE_64 ? 3
-                    : how == VGPU_SWIZZLE_32 ? 1
-                                             : 0;
+    uint32_t pieces = how != VGPU_SWIZZLE_NONE ? vgpu_tensor_span(how) / PIECE : 1;
 
-    return address ^ (address >> 7 & mask) << 4;
+    return address ^ (address >> 7 & (pieces - 1)) << 4;
 }
 
 /* One element in memory, or nothing beyond the tensor. */
@@ -137,20 +138,20 @@ static int copy_element(const struct box_copy *c, uint64_t address, bool inside,
     return 0;
 }
 
-/* The elements along the first dimension, from offset `offset` of the box in shared memory. */
-static int copy_row(const struct box_copy *c, uint64_t address, bool inside, uint32_t offset)
+/* The elements along the first dimension; those in shared memory are from `to` on, if 16 bytes were
+   not exchanged. */
+static int copy_row(const struct box_copy *c, uint64_t address, bool inside, uint64_t to)
 {
     const struct vgpu_tensor_map *map = &c->map;
     uint8_t *shared = NULL;
 
-    for (uint32_t k = 0; k < c->count[0]; k++, offset += map->element) {
+    for (uint32_t k = 0, done = 0; k < c->count[0]; k++, done += map->element) {
         int64_t x = c->at[0] + (int64_t)k * map->step[0];
         bool there = inside && x >= 0 && x <= map->last[0];
 
-        if (shared == NULL || offset % PIECE == 0) {
-            uint64_t at = swizzled(map->swizzle, c->shared + offset);
-
-            uint32_t size = c->bytes - offset < PIECE ? c->bytes - offset : PIECE;
+        if (shared == NULL || (to + done) % PIECE == 0) {
+            uint64_t at = swizzled(map->swizzle, to + done);
+            uint32_t size = c->row - done < PIECE ? c->row - done : PIECE;
 
             shared = vgpu_warp_generic(c->w, c->lane, at, size);
             if (shared == NULL)
@@ -166,9 +167,9 @@ static int copy_row(const struct box_copy *c, uint64_t address, bool inside, uin
 static int copy_box(const struct box_copy *c)
 {
     const struct vgpu_tensor_map *map = &c->map;
-    uint32_t index[VGPU_TENSOR_RANK] = {0}, d;
+    uint32_t index[VGPU_TENSOR_RANK] = {0}, rows = c->bytes / c->row, d;
 
-    for (uint32_t offset = 0; offset < c->bytes; offset += c->count[0] * map->element) {
+    for (uint32_t row = 0; row < rows; row++) {
         uint64_t address = map->address;
         bool inside = true;
 
@@ -178,7 +179,7 @@ static int copy_box(const struct box_copy *c)
             inside &= x >= 0 && x <= map->last[d];
             address += (uint64_t)x * map->stride[d - 1];
         }
-        if (copy_row(c, address, inside, offset) != 0)
+        if (copy_row(c, address, inside, c->shared + (uint64_t)row * c->pitch) != 0)
             return -1;
         for (d = 1; d < map->rank && ++index[d] == c->count[d]; d++)
             index[d] = 0;

@@ -13,7 +13,10 @@
 
 #define VGPU_TENSOR_PLAIN 255
 
-/** How 16 bytes of shared memory are exchanged, so that columns are in several banks. */
+/**
+ * How 16 bytes of shared memory are exchanged, so that columns are in several banks: within a span
+ * of so many bytes, which each row of a box takes, also where the row itself is shorter.
+ */
 enum vgpu_tensor_swizzle {
     VGPU_SWIZZLE_NONE,
     VGPU_SWIZZLE_32,
@@ -34,6 +37,12 @@ struct vgpu_tensor_map {
     uint16_t box[VGPU_TENSOR_RANK];        /* 1 to 256 elements */
     uint16_t step[VGPU_TENSOR_RANK];       /* 1 to 8: every such element of the box */
 };
+
+/** Bytes of shared memory that 16 bytes are exchanged within; 0: they are not. */
+static inline uint32_t vgpu_tensor_span(uint8_t swizzle)
+{
+    return swizzle != VGPU_SWIZZLE_NONE ? 16u << swizzle : 0;
+}
 
 /** Bytes of a CUtensorMap. */
 #define VGPU_TENSOR_MAP_BYTES 128u

@@ -379,7 +379,11 @@ static const char boxes[] =
     ".visible .entry boxes(.param .align 64 .b8 map[128], .param .s32 x)\n{\n"
     ".reg .b32 %r<4>;\n.reg .b64 %d<3>;\n.shared .align 128 .b8 box[4096];\n"
     "mov.u32 %r1, box;\nmov.b64 %d1, map;\ncvta.param.u64 %d2, %d1;\nld.param.s32 %r2, [x];\n"
-    "cp.async.bulk.tensor.1d.global.shared::cta.tile.bulk_group [%d2, {%r2}], [%r1];\nret;\n}\n";
+    "cp.async.bulk.tensor.1d.global.shared::cta.tile.bulk_group [%d2, {%r2}], [%r1];\nret;\n}\n"
+    ".visible .entry planes(.param .align 64 .b8 map[128])\n{\n"
+    ".reg .b32 %r<2>;\n.reg .b64 %d<3>;\n.shared .align 128 .b8 box[4096];\n"
+    "mov.u32 %r1, box;\nmov.b64 %d1, map;\ncvta.param.u64 %d2, %d1;\n"
+    "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%d2, {0, 0}], [%r1];\nret;\n}\n";
 
 static void boxes_begin_at_pieces_of_16_bytes(void **state)
 {
@@ -411,6 +415,37 @@ static void boxes_begin_at_pieces_of_16_bytes(void **state)
     p.x = -4;
     expect(&rig, "boxes", (struct geometry){1, 1, 0}, &p, VGPU_FAULT_ILLEGAL_INSTRUCTION, &fault);
     said(&fault, "a store has a negative coordinate, -4 (dimension 0)");
+    rig_drop(&rig);
+}
+
+/* Rows that are shorter than what 16 bytes are exchanged within take as much shared memory as it.
+ */
+static void rows_of_boxes_take_their_span(void **state)
+{
+    struct rig rig;
+    struct vgpu_fault fault;
+    union {
+        struct vgpu_tensor_map map;
+        uint8_t bytes[VGPU_TENSOR_MAP_BYTES];
+    } p = {.map = {.magic = VGPU_TENSOR_MAP_MAGIC,
+                   .rank = 2,
+                   .element = 4,
+                   .type = VGPU_TENSOR_PLAIN,
+                   .swizzle = VGPU_SWIZZLE_128,
+                   .stride = {16},
+                   .last = {3, 63},
+                   .box = {4, 32},
+                   .step = {1, 1}}};
+
+    (void)state;
+    rig_load(&rig, boxes);
+    p.map.address = (uintptr_t)rig_allocate(&rig, 1024);
+    rig_run(&rig, "planes", (struct geometry){1, 1, 0}, &p);
+    p.map.box[1] = 33;
+    expect(&rig, "planes", (struct geometry){1, 1, 0}, &p, VGPU_FAULT_ILLEGAL_ADDRESS, &fault);
+    p.map.box[1] = 32;
+    p.map.box[0] = 36; /* which the driver would not have made */
+    expect(&rig, "planes", (struct geometry){1, 1, 0}, &p, VGPU_FAULT_ILLEGAL_INSTRUCTION, &fault);
     rig_drop(&rig);
 }
 
@@ -447,6 +482,7 @@ int main(void)
         cmocka_unit_test(exact_checks_see_what_was_freed),
         cmocka_unit_test(wrong_calls_are_found),
         cmocka_unit_test(boxes_begin_at_pieces_of_16_bytes),
+        cmocka_unit_test(rows_of_boxes_take_their_span),
         cmocka_unit_test(geometry_is_checked),
     };
 

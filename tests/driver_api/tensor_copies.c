@@ -12,6 +12,7 @@
 enum { SKIPPED = 77 };
 
 enum { WIDTH = 40, HEIGHT = 20, PITCH = 192 }; /* of the tensor: words, rows, bytes */
+enum { SHARED = 4096 };                        /* bytes, for boxes and what is between their rows */
 
 static CUresult encode(CUtensorMap *map, CUdeviceptr memory, const cuuint32_t box[2],
                        const cuuint32_t steps[2], CUtensorMapSwizzle swizzle,
@@ -26,7 +27,8 @@ static CUresult encode(CUtensorMap *map, CUdeviceptr memory, const cuuint32_t bo
 }
 
 /*
- * load: one thread brings a box of `bytes` bytes from (x, y), and all bytes of it go to `out`.
+ * load: one thread brings a box from (x, y), of which a barrier expects `bytes` bytes, and all of
+ * shared memory goes to `out`.
  * put: the other way round, with an instruction that is filled in.
  */
 static const char text[] =
@@ -36,7 +38,10 @@ static const char text[] =
     ".reg .b32 %%r<12>;\n.reg .b64 %%d<6>;\n.reg .pred %%p<4>;\n"
     ".shared .align 1024 .b8 box[4096];\n.shared .align 8 .b64 barrier;\n"
     "mov.u32 %%r1, box;\nmov.u32 %%r2, barrier;\nmov.u32 %%r3, %%tid.x;\nld.param.u32 %%r4, "
-    "[bytes];\n"
+    "[bytes];\nshl.b32 %%r7, %%r3, 2;\n"
+    "fill:\nadd.u32 %%r8, %%r1, %%r7;\nst.shared.u32 [%%r8], -1;\nadd.u32 %%r7, %%r7, 128;\n"
+    "setp.lt.u32 %%p3, %%r7, 4096;\n@%%p3 bra fill;\nfence.proxy.async.shared::cta;\n"
+    "bar.sync 0;\n"
     "setp.ne.u32 %%p1, %%r3, 0;\n@%%p1 bra ready;\nmbarrier.init.shared.b64 [%%r2], "
     "1;\nfence.proxy.async.shared::cta;\n"
     "mov.b64 %%d1, map;\ncvta.param.u64 %%d2, %%d1;\nld.param.s32 %%r5, [x];\nld.param.s32 %%r6, "
@@ -46,9 +51,10 @@ static const char text[] =
     "mbarrier.arrive.expect_tx.shared.b64 _, [%%r2], %%r4;\nready:\nbar.sync 0;\n"
     "wait:\nmbarrier.try_wait.parity.shared.b64 %%p2, [%%r2], 0;\n@!%%p2 bra wait;\n"
     "ld.param.u64 %%d3, [out];\nshl.b32 %%r7, %%r3, 2;\n"
-    "again:\nsetp.ge.u32 %%p3, %%r7, %%r4;\n@%%p3 bra done;\nadd.u32 %%r8, %%r1, %%r7;\n"
+    "again:\nadd.u32 %%r8, %%r1, %%r7;\n"
     "ld.shared.u32 %%r9, [%%r8];\ncvt.u64.u32 %%d4, %%r7;\nadd.u64 %%d4, %%d3, %%d4;\n"
-    "st.global.u32 [%%d4], %%r9;\nadd.u32 %%r7, %%r7, 128;\nbra again;\ndone:\nret;\n}\n"
+    "st.global.u32 [%%d4], %%r9;\nadd.u32 %%r7, %%r7, 128;\nsetp.lt.u32 %%p3, %%r7, 4096;\n"
+    "@%%p3 bra again;\nret;\n}\n"
     ".visible .entry put(.param .align 64 .b8 map[128], .param .s32 x, .param .s32 y)\n{\n"
     ".reg .b32 %%r<12>;\n.reg .b64 %%d<6>;\n.reg .pred %%p<4>;\n"
     ".shared .align 1024 .b8 box[4096];\n"
@@ -75,7 +81,7 @@ static void prepare(struct tensor *t, const char *put)
     snprintf(ptx, sizeof(ptx), text, put);
     CHECK(cuModuleLoadData(&t->module, ptx));
     CHECK(cuMemAlloc(&t->memory, sizeof(t->words)));
-    CHECK(cuMemAlloc(&t->out, 4096));
+    CHECK(cuMemAlloc(&t->out, SHARED));
     for (int y = 0; y < HEIGHT; y++) {
         for (int x = 0; x < PITCH / 4; x++)
             t->words[y][x] = 100 * y + x;
@@ -109,13 +115,44 @@ static void run(struct tensor *t, const char *kernel, CUtensorMap *map, int x, i
 }
 
 #define STORE "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group"
+#define ADD   "cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group"
+#define MAX   "cp.reduce.async.bulk.tensor.2d.global.shared::cta.max.tile.bulk_group"
 
-/* Where word `n` of a row is in shared memory, when 16 bytes are exchanged within `span`. */
+/* Where word `n` of a row is in shared memory. When 16 bytes are exchanged within `span`, each row
+ * takes so much, whatever it has. */
 static int place(int row, int n, int row_bytes, int span)
 {
-    int address = row * row_bytes + 4 * n, mask = span / 16 - 1;
+    int address = row * (span ? span : row_bytes) + 4 * n, mask = span / 16 - 1;
 
     return (span ? address ^ (address >> 7 & mask) << 4 : address) / 4;
+}
+
+/* Where an H200 puts the first 16 bytes, row by row, of rows that are narrower than the span. */
+static const struct {
+    int row_bytes, span, count;
+    unsigned char units[32];
+} measured[] = {
+    {16, 32, 16, {0, 2, 4, 6, 9, 11, 13, 15, 16, 18, 20, 22, 25, 27, 29, 31}},
+    {32, 64, 32, {0,  1,  4,  5,  9,  8,  13, 12, 18, 19, 22, 23, 27, 26, 31, 30,
+                  32, 33, 36, 37, 41, 40, 45, 44, 50, 51, 54, 55, 59, 58, 63, 62}},
+    {16, 64, 16, {0, 4, 9, 13, 18, 22, 27, 31, 32, 36, 41, 45, 50, 54, 59, 63}},
+    {48, 64, 27, {0,  1,  2,  4,  5,  6,  9,  8,  11, 13, 12, 15, 18, 19,
+                  16, 22, 23, 20, 27, 26, 25, 31, 30, 29, 32, 33, 34}},
+    {64, 128, 32, {0,  1,  2,  3,  9,  8,  11, 10, 18, 19, 16, 17, 27, 26, 25, 24,
+                   36, 37, 38, 39, 45, 44, 47, 46, 54, 55, 52, 53, 63, 62, 61, 60}},
+    {32, 128, 18, {0, 1, 9, 8, 18, 19, 27, 26, 36, 37, 45, 44, 54, 55, 63, 62, 64, 65}},
+    {96, 128, 18, {0, 1, 2, 3, 4, 5, 9, 8, 11, 10, 13, 12, 18, 19, 16, 17, 22, 23}},
+};
+
+static void narrow_rows_are_where_an_h200_puts_them(void)
+{
+    for (size_t n = 0; n < sizeof(measured) / sizeof(measured[0]); n++) {
+        int units = measured[n].row_bytes / 16;
+
+        for (int k = 0; k < measured[n].count; k++)
+            EXPECT(place(k / units, k % units * 4, measured[n].row_bytes, measured[n].span) ==
+                   4 * measured[n].units[k]);
+    }
 }
 
 static void boxes_are_loaded(void)
@@ -134,11 +171,19 @@ static void boxes_are_loaded(void)
         {4, 1, {8, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_32B, 32},
         {4, 1, {16, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_64B, 64},
         {4, 1, {32, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_128B, 128},
+        {0, 0, {4, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_32B, 32},
+        {0, 0, {8, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_64B, 64},
+        {0, 0, {4, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_64B, 64},
+        {0, 0, {12, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_64B, 64},
+        {0, 0, {16, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_128B, 128},
+        {0, 0, {8, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_128B, 128},
+        {0, 0, {24, 16}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_128B, 128},
+        {-4, 15, {12, 20}, {1, 2}, CU_TENSOR_MAP_SWIZZLE_128B, 128},
         {100, 100, {16, 4}, {1, 1}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
     };
     static CUtensorMap map;
     static struct tensor t;
-    int got[1024];
+    int got[SHARED / 4];
 
     prepare(&t, STORE);
     for (size_t n = 0; n < sizeof(cases) / sizeof(cases[0]); n++) {
@@ -148,7 +193,7 @@ static void boxes_are_loaded(void)
         CHECK(encode(&map, t.memory, cases[n].box, cases[n].steps, cases[n].swizzle,
                      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
         run(&t, "load", &map, cases[n].x, cases[n].y, (unsigned int)(4 * wide * high));
-        CHECK(cuMemcpyDtoH(got, t.out, (size_t)(4 * wide * high)));
+        CHECK(cuMemcpyDtoH(got, t.out, sizeof(got)));
         for (int k = 0; k < wide * high; k++) {
             int x = cases[n].x + k % wide;
             int y = cases[n].y + k / wide * (int)cases[n].steps[1];
@@ -182,25 +227,37 @@ static void boxes_are_stored_and_reduced(void)
     static const struct {
         const char *instruction;
         int kind; /* 0: stored, 1: added, 2: the greater one */
+        int x, y;
+        cuuint32_t box[2];
+        CUtensorMapSwizzle swizzle;
+        int span;
     } cases[] = {
-        {STORE, 0},
-        {"cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group", 1},
-        {"cp.reduce.async.bulk.tensor.2d.global.shared::cta.max.tile.bulk_group", 2},
+        {STORE, 0, 28, 15, {16, 8}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
+        {ADD, 1, 28, 15, {16, 8}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
+        {MAX, 2, 28, 15, {16, 8}, CU_TENSOR_MAP_SWIZZLE_NONE, 0},
+        {STORE, 0, 4, 1, {32, 16}, CU_TENSOR_MAP_SWIZZLE_128B, 128},
+        {STORE, 0, 0, 0, {16, 16}, CU_TENSOR_MAP_SWIZZLE_128B, 128},
+        {STORE, 0, 8, 3, {4, 16}, CU_TENSOR_MAP_SWIZZLE_32B, 32},
+        {ADD, 1, 32, 7, {12, 16}, CU_TENSOR_MAP_SWIZZLE_64B, 64},
     };
-    static const cuuint32_t box[] = {16, 8}, steps[] = {1, 1};
+    static const cuuint32_t steps[] = {1, 1};
     static CUtensorMap map;
     static struct tensor t;
 
-    for (int n = 0; n < 3; n++) {
+    for (size_t n = 0; n < sizeof(cases) / sizeof(cases[0]); n++) {
+        int wide = (int)cases[n].box[0], high = (int)cases[n].box[1];
+
         prepare(&t, cases[n].instruction);
-        CHECK(encode(&map, t.memory, box, steps, CU_TENSOR_MAP_SWIZZLE_NONE,
+        CHECK(encode(&map, t.memory, cases[n].box, steps, cases[n].swizzle,
                      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
-        run(&t, "put", &map, 28, 15, 0);
+        run(&t, "put", &map, cases[n].x, cases[n].y, 0);
         CHECK(cuMemcpyDtoH(t.words, t.memory, sizeof(t.words)));
         for (int y = 0; y < HEIGHT; y++) {
             for (int x = 0; x < PITCH / 4; x++) {
-                int old = 100 * y + x, put = 1000 + 16 * (y - 15) + x - 28;
-                bool hit = x >= 28 && x < WIDTH && y >= 15;
+                int row = y - cases[n].y, word = x - cases[n].x;
+                bool hit = x < WIDTH && row >= 0 && row < high && word >= 0 && word < wide;
+                int old = 100 * y + x;
+                int put = hit ? 1000 + place(row, word, 4 * wide, cases[n].span) : 0;
 
                 EXPECT(t.words[y][x] == (!hit                 ? old
                                          : cases[n].kind == 0 ? put
@@ -212,18 +269,27 @@ static void boxes_are_stored_and_reduced(void)
     }
 }
 
+static void rows_are_no_longer_than_the_span(void)
+{
+    static const cuuint32_t box[] = {32, 16}, steps[] = {1, 1};
+    static CUtensorMap map;
+    static struct tensor t;
+
+    prepare(&t, STORE);
+    EXPECT(encode(&map, t.memory, box, steps, CU_TENSOR_MAP_SWIZZLE_64B,
+                  CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_ERROR_INVALID_VALUE);
+}
+
 /* Boxes begin at a multiple of 16 bytes of a row, even where all of the box is beyond the tensor;
- * those that are stored, not before it. */
+ * those that are stored, not before it in any dimension. */
 static const struct misplaced {
     const char *kernel, *instruction;
     int x, y;
 } misplaced[] = {
-    {"load", STORE, 5, 3},
-    {"load", STORE, -3, -2},
-    {"load", STORE, 101, 100},
-    {"put", STORE, 30, 15},
-    {"put", STORE, -4, -2},
-    {"put", "cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group", 30, 15},
+    {"load", STORE, 5, 3},  {"load", STORE, -3, -2}, {"load", STORE, 101, 100},
+    {"put", STORE, 30, 15}, {"put", STORE, -4, -2},  {"put", STORE, -4, 2},
+    {"put", STORE, 4, -2},  {"put", ADD, 30, 15},    {"put", ADD, -4, 2},
+    {"put", MAX, 4, -2},
 };
 
 /* Ends the context, so each has a process, before this one has initialised anything. */
@@ -257,9 +323,11 @@ int main(void)
     check_context();
     if (!is_supported())
         return SKIPPED;
+    narrow_rows_are_where_an_h200_puts_them();
     boxes_are_loaded();
     what_is_beyond_may_be_nan();
     boxes_are_stored_and_reduced();
+    rows_are_no_longer_than_the_span();
     printf("tensor_copies: all right\n");
     return 0;
 }

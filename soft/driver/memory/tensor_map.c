@@ -71,7 +71,6 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap *tensorMap, CUtensorMapDataType tens
                                 CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,
                                 CUtensorMapL2promotion l2Promotion, CUtensorMapFloatOOBfill oobFill)
 {
-    static const uint8_t span[] = {0, 32, 64, 128}; /* bytes, by swizzle */
     struct vgpu_tensor_map map = {.magic = VGPU_TENSOR_MAP_MAGIC};
     CUresult result = vgpu_driver_ready();
     uint32_t row;
@@ -100,11 +99,8 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap *tensorMap, CUtensorMapDataType tens
     map.fill = oobFill ? types[tensorDataType].nan : 0;
     map.address = (uintptr_t)globalAddress;
     row = boxDim[0] * map.element;
-    if (row % 16 != 0 || (swizzle && row > span[swizzle]))
+    if (row % 16 != 0 || (swizzle && row > vgpu_tensor_span(map.swizzle)))
         return CUDA_ERROR_INVALID_VALUE;
-    /* Where shorter rows would be is not said. */
-    if (swizzle && row < span[swizzle])
-        return CUDA_ERROR_NOT_SUPPORTED;
     memset(tensorMap, 0, sizeof(*tensorMap));
     memcpy(tensorMap, &map, sizeof(map));
     return CUDA_SUCCESS;

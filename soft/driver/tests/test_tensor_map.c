@@ -40,7 +40,8 @@ static CUresult load(CUtensorMap *map)
 
 static void maps_are_checked_when_they_are_made(void **state)
 {
-    static const cuuint32_t box[] = {16, 8}, odd[] = {3, 8}, wide[] = {64, 8}, tall[] = {16, 257};
+    static const cuuint32_t box[] = {16, 8}, odd[] = {3, 8}, wide[] = {64, 8}, tall[] = {16, 257},
+                            ragged[] = {6, 8};
     static CUtensorMap map;
     CUdeviceptr memory;
 
@@ -58,8 +59,12 @@ static void maps_are_checked_when_they_are_made(void **state)
                       CUDA_ERROR_INVALID_VALUE);
     assert_cuda_error(encode(&map, memory, wide, CU_TENSOR_MAP_SWIZZLE_128B),
                       CUDA_ERROR_INVALID_VALUE);
-    assert_cuda_error(encode(&map, memory, box, CU_TENSOR_MAP_SWIZZLE_128B),
-                      CUDA_ERROR_NOT_SUPPORTED);
+    assert_cuda_error(encode(&map, memory, box, CU_TENSOR_MAP_SWIZZLE_32B),
+                      CUDA_ERROR_INVALID_VALUE);
+    assert_cuda_error(encode(&map, memory, ragged, CU_TENSOR_MAP_SWIZZLE_128B),
+                      CUDA_ERROR_INVALID_VALUE);
+    assert_cuda(encode(&map, memory, box, CU_TENSOR_MAP_SWIZZLE_64B));
+    assert_cuda(encode(&map, memory, box, CU_TENSOR_MAP_SWIZZLE_128B));
     assert_cuda_error(encode(&map, memory, box, CU_TENSOR_MAP_SWIZZLE_128B_ATOM_32B),
                       CUDA_ERROR_NOT_SUPPORTED);
 }
