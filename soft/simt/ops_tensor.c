@@ -20,8 +20,9 @@ struct box_copy {
     int64_t at[VGPU_TENSOR_RANK];     /* coordinates of the box */
     uint32_t count[VGPU_TENSOR_RANK]; /* elements that are copied along each dimension */
     uint32_t bytes;                   /* of the box, which a barrier counts */
-    uint32_t row, pitch;              /* bytes of a row of it, and from row to row where it is */
-    uint64_t shared;                  /* generic address of that */
+    uint32_t row, rows;               /* bytes of a row of it, and how many there are */
+    uint32_t pitch;                   /* bytes from row to row in shared memory */
+    uint64_t shared;                  /* generic address there */
 };
 
 static bool is_good(const struct vgpu_tensor_map *map, uint32_t rank)
@@ -103,6 +104,9 @@ static int prepare(struct box_copy *c, uint64_t address, uint32_t rank)
         return vgpu_warp_fault(c->w, VGPU_FAULT_ILLEGAL_ADDRESS, c->lane, c->shared, 0);
     c->bytes = (uint32_t)bytes;
     c->row = c->count[0] * c->map.element;
+    c->rows = 1;
+    for (uint32_t d = 1; d < rank; d++)
+        c->rows *= c->count[d];
     c->pitch = c->map.swizzle != VGPU_SWIZZLE_NONE ? vgpu_tensor_span(c->map.swizzle) : c->row;
     return check_place(c);
 }
@@ -167,9 +171,9 @@ static int copy_row(const struct box_copy *c, uint64_t address, bool inside, uin
 static int copy_box(const struct box_copy *c)
 {
     const struct vgpu_tensor_map *map = &c->map;
-    uint32_t index[VGPU_TENSOR_RANK] = {0}, rows = c->bytes / c->row, d;
+    uint32_t index[VGPU_TENSOR_RANK] = {0}, d;
 
-    for (uint32_t row = 0; row < rows; row++) {
+    for (uint32_t row = 0; row < c->rows; row++) {
         uint64_t address = map->address;
         bool inside = true;
 
