@@ -3,6 +3,11 @@
 
 #include <string.h>
 
+/* Header and payload of a record that is as short as records are. */
+#define SHORT_RECORD                                                                               \
+    ((VGPU_CALL_HEADER_BYTES + VGPU_RECORD_ALIGNMENT - 1) & ~(VGPU_RECORD_ALIGNMENT - 1))
+#define SHORT_PAYLOAD (SHORT_RECORD - VGPU_CALL_HEADER_BYTES)
+
 static uint64_t record_bytes(uint32_t payload_bytes)
 {
     uint64_t bytes = VGPU_CALL_HEADER_BYTES + (uint64_t)payload_bytes;
@@ -127,19 +132,26 @@ static void fetch_next(const struct vgpu_ring_consumer *ring)
 int vgpu_ring_pop(struct vgpu_ring_consumer *ring, struct vgpu_call_header *header,
                   uint8_t *payload)
 {
-    int found = ring->head == ring->tail_cached ? look_at_tail(ring) : 1;
-    if (found <= 0)
-        return found;
+    if (ring->head == ring->tail_cached) {
+        int found = look_at_tail(ring);
+        if (found <= 0)
+            return found;
+    }
     size_t start = ring->head % VGPU_RING_BYTES;
-    if (start + sizeof(*header) <= VGPU_RING_BYTES) /* most are whole */
+    uint32_t copied = 0;                           /* of the payload */
+    if (start <= VGPU_RING_BYTES - SHORT_RECORD) { /* most are whole, and no longer */
         memcpy(header, ring->bytes + start, sizeof(*header));
-    else
+        memcpy(payload, ring->bytes + start + sizeof(*header), SHORT_PAYLOAD);
+        copied = SHORT_PAYLOAD;
+    } else {
         copy_out(ring, ring->head, header, sizeof(*header));
+    }
     uint64_t bytes = record_bytes(header->payload_bytes);
     if (header->payload_bytes > VGPU_PAYLOAD_MAX || bytes > ring->tail_cached - ring->head)
         return -VGPU_RING_BAD_PAYLOAD;
-    if (header->payload_bytes)
-        copy_out(ring, ring->head + sizeof(*header), payload, header->payload_bytes);
+    if (header->payload_bytes > copied)
+        copy_out(ring, ring->head + sizeof(*header) + copied, payload + copied,
+                 header->payload_bytes - copied);
     ring->head += bytes;
     if (ring->head - ring->head_told >= VGPU_RING_BYTES / 16)
         tell_head(ring);

@@ -54,10 +54,11 @@ bool vgpu_ring_push(struct vgpu_ring_producer *ring, const struct vgpu_call_head
 
 /**
  * Copies the next record out of shared memory: *header, and its payload into `payload`
- * (VGPU_PAYLOAD_MAX bytes). Returns 1 with a record, 0 when the ring is empty, or the negated
- * enum vgpu_ring_fault. The copy is made once: nothing is read again after it was checked. The
- * producer's cache line is read only when what was seen of it is used up; room is given back when
- * the ring is found empty, and in steps of a 16th of it.
+ * (VGPU_PAYLOAD_MAX bytes, of which those behind the payload are of no value). Returns 1 with a
+ * record, 0 when the ring is empty, or the negated enum vgpu_ring_fault. The copy is made once:
+ * nothing is read again after it was checked. The producer's cache line is read only when what was
+ * seen of it is used up; room is given back when the ring is found empty, and in steps of a 16th of
+ * it.
  */
 int vgpu_ring_pop(struct vgpu_ring_consumer *ring, struct vgpu_call_header *header,
                   uint8_t *payload);

@@ -21,46 +21,32 @@ void vgpu_handles_destroy(struct vgpu_handles *handles)
     handles->table = NULL;
 }
 
-static bool is_kind(uint32_t have, enum vgpu_kind want)
-{
-    if (want == VGPU_KIND_LAUNCHABLE)
-        return have == VGPU_KIND_FUNCTION || have == VGPU_KIND_KERNEL;
-    return have == want;
-}
-
 static bool is_graph(uint32_t kind)
 {
     return kind == VGPU_KIND_GRAPH || kind == VGPU_KIND_NODE;
 }
 
-static bool can_own(uint32_t kind)
+CUresult vgpu_handles_stream(struct vgpu_worker *worker, uint32_t id, CUstream *stream)
 {
-    return kind == VGPU_KIND_MODULE || kind == VGPU_KIND_LIBRARY || kind == VGPU_KIND_KERNEL ||
-           kind == VGPU_KIND_ARRAY || kind == VGPU_KIND_MIPMAP;
+    struct vgpu_handles *handles = &worker->handles;
+
+    if (id <= 1) {
+        *stream = id == 0 ? NULL : CU_STREAM_LEGACY;
+    } else {
+        CUresult error = vgpu_handles_look_up(handles, VGPU_KIND_STREAM, id, (void **)stream);
+        if (error)
+            return error;
+        handles->table[id].joined = false;
+    }
+    vgpu_usage_stream(worker, *stream);
+    return CUDA_SUCCESS;
 }
 
 CUresult vgpu_handles_find(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t id,
                            void **object)
 {
-    struct vgpu_handles *handles = &worker->handles;
-    CUresult unknown =
-        kind == VGPU_KIND_CONTEXT ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_INVALID_HANDLE;
-
-    if (kind == VGPU_KIND_STREAM && id <= 1) {
-        *object = id == 0 ? NULL : (void *)CU_STREAM_LEGACY;
-    } else {
-        if (id < VGPU_HANDLE_FIRST || id >= VGPU_HANDLE_MAX ||
-            !is_kind(handles->table[id].kind, kind))
-            return unknown;
-        *object = handles->table[id].object;
-        if (kind == VGPU_KIND_STREAM)
-            handles->table[id].joined = false;
-        if (can_own(handles->table[id].kind))
-            handles->named = id;
-    }
-    if (kind == VGPU_KIND_STREAM)
-        vgpu_usage_stream(worker, *object);
-    return CUDA_SUCCESS;
+    return kind == VGPU_KIND_STREAM ? vgpu_handles_stream(worker, id, (CUstream *)object)
+                                    : vgpu_handles_look_up(&worker->handles, kind, id, object);
 }
 
 /* No context's end is the end of these. */
@@ -114,7 +100,7 @@ uint32_t vgpu_handles_id(const struct vgpu_worker *worker, enum vgpu_kind kind, 
 {
     const struct vgpu_handles *handles = &worker->handles;
     for (uint32_t id = VGPU_HANDLE_FIRST; id < handles->end; id++) {
-        if (handles->table[id].object == object && is_kind(handles->table[id].kind, kind))
+        if (handles->table[id].object == object && vgpu_handle_is(&handles->table[id], kind))
             return id;
     }
     return 0;

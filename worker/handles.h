@@ -47,8 +47,39 @@ struct vgpu_handles {
 int vgpu_handles_create(struct vgpu_handles *handles);
 void vgpu_handles_destroy(struct vgpu_handles *handles);
 
-/** Looks an id up: CUDA_SUCCESS and *object, or CUDA_ERROR_INVALID_HANDLE (INVALID_CONTEXT for a
- *  context). Streams 0 and 1 are always there; VGPU_KIND_LAUNCHABLE is a function or a kernel. */
+static inline bool vgpu_handle_is(const struct vgpu_handle *handle, enum vgpu_kind kind)
+{
+    if (kind == VGPU_KIND_LAUNCHABLE) /* a function or a kernel */
+        return handle->kind == VGPU_KIND_FUNCTION || handle->kind == VGPU_KIND_KERNEL;
+    return handle->kind == (uint32_t)kind;
+}
+
+static inline bool vgpu_handle_can_own(const struct vgpu_handle *handle)
+{
+    return handle->kind == VGPU_KIND_MODULE || handle->kind == VGPU_KIND_LIBRARY ||
+           handle->kind == VGPU_KIND_KERNEL || handle->kind == VGPU_KIND_ARRAY ||
+           handle->kind == VGPU_KIND_MIPMAP;
+}
+
+/** Looks an id of anything but a stream up: CUDA_SUCCESS and *object, or CUDA_ERROR_INVALID_HANDLE
+ *  (INVALID_CONTEXT for a context). Inline, because most kinds are constants. */
+static inline CUresult vgpu_handles_look_up(struct vgpu_handles *handles, enum vgpu_kind kind,
+                                            uint32_t id, void **object)
+{
+    if (id < VGPU_HANDLE_FIRST || id >= VGPU_HANDLE_MAX ||
+        !vgpu_handle_is(&handles->table[id], kind))
+        return kind == VGPU_KIND_CONTEXT ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_INVALID_HANDLE;
+    *object = handles->table[id].object;
+    if (vgpu_handle_can_own(&handles->table[id]))
+        handles->named = id;
+    return CUDA_SUCCESS;
+}
+
+/** The same for a stream, which is about to be used by the record that is being replayed. 0 and 1
+ *  are always there. */
+CUresult vgpu_handles_stream(struct vgpu_worker *worker, uint32_t id, CUstream *stream);
+
+/** The same for either. */
 CUresult vgpu_handles_find(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t id,
                            void **object);
 

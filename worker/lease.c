@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "worker/context.h"
+#include "worker/kind.h"
 #include "worker/log.h"
 #include "worker/worker.h"
 
@@ -66,19 +67,6 @@ static bool has_drained(struct vgpu_worker *worker)
             return false;
     }
     return true;
-}
-
-/* Launches are of a kind if they are of the same function, shape and stream; other calls if they
- * are the same call, as their arguments are addresses. */
-static uint8_t kind_of(const struct vgpu_call_header *header)
-{
-    uint32_t hash = 2166136261u ^ header->call;
-    bool by_arguments =
-        header->call == VGPU_CALL_vgpuLaunch || header->call == VGPU_CALL_cuGraphLaunch;
-
-    for (uint32_t i = 0; by_arguments && i < sizeof(header->arguments); i++)
-        hash = (hash ^ header->arguments[i]) * 16777619u;
-    return (uint8_t)(hash ^ hash >> 8 ^ hash >> 16 ^ hash >> 24);
 }
 
 /* Brings the estimates of the batches `from` to `to` nearer to what they took together. */
@@ -169,7 +157,7 @@ static bool fits(struct vgpu_worker *worker, const struct vgpu_call_header *head
     struct vgpu_lease *lease = &worker->lease;
     /* relaxed: any of the mediator's values will do */
     uint64_t window = __atomic_load_n(&worker->page->lease.window, __ATOMIC_RELAXED);
-    uint8_t kind = kind_of(header);
+    uint8_t kind = (uint8_t)vgpu_kind_of(header);
 
     take_out_done(worker);
     if (lease->in_flight >= window || is_full(lease, window)) {
@@ -189,9 +177,8 @@ static bool fits(struct vgpu_worker *worker, const struct vgpu_call_header *head
     return true;
 }
 
-/* All but an open lease. */
-static bool admits_bounded(struct vgpu_worker *worker, const struct vgpu_call_header *header,
-                           uint32_t state)
+static bool admits_under(struct vgpu_worker *worker, const struct vgpu_call_header *header,
+                         uint32_t state)
 {
     while (state & VGPU_LEASE_IDLE && !exchange(worker, state, state & ~VGPU_LEASE_IDLE))
         state = state_of(worker);
@@ -216,12 +203,7 @@ bool vgpu_lease_admits(struct vgpu_worker *worker, const struct vgpu_call_header
 {
     if (!vgpu_usage_brings_work(header->call))
         return true;
-    uint32_t state = state_of(worker);
-    if (state == VGPU_LEASE_OPEN && !worker->page->lease.wants) {
-        worker->lease.uncounted = true;
-        return true;
-    }
-    bool admitted = admits_bounded(worker, header, state);
+    bool admitted = admits_under(worker, header, state_of(worker));
     if (admitted && worker->page->lease.wants)
         set_wants(worker, false);
     return admitted;

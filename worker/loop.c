@@ -11,6 +11,7 @@
 
 #include "protocol/calls.h"
 #include "protocol/ring.h"
+#include "worker/admission.h"
 #include "worker/context.h"
 #include "worker/log.h"
 #include "worker/primitive.h"
@@ -98,7 +99,7 @@ int vgpu_loop_record(struct vgpu_worker *worker, const struct vgpu_call_header *
     enum vgpu_call_class which = vgpu_call_class(header->call);
     uint64_t began = vgpu_timing_begin(&worker->timing, which);
     int error = 0;
-    if (vgpu_watch_defers(worker, header))
+    if (header->flags && vgpu_watch_defers(worker, header)) /* nobody waits for what is posted */
         result = (struct vgpu_result){.result = VGPU_RESULT_LATER};
     else
         error = vgpu_replay(worker, header, payload, &result, answer);
@@ -316,8 +317,8 @@ static void log_garbage(const struct vgpu_worker *worker, const struct vgpu_call
 /* Whether a record that was taken out may be replayed now. */
 static bool admits(struct loop *loop, const struct vgpu_call_header *header)
 {
-    loop->wants = !vgpu_lease_admits(loop->worker, header);
-    return !loop->wants && vgpu_watch_admits(loop->worker, header);
+    loop->wants = !vgpu_admission_leased(loop->worker, header);
+    return !loop->wants && vgpu_admission_clear(loop->worker, header);
 }
 
 /* Whether the next record may be taken out of the ring, or the one that was be replayed. */
@@ -325,14 +326,15 @@ static bool may_go_on(struct loop *loop, const struct vgpu_call_header *header)
 {
     if (loop->worker->fences.count >= VGPU_MARKS_MANY)
         return false;
-    return loop->held ? admits(loop, header) : vgpu_throttle_admits(loop->worker);
+    return loop->held ? admits(loop, header) : vgpu_admission_takes(loop->worker);
 }
 
 static enum vgpu_worker_exit run_channel(struct loop *loop)
 {
     struct vgpu_worker *worker = loop->worker;
     struct vgpu_call_header header = {0};
-    uint8_t payload[VGPU_PAYLOAD_MAX];
+    /* a driver reads a launch's parameters out of it, which may be aligned as strictly */
+    _Alignas(16) uint8_t payload[VGPU_PAYLOAD_MAX];
     for (;;) {
         bool full = !may_go_on(loop, &header);
         int got = full ? 0 : loop->held ? 1 : vgpu_ring_pop(&loop->ring, &header, payload);
@@ -348,7 +350,7 @@ static enum vgpu_worker_exit run_channel(struct loop *loop)
         }
         bool was_held = loop->held;
         if (!was_held)
-            vgpu_throttle_taken(worker, header.sequence);
+            vgpu_admission_taken(worker, header.sequence);
         loop->held = !was_held && !admits(loop, &header);
         if (loop->held) {
             vgpu_timing_hold(&worker->timing, &loop->ring);

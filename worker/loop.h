@@ -9,8 +9,9 @@
 struct vgpu_worker;
 struct vgpu_primitive;
 
-/** Replays one record (a private copy) and reports what came of it: the reply, or a failure of an
- *  asynchronous call. Returns 0, or -EPROTO for garbage. */
+/** Replays one record (a private copy, whose payload begins at a multiple of 16) and reports what
+ *  came of it: the reply, or a failure of an asynchronous call. Returns 0, or -EPROTO for garbage.
+ */
 int vgpu_loop_record(struct vgpu_worker *worker, const struct vgpu_call_header *header,
                      const uint8_t *payload);
 

@@ -26,10 +26,8 @@ static CUresult make_current(struct vgpu_worker *worker, struct vgpu_context *co
     return error;
 }
 
-CUresult vgpu_worker_enter(struct vgpu_worker *worker, uint32_t id)
+CUresult vgpu_worker_change_context(struct vgpu_worker *worker, uint32_t id)
 {
-    if (id != 0 && id == worker->current_id)
-        return CUDA_SUCCESS;
     CUcontext object;
     CUresult error = vgpu_handles_find(worker, VGPU_KIND_CONTEXT, id, (void **)&object);
     if (error)

@@ -103,12 +103,9 @@ static void watch_rate(struct vgpu_worker *worker, bool late)
 
 bool vgpu_throttle_admits(struct vgpu_worker *worker)
 {
-    struct vgpu_throttle *throttle = &worker->throttle;
     const struct vgpu_ledger_page *page = worker->ledger.page;
     uint64_t rate = limit(&page->rate), depth = limit(&page->queue_depth);
 
-    if (rate == 0 && depth == 0 && throttle->since == 0 && !throttle->limited)
-        return true;
     uint32_t queued = waiting(worker);
     watch_queue(worker, depth ? queued : 0, depth);
     bool late = rate && queued && vgpu_rate_wait(page, now()) > 0;
@@ -116,13 +113,9 @@ bool vgpu_throttle_admits(struct vgpu_worker *worker)
     return !late;
 }
 
-void vgpu_throttle_taken(struct vgpu_worker *worker, uint32_t sequence)
+void vgpu_throttle_count(struct vgpu_worker *worker)
 {
-    struct vgpu_ledger_page *page = worker->ledger.page;
-
-    worker->throttle.taken = sequence;
-    if (limit(&page->rate))
-        vgpu_rate_count(page, now());
+    vgpu_rate_count(worker->ledger.page, now());
 }
 
 uint64_t vgpu_throttle_pause(const struct vgpu_worker *worker)

@@ -3,8 +3,8 @@
  * A VM's limits on calls: how many a second, and how many may wait. Beyond the rate the worker
  * takes nothing out of the ring; beyond the depth it marks the channel BUSY, and the guest keeps
  * its calls until the mark is gone. No call is lost or answered with an error. Both limits are in
- * the VM's ledger page, where all of its workers see them change; without them a record costs two
- * loads. For the worker's thread.
+ * the VM's ledger page, where all of its workers see them change; without them nothing of this is
+ * called (worker/admission.h). For the worker's thread.
  */
 #ifndef VGPU_WORKER_THROTTLE_H
 #define VGPU_WORKER_THROTTLE_H
@@ -15,7 +15,7 @@
 struct vgpu_worker;
 
 struct vgpu_throttle {
-    uint32_t taken;   /* sequence of the record that was taken out last */
+    uint32_t taken;   /* sequence of the record that was taken out last; by the loop */
     uint32_t queued;  /* what this worker has added to its VM's sum of calls that wait */
     uint64_t since;   /* records wait for the rate since then; 0: they do not */
     uint32_t allowed; /* what the guest was told, if it is limited */
@@ -27,8 +27,8 @@ struct vgpu_throttle {
  *  vgpu_throttle_pause(). To be asked before each record. */
 bool vgpu_throttle_admits(struct vgpu_worker *worker);
 
-/** The record with this sequence was taken out. */
-void vgpu_throttle_taken(struct vgpu_worker *worker, uint32_t sequence);
+/** A record was taken out while there is a rate. */
+void vgpu_throttle_count(struct vgpu_worker *worker);
 
 /** Nanoseconds until it makes sense to ask again: short enough to see a limit that was lifted. 0:
  *  nothing waits for the rate. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "worker/context.h"
+#include "worker/kind.h"
 #include "worker/worker.h"
 
 #define PARTS_OF_LIMIT 16u /* that known work of one piece may take */
@@ -45,24 +46,6 @@ void vgpu_watch_stream(struct vgpu_worker *worker, CUstream stream)
     watch->waiter = stream == CU_STREAM_LEGACY ? NULL : stream;
 }
 
-/* Launches are of a kind if they are of the same function, shape and stream; of other calls the
- * arguments say little. Every bit has a say in the highest bits, which are what is taken. */
-static uint32_t kind_of(const struct vgpu_call_header *record)
-{
-    const uint64_t odd = 0x9e3779b97f4a7c15u;
-    uint64_t words[sizeof(record->arguments) / sizeof(uint64_t)];
-    uint64_t one = record->call * odd, other = 0; /* two, which need not wait for each other */
-
-    if (record->call == VGPU_CALL_vgpuLaunch || record->call == VGPU_CALL_cuGraphLaunch) {
-        memcpy(words, record->arguments, sizeof(words));
-        for (size_t i = 0; i < sizeof(words) / sizeof(*words); i += 2) {
-            one = (one ^ words[i]) * odd;
-            other = (other ^ words[i + 1]) * odd;
-        }
-    }
-    return (uint32_t)((one ^ other >> 10) >> 54) % VGPU_WATCH_KINDS;
-}
-
 void vgpu_watch_begin(struct vgpu_worker *worker)
 {
     worker->watch.pieced = worker->watch.expected = 0;
@@ -76,7 +59,7 @@ void vgpu_watch_add(struct vgpu_worker *worker)
 
     if (limit == 0 || watch->record == NULL)
         return;
-    uint32_t kind = kind_of(watch->record), takes = watch->took[kind];
+    uint32_t kind = vgpu_kind_of(watch->record) % VGPU_WATCH_KINDS, takes = watch->took[kind];
     uint64_t most = share_of(limit);
     bool alone = takes == 0 || takes > most;
     if (watch->pieced > 0 && (alone || watch->alone || watch->expected + takes > most ||

@@ -41,10 +41,11 @@ struct vgpu_watch {
     CUstream waiter;
 };
 
-/** A record that names `stream` is about to be replayed. */
+/** A record that names `stream`, and brings no work, is about to be replayed. */
 void vgpu_watch_stream(struct vgpu_worker *worker, CUstream stream);
 
-/** And it brings work: if it is not to share a mark with what came before, that gets marks now. */
+/** One that brings work is: if it is not to share a mark with what came before, that gets marks
+ *  now. */
 void vgpu_watch_add(struct vgpu_worker *worker);
 
 /** Marks are behind all that there is: the next piece begins. */

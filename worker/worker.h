@@ -91,8 +91,15 @@ static inline struct vgpu_channel_header *vgpu_worker_channel(const struct vgpu_
     return (struct vgpu_channel_header *)worker->extent;
 }
 
+/** Makes another context current than the one that is. */
+CUresult vgpu_worker_change_context(struct vgpu_worker *worker, uint32_t id);
+
 /** Makes the context with this handle id current. CUDA_ERROR_INVALID_CONTEXT if it is not known. */
-CUresult vgpu_worker_enter(struct vgpu_worker *worker, uint32_t id);
+static inline CUresult vgpu_worker_enter(struct vgpu_worker *worker, uint32_t id)
+{
+    return id != 0 && id == worker->current_id ? CUDA_SUCCESS
+                                               : vgpu_worker_change_context(worker, id);
+}
 
 /** Reports an asynchronous failure of the current record; the first one is kept until the guest
  *  takes it. Wakes the guest. */

@@ -104,8 +104,11 @@ def prepare(call):
         out.append("    error = vgpu_worker_enter(worker, header->context);")
     for a in call.arguments:
         if a.handle and a.role != "new":
-            out.append(f"    if (error == CUDA_SUCCESS)\n        error = vgpu_handles_find(worker, "
-                       f"VGPU_KIND_{a.type.upper()}, {a.name}_id, (void **)&call.{a.name});")
+            found = (f"vgpu_handles_stream(worker, {a.name}_id, &call.{a.name})"
+                     if a.type == "stream" else
+                     f"vgpu_handles_look_up(&worker->handles, VGPU_KIND_{a.type.upper()}, "
+                     f"{a.name}_id,\n            (void **)&call.{a.name})")
+            out.append(f"    if (error == CUDA_SUCCESS)\n        error = {found};")
     return out
 
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernel launches: the parameter block as it is, the attributes with the events that they name. */
+/* Kernel launches: the parameter block where it is, the attributes with the events they name. */
 #include <string.h>
 
 #include "protocol/launch.h"
@@ -22,9 +22,6 @@ static CUresult copy_attributes(struct vgpu_worker *worker, const uint8_t *bytes
                                 CUlaunchAttribute *attributes, unsigned int *count)
 {
     CUresult error = CUDA_SUCCESS;
-    *count = 0;
-    if (size == 0)
-        return CUDA_SUCCESS;
     *count = size / sizeof(*attributes);
     if (size % sizeof(*attributes) != 0 || *count > VGPU_LAUNCH_ATTRIBUTES_MAX)
         return CUDA_ERROR_INVALID_VALUE;
@@ -39,28 +36,10 @@ static CUresult copy_attributes(struct vgpu_worker *worker, const uint8_t *bytes
     return error;
 }
 
-CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgpuLaunch *call)
+static CUresult launch_with_attributes(struct vgpu_worker *worker,
+                                       const struct vgpu_call_vgpuLaunch *call, void **extra)
 {
     CUlaunchAttribute attributes[VGPU_LAUNCH_ATTRIBUTES_MAX];
-    /* In memory of the strictest alignment: the payload has none. */
-    _Alignas(16) uint8_t parameters[VGPU_PAYLOAD_MAX];
-    size_t bytes = call->parameters_bytes;
-    unsigned int count;
-
-    if (bytes != worker->handles.table[call->function_id].parameter_bytes)
-        return CUDA_ERROR_INVALID_VALUE; /* the driver would read past the end of a shorter one */
-    CUresult error =
-        copy_attributes(worker, call->attributes, call->attributes_bytes, attributes, &count);
-    if (error)
-        return error;
-    memcpy(parameters, call->parameters, bytes);
-    worker->current->launched = call->stream;
-    void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, parameters, CU_LAUNCH_PARAM_BUFFER_SIZE,
-                     &bytes, CU_LAUNCH_PARAM_END};
-    if (count == 0)
-        return worker->driver->cuLaunchKernel(
-            call->function, call->grid_x, call->grid_y, call->grid_z, call->block_x, call->block_y,
-            call->block_z, call->shared_bytes, call->stream, NULL, bytes ? extra : NULL);
     CUlaunchConfig config = {
         .gridDimX = call->grid_x,
         .gridDimY = call->grid_y,
@@ -71,9 +50,29 @@ CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgp
         .sharedMemBytes = call->shared_bytes,
         .hStream = call->stream,
         .attrs = attributes,
-        .numAttrs = count,
     };
-    return worker->driver->cuLaunchKernelEx(&config, call->function, NULL, bytes ? extra : NULL);
+    CUresult error = copy_attributes(worker, call->attributes, call->attributes_bytes, attributes,
+                                     &config.numAttrs);
+    if (error)
+        return error;
+    worker->current->launched = call->stream;
+    return worker->driver->cuLaunchKernelEx(&config, call->function, NULL, extra);
+}
+
+CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgpuLaunch *call)
+{
+    size_t bytes = call->parameters_bytes;
+    if (bytes != worker->handles.table[call->function_id].parameter_bytes)
+        return CUDA_ERROR_INVALID_VALUE; /* the driver would read past the end of a shorter one */
+    /* The payload begins with them, so they are aligned as strictly as anything is. */
+    void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)call->parameters,
+                     CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes, CU_LAUNCH_PARAM_END};
+    if (call->attributes_bytes)
+        return launch_with_attributes(worker, call, bytes ? extra : NULL);
+    worker->current->launched = call->stream;
+    return worker->driver->cuLaunchKernel(
+        call->function, call->grid_x, call->grid_y, call->grid_z, call->block_x, call->block_y,
+        call->block_z, call->shared_bytes, call->stream, NULL, bytes ? extra : NULL);
 }
 
 CUresult vgpu_replay_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(

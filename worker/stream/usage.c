@@ -7,8 +7,7 @@
 #include "worker/graph/capture.h"
 #include "worker/worker.h"
 
-/* The calls that bring work to the GPU; each names one stream. */
-static const bool brings_work[VGPU_CALL_MAX + 1] = {
+const bool vgpu_usage_works[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_vgpuCopyToDevice] = true,   [VGPU_CALL_vgpuCopyFromDevice] = true,
     [VGPU_CALL_vgpuCopyInline] = true,     [VGPU_CALL_vgpuCopyBox] = true,
     [VGPU_CALL_vgpuCopyToHost] = true,     [VGPU_CALL_vgpuCopyFromHost] = true,
@@ -18,11 +17,6 @@ static const bool brings_work[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_cuMemsetD2D32Async] = true, [VGPU_CALL_vgpuLaunch] = true,
     [VGPU_CALL_cuGraphLaunch] = true,
 };
-
-bool vgpu_usage_brings_work(uint32_t call)
-{
-    return call <= VGPU_CALL_MAX && brings_work[call];
-}
 
 static uint64_t now(void)
 {
@@ -34,6 +28,12 @@ static uint64_t now(void)
 static CUstream canonical(CUstream stream)
 {
     return stream == CU_STREAM_LEGACY ? NULL : stream;
+}
+
+static bool is_recent(const struct vgpu_usage *usage, CUstream stream)
+{
+    return usage->recent < usage->stream_count &&
+           usage->streams[usage->recent].stream == canonical(stream);
 }
 
 /* The one that was named last, or that comes after it, mostly: streams are used in turns. */
@@ -86,27 +86,38 @@ uint64_t vgpu_usage_idle(struct vgpu_context *context)
     return usage->idle;
 }
 
+/* Work comes, to a context that had none. */
+static void end_idleness(struct vgpu_worker *worker, struct vgpu_context *context, CUstream stream)
+{
+    struct vgpu_usage *usage = &context->usage;
+    vgpu_usage_idle(context);
+    if (!usage->begun || !usage->begin_known)
+        vgpu_fence_mark(worker, stream, VGPU_MARK_BEGIN); /* which will tell when it begins */
+    else
+        vgpu_busy_begin(&worker->page->busy, usage->idle_since);
+    worker->busy_contexts++;
+    usage->idle_since = 0;
+    usage->begun = true;
+}
+
 void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
 {
     struct vgpu_context *context = worker->current;
-    if (context == NULL || vgpu_capture_holds(worker, stream))
+    if (context == NULL || (worker->captures && vgpu_capture_holds(worker, stream)))
         return;
-    vgpu_watch_stream(worker, stream);
-    if (!vgpu_usage_brings_work(worker->call))
+    if (!vgpu_usage_brings_work(worker->call)) {
+        vgpu_watch_stream(worker, stream);
         return;
+    }
     struct vgpu_usage *usage = &context->usage;
     vgpu_watch_add(worker);
-    if (usage->idle_since || !usage->begun) {
-        vgpu_usage_idle(context);
-        if (!usage->begun || !usage->begin_known)
-            vgpu_fence_mark(worker, stream, VGPU_MARK_BEGIN); /* which will tell when it begins */
-        else
-            vgpu_busy_begin(&worker->page->busy, usage->idle_since);
-        worker->busy_contexts++;
-        usage->idle_since = 0;
-        usage->begun = true;
-    }
-    set_fenced(usage, find_or_add(worker, context, stream), false);
+    if (usage->idle_since || !usage->begun)
+        end_idleness(worker, context, stream);
+    struct vgpu_usage_stream *entry = is_recent(usage, stream)
+                                          ? &usage->streams[usage->recent]
+                                          : find_or_add(worker, context, stream);
+    if (entry->fenced) /* most records come behind others of the same stream */
+        set_fenced(usage, entry, false);
 }
 
 void vgpu_usage_fenced(struct vgpu_worker *worker, struct vgpu_context *context, CUstream stream,

@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "protocol/calls.h"
+
 #define VGPU_USAGE_POOL    64u
 #define VGPU_USAGE_STREAMS 128u
 
@@ -44,8 +46,14 @@ struct vgpu_usage {
     uint64_t last_time;  /* when the GPU reached it, on the host's clock, as far as is known */
 };
 
-/** Whether calls of this number bring work to the GPU. */
-bool vgpu_usage_brings_work(uint32_t call);
+/** The calls that bring work to the GPU; each names one stream. */
+extern const bool vgpu_usage_works[VGPU_CALL_MAX + 1];
+
+/** Whether calls of this number, which may be any, do. */
+static inline bool vgpu_usage_brings_work(uint32_t call)
+{
+    return call <= VGPU_CALL_MAX && vgpu_usage_works[call];
+}
 
 /** The record being replayed names `stream` of the current context: if it brings work to the GPU,
  *  idleness ends, and the stream is noted. */

@@ -3,6 +3,7 @@
 #include "worker/tests/fixture.h"
 
 #include "protocol/rate.h"
+#include "worker/admission.h"
 
 static void push(struct vgpu_channel *channel, uint32_t count)
 {
@@ -16,8 +17,8 @@ static uint32_t take(struct vgpu_channel *channel, uint32_t most)
     uint32_t taken = 0;
 
     while (taken < most && throttle->taken != channel->header->ring.pushed &&
-           vgpu_throttle_admits(&channel->worker)) {
-        vgpu_throttle_taken(&channel->worker, throttle->taken + 1);
+           vgpu_admission_takes(&channel->worker)) {
+        vgpu_admission_taken(&channel->worker, throttle->taken + 1);
         taken++;
     }
     return taken;
@@ -46,10 +47,10 @@ static void a_rate_admits_a_burst_and_then_waits(void **state)
     assert_in_range(take(channel, 1000), 6, 20);
     assert_int_equal(channel->page.throttle.throttled, 1);
     assert_in_range(vgpu_throttle_pause(&channel->worker), 1, 10000000);
-    assert_false(vgpu_throttle_admits(&channel->worker));
+    assert_false(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->page.throttle.throttled, 1); /* once for each wait */
     channel->ledger.free_at = 1;                           /* as if time had passed */
-    assert_true(vgpu_throttle_admits(&channel->worker));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_true(channel->page.throttle.nanoseconds > 0);
     assert_int_equal(vgpu_throttle_pause(&channel->worker), 0);
     fixture_close(channel);
@@ -82,12 +83,12 @@ static void an_empty_ring_is_not_throttled(void **state)
     (void)state;
     channel->ledger.rate = 1;
     channel->ledger.free_at = UINT64_MAX / 2;
-    assert_true(vgpu_throttle_admits(&channel->worker)); /* there is nothing to take out */
+    assert_true(vgpu_admission_takes(&channel->worker)); /* there is nothing to take out */
     assert_int_equal(channel->page.throttle.throttled, 0);
     push(channel, 1);
-    assert_false(vgpu_throttle_admits(&channel->worker));
+    assert_false(vgpu_admission_takes(&channel->worker));
     channel->ledger.rate = 0; /* the administrator lifts it */
-    assert_true(vgpu_throttle_admits(&channel->worker));
+    assert_true(vgpu_admission_takes(&channel->worker));
     fixture_close(channel);
 }
 
@@ -97,25 +98,25 @@ static void a_depth_says_how_far_the_guest_may_go(void **state)
 
     (void)state;
     channel->ledger.queue_depth = 8;
-    assert_true(vgpu_throttle_admits(&channel->worker));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->header->limited, 1);
     assert_int_equal(channel->header->allowed, 8);
     push(channel, 8);
-    assert_true(vgpu_throttle_admits(&channel->worker));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->page.throttle.busy, 1);
     assert_int_equal(channel->ledger.queued, 8);
     assert_int_equal(take(channel, 3), 3);
     assert_int_equal(channel->header->allowed, 10); /* as of before the third was taken out */
-    assert_true(vgpu_throttle_admits(&channel->worker));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->header->allowed, 11);
     assert_int_equal(channel->ledger.queued, 5);
     assert_true(channel->worker.throttle.busy); /* until half of it is gone */
     assert_int_equal(take(channel, 5), 5);
-    assert_true(vgpu_throttle_admits(&channel->worker));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_false(channel->worker.throttle.busy);
     assert_int_equal(channel->ledger.queued, 0);
     channel->ledger.queue_depth = 0;
-    assert_true(vgpu_throttle_admits(&channel->worker));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->header->limited, 0);
     fixture_close(channel);
 }
@@ -127,10 +128,10 @@ static void other_channels_take_room_but_never_all_of_it(void **state)
     (void)state;
     channel->ledger.queue_depth = 8;
     channel->ledger.queued = 6;
-    assert_true(vgpu_throttle_admits(&channel->worker));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->header->allowed, 2);
     channel->ledger.queued = 100;
-    assert_true(vgpu_throttle_admits(&channel->worker));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->header->allowed, 1);
     fixture_close(channel);
 }
@@ -142,10 +143,10 @@ static void a_guest_that_lies_harms_only_itself(void **state)
     (void)state;
     channel->ledger.queue_depth = 8;
     channel->header->ring.pushed = 0x80000000u;
-    assert_true(vgpu_throttle_admits(&channel->worker));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_in_range(channel->ledger.queued, 1, VGPU_RING_BYTES / VGPU_RECORD_ALIGNMENT);
     channel->header->ring.pushed = 0;
-    assert_true(vgpu_throttle_admits(&channel->worker));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->ledger.queued, 0);
     fixture_close(channel);
 }

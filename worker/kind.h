@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/** Records that are expected to take the GPU about as long as each other. */
+#ifndef VGPU_WORKER_KIND_H
+#define VGPU_WORKER_KIND_H
+
+#include <string.h>
+
+#include "protocol/calls.h"
+#include "protocol/channel.h"
+
+#define VGPU_KIND_WORDS 5u /* all that a launch or a graph's launch has, of 8 bytes each */
+
+/**
+ * A hash, with as much of a record in its low bits as in all others. Launches are of a kind if they
+ * are of the same function, shape and stream; of other calls the arguments, which are addresses,
+ * say little, so that they are if they are the same call.
+ */
+static inline uint32_t vgpu_kind_of(const struct vgpu_call_header *record)
+{
+    const uint64_t odd = 0x9e3779b97f4a7c15u;
+    uint64_t words[VGPU_KIND_WORDS], one = record->call * odd, other = 0;
+
+    if (record->call == VGPU_CALL_vgpuLaunch || record->call == VGPU_CALL_cuGraphLaunch) {
+        memcpy(words, record->arguments, sizeof(words));
+        one = (one ^ words[0]) * odd; /* two chains, which need not wait for each other */
+        other = words[1] * odd;
+        one = (one ^ words[2]) * odd;
+        other = (other ^ words[3]) * odd;
+        one = (one ^ words[4]) * odd;
+    }
+    /* the highest bits of a product are those in which every bit has a say */
+    return (uint32_t)((one ^ other >> 10) >> 32);
+}
+
+#endif
