@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-/* Header and payload of a record that is as short as records are. */
-#define SHORT_RECORD                                                                               \
-    ((VGPU_CALL_HEADER_BYTES + VGPU_RECORD_ALIGNMENT - 1) & ~(VGPU_RECORD_ALIGNMENT - 1))
-#define SHORT_PAYLOAD (SHORT_RECORD - VGPU_CALL_HEADER_BYTES)
-
 static uint64_t record_bytes(uint32_t payload_bytes)
 {
     uint64_t bytes = VGPU_CALL_HEADER_BYTES + (uint64_t)payload_bytes;
@@ -28,7 +23,7 @@ void vgpu_ring_consumer_init(struct vgpu_ring_consumer *ring, void *extent)
     struct vgpu_channel_header *header = extent;
     ring->indices = &header->ring;
     ring->bytes = (uint8_t *)extent + VGPU_CHANNEL_RING_OFFSET;
-    ring->head = ring->tail_cached = ring->head_told = 0;
+    ring->head = ring->tail_cached = ring->head_told = ring->plain = 0;
 }
 
 static uint64_t copy_in(struct vgpu_ring_producer *ring, uint64_t position, const void *data,
@@ -120,42 +115,30 @@ static int look_at_tail(struct vgpu_ring_consumer *ring)
     return 1;
 }
 
-/* The next record comes while this one is replayed: it is in another processor's cache. */
-static void fetch_next(const struct vgpu_ring_consumer *ring)
+static uint64_t least(uint64_t a, uint64_t b)
 {
-    if (ring->head == ring->tail_cached)
-        return;
-    __builtin_prefetch(ring->bytes + ring->head % VGPU_RING_BYTES);
-    __builtin_prefetch(ring->bytes + (ring->head + VGPU_RECORD_ALIGNMENT) % VGPU_RING_BYTES);
+    return a < b ? a : b;
 }
 
-int vgpu_ring_pop(struct vgpu_ring_consumer *ring, struct vgpu_call_header *header,
-                  uint8_t *payload)
+int vgpu_ring_pop_any(struct vgpu_ring_consumer *ring, struct vgpu_call_header *header,
+                      uint8_t *payload)
 {
-    if (ring->head == ring->tail_cached) {
-        int found = look_at_tail(ring);
-        if (found <= 0)
-            return found;
-    }
-    size_t start = ring->head % VGPU_RING_BYTES;
-    uint32_t copied = 0;                           /* of the payload */
-    if (start <= VGPU_RING_BYTES - SHORT_RECORD) { /* most are whole, and no longer */
-        memcpy(header, ring->bytes + start, sizeof(*header));
-        memcpy(payload, ring->bytes + start + sizeof(*header), SHORT_PAYLOAD);
-        copied = SHORT_PAYLOAD;
-    } else {
-        copy_out(ring, ring->head, header, sizeof(*header));
-    }
+    int found = ring->head == ring->tail_cached ? look_at_tail(ring) : 1;
+    if (found <= 0)
+        return found;
+    copy_out(ring, ring->head, header, sizeof(*header));
     uint64_t bytes = record_bytes(header->payload_bytes);
     if (header->payload_bytes > VGPU_PAYLOAD_MAX || bytes > ring->tail_cached - ring->head)
         return -VGPU_RING_BAD_PAYLOAD;
-    if (header->payload_bytes > copied)
-        copy_out(ring, ring->head + sizeof(*header) + copied, payload + copied,
-                 header->payload_bytes - copied);
+    if (header->payload_bytes)
+        copy_out(ring, ring->head + sizeof(*header), payload, header->payload_bytes);
     ring->head += bytes;
-    if (ring->head - ring->head_told >= VGPU_RING_BYTES / 16)
+    if (ring->head - ring->head_told >= VGPU_RING_TOLD)
         tell_head(ring);
-    fetch_next(ring);
+    uint64_t end = ring->head - ring->head % VGPU_RING_BYTES + VGPU_RING_BYTES;
+    uint64_t untold = ring->head_told + VGPU_RING_TOLD - VGPU_RECORD_ALIGNMENT;
+    ring->plain = least(ring->tail_cached, least(end, untold));
+    vgpu_ring_fetch(ring);
     return 1;
 }
 

@@ -15,6 +15,7 @@
 #define VGPU_PROTOCOL_RING_H
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "protocol/channel.h"
 
@@ -38,6 +39,7 @@ struct vgpu_ring_consumer {
     uint64_t head;        /* private: ours */
     uint64_t tail_cached; /* last tail seen */
     uint64_t head_told;   /* what the producer knows of ours */
+    uint64_t plain;       /* up to there the ring neither ends, nor is empty, nor has to be told */
 };
 
 /** Both take a mapped extent of VGPU_CHANNEL_BYTES bytes; neither owns it. */
@@ -52,6 +54,27 @@ void vgpu_ring_consumer_init(struct vgpu_ring_consumer *ring, void *extent);
 bool vgpu_ring_push(struct vgpu_ring_producer *ring, const struct vgpu_call_header *header,
                     const void *part1, size_t bytes1, const void *part2, size_t bytes2, bool *wake);
 
+/** Of a record, header included, that is as short as records are: most are no longer. */
+#define VGPU_RING_SHORT 128u
+/** The consumer tells of its head in such steps. */
+#define VGPU_RING_TOLD (VGPU_RING_BYTES / 16)
+
+static_assert(VGPU_RING_SHORT % VGPU_RECORD_ALIGNMENT == 0 &&
+                  VGPU_RING_SHORT - VGPU_CALL_HEADER_BYTES < VGPU_RECORD_ALIGNMENT,
+              "no record is shorter");
+
+/** The next record comes while this one is replayed: it is in another processor's cache. */
+static inline void vgpu_ring_fetch(const struct vgpu_ring_consumer *ring)
+{
+    const uint8_t *next = ring->bytes + ring->head % VGPU_RING_BYTES;
+    __builtin_prefetch(next); /* what it is, if there is none, does not matter */
+    __builtin_prefetch(next + VGPU_RECORD_ALIGNMENT);
+}
+
+/** vgpu_ring_pop() of a record of any length, wherever it lies. */
+int vgpu_ring_pop_any(struct vgpu_ring_consumer *ring, struct vgpu_call_header *header,
+                      uint8_t *payload);
+
 /**
  * Copies the next record out of shared memory: *header, and its payload into `payload`
  * (VGPU_PAYLOAD_MAX bytes, of which those behind the payload are of no value). Returns 1 with a
@@ -60,8 +83,20 @@ bool vgpu_ring_push(struct vgpu_ring_producer *ring, const struct vgpu_call_head
  * seen of it is used up; room is given back when the ring is found empty, and in steps of a 16th of
  * it.
  */
-int vgpu_ring_pop(struct vgpu_ring_consumer *ring, struct vgpu_call_header *header,
-                  uint8_t *payload);
+static inline int vgpu_ring_pop(struct vgpu_ring_consumer *ring, struct vgpu_call_header *header,
+                                uint8_t *payload)
+{
+    const uint8_t *record = ring->bytes + ring->head % VGPU_RING_BYTES;
+    if (ring->head + VGPU_RING_SHORT > ring->plain)
+        return vgpu_ring_pop_any(ring, header, payload);
+    memcpy(header, record, sizeof(*header));
+    memcpy(payload, record + sizeof(*header), VGPU_RING_SHORT - sizeof(*header));
+    if (header->payload_bytes > VGPU_RING_SHORT - sizeof(*header))
+        return vgpu_ring_pop_any(ring, header, payload); /* which believes nothing of that copy */
+    ring->head += VGPU_RING_SHORT;
+    vgpu_ring_fetch(ring);
+    return 1;
+}
 
 /** Says "I sleep"; returns false (and takes it back) if a record has arrived meanwhile. */
 bool vgpu_ring_sleep(struct vgpu_ring_consumer *ring);

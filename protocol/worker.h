@@ -139,10 +139,11 @@ struct vgpu_worker_page {
     uint64_t bytes_from_device;
     uint64_t bytes_cleared;   /* of new memory, of whatever another VM has left in it */
     uint64_t gpu_nanoseconds; /* measured with events, busy intervals */
-    uint64_t calls_total;
     struct vgpu_worker_images images;
-    struct vgpu_worker_lease lease;
     struct vgpu_worker_throttle throttle;
+    uint8_t padding[32];
+    uint64_t calls_total; /* this and the next two: a cache line, needed for each record */
+    struct vgpu_worker_lease lease;
     struct vgpu_worker_watch watch;
     uint64_t calls[VGPU_WORKER_CALLS_MAX]; /* by call id */
     uint64_t failed[VGPU_CALL_CLASSES];    /* calls with another result than success */
@@ -192,6 +193,9 @@ struct vgpu_worker_probe {
 };
 
 static_assert(sizeof(struct vgpu_worker_page) % 8 == 0, "no tail padding surprises");
+static_assert(offsetof(struct vgpu_worker_page, calls_total) / 64 ==
+                  (offsetof(struct vgpu_worker_page, calls) - 1) / 64,
+              "in one cache line");
 static_assert(sizeof(struct vgpu_worker_probe) <= VGPU_MAILBOX_BYTES, "fits a message");
 
 #endif

@@ -7,26 +7,19 @@
 #ifndef VGPU_WORKER_ADMISSION_H
 #define VGPU_WORKER_ADMISSION_H
 
-#include "worker/stream/usage.h"
 #include "worker/worker.h"
 
-/** Whether the next record may be taken out of the ring. Limits are the mediator's; relaxed: they
- *  take effect when they are seen. */
+/** Whether the next record may be taken out of the ring. */
 static inline bool vgpu_admission_takes(struct vgpu_worker *worker)
 {
-    const struct vgpu_ledger_page *page = worker->ledger.page;
-    const struct vgpu_throttle *throttle = &worker->throttle;
-
-    uint64_t limits = __atomic_load_n(&page->rate, __ATOMIC_RELAXED) |
-                      __atomic_load_n(&page->queue_depth, __ATOMIC_RELAXED);
-    return (limits | throttle->since | throttle->limited) == 0 || vgpu_throttle_admits(worker);
+    return !worker->throttle.on || vgpu_throttle_admits(worker);
 }
 
 /** The record with this sequence was taken out. */
 static inline void vgpu_admission_taken(struct vgpu_worker *worker, uint32_t sequence)
 {
     worker->throttle.taken = sequence;
-    if (__atomic_load_n(&worker->ledger.page->rate, __ATOMIC_RELAXED))
+    if (worker->throttle.on)
         vgpu_throttle_count(worker);
 }
 
@@ -39,7 +32,7 @@ static inline bool vgpu_admission_leased(struct vgpu_worker *worker,
     /* Pairs with the mediator's exchanges: what was submitted before is part of what it takes. */
     if (__atomic_load_n(&lease->state, __ATOMIC_ACQUIRE) != VGPU_LEASE_OPEN || lease->wants)
         return vgpu_lease_admits(worker, header);
-    worker->lease.uncounted |= vgpu_usage_brings_work(header->call);
+    worker->lease.uncounted = true;
     return true;
 }
 

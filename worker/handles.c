@@ -26,26 +26,10 @@ static bool is_graph(uint32_t kind)
     return kind == VGPU_KIND_GRAPH || kind == VGPU_KIND_NODE;
 }
 
-CUresult vgpu_handles_stream(struct vgpu_worker *worker, uint32_t id, CUstream *stream)
-{
-    struct vgpu_handles *handles = &worker->handles;
-
-    if (id <= 1) {
-        *stream = id == 0 ? NULL : CU_STREAM_LEGACY;
-    } else {
-        CUresult error = vgpu_handles_look_up(handles, VGPU_KIND_STREAM, id, (void **)stream);
-        if (error)
-            return error;
-        handles->table[id].joined = false;
-    }
-    vgpu_usage_stream(worker, *stream);
-    return CUDA_SUCCESS;
-}
-
 CUresult vgpu_handles_find(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t id,
                            void **object)
 {
-    return kind == VGPU_KIND_STREAM ? vgpu_handles_stream(worker, id, (CUstream *)object)
+    return kind == VGPU_KIND_STREAM ? vgpu_worker_stream(worker, id, (CUstream *)object)
                                     : vgpu_handles_look_up(&worker->handles, kind, id, object);
 }
 

@@ -75,11 +75,7 @@ static inline CUresult vgpu_handles_look_up(struct vgpu_handles *handles, enum v
     return CUDA_SUCCESS;
 }
 
-/** The same for a stream, which is about to be used by the record that is being replayed. 0 and 1
- *  are always there. */
-CUresult vgpu_handles_stream(struct vgpu_worker *worker, uint32_t id, CUstream *stream);
-
-/** The same for either. */
+/** The same for anything; of streams see vgpu_worker_stream(). */
 CUresult vgpu_handles_find(struct vgpu_worker *worker, enum vgpu_kind kind, uint32_t id,
                            void **object);
 

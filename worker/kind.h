@@ -8,7 +8,13 @@
 #include "protocol/calls.h"
 #include "protocol/channel.h"
 
-#define VGPU_KIND_WORDS 5u /* all that a launch or a graph's launch has, of 8 bytes each */
+/** Of the first 40 bytes of arguments, which are all that launches have. */
+static inline uint64_t vgpu_kind_word(const struct vgpu_call_header *record, size_t place)
+{
+    uint64_t word;
+    memcpy(&word, record->arguments + place * sizeof(word), sizeof(word));
+    return word;
+}
 
 /**
  * A hash, with as much of a record in its low bits as in all others. Launches are of a kind if they
@@ -18,15 +24,15 @@
 static inline uint32_t vgpu_kind_of(const struct vgpu_call_header *record)
 {
     const uint64_t odd = 0x9e3779b97f4a7c15u;
-    uint64_t words[VGPU_KIND_WORDS], one = record->call * odd, other = 0;
+    uint64_t one = record->call * odd, other = 0;
 
     if (record->call == VGPU_CALL_vgpuLaunch || record->call == VGPU_CALL_cuGraphLaunch) {
-        memcpy(words, record->arguments, sizeof(words));
-        one = (one ^ words[0]) * odd; /* two chains, which need not wait for each other */
-        other = words[1] * odd;
-        one = (one ^ words[2]) * odd;
-        other = (other ^ words[3]) * odd;
-        one = (one ^ words[4]) * odd;
+        /* two chains, which need not wait for each other */
+        one = (one ^ vgpu_kind_word(record, 0)) * odd;
+        other = vgpu_kind_word(record, 1) * odd;
+        one = (one ^ vgpu_kind_word(record, 2)) * odd;
+        other = (other ^ vgpu_kind_word(record, 3)) * odd;
+        one = (one ^ vgpu_kind_word(record, 4)) * odd;
     }
     /* the highest bits of a product are those in which every bit has a say */
     return (uint32_t)((one ^ other >> 10) >> 32);

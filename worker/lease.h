@@ -26,13 +26,13 @@ struct vgpu_lease_batch {
 };
 
 struct vgpu_lease {
-    struct vgpu_lease_batch batches[VGPU_LEASE_BATCHES]; /* by number, modulo */
     uint32_t first;   /* number of the oldest that is in flight */
     uint32_t filling; /* number of the one that records are added to */
     uint64_t in_flight;
     uint64_t refused;  /* time since when a record has not fitted; 0: none waits for that */
-    bool uncounted;    /* more may be in flight: what began under an open lease, or had to */
+    bool uncounted;    /* more may be in flight: what came under an open lease, or had to */
     uint64_t measured; /* GPU time when the last batch was reached */
+    struct vgpu_lease_batch batches[VGPU_LEASE_BATCHES]; /* by number, modulo */
     uint32_t estimates[VGPU_LEASE_KINDS]; /* nanoseconds of a record of this kind; 0: unknown */
 };
 

@@ -54,7 +54,7 @@ struct loop {
     uint64_t thorough; /* of the last thorough one */
     bool held;         /* a record was taken out that is not admitted yet */
     bool wants;        /* because there is no lease */
-    bool tidy;         /* all work has a mark with an event behind it */
+    bool tidy;         /* all work has a mark with an event behind it; only while it is quiet */
     uint32_t records;
 };
 
@@ -84,17 +84,32 @@ static void count_one(uint64_t *counter)
     __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
 }
 
-int vgpu_loop_record(struct vgpu_worker *worker, const struct vgpu_call_header *header,
-                     const uint8_t *payload)
+/* What came of a record, if that is not nothing. */
+static void report(struct vgpu_worker *worker, const struct vgpu_call_header *header,
+                   const struct vgpu_result *result, const uint8_t *answer)
+{
+    if (result->result != CUDA_SUCCESS && result->result != CUDA_ERROR_NOT_READY &&
+        result->result != VGPU_RESULT_LATER)
+        count_one(&worker->page->failed[vgpu_call_class(header->call)]);
+    if (header->flags & VGPU_CALL_WANTS_REPLY) {
+        if (worker->prints) /* many synchronous calls bring out what was printed */
+            vgpu_console_publish(&worker->console, vgpu_worker_channel(worker));
+        reply(worker, header, result, answer);
+    } else if (result->result != CUDA_SUCCESS) {
+        vgpu_worker_defer(worker, (CUresult)result->result);
+    }
+}
+
+/* Most of what lies between two launches, so it is part of the loop. */
+__attribute__((always_inline)) static inline int
+replay_record(struct vgpu_worker *worker, const struct vgpu_call_header *header,
+              const uint8_t *payload, uint8_t *answer)
 {
     struct vgpu_result result;
-    uint8_t answer[VGPU_REPLY_PAYLOAD_MAX];
     struct vgpu_worker_page *page = worker->page;
 
-    worker->call = header->call;
+    worker->record = header;
     worker->sequence = header->sequence;
-    worker->garbage = NULL;
-    worker->watch.record = header;
     __atomic_store_n(&page->watch.call, header->call, __ATOMIC_RELAXED);
     enum vgpu_call_class which = vgpu_call_class(header->call);
     uint64_t began = vgpu_timing_begin(&worker->timing, which);
@@ -103,26 +118,24 @@ int vgpu_loop_record(struct vgpu_worker *worker, const struct vgpu_call_header *
         result = (struct vgpu_result){.result = VGPU_RESULT_LATER};
     else
         error = vgpu_replay(worker, header, payload, &result, answer);
-    worker->watch.record = NULL; /* it is the caller's */
-    if (error == 0 && worker->garbage)
-        error = -EPROTO;
-    if (error)
-        return error;
+    worker->record = NULL; /* it is the caller's */
+    if (error || worker->garbage)
+        return -EPROTO;
     count_one(&page->calls_total);
     count_one(&page->calls[header->call]);
     if (began)
         vgpu_timing_end(page, which, began);
-    if (result.result != CUDA_SUCCESS && result.result != CUDA_ERROR_NOT_READY &&
-        result.result != VGPU_RESULT_LATER)
-        count_one(&page->failed[which]);
-    if (header->flags & VGPU_CALL_WANTS_REPLY) {
-        if (worker->prints) /* many synchronous calls bring out what was printed */
-            vgpu_console_publish(&worker->console, vgpu_worker_channel(worker));
-        reply(worker, header, &result, answer);
-    } else if (result.result != CUDA_SUCCESS) {
-        vgpu_worker_defer(worker, (CUresult)result.result);
-    }
+    if (header->flags || result.result != CUDA_SUCCESS)
+        report(worker, header, &result, answer);
     return 0;
+}
+
+int vgpu_loop_record(struct vgpu_worker *worker, const struct vgpu_call_header *header,
+                     const uint8_t *payload)
+{
+    uint8_t answer[VGPU_REPLY_PAYLOAD_MAX];
+    worker->garbage = NULL; /* who calls this may go on after some */
+    return replay_record(worker, header, payload, answer);
 }
 
 static bool serve(struct loop *loop)
@@ -163,15 +176,15 @@ static uint64_t spin_time(const struct loop *loop)
 
 /* Something has come. What counts is when, not whether we were awake: who sleeps too soon has to
  * find out. */
-static void learn(struct loop *loop)
+__attribute__((cold)) static void learn(struct loop *loop)
 {
-    if (loop->quiet == 0)
-        return;
     bool soon = now() - loop->quiet < 2 * loop->spin; /* a sleeper learns of it late */
     if (soon && loop->credit < SPIN_CREDIT_MOST)
         loop->credit++;
     else if (!soon && loop->credit > 0)
         loop->credit--;
+    loop->quiet = 0;
+    loop->tidy = false;
 }
 
 /* The shorter of two times, of which 0 is for ever. */
@@ -205,6 +218,7 @@ static bool sleep_until_called(struct loop *loop, uint64_t waited)
     const struct timespec limit = {.tv_nsec = (long)sleep_time(loop, waited)};
     worker->fences.unwatched = true;
     int ready = ppoll(wanted, 2, limit.tv_nsec ? &limit : NULL, NULL);
+    vgpu_throttle_look(worker);
     if (ready <= 0)
         return true;
     if (wanted[1].revents) {
@@ -227,7 +241,7 @@ static void tidy_memory(struct vgpu_worker *worker, uint64_t waited)
 }
 
 /* Nothing is in the ring, or must not be taken out. Returns false when the worker shall end. */
-static bool wait_for_work(struct loop *loop, bool full)
+__attribute__((noinline)) static bool wait_for_work(struct loop *loop, bool full)
 {
     struct vgpu_worker *worker = loop->worker;
     uint64_t time = now();
@@ -239,6 +253,7 @@ static bool wait_for_work(struct loop *loop, bool full)
         worker->fences.unwatched = true;
     loop->looked = time;
     uint64_t waited = time - loop->quiet;
+    vgpu_throttle_look(worker);
     uint64_t hurry =
         loop->spin == SPIN_NANOSECONDS ? vgpu_lease_hurry(worker, loop->held && loop->wants) : 0;
     uint64_t spin = hurry ? hurry : spin_time(loop);
@@ -286,10 +301,11 @@ static bool wait_for_work(struct loop *loop, bool full)
 
 /* A busy worker, every so many records. What the GPU writes the guest sees by itself, so this is
  * for those who sleep, for what only we can write, and for the account. False: it shall end. */
-static bool look_around(struct loop *loop)
+__attribute__((noinline)) static bool look_around(struct loop *loop)
 {
     struct vgpu_worker *worker = loop->worker;
     uint64_t time = now();
+    vgpu_throttle_look(worker);
     bool urgent = worker->fences.by_cpu || worker->prints || guest_sleeps(worker);
     if (time - loop->thorough >= THOROUGH_NANOSECONDS) {
         loop->thorough = loop->looked = time;
@@ -306,7 +322,8 @@ static bool look_around(struct loop *loop)
     return true;
 }
 
-static void log_garbage(const struct vgpu_worker *worker, const struct vgpu_call_header *header)
+__attribute__((cold)) static void log_garbage(const struct vgpu_worker *worker,
+                                              const struct vgpu_call_header *header)
 {
     const char *name = vgpu_call_name(header->call);
     vgpu_log("garbage in the ring: call %u (%s), %u bytes of payload: %s", header->call,
@@ -315,7 +332,8 @@ static void log_garbage(const struct vgpu_worker *worker, const struct vgpu_call
 }
 
 /* Whether a record that was taken out may be replayed now. */
-static bool admits(struct loop *loop, const struct vgpu_call_header *header)
+__attribute__((always_inline)) static inline bool admits(struct loop *loop,
+                                                         const struct vgpu_call_header *header)
 {
     loop->wants = !vgpu_admission_leased(loop->worker, header);
     return !loop->wants && vgpu_admission_clear(loop->worker, header);
@@ -329,42 +347,63 @@ static bool may_go_on(struct loop *loop, const struct vgpu_call_header *header)
     return loop->held ? admits(loop, header) : vgpu_admission_takes(loop->worker);
 }
 
+/* Takes a record out of the ring, or looks again at the one that was: 1 if it may be replayed now,
+ * 0 if there is none or it may not, or the negated enum vgpu_ring_fault. */
+static inline int take(struct loop *loop, struct vgpu_call_header *header, uint8_t *payload)
+{
+    struct vgpu_worker *worker = loop->worker;
+    int got = vgpu_ring_pop(&loop->ring, header, payload);
+    if (got <= 0)
+        return got;
+    vgpu_admission_taken(worker, header->sequence);
+    loop->held = !admits(loop, header);
+    if (loop->held) {
+        vgpu_timing_hold(&worker->timing, &loop->ring);
+        return 0;
+    }
+    if (vgpu_timing_is_due(&worker->timing, &loop->ring))
+        vgpu_timing_look(&worker->timing, worker->page, &loop->ring,
+                         loop->quiet && !worker->fences.unwatched);
+    return 1;
+}
+
+/* The record that was taken out is admitted at last. */
+static int take_held(struct loop *loop)
+{
+    struct vgpu_worker *worker = loop->worker;
+    loop->held = false;
+    if (vgpu_timing_is_due(&worker->timing, &loop->ring))
+        vgpu_timing_look(&worker->timing, worker->page, &loop->ring, false);
+    return 1;
+}
+
 static enum vgpu_worker_exit run_channel(struct loop *loop)
 {
     struct vgpu_worker *worker = loop->worker;
     struct vgpu_call_header header = {0};
+    uint8_t answer[VGPU_REPLY_PAYLOAD_MAX];
     /* a driver reads a launch's parameters out of it, which may be aligned as strictly */
     _Alignas(16) uint8_t payload[VGPU_PAYLOAD_MAX];
+    vgpu_throttle_look(worker);
     for (;;) {
         bool full = !may_go_on(loop, &header);
-        int got = full ? 0 : loop->held ? 1 : vgpu_ring_pop(&loop->ring, &header, payload);
+        int got = full ? 0 : loop->held ? take_held(loop) : take(loop, &header, payload);
         if (got < 0) {
             vgpu_log("garbage in the ring: %s",
                      got == -VGPU_RING_BAD_TAIL ? "impossible tail" : "payload too large");
             return VGPU_WORKER_EXIT_PROTOCOL;
         }
         if (got == 0) {
-            if (!wait_for_work(loop, full))
+            if ((full || !loop->held) && !wait_for_work(loop, full))
                 return VGPU_WORKER_EXIT_OK;
             continue;
         }
-        bool was_held = loop->held;
-        if (!was_held)
-            vgpu_admission_taken(worker, header.sequence);
-        loop->held = !was_held && !admits(loop, &header);
-        if (loop->held) {
-            vgpu_timing_hold(&worker->timing, &loop->ring);
-            continue;
-        }
-        vgpu_timing_taken(&worker->timing, worker->page, &loop->ring,
-                          loop->quiet && !was_held && !worker->fences.unwatched);
-        if (vgpu_loop_record(worker, &header, payload) < 0) {
+        if (replay_record(worker, &header, payload, answer) < 0) {
             log_garbage(worker, &header);
             return VGPU_WORKER_EXIT_PROTOCOL;
         }
-        learn(loop);
-        loop->quiet = 0;
-        loop->tidy = false;
+        if (loop->quiet)
+            learn(loop);
         if (++loop->records % RECORDS_PER_LOOK == 0 && !look_around(loop))
             return VGPU_WORKER_EXIT_OK;
     }

@@ -115,7 +115,17 @@ bool vgpu_throttle_admits(struct vgpu_worker *worker)
 
 void vgpu_throttle_count(struct vgpu_worker *worker)
 {
-    vgpu_rate_count(worker->ledger.page, now());
+    if (limit(&worker->ledger.page->rate))
+        vgpu_rate_count(worker->ledger.page, now());
+}
+
+void vgpu_throttle_look(struct vgpu_worker *worker)
+{
+    const struct vgpu_ledger_page *page = worker->ledger.page;
+    struct vgpu_throttle *throttle = &worker->throttle;
+
+    throttle->on =
+        limit(&page->rate) || limit(&page->queue_depth) || throttle->since || throttle->limited;
 }
 
 uint64_t vgpu_throttle_pause(const struct vgpu_worker *worker)

@@ -43,17 +43,18 @@ void vgpu_timing_end(struct vgpu_worker_page *page, enum vgpu_call_class which, 
 /** The record that was just taken out has to wait for a lease: how long, is measured. */
 void vgpu_timing_hold(struct vgpu_timing *timing, const struct vgpu_ring_consumer *ring);
 
-/** Ends the wait under way, or begins one: that of the newest record of the ring. */
+/** Ends the wait under way, or begins one: that of the newest record of the ring. `watched`: the
+ *  worker was awake when the record came that was just taken out, so that one that came alone did
+ *  not wait. */
 void vgpu_timing_look(struct vgpu_timing *timing, struct vgpu_worker_page *page,
                       const struct vgpu_ring_consumer *ring, bool watched);
 
-/** A record was taken out of the ring and may run. `watched`: the worker was awake when it came, so
- *  that one that came alone did not wait. */
-static inline void vgpu_timing_taken(struct vgpu_timing *timing, struct vgpu_worker_page *page,
-                                     const struct vgpu_ring_consumer *ring, bool watched)
+/** Whether a wait begins or ends with the record that was just taken out of the ring: then, as soon
+ *  as it may run, vgpu_timing_look(). */
+static inline bool vgpu_timing_is_due(const struct vgpu_timing *timing,
+                                      const struct vgpu_ring_consumer *ring)
 {
-    if (ring->head >= timing->next)
-        vgpu_timing_look(timing, page, ring, watched);
+    return ring->head >= timing->next;
 }
 
 #endif

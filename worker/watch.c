@@ -38,9 +38,10 @@ void vgpu_watch_stream(struct vgpu_worker *worker, CUstream stream)
 {
     struct vgpu_watch *watch = &worker->watch;
 
-    if (worker->call != VGPU_CALL_cuStreamWaitValue32 &&
-        worker->call != VGPU_CALL_cuStreamWaitValue64 &&
-        worker->call != VGPU_CALL_cuStreamBatchMemOp)
+    uint32_t call = worker->record->call;
+
+    if (call != VGPU_CALL_cuStreamWaitValue32 && call != VGPU_CALL_cuStreamWaitValue64 &&
+        call != VGPU_CALL_cuStreamBatchMemOp)
         return;
     watch->waiting = true;
     watch->waiter = stream == CU_STREAM_LEGACY ? NULL : stream;
@@ -52,24 +53,38 @@ void vgpu_watch_begin(struct vgpu_worker *worker)
     worker->watch.alone = false;
 }
 
-void vgpu_watch_add(struct vgpu_worker *worker)
+static void add(struct vgpu_watch *watch, uint32_t kind, uint32_t takes, bool alone)
 {
-    struct vgpu_watch *watch = &worker->watch;
-    uint64_t limit = limit_of(worker);
-
-    if (limit == 0 || watch->record == NULL)
-        return;
-    uint32_t kind = vgpu_kind_of(watch->record) % VGPU_WATCH_KINDS, takes = watch->took[kind];
-    uint64_t most = share_of(limit);
-    bool alone = takes == 0 || takes > most;
-    if (watch->pieced > 0 && (alone || watch->alone || watch->expected + takes > most ||
-                              watch->pieced == VGPU_WATCH_RECORDS))
-        vgpu_usage_cover(worker);
     watch->kind = kind;
     watch->alone = alone;
     watch->expected += takes;
     watch->pieced++;
     watch->unmeasured++;
+}
+
+/* What came before gets marks first. */
+__attribute__((cold, noinline)) static void add_apart(struct vgpu_worker *worker, uint32_t kind,
+                                                      uint32_t takes, bool alone)
+{
+    vgpu_usage_cover(worker);
+    add(&worker->watch, kind, takes, alone);
+}
+
+void vgpu_watch_add(struct vgpu_worker *worker)
+{
+    struct vgpu_watch *watch = &worker->watch;
+    uint64_t limit = limit_of(worker);
+
+    if (limit == 0)
+        return;
+    uint32_t kind = vgpu_kind_of(worker->record) % VGPU_WATCH_KINDS, takes = watch->took[kind];
+    uint64_t most = share_of(limit);
+    bool alone = takes == 0 || takes > most;
+    if (watch->pieced > 0 && (alone || watch->alone || watch->expected + takes > most ||
+                              watch->pieced == VGPU_WATCH_RECORDS))
+        add_apart(worker, kind, takes, alone);
+    else
+        add(watch, kind, takes, alone);
 }
 
 void vgpu_watch_mark(struct vgpu_worker *worker, struct vgpu_mark *mark)

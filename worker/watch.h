@@ -29,16 +29,14 @@ struct vgpu_watch {
     uint64_t since;    /* CLOCK_MONOTONIC when it was seen first as that; 0: there was none */
     uint32_t patience; /* that it gets, in limits */
 
-    const struct vgpu_call_header *record; /* that is being replayed */
-    uint32_t pieced;                       /* records of the piece that has no mark yet */
-    uint32_t expected;                     /* microseconds that they will take */
-    uint32_t kind;                         /* of the last of them */
-    bool alone;                            /* nothing may come to it */
-    uint32_t unmeasured;                   /* records since the last mark with an event */
-    uint32_t took[VGPU_WATCH_KINDS]; /* microseconds of a record of this kind, and 1; 0: unknown */
-
-    bool waiting; /* a wait for the guest's program has no mark behind it */
+    uint32_t pieced;     /* records of the piece that has no mark yet */
+    uint32_t expected;   /* microseconds that they will take */
+    uint32_t kind;       /* of the last of them */
+    bool alone;          /* nothing may come to it */
+    bool waiting;        /* a wait for the guest's program has no mark behind it */
+    uint32_t unmeasured; /* records since the last mark with an event */
     CUstream waiter;
+    uint32_t took[VGPU_WATCH_KINDS]; /* microseconds of a record of this kind, and 1; 0: unknown */
 };
 
 /** A record that names `stream`, and brings no work, is about to be replayed. */

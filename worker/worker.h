@@ -28,6 +28,7 @@
 #include "worker/memory/virtual.h"
 #include "worker/stream/fence.h"
 #include "worker/stream/upcall.h"
+#include "worker/stream/usage.h"
 #include "worker/throttle.h"
 #include "worker/timing.h"
 #include "worker/watch.h"
@@ -39,25 +40,33 @@ struct vgpu_worker {
     const struct vgpu_driver *driver;
     struct vgpu_worker_page *page;
     uint8_t *extent; /* VGPU_CHANNEL_BYTES of the window; NULL in a primitive worker */
-    int socket;      /* descriptors */
+
+    /* What every record needs is here together: the driver leaves little in the nearest cache. */
+    const struct vgpu_call_header *record; /* that is being replayed; NULL: none is */
+    const char *garbage; /* what no honest guest would have sent; NULL while all is well */
+    uint32_t sequence;   /* of the last record */
+    uint32_t captures;   /* that were begun and have not ended */
+    struct vgpu_handles handles;
+    struct vgpu_context *current; /* that is current for this thread; NULL: none or unknown */
+    uint32_t current_id;          /* id that `current` was entered with; 0: none */
+    bool prints; /* an image that was loaded prints: fences must synchronise for real */
+    struct vgpu_throttle throttle;
+    struct vgpu_timing timing;
+    struct vgpu_fences fences;
+    struct vgpu_lease lease;
+    struct vgpu_watch watch;
+
+    int socket; /* descriptors */
     int doorbell;
     int interrupt;
-    int window; /* -1: there is none */
-
-    struct vgpu_handles handles;
+    int window;                    /* -1: there is none */
     struct vgpu_context *contexts; /* list of those that live */
-    struct vgpu_context *current;  /* that is current for this thread; NULL: none or unknown */
-    uint32_t current_id;           /* id that `current` was entered with; 0: none */
-
+    uint32_t busy_contexts;        /* that have work on the GPU, as far as is known */
     struct vgpu_ledger ledger;
     struct vgpu_pools pools;
     struct vgpu_reserve reserve;
     struct vgpu_virtual virtual;
     struct vgpu_mappings mappings;
-    struct vgpu_fences fences;
-    struct vgpu_lease lease;
-    struct vgpu_throttle throttle;
-    struct vgpu_watch watch;
     struct vgpu_image_buffer image;
     struct vgpu_image_cache images;
     struct vgpu_linker *linkers; /* list */
@@ -65,14 +74,6 @@ struct vgpu_worker {
     struct vgpu_console console;
     struct vgpu_upcalls upcalls;
     struct vgpu_graph_names graph_names;
-    struct vgpu_timing timing;
-    uint32_t busy_contexts; /* that have work on the GPU, as far as is known */
-    uint32_t captures;      /* that were begun and have not ended */
-    bool prints;            /* an image that was loaded prints: fences must synchronise for real */
-
-    uint32_t call;       /* enum vgpu_call of the record that is being replayed */
-    uint32_t sequence;   /* of that record */
-    const char *garbage; /* what no honest guest would have sent; NULL while all is well */
 };
 
 /** Sets all up but the descriptors, the page and the extent, which the caller fills in before or
@@ -99,6 +100,24 @@ static inline CUresult vgpu_worker_enter(struct vgpu_worker *worker, uint32_t id
 {
     return id != 0 && id == worker->current_id ? CUDA_SUCCESS
                                                : vgpu_worker_change_context(worker, id);
+}
+
+/** Looks a stream's id up, which the record that is being replayed is about to use. 0 and 1 are
+ *  always there. */
+static inline CUresult vgpu_worker_stream(struct vgpu_worker *worker, uint32_t id, CUstream *stream)
+{
+    struct vgpu_handles *handles = &worker->handles;
+
+    if (id <= 1) {
+        *stream = id == 0 ? NULL : CU_STREAM_LEGACY;
+    } else {
+        CUresult error = vgpu_handles_look_up(handles, VGPU_KIND_STREAM, id, (void **)stream);
+        if (error)
+            return error;
+        handles->table[id].joined = false;
+    }
+    vgpu_usage_stream(worker, *stream);
+    return CUDA_SUCCESS;
 }
 
 /** Reports an asynchronous failure of the current record; the first one is kept until the guest

@@ -104,7 +104,7 @@ def prepare(call):
         out.append("    error = vgpu_worker_enter(worker, header->context);")
     for a in call.arguments:
         if a.handle and a.role != "new":
-            found = (f"vgpu_handles_stream(worker, {a.name}_id, &call.{a.name})"
+            found = (f"vgpu_worker_stream(worker, {a.name}_id, &call.{a.name})"
                      if a.type == "stream" else
                      f"vgpu_handles_look_up(&worker->handles, VGPU_KIND_{a.type.upper()}, "
                      f"{a.name}_id,\n            (void **)&call.{a.name})")
@@ -144,7 +144,9 @@ def replayer(call):
     out.append(f"static int replay_{call.name}(struct vgpu_worker *worker, "
                "const struct vgpu_call_header *header,\n"
                "        const uint8_t *payload, struct vgpu_result *result, uint8_t *reply)\n{")
-    out.append(f"    struct vgpu_call_{call.name} call = {{0}};")
+    # What comes out of it must not be what was there before.
+    comes_out = any(a.output or a.reply or a.role in ("new", "drop") for a in call.arguments)
+    out.append(f"    struct vgpu_call_{call.name} call{' = {0}' if comes_out else ''};")
     out.append("    CUresult error = CUDA_SUCCESS;")
     out.append("    (void)payload;\n    (void)reply;")
     out += take_arguments(call) + take_payload(call) + prepare(call)
@@ -161,11 +163,10 @@ def source(calls):
     out += [replayer(c) for c in calls]
     out.append("typedef int replay_function(struct vgpu_worker *, const struct vgpu_call_header *, "
                "const uint8_t *,\n        struct vgpu_result *, uint8_t *);\n")
-    out.append("static replay_function *const table[VGPU_CALL_MAX + 1] = {")
-    out += [f"    [{c.id}] = replay_{c.name}," for c in calls]
-    out.append("};\n")
-    out.append("static const uint8_t wants_reply[VGPU_CALL_MAX + 1] = {")
-    out += [f"    [{c.id}] = VGPU_CALL_WANTS_REPLY," for c in calls if c.sync]
+    out.append("static const struct {\n    replay_function *replay;\n    uint8_t flags;\n"
+               "} table[VGPU_CALL_MAX + 1] = {")
+    out += [f"    [{c.id}] = {{replay_{c.name}, {'VGPU_CALL_WANTS_REPLY' if c.sync else '0'}}},"
+            for c in calls]
     out.append("};\n")
     out.append("""/* Only who waits for a reply can insist on it. */
 static bool may_have(uint8_t flags, uint8_t wants)
@@ -177,11 +178,11 @@ int vgpu_replay(struct vgpu_worker *worker, const struct vgpu_call_header *heade
                 const uint8_t *payload, struct vgpu_result *result, uint8_t *reply)
 {
     memset(result, 0, sizeof(*result));
-    if (header->call > VGPU_CALL_MAX || table[header->call] == NULL ||
-        !may_have(header->flags, wants_reply[header->call]) ||
+    if (header->call > VGPU_CALL_MAX || table[header->call].replay == NULL ||
+        !may_have(header->flags, table[header->call].flags) ||
         header->reply_slot >= VGPU_REPLY_SLOTS)
         return -EPROTO;
-    return table[header->call](worker, header, payload, result, reply);
+    return table[header->call].replay(worker, header, payload, result, reply);
 }
 """)
     return "\n".join(out)

@@ -222,7 +222,7 @@ static void random_garbage_stays_inside(void **state)
         if (got < 0) {
             vgpu_ring_consumer_init(&f->consumer, f->extent);
             f->consumer.head = next_random(f) % VGPU_RING_BYTES / 64 * 64;
-            f->consumer.tail_cached = f->consumer.head;
+            f->consumer.tail_cached = f->consumer.plain = f->consumer.head;
         }
     }
     assert_true(records > 100 && faults > 100);

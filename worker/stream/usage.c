@@ -87,7 +87,8 @@ uint64_t vgpu_usage_idle(struct vgpu_context *context)
 }
 
 /* Work comes, to a context that had none. */
-static void end_idleness(struct vgpu_worker *worker, struct vgpu_context *context, CUstream stream)
+__attribute__((cold)) static void end_idleness(struct vgpu_worker *worker,
+                                               struct vgpu_context *context, CUstream stream)
 {
     struct vgpu_usage *usage = &context->usage;
     vgpu_usage_idle(context);
@@ -97,21 +98,22 @@ static void end_idleness(struct vgpu_worker *worker, struct vgpu_context *contex
         vgpu_busy_begin(&worker->page->busy, usage->idle_since);
     worker->busy_contexts++;
     usage->idle_since = 0;
-    usage->begun = true;
+    usage->begun = usage->busy = true;
 }
 
 void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
 {
     struct vgpu_context *context = worker->current;
-    if (context == NULL || (worker->captures && vgpu_capture_holds(worker, stream)))
+    if (context == NULL || worker->record == NULL ||
+        (worker->captures && vgpu_capture_holds(worker, stream)))
         return;
-    if (!vgpu_usage_brings_work(worker->call)) {
+    if (!vgpu_usage_brings_work(worker->record->call)) {
         vgpu_watch_stream(worker, stream);
         return;
     }
     struct vgpu_usage *usage = &context->usage;
     vgpu_watch_add(worker);
-    if (usage->idle_since || !usage->begun)
+    if (!usage->busy)
         end_idleness(worker, context, stream);
     struct vgpu_usage_stream *entry = is_recent(usage, stream)
                                           ? &usage->streams[usage->recent]
@@ -187,6 +189,7 @@ static void begin_idleness(struct vgpu_worker *worker, struct vgpu_context *cont
 {
     struct vgpu_usage *usage = &context->usage;
     usage->idle_since = now();
+    usage->busy = false;
     usage->begin_known = watched;
     if (usage->begun && --worker->busy_contexts == 0)
         vgpu_busy_rest(&worker->page->busy);

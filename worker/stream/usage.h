@@ -30,20 +30,21 @@ struct vgpu_usage_stream {
 };
 
 struct vgpu_usage {
-    CUevent pool[VGPU_USAGE_POOL]; /* not in use */
-    uint32_t pooled;
-    struct vgpu_usage_stream streams[VGPU_USAGE_STREAMS];
     uint32_t stream_count;
-    uint32_t unfenced;   /* of them */
+    uint32_t unfenced;   /* of those streams */
     uint32_t recent;     /* place of the one that was named last */
     uint32_t pending;    /* marks (worker/stream/fence.h) that the GPU has not reached */
     uint64_t idle;       /* nanoseconds of idleness, up to idle_since or now */
     uint64_t idle_since; /* host time; 0: busy */
     bool begin_known;    /* idle_since is when idleness began, not when it was found */
     bool begun;          /* there has been work */
+    bool busy;           /* and there is: not idle */
     CUevent last;        /* the account has got here; NULL: it has not begun */
     uint64_t last_idle;  /* `idle` when it was placed */
     uint64_t last_time;  /* when the GPU reached it, on the host's clock, as far as is known */
+    uint32_t pooled;     /* events */
+    struct vgpu_usage_stream streams[VGPU_USAGE_STREAMS];
+    CUevent pool[VGPU_USAGE_POOL]; /* not in use */
 };
 
 /** The calls that bring work to the GPU; each names one stream. */
