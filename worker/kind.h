@@ -17,11 +17,11 @@ static inline uint64_t vgpu_kind_word(const struct vgpu_call_header *record, siz
 }
 
 /**
- * A hash, with as much of a record in its low bits as in all others. Launches are of a kind if they
+ * 0 to `kinds` - 1, by a hash of the record. Launches are of a kind if they
  * are of the same function, shape and stream; of other calls the arguments, which are addresses,
  * say little, so that they are if they are the same call.
  */
-static inline uint32_t vgpu_kind_of(const struct vgpu_call_header *record)
+static inline uint32_t vgpu_kind_of(const struct vgpu_call_header *record, uint32_t kinds)
 {
     const uint64_t odd = 0x9e3779b97f4a7c15u;
     uint64_t one = record->call * odd, other = 0;
@@ -35,7 +35,7 @@ static inline uint32_t vgpu_kind_of(const struct vgpu_call_header *record)
         one = (one ^ vgpu_kind_word(record, 4)) * odd;
     }
     /* the highest bits of a product are those in which every bit has a say */
-    return (uint32_t)((one ^ other >> 10) >> 32);
+    return (uint32_t)(((one ^ other >> 10) >> 32) * kinds >> 32);
 }
 
 #endif

@@ -157,7 +157,7 @@ static bool fits(struct vgpu_worker *worker, const struct vgpu_call_header *head
     struct vgpu_lease *lease = &worker->lease;
     /* relaxed: any of the mediator's values will do */
     uint64_t window = __atomic_load_n(&worker->page->lease.window, __ATOMIC_RELAXED);
-    uint8_t kind = (uint8_t)vgpu_kind_of(header);
+    uint8_t kind = (uint8_t)vgpu_kind_of(header, VGPU_LEASE_KINDS);
 
     take_out_done(worker);
     if (lease->in_flight >= window || is_full(lease, window)) {

@@ -77,7 +77,7 @@ void vgpu_watch_add(struct vgpu_worker *worker)
 
     if (limit == 0)
         return;
-    uint32_t kind = vgpu_kind_of(worker->record) % VGPU_WATCH_KINDS, takes = watch->took[kind];
+    uint32_t kind = vgpu_kind_of(worker->record, VGPU_WATCH_KINDS), takes = watch->took[kind];
     uint64_t most = share_of(limit);
     bool alone = takes == 0 || takes > most;
     if (watch->pieced > 0 && (alone || watch->alone || watch->expected + takes > most ||
