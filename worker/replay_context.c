@@ -23,6 +23,7 @@ static CUresult make_current(struct vgpu_worker *worker, struct vgpu_context *co
         return CUDA_SUCCESS;
     CUresult error = worker->driver->cuCtxSetCurrent(context->object);
     worker->current = error ? NULL : context;
+    worker->current_id = 0; /* which of its ids is meant is not known here */
     return error;
 }
 
@@ -36,7 +37,6 @@ CUresult vgpu_worker_change_context(struct vgpu_worker *worker, uint32_t id)
     if (context == NULL)
         return CUDA_ERROR_INVALID_CONTEXT;
     vgpu_usage_cover(worker);
-    worker->current_id = 0;
     error = make_current(worker, context);
     if (error == CUDA_SUCCESS)
         worker->current_id = id;
@@ -70,6 +70,19 @@ static CUresult take_context(struct vgpu_worker *worker, CUcontext object, CUdev
         worker->contexts = context;
     }
     return CUDA_SUCCESS;
+}
+
+bool vgpu_contexts_are_done(struct vgpu_worker *worker)
+{
+    struct vgpu_context *before = worker->current;
+    vgpu_usage_cover(worker);
+    vgpu_fence_poll(worker, true);
+    bool done = worker->fences.count == 0;
+    for (struct vgpu_context *context = worker->contexts; context && done; context = context->next)
+        done = make_current(worker, context) == CUDA_SUCCESS && vgpu_context_is_done(worker, true);
+    if (before)
+        make_current(worker, before);
+    return done;
 }
 
 CUresult vgpu_context_borrow(struct vgpu_worker *worker, bool *borrowed)

@@ -145,29 +145,6 @@ bool vgpu_context_is_done(const struct vgpu_worker *worker, bool all)
     return driver->cuStreamQuery(NULL) != CUDA_ERROR_NOT_READY;
 }
 
-static bool make_current(struct vgpu_worker *worker, struct vgpu_context *context)
-{
-    if (worker->current == context)
-        return true;
-    worker->current_id = 0;
-    worker->current =
-        worker->driver->cuCtxSetCurrent(context->object) == CUDA_SUCCESS ? context : NULL;
-    return worker->current != NULL;
-}
-
-bool vgpu_contexts_are_done(struct vgpu_worker *worker)
-{
-    struct vgpu_context *before = worker->current;
-    vgpu_usage_cover(worker);
-    vgpu_fence_poll(worker, true);
-    bool done = worker->fences.count == 0;
-    for (struct vgpu_context *context = worker->contexts; context && done; context = context->next)
-        done = make_current(worker, context) && vgpu_context_is_done(worker, true);
-    if (before)
-        make_current(worker, before);
-    return done;
-}
-
 static bool make_leave(struct vgpu_context *context, CUstream stream)
 {
     if (context->leaving_count == context->leaving_room) {
