@@ -55,7 +55,6 @@ static CUresult launch_with_attributes(struct vgpu_worker *worker,
                                      &config.numAttrs);
     if (error)
         return error;
-    worker->current->launched = call->stream;
     return worker->driver->cuLaunchKernelEx(&config, call->function, NULL, extra);
 }
 
@@ -67,9 +66,9 @@ CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgp
     /* The payload begins with them, so they are aligned as strictly as anything is. */
     void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)call->parameters,
                      CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes, CU_LAUNCH_PARAM_END};
+    worker->current->launched = call->stream;
     if (call->attributes_bytes)
         return launch_with_attributes(worker, call, bytes ? extra : NULL);
-    worker->current->launched = call->stream;
     return worker->driver->cuLaunchKernel(
         call->function, call->grid_x, call->grid_y, call->grid_z, call->block_x, call->block_y,
         call->block_z, call->shared_bytes, call->stream, NULL, bytes ? extra : NULL);

@@ -23,10 +23,11 @@ static bool is_idle(const struct vgpu_worker *worker, CUstream stream)
 {
     const struct vgpu_driver *driver = worker->driver;
     unsigned int flags = 0;
-    if (worker->captures || driver->cuStreamQuery(stream) != CUDA_SUCCESS ||
-        (!is_legacy(stream) && driver->cuStreamGetFlags(stream, &flags) != CUDA_SUCCESS))
+    if (!is_legacy(stream) && driver->cuStreamGetFlags(stream, &flags) != CUDA_SUCCESS)
         return false;
-    return flags & CU_STREAM_NON_BLOCKING || vgpu_context_is_done(worker, false);
+    if (flags & CU_STREAM_NON_BLOCKING)
+        return !worker->captures && driver->cuStreamQuery(stream) == CUDA_SUCCESS;
+    return vgpu_context_is_done(worker, false);
 }
 
 /* Who allocates would wait for a kernel that runs, so not for long, and not time and again. */

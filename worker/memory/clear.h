@@ -29,7 +29,7 @@ CUresult vgpu_clear_in(struct vgpu_worker *worker, CUdeviceptr address, uint64_t
 void vgpu_clear_count(struct vgpu_worker *worker, uint64_t bytes);
 
 /**
- * Clears memory that the current context can write, on a stream of our own, and returns when that
+ * Clears memory that the current context can write, on vgpu_clear_stream(), and returns when that
  * is done: about 0.3 ms a GiB on a data centre GPU, and the wait for kernels that occupy it. The
  * software GPU clears by itself.
  */
