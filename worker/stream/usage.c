@@ -98,7 +98,7 @@ __attribute__((cold)) static void end_idleness(struct vgpu_worker *worker,
         vgpu_busy_begin(&worker->page->busy, usage->idle_since);
     worker->busy_contexts++;
     usage->idle_since = 0;
-    usage->begun = usage->busy = true;
+    usage->begun = true;
 }
 
 void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
@@ -113,7 +113,7 @@ void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
     }
     struct vgpu_usage *usage = &context->usage;
     vgpu_watch_add(worker);
-    if (!usage->busy)
+    if (vgpu_usage_is_idle(context))
         end_idleness(worker, context, stream);
     struct vgpu_usage_stream *entry = is_recent(usage, stream)
                                           ? &usage->streams[usage->recent]
@@ -189,7 +189,6 @@ static void begin_idleness(struct vgpu_worker *worker, struct vgpu_context *cont
 {
     struct vgpu_usage *usage = &context->usage;
     usage->idle_since = now();
-    usage->busy = false;
     usage->begin_known = watched;
     if (usage->begun && --worker->busy_contexts == 0)
         vgpu_busy_rest(&worker->page->busy);

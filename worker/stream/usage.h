@@ -38,7 +38,6 @@ struct vgpu_usage {
     uint64_t idle_since; /* host time; 0: busy */
     bool begin_known;    /* idle_since is when idleness began, not when it was found */
     bool begun;          /* there has been work */
-    bool busy;           /* and there is: not idle */
     CUevent last;        /* the account has got here; NULL: it has not begun */
     uint64_t last_idle;  /* `idle` when it was placed */
     uint64_t last_time;  /* when the GPU reached it, on the host's clock, as far as is known */
