@@ -35,9 +35,15 @@ struct walk {
     size_t row, column;
 };
 
+/* Whether the rows of all planes lie equally far apart. */
+static bool is_even(const struct vgpu_rows *rows, size_t pitch, size_t plane)
+{
+    return rows->depth == 1 || plane == pitch * rows->height;
+}
+
 static bool is_packed(const struct vgpu_rows *rows, size_t pitch, size_t plane)
 {
-    return pitch == rows->width && (rows->depth == 1 || plane == pitch * rows->height);
+    return pitch == rows->width && is_even(rows, pitch, plane);
 }
 
 static void begin(struct walk *walk, const struct vgpu_rows *rows)
@@ -54,8 +60,7 @@ static void begin(struct walk *walk, const struct vgpu_rows *rows)
 /* How many rows, from this one on, lie equally far apart on the device. */
 static size_t rows_in_step(const struct vgpu_rows *rows, size_t row)
 {
-    bool all = rows->array == NULL &&
-               (rows->depth == 1 || rows->device_plane == rows->device_pitch * rows->height);
+    bool all = rows->array == NULL && is_even(rows, rows->device_pitch, rows->device_plane);
     return all ? rows->height * rows->depth - row : rows->height - row % rows->height;
 }
 
@@ -84,18 +89,22 @@ static bool next_piece(struct walk *walk, struct piece *piece)
     return true;
 }
 
-static char *host_of(const struct vgpu_rows *rows, const struct piece *piece, size_t row)
+/* Of a row of the piece, from the first byte of all. */
+static size_t offset_of(const struct vgpu_rows *rows, const struct piece *piece, size_t row,
+                        size_t pitch, size_t plane)
 {
     row += piece->row;
-    return rows->host + row / rows->height * rows->host_plane +
-           row % rows->height * rows->host_pitch + piece->column;
+    return row / rows->height * plane + row % rows->height * pitch + piece->column;
+}
+
+static char *host_of(const struct vgpu_rows *rows, const struct piece *piece, size_t row)
+{
+    return rows->host + offset_of(rows, piece, row, rows->host_pitch, rows->host_plane);
 }
 
 static CUdeviceptr device_of(const struct vgpu_rows *rows, const struct piece *piece, size_t row)
 {
-    row += piece->row;
-    return rows->device + row / rows->height * rows->device_plane +
-           row % rows->height * rows->device_pitch + piece->column;
+    return rows->device + offset_of(rows, piece, row, rows->device_pitch, rows->device_plane);
 }
 
 CUresult vgpu_copy_take_chunk(struct vgpu_channel *channel, const void *owner,

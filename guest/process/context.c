@@ -306,6 +306,12 @@ static CUresult post_fence(const struct vgpu_caller *caller, void *argument, uin
     return vgpu_send_vgpuFenceContext(caller->channel, caller->context, fence, value);
 }
 
+static struct vgpu_marked marked(struct vgpu_context *context)
+{
+    return (struct vgpu_marked){
+        .marker = &context->marker, .work = &context->work, .post = post_fence};
+}
+
 uint64_t vgpu_context_begin_wait(struct vgpu_context *context)
 {
     /* seq_cst, as the count of work before and the look at this number in vgpu_stream_submitted,
@@ -317,8 +323,7 @@ uint64_t vgpu_context_begin_wait(struct vgpu_context *context)
 CUresult vgpu_context_wait(const struct vgpu_caller *caller)
 {
     struct vgpu_context *context = caller->current;
-    struct vgpu_marked what = {
-        .marker = &context->marker, .work = &context->work, .post = post_fence};
+    struct vgpu_marked what = marked(context);
     CUresult error = CUDA_SUCCESS;
     uint32_t value = 0;
     vgpu_freed_tell(caller->channel);
@@ -343,8 +348,7 @@ bool vgpu_context_await(struct vgpu_channel *channel)
     if (context == NULL || !vgpu_context_usable(context) || vgpu_capture_any())
         return false;
     const struct vgpu_caller caller = {channel, context->object.id, context};
-    struct vgpu_marked what = {
-        .marker = &context->marker, .work = &context->work, .post = post_fence};
+    struct vgpu_marked what = marked(context);
     if (vgpu_marker_place(&what, &caller, &idle, &value))
         return false;
     return idle || vgpu_fence_wait(channel, what.marker->fence, value) == CUDA_SUCCESS;
