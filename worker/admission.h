@@ -12,14 +12,20 @@
 /** Whether the next record may be taken out of the ring. */
 static inline bool vgpu_admission_takes(struct vgpu_worker *worker)
 {
-    return !worker->throttle.on || vgpu_throttle_admits(worker);
+    const struct vgpu_ledger_page *page = worker->ledger.page;
+    const struct vgpu_throttle *throttle = &worker->throttle;
+    bool limits = vgpu_throttle_limit(&page->rate) || vgpu_throttle_limit(&page->queue_depth);
+
+    if (!limits && throttle->since == 0 && !throttle->limited)
+        return true;
+    return vgpu_throttle_admits(worker);
 }
 
 /** The record with this sequence was taken out. */
 static inline void vgpu_admission_taken(struct vgpu_worker *worker, uint32_t sequence)
 {
     worker->throttle.taken = sequence;
-    if (worker->throttle.on)
+    if (vgpu_throttle_limit(&worker->ledger.page->rate))
         vgpu_throttle_count(worker);
 }
 

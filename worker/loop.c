@@ -218,7 +218,6 @@ static bool sleep_until_called(struct loop *loop, uint64_t waited)
     const struct timespec limit = {.tv_nsec = (long)sleep_time(loop, waited)};
     worker->fences.unwatched = true;
     int ready = ppoll(wanted, 2, limit.tv_nsec ? &limit : NULL, NULL);
-    vgpu_throttle_look(worker);
     if (ready <= 0)
         return true;
     if (wanted[1].revents) {
@@ -253,7 +252,6 @@ __attribute__((noinline)) static bool wait_for_work(struct loop *loop, bool full
         worker->fences.unwatched = true;
     loop->looked = time;
     uint64_t waited = time - loop->quiet;
-    vgpu_throttle_look(worker);
     uint64_t hurry =
         loop->spin == SPIN_NANOSECONDS ? vgpu_lease_hurry(worker, loop->held && loop->wants) : 0;
     uint64_t spin = hurry ? hurry : spin_time(loop);
@@ -305,7 +303,6 @@ __attribute__((noinline)) static bool look_around(struct loop *loop)
 {
     struct vgpu_worker *worker = loop->worker;
     uint64_t time = now();
-    vgpu_throttle_look(worker);
     bool urgent = worker->fences.by_cpu || worker->prints || guest_sleeps(worker);
     if (time - loop->thorough >= THOROUGH_NANOSECONDS) {
         loop->thorough = loop->looked = time;
@@ -384,7 +381,6 @@ static enum vgpu_worker_exit run_channel(struct loop *loop)
     uint8_t answer[VGPU_REPLY_PAYLOAD_MAX];
     /* a driver reads a launch's parameters out of it, which may be aligned as strictly */
     _Alignas(16) uint8_t payload[VGPU_PAYLOAD_MAX];
-    vgpu_throttle_look(worker);
     for (;;) {
         bool full = !may_go_on(loop, &header);
         int got = full ? 0 : loop->held ? take_held(loop) : take(loop, &header, payload);

@@ -19,12 +19,6 @@ static uint64_t now(void)
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/* Limits are the mediator's; relaxed: they take effect when they are seen. */
-static uint64_t limit(const uint64_t *word)
-{
-    return __atomic_load_n(word, __ATOMIC_RELAXED);
-}
-
 /* Written by this thread alone, read by the mediator. */
 static void add(uint64_t *counter, uint64_t value)
 {
@@ -104,7 +98,8 @@ static void watch_rate(struct vgpu_worker *worker, bool late)
 bool vgpu_throttle_admits(struct vgpu_worker *worker)
 {
     const struct vgpu_ledger_page *page = worker->ledger.page;
-    uint64_t rate = limit(&page->rate), depth = limit(&page->queue_depth);
+    uint64_t rate = vgpu_throttle_limit(&page->rate);
+    uint64_t depth = vgpu_throttle_limit(&page->queue_depth);
 
     uint32_t queued = waiting(worker);
     watch_queue(worker, depth ? queued : 0, depth);
@@ -115,17 +110,7 @@ bool vgpu_throttle_admits(struct vgpu_worker *worker)
 
 void vgpu_throttle_count(struct vgpu_worker *worker)
 {
-    if (limit(&worker->ledger.page->rate))
-        vgpu_rate_count(worker->ledger.page, now());
-}
-
-void vgpu_throttle_look(struct vgpu_worker *worker)
-{
-    const struct vgpu_ledger_page *page = worker->ledger.page;
-    struct vgpu_throttle *throttle = &worker->throttle;
-
-    throttle->on =
-        limit(&page->rate) || limit(&page->queue_depth) || throttle->since || throttle->limited;
+    vgpu_rate_count(worker->ledger.page, now());
 }
 
 uint64_t vgpu_throttle_pause(const struct vgpu_worker *worker)

@@ -10,20 +10,14 @@ static void push(struct vgpu_channel *channel, uint32_t count)
     channel->header->ring.pushed += count;
 }
 
-/* Asks as the loop does that has just looked for limits. */
-static bool takes(struct vgpu_channel *channel)
-{
-    vgpu_throttle_look(&channel->worker);
-    return vgpu_admission_takes(&channel->worker);
-}
-
 /* Takes out up to so many records; how many it may. */
 static uint32_t take(struct vgpu_channel *channel, uint32_t most)
 {
     struct vgpu_throttle *throttle = &channel->worker.throttle;
     uint32_t taken = 0;
 
-    while (taken < most && throttle->taken != channel->header->ring.pushed && takes(channel)) {
+    while (taken < most && throttle->taken != channel->header->ring.pushed &&
+           vgpu_admission_takes(&channel->worker)) {
         vgpu_admission_taken(&channel->worker, throttle->taken + 1);
         taken++;
     }
@@ -53,10 +47,10 @@ static void a_rate_admits_a_burst_and_then_waits(void **state)
     assert_in_range(take(channel, 1000), 6, 20);
     assert_int_equal(channel->page.throttle.throttled, 1);
     assert_in_range(vgpu_throttle_pause(&channel->worker), 1, 10000000);
-    assert_false(takes(channel));
+    assert_false(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->page.throttle.throttled, 1); /* once for each wait */
     channel->ledger.free_at = 1;                           /* as if time had passed */
-    assert_true(takes(channel));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_true(channel->page.throttle.nanoseconds > 0);
     assert_int_equal(vgpu_throttle_pause(&channel->worker), 0);
     fixture_close(channel);
@@ -89,12 +83,12 @@ static void an_empty_ring_is_not_throttled(void **state)
     (void)state;
     channel->ledger.rate = 1;
     channel->ledger.free_at = UINT64_MAX / 2;
-    assert_true(takes(channel)); /* there is nothing to take out */
+    assert_true(vgpu_admission_takes(&channel->worker)); /* there is nothing to take out */
     assert_int_equal(channel->page.throttle.throttled, 0);
     push(channel, 1);
-    assert_false(takes(channel));
+    assert_false(vgpu_admission_takes(&channel->worker));
     channel->ledger.rate = 0; /* the administrator lifts it */
-    assert_true(takes(channel));
+    assert_true(vgpu_admission_takes(&channel->worker));
     fixture_close(channel);
 }
 
@@ -104,25 +98,25 @@ static void a_depth_says_how_far_the_guest_may_go(void **state)
 
     (void)state;
     channel->ledger.queue_depth = 8;
-    assert_true(takes(channel));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->header->limited, 1);
     assert_int_equal(channel->header->allowed, 8);
     push(channel, 8);
-    assert_true(takes(channel));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->page.throttle.busy, 1);
     assert_int_equal(channel->ledger.queued, 8);
     assert_int_equal(take(channel, 3), 3);
     assert_int_equal(channel->header->allowed, 10); /* as of before the third was taken out */
-    assert_true(takes(channel));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->header->allowed, 11);
     assert_int_equal(channel->ledger.queued, 5);
     assert_true(channel->worker.throttle.busy); /* until half of it is gone */
     assert_int_equal(take(channel, 5), 5);
-    assert_true(takes(channel));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_false(channel->worker.throttle.busy);
     assert_int_equal(channel->ledger.queued, 0);
     channel->ledger.queue_depth = 0;
-    assert_true(takes(channel));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->header->limited, 0);
     fixture_close(channel);
 }
@@ -134,10 +128,10 @@ static void other_channels_take_room_but_never_all_of_it(void **state)
     (void)state;
     channel->ledger.queue_depth = 8;
     channel->ledger.queued = 6;
-    assert_true(takes(channel));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->header->allowed, 2);
     channel->ledger.queued = 100;
-    assert_true(takes(channel));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->header->allowed, 1);
     fixture_close(channel);
 }
@@ -149,10 +143,10 @@ static void a_guest_that_lies_harms_only_itself(void **state)
     (void)state;
     channel->ledger.queue_depth = 8;
     channel->header->ring.pushed = 0x80000000u;
-    assert_true(takes(channel));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_in_range(channel->ledger.queued, 1, VGPU_RING_BYTES / VGPU_RECORD_ALIGNMENT);
     channel->header->ring.pushed = 0;
-    assert_true(takes(channel));
+    assert_true(vgpu_admission_takes(&channel->worker));
     assert_int_equal(channel->ledger.queued, 0);
     fixture_close(channel);
 }
