@@ -209,15 +209,39 @@ bool vgpu_lease_admits(struct vgpu_worker *worker, const struct vgpu_call_header
     return admitted;
 }
 
-/* Whether what is left is done by the time that somebody else's first work comes. Half of the
- * window is little beside a slice, and the GPU takes one after the other. */
+/* Half of the window: little beside a slice, and enough for the GPU until the next work comes. */
+static uint64_t half_window(const struct vgpu_worker *worker)
+{
+    return __atomic_load_n(&worker->page->lease.window, __ATOMIC_RELAXED) / 2;
+}
+
+/* Whether what is left is done by the time that somebody else's first work comes. The GPU takes one
+ * after the other. */
 static bool has_nearly_drained(struct vgpu_worker *worker)
 {
     struct vgpu_lease *lease = &worker->lease;
-    uint64_t window = __atomic_load_n(&worker->page->lease.window, __ATOMIC_RELAXED);
+    uint64_t most = half_window(worker);
 
     take_out_done(worker);
-    return !lease->uncounted && lease->in_flight <= (window / 2 > HANDOVER ? window / 2 : HANDOVER);
+    return !lease->uncounted && lease->in_flight <= (most > HANDOVER ? most : HANDOVER);
+}
+
+uint32_t vgpu_lease_awaited(const struct vgpu_worker *worker, bool waits)
+{
+    const struct vgpu_lease *lease = &worker->lease;
+    uint32_t state = state_of(worker), batch = lease->first;
+    uint64_t left = lease->in_flight, most = half_window(worker);
+
+    if (state == VGPU_LEASE_ENDING && lease->uncounted)
+        return lease->filling;
+    if (state != VGPU_LEASE_ENDING && !(state == VGPU_LEASE_BOUNDED && waits))
+        return lease->filling;
+    for (; batch != lease->filling; batch++) {
+        left -= lease->batches[batch % VGPU_LEASE_BATCHES].estimate;
+        if (left <= most)
+            break;
+    }
+    return batch;
 }
 
 uint64_t vgpu_lease_hurry(const struct vgpu_worker *worker, bool waits)

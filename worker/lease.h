@@ -50,6 +50,10 @@ void vgpu_lease_look(struct vgpu_worker *worker, bool waits);
  *  come at once. 0: there is no hurry. */
 uint64_t vgpu_lease_hurry(const struct vgpu_worker *worker, bool waits);
 
+/** The batch at whose end there is something to do: there is room for a record that waits for it
+ *  (`waits`), the lease can be given back, or nothing is in flight any more. */
+uint32_t vgpu_lease_awaited(const struct vgpu_worker *worker, bool waits);
+
 /** To be called before sleeping with nothing in the ring: lets the mediator take the lease away
  *  without a word, if nothing is in flight. */
 void vgpu_lease_rest(struct vgpu_worker *worker);

@@ -202,11 +202,22 @@ static uint64_t sleep_time(const struct loop *loop, uint64_t waited)
     uint64_t time = vgpu_throttle_pause(loop->worker);
 
     if (worker->fences.count)
-        return sooner(time, pause_after(loop, waited));
+        return sooner(time, vgpu_bell_is_hung(worker) ? SLEEP_MOST : pause_after(loop, waited));
     if (worker->reserve.count)
         time = sooner(time, waited < VGPU_RESERVE_NANOSECONDS ? VGPU_RESERVE_NANOSECONDS - waited
                                                               : RESERVE_AGAIN);
     return time;
+}
+
+/* Whether it may sleep: what has rung already does not ring again. */
+static bool await_bell(const struct loop *loop)
+{
+    struct vgpu_worker *worker = loop->worker;
+    bool for_any = loop->held && !loop->wants; /* marks are what the record waits for */
+    if (worker->fences.count == 0 || !vgpu_bell_is_hung(worker))
+        return true;
+    return vgpu_bell_await(worker, for_any ? worker->fences.marks[0].batch
+                                           : vgpu_lease_awaited(worker, loop->wants));
 }
 
 /* Waits for the doorbell, the mediator, or the time to look again. */
@@ -217,7 +228,10 @@ static bool sleep_until_called(struct loop *loop, uint64_t waited)
                               {.fd = worker->doorbell, .events = POLLIN}};
     const struct timespec limit = {.tv_nsec = (long)sleep_time(loop, waited)};
     worker->fences.unwatched = true;
+    if (!await_bell(loop))
+        return true;
     int ready = ppoll(wanted, 2, limit.tv_nsec ? &limit : NULL, NULL);
+    vgpu_bell_awake(worker);
     if (ready <= 0)
         return true;
     if (wanted[1].revents) {

@@ -26,6 +26,7 @@
 #include "worker/memory/pool.h"
 #include "worker/memory/reserve.h"
 #include "worker/memory/virtual.h"
+#include "worker/stream/bell.h"
 #include "worker/stream/fence.h"
 #include "worker/stream/upcall.h"
 #include "worker/stream/usage.h"
@@ -53,6 +54,7 @@ struct vgpu_worker {
     struct vgpu_throttle throttle;
     struct vgpu_timing timing;
     struct vgpu_fences fences;
+    struct vgpu_bell bell;
     struct vgpu_lease lease;
     struct vgpu_watch watch;
 

@@ -131,6 +131,7 @@ static void write_before(struct vgpu_worker *worker, const struct vgpu_mark *las
 /* What one look has found. */
 struct look {
     bool thorough, news, ended;
+    bool wakes;             /* the guest may wait for some of it */
     uint32_t questions;     /* that may still be answered with "not yet" */
     struct vgpu_mark until; /* nothing behind it in its stream is reached; a copy */
     struct vgpu_context *failed;
@@ -177,6 +178,7 @@ static bool look_at_place(struct vgpu_worker *worker, struct look *look, uint32_
         write_by_cpu(worker, mark);
     }
     look->news |= mark->kind != VGPU_MARK_BEGIN;
+    look->wakes |= mark->kind == VGPU_MARK_CPU || !vgpu_bell_is_hung(worker);
     look->ended = true;
     end_mark(worker, mark, true);
     return true;
@@ -186,6 +188,7 @@ bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough)
 {
     struct vgpu_fences *fences = &worker->fences;
     struct look look = {.thorough = thorough, .questions = QUESTIONS_MOST};
+    vgpu_bell_look(worker);
     fences->first_asked = thorough && fences->asking == 0;
     for (uint32_t i = 0; i < fences->count; i++) {
         if (!look_at_place(worker, &look, i))
@@ -198,7 +201,8 @@ bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough)
     if (look.failed)
         fail_context(worker, look.failed, look.failure);
     if (look.news || look.failed) {
-        vgpu_worker_wake(worker);
+        if (look.wakes || look.failed)
+            vgpu_worker_wake(worker);
         for (struct vgpu_context *context = worker->contexts; context; context = context->next)
             vgpu_usage_reached(worker, context, !fences->unwatched);
     }
@@ -253,6 +257,11 @@ static CUresult place(struct vgpu_worker *worker, struct vgpu_mark mark)
         error = place_event(worker, &mark);
     if (error)
         return error;
+    error = vgpu_bell_hang(worker, &mark);
+    if (error) {
+        vgpu_usage_put(worker, mark.context, mark.event);
+        return error;
+    }
     if (mark.kind != VGPU_MARK_BEGIN)
         mark.context->usage.pending++;
     vgpu_watch_mark(worker, &mark);
