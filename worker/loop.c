@@ -206,6 +206,9 @@ static uint64_t sleep_time(const struct loop *loop, uint64_t waited)
     if (worker->reserve.count)
         time = sooner(time, waited < VGPU_RESERVE_NANOSECONDS ? VGPU_RESERVE_NANOSECONDS - waited
                                                               : RESERVE_AGAIN);
+    /* The last mark was reached, but its bell, which has called us, may be under way yet. */
+    if (worker->pools.untidy && vgpu_bell_is_hung(worker))
+        time = sooner(time, SLEEP_MOST);
     return time;
 }
 

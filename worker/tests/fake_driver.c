@@ -393,6 +393,15 @@ static CUresult f_write(CUstream stream, CUdeviceptr address, cuuint32_t value, 
     return fake_queue(stream, (struct fake_operation){
                                   .kind = WRITE, .to = fake_memory(address, 4), .value = value});
 }
+static CUresult f_host_function(CUstream stream, CUhostFn function, void *data)
+{
+    if (!fake_driver_table()->is_software) /* which has bells; no guest answers upcalls here */
+        return CUDA_ERROR_NOT_SUPPORTED;
+    CUresult error = fake_fail_once();
+    return error ? error
+                 : fake_queue(stream, (struct fake_operation){
+                                          .kind = HOST, .function = function, .to = data});
+}
 static CUresult f_register(void *memory, size_t bytes, unsigned int flags)
 {
     CUresult error = fake_check();
@@ -474,6 +483,7 @@ static const struct vgpu_driver functions = {
     .cuEventRecordWithFlags = f_record_flags,
     .cuEventElapsedTime = f_elapsed,
     .cuStreamWriteValue32 = f_write,
+    .cuLaunchHostFunc = f_host_function,
     .cuMemHostRegister = f_register,
     .cuMemHostUnregister = f_unregister,
     .cuMemHostGetDevicePointer = f_device_pointer,

@@ -178,6 +178,8 @@ static bool run_one(struct fake_object *stream)
         memset(operation->to, (int)operation->value, operation->bytes);
     } else if (operation->kind == LAUNCH && fake.prints) {
         machine.print_waits = true;
+    } else if (operation->kind == HOST) {
+        operation->function(operation->to);
     }
     stream->first = operation->next;
     if (stream->first == NULL)

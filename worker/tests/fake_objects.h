@@ -27,7 +27,7 @@ enum fake_kind {
 
 #define FAKE_REGISTRATIONS 64u
 
-enum fake_operation_kind { RECORD, WRITE, COPY, FILL, WAIT, LAUNCH };
+enum fake_operation_kind { RECORD, WRITE, COPY, FILL, WAIT, LAUNCH, HOST };
 
 struct fake_object {
     struct fake_object *next;
@@ -55,6 +55,7 @@ struct fake_operation {
     const void *from; /* NULL: fill */
     size_t bytes;
     uint32_t value;
+    CUhostFn function; /* which gets `to` */
 };
 
 struct fake_machine {

@@ -156,10 +156,13 @@ CUresult vgpu_channel_call(struct vgpu_channel *channel, struct vgpu_call_header
     struct vgpu_reply_slot *slot =
         (struct vgpu_reply_slot *)(channel->extent + VGPU_CHANNEL_REPLIES_OFFSET);
     uint64_t start = live_now();
-    vgpu_channel_post(channel, header, part1, bytes1, part2, bytes2);
-    for (uint32_t round = 0;
-         __atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE) != channel->sequence; round++)
-        relax(channel, start, round);
+    do {
+        vgpu_channel_post(channel, header, part1, bytes1, part2, bytes2);
+        for (uint32_t round = 0;
+             __atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE) != channel->sequence; round++)
+            relax(channel, start, round);
+        header->flags |= VGPU_CALL_INSISTS; /* when all that went before is done */
+    } while (slot->result.result == VGPU_RESULT_LATER);
     *result = slot->result;
     size_t bytes = result->payload_bytes < capacity ? result->payload_bytes : capacity;
     if (bytes)

@@ -237,6 +237,35 @@ static void estimates_follow_what_was_measured(void **state)
     close_rig(&rig);
 }
 
+/* So many launches, each a batch of its own. */
+static void launch_batches(struct rig *rig, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        assert_true(try_launch(rig));
+}
+
+static void what_is_waited_for_is_half_of_the_window_or_all(void **state)
+{
+    struct rig rig = open_rig(VGPU_LEASE_BOUNDED);
+    const struct vgpu_lease *lease = &rig.worker->lease;
+
+    (void)state;
+    know_all(&rig, WINDOW / 4);
+    launch_batches(&rig, 4);
+    assert_false(try_launch(&rig));
+    assert_int_equal(lease->filling - lease->first, 4);
+    assert_int_equal(vgpu_lease_awaited(rig.worker, true), lease->first + 1);
+    assert_int_equal(vgpu_lease_awaited(rig.worker, false), lease->filling);
+    rig.lease->state = VGPU_LEASE_ENDING;
+    assert_int_equal(vgpu_lease_awaited(rig.worker, true), lease->first + 1);
+    assert_int_equal(vgpu_lease_awaited(rig.worker, false), lease->first + 1);
+    rig.worker->lease.uncounted = true;
+    assert_int_equal(vgpu_lease_awaited(rig.worker, true), lease->filling);
+    rig.lease->state = VGPU_LEASE_NONE;
+    assert_int_equal(vgpu_lease_awaited(rig.worker, true), lease->filling);
+    close_rig(&rig);
+}
+
 static void a_lease_taken_while_it_ended_is_asked_for_again(void **state)
 {
     struct rig rig = open_rig(VGPU_LEASE_NONE);
@@ -264,6 +293,7 @@ int main(void)
         cmocka_unit_test(an_idle_lease_can_be_taken_until_there_is_work),
         cmocka_unit_test(a_bounded_lease_bounds_what_is_in_flight),
         cmocka_unit_test(estimates_follow_what_was_measured),
+        cmocka_unit_test(what_is_waited_for_is_half_of_the_window_or_all),
         cmocka_unit_test(a_lease_taken_while_it_ended_is_asked_for_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
