@@ -26,7 +26,7 @@ static bool is_idle(const struct vgpu_worker *worker, CUstream stream)
     if (!is_legacy(stream) && driver->cuStreamGetFlags(stream, &flags) != CUDA_SUCCESS)
         return false;
     if (flags & CU_STREAM_NON_BLOCKING)
-        return !worker->captures && driver->cuStreamQuery(stream) == CUDA_SUCCESS;
+        return driver->cuStreamQuery(stream) == CUDA_SUCCESS;
     return vgpu_context_is_done(worker, false);
 }
 
@@ -50,7 +50,8 @@ CUresult vgpu_clear_stream(struct vgpu_worker *worker, CUstream *stream)
     *stream = NULL; /* of a context that is borrowed, and in which nothing else happens */
     if (context == NULL)
         return CUDA_SUCCESS;
-    if (becomes_idle(worker, context->launched)) {
+    /* To ask a stream that captures, even for its flags, ends its capture. */
+    if (worker->captures == 0 && becomes_idle(worker, context->launched)) {
         *stream = context->launched;
         return CUDA_SUCCESS;
     }

@@ -154,6 +154,14 @@ static CUresult is_busy(CUstream stream)
     return CUDA_ERROR_NOT_READY;
 }
 
+static CUresult flags_of(CUstream stream, unsigned int *flags)
+{
+    (void)stream;
+    clearing.questions++;
+    *flags = CU_STREAM_NON_BLOCKING;
+    return CUDA_SUCCESS;
+}
+
 static CUstream clears_in(struct vgpu_channel *channel, uint64_t bytes)
 {
     uint64_t address;
@@ -192,6 +200,28 @@ static void memory_is_cleared_where_the_program_launches(void **state)
     table->cuStreamQuery = query;
     vgpu_send_cuStreamDestroy(channel, CONTEXT, STREAM2);
     assert_null(clears_in(channel, 1000));
+    fixture_close(channel);
+}
+
+/* A driver gives a capture up if its stream is asked anything. */
+static void memory_is_cleared_elsewhere_during_a_capture(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = fixture_open_context();
+    struct vgpu_driver *table = fake_driver_table();
+    clearing.fill = table->cuMemsetD8Async;
+    table->cuMemsetD8Async = note_stream;
+    table->cuStreamQuery = is_busy;
+    table->cuStreamGetFlags = flags_of;
+    fixture_load(channel, ".version");
+    assert_int_equal(vgpu_send_cuStreamCreateWithPriority(channel, CONTEXT, STREAM, 1, 0), 0);
+    fixture_launch(channel, STREAM);
+    channel->worker.captures = 1;
+    clearing.questions = 0;
+    CUstream own = clears_in(channel, 1000);
+    assert_non_null(own);
+    assert_ptr_not_equal(own, channel->worker.handles.table[STREAM].object);
+    assert_int_equal(clearing.questions, 0);
     fixture_close(channel);
 }
 
@@ -331,6 +361,7 @@ int main(void)
         cmocka_unit_test(an_allocation_is_charged_and_cleared),
         cmocka_unit_test(zeros_do_not_stay_in_the_cache),
         cmocka_unit_test(memory_is_cleared_where_the_program_launches),
+        cmocka_unit_test(memory_is_cleared_elsewhere_during_a_capture),
         cmocka_unit_test(what_fails_is_not_charged),
         cmocka_unit_test(rows_are_charged_with_their_padding),
         cmocka_unit_test(freed_memory_is_kept_for_its_like),
