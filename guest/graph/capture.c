@@ -141,6 +141,23 @@ CUresult vgpu_capture_wait_stream(const struct vgpu_stream *stream)
     return error;
 }
 
+CUresult vgpu_capture_ask_stream(const struct vgpu_stream *stream, bool captured)
+{
+    struct vgpu_captures *captures = &vgpu_process()->captures;
+    CUresult error = CUDA_SUCCESS;
+    if (nothing_captures())
+        return CUDA_SUCCESS;
+    pthread_mutex_lock(&captures->lock);
+    struct vgpu_capture *capture = captured ? NULL : vgpu_capture_find(stream);
+    if (capture)
+        error = invalidate(capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    capture = in_the_way(stream);
+    if (capture)
+        error = invalidate(capture, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
+    pthread_mutex_unlock(&captures->lock);
+    return error;
+}
+
 CUresult vgpu_capture_wait_context(const struct vgpu_context *context)
 {
     struct vgpu_captures *captures = &vgpu_process()->captures;

@@ -69,6 +69,11 @@ CUresult vgpu_capture_unsafe(void);
 CUresult vgpu_capture_wait_stream(const struct vgpu_stream *stream);
 CUresult vgpu_capture_wait_context(const struct vgpu_context *context);
 
+/** Before a stream says what it is. An NVIDIA driver gives a capture up whose stream is asked for
+ *  its flags, id or device (not `captured`: CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED), or that is
+ * asked anything of the legacy stream which would wait for it (STREAM_CAPTURE_IMPLICIT). */
+CUresult vgpu_capture_ask_stream(const struct vgpu_stream *stream, bool captured);
+
 /** Before an event is queried or waited for: CUDA_ERROR_CAPTURED_EVENT if it was last recorded in a
  *  capture, or as vgpu_capture_unsafe. */
 CUresult vgpu_capture_wait_event(const struct vgpu_event *event);

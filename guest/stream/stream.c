@@ -287,7 +287,8 @@ CUresult cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int f
 
 /* ---- what a stream says of itself ---- */
 
-#define STREAM_QUERY(out, statement)                                                               \
+/* `captured`: whether it says that during a capture, too. */
+#define STREAM_QUERY(out, captured, statement)                                                     \
     struct vgpu_caller caller;                                                                     \
     struct vgpu_stream *stream;                                                                    \
     CUresult error = vgpu_caller_find_stream(&caller, handle, &stream);                            \
@@ -295,30 +296,35 @@ CUresult cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int f
         return error;                                                                              \
     if ((out) == NULL)                                                                             \
         return CUDA_ERROR_INVALID_VALUE;                                                           \
+    error = vgpu_capture_ask_stream(stream, captured);                                             \
+    if (error)                                                                                     \
+        return error;                                                                              \
     statement;                                                                                     \
     return CUDA_SUCCESS;
 
-CUresult cuStreamGetPriority(CUstream handle,
-                             int *priority){STREAM_QUERY(priority, *priority = stream->priority)}
+CUresult cuStreamGetPriority(CUstream handle, int *priority){
+    STREAM_QUERY(priority, true, *priority = stream->priority)}
 
 CUresult cuStreamGetFlags(CUstream handle,
-                          unsigned int *flags){STREAM_QUERY(flags, *flags = stream->flags)}
+                          unsigned int *flags){STREAM_QUERY(flags, false, *flags = stream->flags)}
+
+CUresult cuStreamGetId(CUstream handle,
+                       unsigned long long *id){STREAM_QUERY(id, false, *id = stream->unique)}
 
 CUresult
-    cuStreamGetId(CUstream handle, unsigned long long *id){STREAM_QUERY(id, *id = stream->unique)}
-
-CUresult cuStreamGetDevice(CUstream handle, CUdevice *device){STREAM_QUERY(device, *device = 0)}
+    cuStreamGetDevice(CUstream handle, CUdevice *device){STREAM_QUERY(device, false, *device = 0)}
 
 CUresult cuStreamGetCtx(CUstream handle, CUcontext *context){
-    STREAM_QUERY(context, *context = vgpu_object_handle(caller.current))}
+    STREAM_QUERY(context, true, *context = vgpu_object_handle(caller.current))}
 
 CUresult cuStreamGetCtx_v2(CUstream handle, CUcontext *context, CUgreenCtx *green)
 {
-    STREAM_QUERY(context, *context = vgpu_object_handle(caller.current); if (green) *green = NULL)
+    STREAM_QUERY(context, true, *context = vgpu_object_handle(caller.current);
+                 if (green) *green = NULL)
 }
 
-CUresult cuStreamGetGreenCtx(CUstream handle, CUgreenCtx *green){STREAM_QUERY(green, *green = NULL)}
-/* there are none */
+CUresult cuStreamGetGreenCtx(CUstream handle, CUgreenCtx *green){
+    STREAM_QUERY(green, true, *green = NULL)} /* there are none */
 
 VGPU_PTSZ(cuStreamQuery, (CUstream handle), (vgpu_per_thread(handle)))
     VGPU_PTSZ(cuStreamSynchronize, (CUstream handle), (vgpu_per_thread(handle)))

@@ -270,6 +270,70 @@ static void waiting_for_a_capture_ends_it(const struct setup *setup)
     expect_invalidated(setup->stream);
 }
 
+static CUresult ask_flags(CUstream stream)
+{
+    unsigned int flags;
+    return cuStreamGetFlags(stream, &flags);
+}
+
+static CUresult ask_id(CUstream stream)
+{
+    unsigned long long id;
+    return cuStreamGetId(stream, &id);
+}
+
+static CUresult ask_device(CUstream stream)
+{
+    CUdevice device;
+    return cuStreamGetDevice(stream, &device);
+}
+
+static CUresult ask_priority(CUstream stream)
+{
+    int priority;
+    return cuStreamGetPriority(stream, &priority);
+}
+
+static CUresult ask_context(CUstream stream)
+{
+    CUcontext context;
+    return cuStreamGetCtx(stream, &context);
+}
+
+static void questions_end_a_capture(const struct setup *setup)
+{
+    static const struct {
+        CUresult (*ask)(CUstream stream);
+        CUresult during;
+    } questions[] = {{ask_flags, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED},
+                     {ask_id, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED},
+                     {ask_device, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED},
+                     {ask_priority, CUDA_SUCCESS},
+                     {ask_context, CUDA_SUCCESS}};
+    CUstream blocking = make_stream(CU_STREAM_DEFAULT);
+    CUgraph graph;
+    for (size_t i = 0; i < sizeof(questions) / sizeof(*questions); i++) {
+        CHECK(cuStreamBeginCapture(setup->stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+        CHECK(questions[i].ask(setup->other));
+        CHECK(questions[i].ask(NULL));
+        EXPECT(cuStreamGetFlags(setup->stream, NULL) == CUDA_ERROR_INVALID_VALUE);
+        EXPECT(status_of(setup->stream) == CU_STREAM_CAPTURE_STATUS_ACTIVE);
+        EXPECT(questions[i].ask(setup->stream) == questions[i].during);
+        EXPECT(questions[i].ask(setup->stream) == questions[i].during);
+        if (questions[i].during) {
+            expect_invalidated(setup->stream);
+        } else {
+            CHECK(cuStreamEndCapture(setup->stream, &graph));
+            CHECK(cuGraphDestroy(graph));
+        }
+        CHECK(cuStreamBeginCapture(blocking, CU_STREAM_CAPTURE_MODE_RELAXED));
+        EXPECT(questions[i].ask(NULL) == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
+        EXPECT(questions[i].ask(NULL) == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
+        expect_invalidated(blocking);
+    }
+    CHECK(cuStreamDestroy(blocking));
+}
+
 static void launches_of_graphs_are_not_captured(const struct setup *setup)
 {
     static const CUstreamCaptureMode modes[] = {CU_STREAM_CAPTURE_MODE_GLOBAL,
@@ -405,6 +469,7 @@ int main(void)
     all_host_memory(&setup);
     host_functions_run_in_each_launch(&setup);
     waiting_for_a_capture_ends_it(&setup);
+    questions_end_a_capture(&setup);
     launches_of_graphs_are_not_captured(&setup);
     unsafe_calls_are_a_matter_of_modes(&setup);
     the_legacy_stream_keeps_away(&setup);

@@ -270,6 +270,23 @@ CUresult vgpu_capture_check_wait(struct vgpu_stream *stream)
     return result;
 }
 
+CUresult vgpu_capture_check_ask(struct vgpu_stream *stream, bool captured)
+{
+    CUresult result = CUDA_SUCCESS;
+
+    if (none_captures())
+        return CUDA_SUCCESS;
+    vgpu_graphs_lock();
+    if (stream->member && !captured) {
+        vgpu_capture_invalidate(stream->member->capture);
+        result = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    } else if (vgpu_capture_is_implicit(stream, true)) {
+        result = CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+    }
+    vgpu_graphs_unlock();
+    return result;
+}
+
 /* Lock held. */
 static CUresult refuse_context(const struct vgpu_context *context)
 {

@@ -43,7 +43,12 @@ CUresult vgpu_capture_check_unsafe(void);
 /** vgpu_context_enter() for such a call. */
 CUresult vgpu_capture_enter_unsafe(struct vgpu_context **context);
 
-/** The same for waiting for a stream or asking how far it is. */
+/** For asking a stream what it is. As NVIDIA's driver: its flags, id and device (not `captured`) it
+ *  does not say during its capture, and the legacy stream says nothing during one that it would
+ * wait for; the capture is invalid then. */
+CUresult vgpu_capture_check_ask(struct vgpu_stream *stream, bool captured);
+
+/** vgpu_capture_check_unsafe() for waiting for a stream or asking how far it is. */
 CUresult vgpu_capture_check_wait(struct vgpu_stream *stream);
 
 /** The same for all streams of a context. */

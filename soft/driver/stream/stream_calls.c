@@ -84,28 +84,27 @@ CUresult cuStreamQuery(CUstream hStream)
 
 /* ---- properties ---- */
 
-/* Reads one number of a stream; `out` may not be NULL. */
-#define STREAM_PROPERTY(name, type, out, expression)                                               \
+/* Reads one number of a stream; `out` may not be NULL. `captured`: also during a capture. */
+#define STREAM_PROPERTY(name, type, out, captured, expression)                                     \
     CUresult name(CUstream handle, type *out)                                                      \
     {                                                                                              \
         struct vgpu_stream *stream;                                                                \
         CUresult result = enter(handle, &stream);                                                  \
         if (result != CUDA_SUCCESS)                                                                \
             return result;                                                                         \
-        if (out)                                                                                   \
+        result = (out) ? vgpu_capture_check_ask(stream, captured) : CUDA_ERROR_INVALID_VALUE;      \
+        if (result == CUDA_SUCCESS)                                                                \
             *out = expression;                                                                     \
-        else                                                                                       \
-            result = CUDA_ERROR_INVALID_VALUE;                                                     \
         vgpu_object_put(stream);                                                                   \
         return result;                                                                             \
     }                                                                                              \
     VGPU_PTSZ(name, (CUstream handle, type * out), (vgpu_per_thread(handle), out))
 
-STREAM_PROPERTY(cuStreamGetFlags, unsigned int, flags, stream->flags)
-STREAM_PROPERTY(cuStreamGetPriority, int, priority, stream->priority)
-STREAM_PROPERTY(cuStreamGetId, unsigned long long, id, stream->id)
-STREAM_PROPERTY(cuStreamGetDevice, CUdevice, device, stream->context->device->ordinal)
-STREAM_PROPERTY(cuStreamGetCtx, CUcontext, context, (CUcontext)stream->context)
+STREAM_PROPERTY(cuStreamGetFlags, unsigned int, flags, false, stream->flags)
+STREAM_PROPERTY(cuStreamGetPriority, int, priority, true, stream->priority)
+STREAM_PROPERTY(cuStreamGetId, unsigned long long, id, false, stream->id)
+STREAM_PROPERTY(cuStreamGetDevice, CUdevice, device, false, stream->context->device->ordinal)
+STREAM_PROPERTY(cuStreamGetCtx, CUcontext, context, true, (CUcontext)stream->context)
 
 CUresult cuStreamGetCtx_v2(CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreenCtx)
 {
