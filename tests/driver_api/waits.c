@@ -291,6 +291,7 @@ static void beside(const struct way *way)
     CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
     CHECK(cuStreamCreate(&blocking, CU_STREAM_DEFAULT));
     prepare();
+    go_on(stream, device, words); /* a driver that loads code late waits for all work then */
     freed = check_memory(SMALL);
     if (way->wait == unregister)
         CHECK(cuMemHostRegister(waiter.pageable, LARGE, 0));
