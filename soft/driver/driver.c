@@ -152,6 +152,46 @@ static bool limit_level(void)
     return false;
 }
 
+/* Sets which processors a list as "0,2-3" names; false if it is none, or names one that there is
+ * not.
+ */
+static bool parse_processors(const char *text, cpu_set_t *set)
+{
+    long most = sysconf(_SC_NPROCESSORS_CONF);
+
+    CPU_ZERO(set);
+    for (char *end;; text = end + 1) {
+        long first = strtol(text, &end, 10), last = first;
+        if (end != text && *end == '-') {
+            text = end + 1;
+            last = strtol(text, &end, 10);
+        }
+        if (end == text || first < 0 || last < first || last >= most || last >= CPU_SETSIZE)
+            return false;
+        for (long i = first; i <= last; i++)
+            CPU_SET((size_t)i, set);
+        if (*end != ',')
+            return *end == '\0';
+    }
+}
+
+/* Which processors compute, if the environment says. */
+static bool limit_processors(void)
+{
+    const char *text = getenv("VGPU_SOFT_PROCESSORS");
+
+    the_driver.processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    if (!text)
+        return true;
+    the_driver.has_processor_set = parse_processors(text, &the_driver.processor_set);
+    the_driver.processors = CPU_COUNT(&the_driver.processor_set);
+    if (!the_driver.has_processor_set)
+        vgpu_log(VGPU_LOG_ERROR,
+                 "VGPU_SOFT_PROCESSORS=%s is not a list of this machine's processors, as in 0,2-3",
+                 text);
+    return the_driver.has_processor_set;
+}
+
 /* Fills in which of `count` devices the program may see, in its order: the list of numbers in
  * CUDA_VISIBLE_DEVICES up to the first that is none. */
 static int visible_devices(int count, int numbers[VGPU_SOFT_MOST_DEVICES])
@@ -201,12 +241,11 @@ static CUresult start(void)
 
     the_driver.capability = wanted_capability();
     /* Who asks for something else than there is should not get something third. */
-    if (all < 0 || bytes == 0 || the_driver.capability < 0 || !limit_level())
+    if (all < 0 || bytes == 0 || the_driver.capability < 0 || !limit_level() || !limit_processors())
         return CUDA_ERROR_INVALID_VALUE;
     if (count == 0)
         return CUDA_ERROR_NO_DEVICE;
     the_driver.memcheck = memcheck && atoi(memcheck) != 0;
-    the_driver.processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
     for (int i = 0; i < count; i++) {
         CUresult result = open_device(&the_driver.devices[i], i, numbers[i], bytes);
         if (result != CUDA_SUCCESS)

@@ -7,6 +7,7 @@
 #define VGPU_SOFT_DRIVER_DRIVER_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -57,6 +58,9 @@ struct vgpu_device {
 struct vgpu_driver {
     CUresult status; /* CUDA_ERROR_NOT_INITIALIZED until cuInit has succeeded */
     int processors;
+    bool has_processor_set; /* VGPU_SOFT_PROCESSORS: streams' threads, and those that they start for
+                               their kernels, run on these alone */
+    cpu_set_t processor_set;
     /**
      * 10 * major + minor of the compute capability. 13.0 unless the environment says otherwise: one
      * that NVIDIA's libraries do not know, for which they take their PTX and not machine code.

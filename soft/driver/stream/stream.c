@@ -206,6 +206,9 @@ static CUresult start_thread(struct vgpu_stream *stream)
         return CUDA_SUCCESS;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (vgpu_driver()->has_processor_set)
+        pthread_attr_setaffinity_np(&attributes, sizeof(vgpu_driver()->processor_set),
+                                    &vgpu_driver()->processor_set);
     error = pthread_create(&thread, &attributes, stream_main, stream);
     pthread_attr_destroy(&attributes);
     stream->has_thread = error == 0;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the environment says of the devices, and what it should not say. Programs are children. */
+#include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,7 +10,7 @@
 
 struct answer {
     CUresult result;
-    int count, major;
+    int count, major, multiprocessors;
     size_t bytes;
     char said[1024];
 };
@@ -25,6 +27,7 @@ static void ask(int to, const char *name, const char *value)
         cuDeviceGetCount(&answer.count);
         cuDeviceTotalMem(&answer.bytes, answer.count - 1);
         cuDeviceGetAttribute(&answer.major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 0);
+        cuDeviceGetAttribute(&answer.multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 0);
     }
     fflush(stderr);
     rewind(said);
@@ -127,12 +130,69 @@ static void processors_have_levels(void **state)
         strstr(with("VGPU_SOFT_LEVEL", "v9").said, "VGPU_SOFT_LEVEL=v9 is not a processor level"));
 }
 
+static void lists_of_processors_are_checked(void **state)
+{
+    static const char *const texts[] = {"",    "-1",  "1-0",   "0,",     "0-",
+                                        "all", "0;1", "99999", "0-99999"};
+
+    (void)state;
+    assert_int_equal(with("VGPU_SOFT_PROCESSORS", "0").multiprocessors, 1);
+    assert_int_equal(with("VGPU_SOFT_PROCESSORS", "0-0,0").multiprocessors, 1);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct answer answer = with("VGPU_SOFT_PROCESSORS", texts[i]);
+
+        assert_cuda_error(answer.result, CUDA_ERROR_INVALID_VALUE);
+        assert_non_null(strstr(answer.said, " is not a list of this machine's processors"));
+    }
+}
+
+static void look_where_it_runs(void *data)
+{
+    sched_getaffinity(0, sizeof(cpu_set_t), data);
+}
+
+/* The last of the machine's, and nothing of the program's own thread is changed. */
+static void streams_run_on_the_processors_that_were_named(void **state)
+{
+    int status;
+
+    (void)state;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        long last = sysconf(_SC_NPROCESSORS_ONLN) - 1;
+        char text[32];
+        cpu_set_t before, after, of_stream;
+        CUcontext context;
+
+        snprintf(text, sizeof(text), "%ld", last);
+        setenv("VGPU_SOFT_PROCESSORS", text, 1);
+        sched_getaffinity(0, sizeof(before), &before);
+        bool good = cuInit(0) == CUDA_SUCCESS &&
+                    cuCtxCreate(&context, NULL, 0, 0) == CUDA_SUCCESS &&
+                    cuLaunchHostFunc(NULL, look_where_it_runs, &of_stream) == CUDA_SUCCESS &&
+                    cuCtxSynchronize() == CUDA_SUCCESS;
+        sched_getaffinity(0, sizeof(after), &after);
+        good &= CPU_EQUAL(&before, &after) && CPU_COUNT(&of_stream) == 1 &&
+                CPU_ISSET((size_t)last, &of_stream);
+        _exit(good ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes_have_suffixes),    cmocka_unit_test(wrong_sizes_are_refused),
-        cmocka_unit_test(devices_are_counted),    cmocka_unit_test(wrong_counts_are_refused),
-        cmocka_unit_test(a_capability_is_chosen), cmocka_unit_test(processors_have_levels),
+        cmocka_unit_test(sizes_have_suffixes),
+        cmocka_unit_test(wrong_sizes_are_refused),
+        cmocka_unit_test(devices_are_counted),
+        cmocka_unit_test(wrong_counts_are_refused),
+        cmocka_unit_test(a_capability_is_chosen),
+        cmocka_unit_test(processors_have_levels),
+        cmocka_unit_test(lists_of_processors_are_checked),
+        cmocka_unit_test(streams_run_on_the_processors_that_were_named),
     };
 
     unsetenv("VGPU_SOFT_MEMORY");
