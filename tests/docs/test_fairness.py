@@ -15,7 +15,7 @@ import report  # noqa: E402
 
 PAGE = os.path.join(SOURCE, "docs", "performance", "fairness.md")
 FOLDERS = [os.path.join(SOURCE, "docs", "performance", "fairness-" + gpu)
-           for gpu in ("h200", "software")]
+           for gpu in ("h200", "software", "software-apart")]
 TABLE = re.compile(r"(?<=\| \| measured \| bar \|\n\|---\|---:\|---:\|\n).*?\n(?=\n)", re.S)
 
 
