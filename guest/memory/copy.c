@@ -42,7 +42,25 @@ static bool goes_up_directly(const struct vgpu_stream *stream, const void *host,
            vgpu_host_is_shared(host, bytes);
 }
 
-/* `now`: the source may change when this returns. */
+static CUresult arrive(const struct vgpu_caller *caller, struct vgpu_stream *stream)
+{
+    if (stream != caller->current->legacy)
+        return vgpu_stream_wait(caller, stream);
+    /* release: pairs with vgpu_context_settle, which then waits for what was posted before */
+    __atomic_fetch_add(&caller->current->uploads, 1, __ATOMIC_RELEASE);
+    return CUDA_SUCCESS;
+}
+
+CUresult vgpu_copy_arrive(CUresult error, CUstream handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    if (error == CUDA_SUCCESS)
+        error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    return error ? error : arrive(&caller, stream);
+}
+
+/* `now`: a synchronous copy. */
 static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes, CUstream handle,
                        bool now)
 {
@@ -72,7 +90,8 @@ static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes
                              .height = 1,
                              .depth = 1};
     error = vgpu_copy_upload(&caller, stream, &rows);
-    return finish(&caller, stream, error, known);
+    error = finish(&caller, stream, error, known);
+    return error || !now ? error : arrive(&caller, stream);
 }
 
 static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CUstream handle,
@@ -135,6 +154,13 @@ static bool is_device(CUdeviceptr address)
            (range.shared || !vgpu_range_is_host(&range));
 }
 
+static CUresult within_device(CUdeviceptr destination, CUdeviceptr source, size_t bytes,
+                              CUstream handle, bool now)
+{
+    CUresult error = cuMemcpyDtoDAsync_v2(destination, source, bytes, handle);
+    return now ? vgpu_copy_arrive(error, handle) : error;
+}
+
 /* Either pointer may be of either side. */
 static CUresult any(CUdeviceptr destination, CUdeviceptr source, size_t bytes, CUstream handle,
                     bool now)
@@ -146,36 +172,21 @@ static CUresult any(CUdeviceptr destination, CUdeviceptr source, size_t bytes, C
     if (from_device && vgpu_host_is_shared(to, bytes))
         return download(to, source, bytes, handle, now);
     if (to_device)
-        return from_device ? cuMemcpyDtoDAsync_v2(destination, source, bytes, handle)
+        return from_device ? within_device(destination, source, bytes, handle, now)
                            : upload(destination, from, bytes, handle, now);
     return from_device ? download(to, source, bytes, handle, now)
                        : within_host(to, from, bytes, handle);
 }
 
-CUresult vgpu_copy_arrive(CUresult error, CUstream handle)
-{
-    struct vgpu_caller caller;
-    struct vgpu_stream *stream;
-    if (error == CUDA_SUCCESS)
-        error = vgpu_caller_enter_stream(&caller, handle, &stream);
-    if (error)
-        return error;
-    if (stream != caller.current->legacy)
-        return vgpu_stream_wait(&caller, stream);
-    /* release: pairs with vgpu_context_settle, which then waits for what was posted before */
-    __atomic_fetch_add(&caller.current->uploads, 1, __ATOMIC_RELEASE);
-    return CUDA_SUCCESS;
-}
-
 static CUresult any_now(CUdeviceptr destination, CUdeviceptr source, size_t bytes, CUstream handle)
 {
-    return vgpu_copy_arrive(any(destination, source, bytes, handle, true), handle);
+    return any(destination, source, bytes, handle, true);
 }
 
 static CUresult upload_now(CUdeviceptr destination, const void *source, size_t bytes,
                            CUstream handle)
 {
-    return vgpu_copy_arrive(upload(destination, source, bytes, handle, true), handle);
+    return upload(destination, source, bytes, handle, true);
 }
 
 VGPU_PTDS(cuMemcpy, any_now, (CUdeviceptr destination, CUdeviceptr source, size_t bytes),
