@@ -55,8 +55,9 @@ CUresult vgpu_copy_arrive(CUresult error, CUstream handle)
 {
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
-    if (error == CUDA_SUCCESS)
-        error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error)
+        return error;
+    error = vgpu_caller_enter_stream(&caller, handle, &stream);
     return error ? error : arrive(&caller, stream);
 }
 
