@@ -321,7 +321,7 @@ CUresult vgpu_allocation_free_when_idle(uint64_t address, unsigned int kinds, CU
     if (result != CUDA_SUCCESS)
         return result;
     if (!vgpu_allocation_find(address, &found) || found.address != address ||
-        !(kinds & 1u << found.kind))
+        !(kinds & 1u << found.kind) || found.freed)
         return not_found;
     result = vgpu_capture_check_unsafe();
     if (result != CUDA_SUCCESS)
@@ -411,6 +411,21 @@ static struct vgpu_allocation *beginning_at(uint64_t address)
     size_t after = count_up_to(address);
 
     return after > 0 && all.list[after - 1].address == address ? &all.list[after - 1] : NULL;
+}
+
+CUresult vgpu_allocation_set_freed(uint64_t address, unsigned int kinds, bool freed)
+{
+    struct vgpu_allocation *allocation;
+    CUresult result = CUDA_ERROR_INVALID_VALUE;
+
+    pthread_rwlock_wrlock(&all.lock);
+    allocation = beginning_at(address);
+    if (allocation && (kinds & 1u << allocation->kind) && allocation->freed != freed) {
+        allocation->freed = freed;
+        result = CUDA_SUCCESS;
+    }
+    pthread_rwlock_unlock(&all.lock);
+    return result;
 }
 
 void vgpu_allocation_set_access(uint64_t address, CUmemAccess_flags access)

@@ -32,6 +32,7 @@ struct vgpu_allocation {
     enum vgpu_allocation_kind kind;
     bool managed;
     bool sync_memops;             /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS, told back */
+    bool freed;                   /* by the program: a stream will come to it */
     unsigned int flags;           /* of cuMemHostAlloc, cuMemHostRegister or cuMemAllocManaged */
     struct vgpu_context *context; /* whom it dies with; NULL: a pool's, mapped, or not known */
     struct vgpu_device *device;
@@ -84,7 +85,14 @@ CUresult vgpu_allocation_register(struct vgpu_context *context, void *address, s
 CUresult vgpu_allocation_free(uint64_t address, unsigned int kinds);
 
 /**
- * The same after all work that may use the memory; `not_found` if there is no such allocation, or
+ * Before the stream that vgpu_allocation_free() is left to has come to it: from now on the memory
+ * is not the program's to free (`freed`), or again, because that stream refused.
+ * CUDA_ERROR_INVALID_VALUE if it is so already, or as vgpu_allocation_free().
+ */
+CUresult vgpu_allocation_set_freed(uint64_t address, unsigned int kinds, bool freed);
+
+/**
+ * Frees it after all work that may use the memory; `not_found` if there is no such allocation, or
  * the failure of its context.
  */
 CUresult vgpu_allocation_free_when_idle(uint64_t address, unsigned int kinds, CUresult not_found);

@@ -88,17 +88,26 @@ static CUresult free_run(struct vgpu_task *task, struct vgpu_context *context)
 static CUresult free_in(struct vgpu_stream *stream, const struct vgpu_allocation *found)
 {
     struct free_task *task;
+    CUresult result;
 
     if (vgpu_capture_has(stream))
         return vgpu_graph_memory_capture_free(stream, found->address);
     if (found->kind == VGPU_ALLOCATION_GRAPH)
         return vgpu_graph_memory_free_in(stream, found->address);
+    result = vgpu_allocation_set_freed(found->address, FREED_KINDS, true);
+    if (result != CUDA_SUCCESS)
+        return result;
     task = calloc(1, sizeof(*task));
-    if (!task)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    task->task.run = free_run;
-    task->address = found->address;
-    return vgpu_stream_submit(stream, &task->task, VGPU_SUBMIT_INSTANT, NULL);
+    if (task) {
+        task->task.run = free_run;
+        task->address = found->address;
+        result = vgpu_stream_submit(stream, &task->task, VGPU_SUBMIT_INSTANT, NULL);
+    } else {
+        result = CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    if (result != CUDA_SUCCESS)
+        vgpu_allocation_set_freed(found->address, FREED_KINDS, false);
+    return result;
 }
 
 CUresult cuMemFreeAsync(CUdeviceptr dptr, CUstream hStream)

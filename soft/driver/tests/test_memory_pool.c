@@ -90,6 +90,31 @@ static void room_that_the_stream_frees_is_used_again(void **state)
     assert_cuda(cuStreamSynchronize(stream));
 }
 
+static void what_a_stream_will_free_is_not_freed_again(void **state)
+{
+    CUdeviceptr memory, plain;
+    uint32_t *gate;
+    CUstream stream;
+
+    (void)state;
+    assert_cuda(cuMemHostAlloc((void **)&gate, 64, 0));
+    *gate = 0;
+    assert_cuda(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    assert_cuda(cuMemAllocAsync(&memory, 100, stream));
+    assert_cuda(cuMemAlloc(&plain, 100));
+    assert_cuda(cuStreamWaitValue32(stream, (CUdeviceptr)(uintptr_t)gate, 1, 0));
+    assert_cuda(cuMemFreeAsync(memory, stream));
+    assert_cuda(cuMemFreeAsync(plain, stream));
+    assert_cuda_error(cuMemFreeAsync(memory, stream), CUDA_ERROR_INVALID_VALUE);
+    assert_cuda_error(cuMemFreeAsync(plain, NULL), CUDA_ERROR_INVALID_VALUE);
+    assert_cuda_error(cuMemFree(memory), CUDA_ERROR_INVALID_VALUE);
+    __atomic_store_n(gate, 1, __ATOMIC_RELEASE);
+    assert_cuda(cuStreamSynchronize(stream));
+    assert_cuda_error(cuMemFreeAsync(memory, stream), CUDA_ERROR_INVALID_VALUE);
+    assert_cuda(cuStreamDestroy(stream));
+    assert_cuda(cuMemFreeHost(gate));
+}
+
 static void access_is_the_devices_own(void **state)
 {
     CUmemAccessDesc access = {.location = {.type = CU_MEM_LOCATION_TYPE_DEVICE},
@@ -119,6 +144,7 @@ int main(void)
         in_context(a_pool_of_ones_own_counts_for_itself),
         in_context(managed_pools_give_managed_memory),
         in_context(room_that_the_stream_frees_is_used_again),
+        in_context(what_a_stream_will_free_is_not_freed_again),
         in_context(access_is_the_devices_own),
     };
     setenv("VGPU_SOFT_MEMORY", "256M", 1);
