@@ -84,7 +84,7 @@ CUresult vgpu_capture_admit(const struct vgpu_stream *stream)
 static bool prohibits(const struct vgpu_capture *capture, const struct vgpu_thread *thread)
 {
     CUstreamCaptureMode mode = thread ? thread->capture_mode : CU_STREAM_CAPTURE_MODE_GLOBAL;
-    if (capture->invalidated || mode == CU_STREAM_CAPTURE_MODE_RELAXED)
+    if (mode == CU_STREAM_CAPTURE_MODE_RELAXED)
         return false;
     if (capture->thread == thread)
         return capture->mode != CU_STREAM_CAPTURE_MODE_RELAXED;

@@ -61,11 +61,12 @@ bool vgpu_capture_any(void);
 
 /** Before a call that may wait for what is captured, or keep it from being what was meant (memory
  *  allocation, synchronous copies, queries): CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, and the capture
- *  is invalidated, if the modes of captures and of this thread prohibit it. */
+ *  is invalidated, if the modes of captures and of this thread prohibit it. One that was
+ * invalidated goes on to do so until it ends. */
 CUresult vgpu_capture_unsafe(void);
 
-/** Before a wait for a stream or a context, a query, or what a capture cannot contain: the same,
- * and it must not be part of a capture, whatever the mode. */
+/** Before a wait for a stream or a context, or what a capture cannot contain: the same, and
+ *  it must not be part of a capture, whatever the mode. */
 CUresult vgpu_capture_wait_stream(const struct vgpu_stream *stream);
 CUresult vgpu_capture_wait_context(const struct vgpu_context *context);
 

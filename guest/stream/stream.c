@@ -233,9 +233,11 @@ CUresult cuStreamQuery(CUstream handle)
 {
     struct vgpu_caller caller;
     struct vgpu_stream *stream;
-    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    CUresult error = vgpu_caller_find_stream(&caller, handle, &stream);
     if (error == CUDA_SUCCESS)
-        error = vgpu_capture_wait_stream(stream);
+        error = vgpu_capture_ask_stream(stream, false);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_capture_unsafe();
     if (error)
         return error;
     if (!known_idle(stream)) {

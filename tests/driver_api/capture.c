@@ -334,6 +334,20 @@ static void questions_end_a_capture(const struct setup *setup)
     CHECK(cuStreamDestroy(blocking));
 }
 
+static void queries_end_a_capture(const struct setup *setup)
+{
+    CHECK(cuStreamBeginCapture(setup->stream, CU_STREAM_CAPTURE_MODE_RELAXED));
+    CHECK(cuStreamQuery(setup->other));
+    CHECK(cuStreamQuery(NULL));
+    for (int i = 0; i < 2; i++)
+        EXPECT(cuStreamQuery(setup->stream) == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    expect_invalidated(setup->stream);
+    CHECK(cuStreamBeginCapture(setup->stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+    for (int i = 0; i < 2; i++)
+        EXPECT(cuStreamQuery(setup->other) == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    expect_invalidated(setup->stream);
+}
+
 static void launches_of_graphs_are_not_captured(const struct setup *setup)
 {
     static const CUstreamCaptureMode modes[] = {CU_STREAM_CAPTURE_MODE_GLOBAL,
@@ -470,6 +484,7 @@ int main(void)
     host_functions_run_in_each_launch(&setup);
     waiting_for_a_capture_ends_it(&setup);
     questions_end_a_capture(&setup);
+    queries_end_a_capture(&setup);
     launches_of_graphs_are_not_captured(&setup);
     unsafe_calls_are_a_matter_of_modes(&setup);
     the_legacy_stream_keeps_away(&setup);

@@ -67,7 +67,9 @@ CUresult cuStreamQuery(CUstream hStream)
 
     if (result != CUDA_SUCCESS)
         return result;
-    result = vgpu_capture_check_wait(stream);
+    result = vgpu_capture_check_ask(stream, false);
+    if (result == CUDA_SUCCESS)
+        result = vgpu_capture_check_unsafe();
     if (result != CUDA_SUCCESS) {
         vgpu_object_put(stream);
         return result;
