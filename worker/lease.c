@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "worker/context.h"
 #include "worker/kind.h"
@@ -20,13 +19,6 @@
 #define HURRY_WAIT         500000u     /* what it takes who may preempt; others wait for longer */
 #define STALL              50000000u   /* nanoseconds without room for a record */
 #define HANDOVER           200000u /* nanoseconds from a lease's return to the next one's work */
-
-static uint64_t now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
 
 /* Has the mediator look at the page. If the socket is full, it has yet to look for an older one. */
 static void tell(struct vgpu_worker *worker)
@@ -140,7 +132,7 @@ static bool is_full(const struct vgpu_lease *lease, uint64_t window)
  * until a copy tells it to end: so now and then one goes, fitting or not. */
 static bool has_stalled(struct vgpu_lease *lease)
 {
-    uint64_t time = now();
+    uint64_t time = vgpu_timing_now();
 
     if (lease->refused == 0)
         lease->refused = time;

@@ -58,13 +58,6 @@ struct loop {
     uint32_t records;
 };
 
-static uint64_t now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 static void reply(struct vgpu_worker *worker, const struct vgpu_call_header *header,
                   const struct vgpu_result *result, const uint8_t *payload)
 {
@@ -178,7 +171,7 @@ static uint64_t spin_time(const struct loop *loop)
  * find out. */
 __attribute__((cold)) static void learn(struct loop *loop)
 {
-    bool soon = now() - loop->quiet < 2 * loop->spin; /* a sleeper learns of it late */
+    bool soon = vgpu_timing_now() - loop->quiet < 2 * loop->spin; /* a sleeper learns of it late */
     if (soon && loop->credit < SPIN_CREDIT_MOST)
         loop->credit++;
     else if (!soon && loop->credit > 0)
@@ -260,7 +253,7 @@ static void tidy_memory(struct vgpu_worker *worker, uint64_t waited)
 __attribute__((noinline)) static bool wait_for_work(struct loop *loop, bool full)
 {
     struct vgpu_worker *worker = loop->worker;
-    uint64_t time = now();
+    uint64_t time = vgpu_timing_now();
     /* relaxed, as all of the watchdog's words */
     __atomic_store_n(&worker->page->watch.call, 0, __ATOMIC_RELAXED);
     if (loop->quiet == 0)
@@ -319,7 +312,7 @@ __attribute__((noinline)) static bool wait_for_work(struct loop *loop, bool full
 __attribute__((noinline)) static bool look_around(struct loop *loop)
 {
     struct vgpu_worker *worker = loop->worker;
-    uint64_t time = now();
+    uint64_t time = vgpu_timing_now();
     bool urgent = worker->fences.by_cpu || worker->prints || guest_sleeps(worker);
     if (time - loop->thorough >= THOROUGH_NANOSECONDS) {
         loop->thorough = loop->looked = time;
@@ -426,11 +419,11 @@ static enum vgpu_worker_exit run_channel(struct loop *loop)
  * work until it is gone, and a driver takes its time to let a context go. */
 static void settle(struct vgpu_worker *worker)
 {
-    uint64_t start = now();
+    uint64_t start = vgpu_timing_now();
     vgpu_usage_cover(worker);
     do
         vgpu_fence_poll(worker, true);
-    while (worker->busy_contexts && now() - start < SETTLE_NANOSECONDS);
+    while (worker->busy_contexts && vgpu_timing_now() - start < SETTLE_NANOSECONDS);
 }
 
 static enum vgpu_worker_exit run_primitives(struct loop *loop)

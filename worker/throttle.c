@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/throttle.h"
 
-#include <time.h>
-
 #include "protocol/rate.h"
 #include "worker/worker.h"
 
@@ -11,13 +9,6 @@
 #define PAUSE_LEAST 20000u
 #define CALM_FRACTION                                                                              \
     2u /* of the depth, at which a guest that sleeps is woken: not for each call */
-
-static uint64_t now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
 
 /* Written by this thread alone, read by the mediator. */
 static void add(uint64_t *counter, uint64_t value)
@@ -87,10 +78,10 @@ static void watch_rate(struct vgpu_worker *worker, bool late)
     if (late == (throttle->since != 0))
         return;
     if (late) {
-        throttle->since = now();
+        throttle->since = vgpu_timing_now();
         add(&worker->page->throttle.throttled, 1);
     } else {
-        add(&worker->page->throttle.nanoseconds, now() - throttle->since);
+        add(&worker->page->throttle.nanoseconds, vgpu_timing_now() - throttle->since);
         throttle->since = 0;
     }
 }
@@ -103,20 +94,20 @@ bool vgpu_throttle_admits(struct vgpu_worker *worker)
 
     uint32_t queued = waiting(worker);
     watch_queue(worker, depth ? queued : 0, depth);
-    bool late = rate && queued && vgpu_rate_wait(page, now()) > 0;
+    bool late = rate && queued && vgpu_rate_wait(page, vgpu_timing_now()) > 0;
     watch_rate(worker, late);
     return !late;
 }
 
 void vgpu_throttle_count(struct vgpu_worker *worker)
 {
-    vgpu_rate_count(worker->ledger.page, now());
+    vgpu_rate_count(worker->ledger.page, vgpu_timing_now());
 }
 
 uint64_t vgpu_throttle_pause(const struct vgpu_worker *worker)
 {
     if (worker->throttle.since == 0)
         return 0;
-    uint64_t wait = vgpu_rate_wait(worker->ledger.page, now());
+    uint64_t wait = vgpu_rate_wait(worker->ledger.page, vgpu_timing_now());
     return wait < PAUSE_LEAST ? PAUSE_LEAST : wait > PAUSE_MOST ? PAUSE_MOST : wait;
 }

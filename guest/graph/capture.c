@@ -61,6 +61,12 @@ bool vgpu_capture_blocks(const struct vgpu_stream *stream)
     return in_the_way(stream) != NULL;
 }
 
+static CUresult invalidate(struct vgpu_capture *capture, CUresult error)
+{
+    capture->invalidated = true;
+    return error;
+}
+
 CUresult vgpu_capture_admit(const struct vgpu_stream *stream)
 {
     struct vgpu_captures *captures = &vgpu_process()->captures;
@@ -72,10 +78,8 @@ CUresult vgpu_capture_admit(const struct vgpu_stream *stream)
     if (capture && capture->invalidated)
         error = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     capture = in_the_way(stream);
-    if (capture) {
-        capture->invalidated = true;
-        error = CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
-    }
+    if (capture)
+        error = invalidate(capture, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
     pthread_mutex_unlock(&captures->lock);
     return error;
 }
@@ -103,12 +107,6 @@ static CUresult check_unsafe(void)
             error = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
         }
     }
-    return error;
-}
-
-static CUresult invalidate(struct vgpu_capture *capture, CUresult error)
-{
-    capture->invalidated = true;
     return error;
 }
 

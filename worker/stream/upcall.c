@@ -43,22 +43,15 @@ void *vgpu_upcall_data(struct vgpu_worker *worker, uint32_t id)
     return &worker->upcalls.slots[id];
 }
 
-static uint64_t now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 /* Waits for the guest, or for the end of the channel. */
 static void wait_until_done(const struct vgpu_upcalls *upcalls,
                             const struct vgpu_upcall_place *place, uint32_t sequence)
 {
-    uint64_t start = now();
+    uint64_t start = vgpu_timing_now();
     /* acquire: pairs with the guest's release store; the driver goes on after what it wrote */
     while (__atomic_load_n(&place->done, __ATOMIC_ACQUIRE) != sequence &&
            !__atomic_load_n(&upcalls->ended, __ATOMIC_RELAXED)) {
-        uint64_t waited = now() - start;
+        uint64_t waited = vgpu_timing_now() - start;
         if (waited < SPIN_NANOSECONDS) {
             sched_yield(); /* to the guest, where it has to have this processor */
             continue;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/stream/usage.h"
 
-#include <time.h>
-
 #include "worker/context.h"
 #include "worker/graph/capture.h"
 #include "worker/worker.h"
@@ -17,13 +15,6 @@ const bool vgpu_usage_works[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_cuMemsetD2D32Async] = true, [VGPU_CALL_vgpuLaunch] = true,
     [VGPU_CALL_cuGraphLaunch] = true,
 };
-
-static uint64_t now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
 
 static CUstream canonical(CUstream stream)
 {
@@ -79,7 +70,7 @@ uint64_t vgpu_usage_idle(struct vgpu_context *context)
 {
     struct vgpu_usage *usage = &context->usage;
     if (usage->idle_since) {
-        uint64_t time = now();
+        uint64_t time = vgpu_timing_now();
         usage->idle += time - usage->idle_since;
         usage->idle_since = time;
     }
@@ -188,7 +179,7 @@ void vgpu_usage_sample(struct vgpu_worker *worker)
 static void begin_idleness(struct vgpu_worker *worker, struct vgpu_context *context, bool watched)
 {
     struct vgpu_usage *usage = &context->usage;
-    usage->idle_since = now();
+    usage->idle_since = vgpu_timing_now();
     usage->begin_known = watched;
     if (usage->begun && --worker->busy_contexts == 0)
         vgpu_busy_rest(&worker->page->busy);
@@ -205,7 +196,7 @@ void vgpu_usage_reached(struct vgpu_worker *worker, struct vgpu_context *context
 void vgpu_usage_failed(struct vgpu_worker *worker, struct vgpu_context *context)
 {
     struct vgpu_busy *busy = &worker->page->busy;
-    uint64_t time = now();
+    uint64_t time = vgpu_timing_now();
     context->usage.stream_count = 0;
     context->usage.unfenced = 0;
     if (context->usage.idle_since)
@@ -248,7 +239,8 @@ void vgpu_usage_put(struct vgpu_worker *worker, struct vgpu_context *context, CU
 static uint64_t time_of(const struct vgpu_usage *usage, const struct vgpu_mark *mark,
                         uint64_t passed)
 {
-    uint64_t time = usage->last ? usage->last_time + passed : mark->placed, most = now();
+    uint64_t time = usage->last ? usage->last_time + passed : mark->placed,
+             most = vgpu_timing_now();
     if (time < mark->placed)
         time = mark->placed;
     return time && time < most ? time : most;

@@ -162,6 +162,16 @@ static CUresult flags_of(CUstream stream, unsigned int *flags)
     return CUDA_SUCCESS;
 }
 
+/* With an image, and notes of where memory is cleared. */
+static struct vgpu_channel *open_clearing(struct vgpu_driver *table)
+{
+    struct vgpu_channel *channel = fixture_open_context();
+    clearing.fill = table->cuMemsetD8Async;
+    table->cuMemsetD8Async = note_stream;
+    fixture_load(channel, ".version");
+    return channel;
+}
+
 static CUstream clears_in(struct vgpu_channel *channel, uint64_t bytes)
 {
     uint64_t address;
@@ -172,11 +182,8 @@ static CUstream clears_in(struct vgpu_channel *channel, uint64_t bytes)
 static void memory_is_cleared_where_the_program_launches(void **state)
 {
     (void)state;
-    struct vgpu_channel *channel = fixture_open_context();
     struct vgpu_driver *table = fake_driver_table();
-    clearing.fill = table->cuMemsetD8Async;
-    table->cuMemsetD8Async = note_stream;
-    fixture_load(channel, ".version");
+    struct vgpu_channel *channel = open_clearing(table);
     assert_int_equal(vgpu_send_cuStreamCreateWithPriority(channel, CONTEXT, STREAM, 0, 0), 0);
     assert_int_equal(vgpu_send_cuStreamCreateWithPriority(channel, CONTEXT, STREAM2, 1, 0), 0);
     assert_null(clears_in(channel, 1000)); /* the legacy stream, where most begin */
@@ -207,13 +214,10 @@ static void memory_is_cleared_where_the_program_launches(void **state)
 static void memory_is_cleared_elsewhere_during_a_capture(void **state)
 {
     (void)state;
-    struct vgpu_channel *channel = fixture_open_context();
     struct vgpu_driver *table = fake_driver_table();
-    clearing.fill = table->cuMemsetD8Async;
-    table->cuMemsetD8Async = note_stream;
+    struct vgpu_channel *channel = open_clearing(table);
     table->cuStreamQuery = is_busy;
     table->cuStreamGetFlags = flags_of;
-    fixture_load(channel, ".version");
     assert_int_equal(vgpu_send_cuStreamCreateWithPriority(channel, CONTEXT, STREAM, 1, 0), 0);
     fixture_launch(channel, STREAM);
     channel->worker.captures = 1;
