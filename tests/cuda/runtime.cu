@@ -31,6 +31,7 @@ static void streams_and_events()
         int first = s * (N / STREAMS), bytes = N / STREAMS * sizeof(int);
         CHECK(cudaStreamCreateWithFlags(&streams[s], cudaStreamNonBlocking));
         CHECK(cudaEventCreate(&done[s]));
+        CHECK(cudaStreamWaitEvent(streams[s], begin, 0)); /* or its end may be measured before it */
         CHECK(cudaMemcpyAsync(device + first, host + first, bytes, cudaMemcpyHostToDevice,
                               streams[s]));
         add<<<N / STREAMS / 256, 256, 0, streams[s]>>>(device + first, s + 1, N / STREAMS);
