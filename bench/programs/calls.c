@@ -21,6 +21,9 @@ static struct {
     CUgraphExec graph;
     CUgraphExec updated;
     CUgraphNode node; /* of the graph that `updated` was made from */
+    CUgraph children[2];
+    CUgraphExec parent;
+    CUgraphNode child; /* of `parent`, where one of `children` is */
     char *pinned;
     char *planes; /* pinned, too */
     char *registered;
@@ -182,6 +185,16 @@ static void graph_launch(void)
     BENCH(cuGraphLaunch(state.graph, state.stream));
 }
 
+static CUgraph capture_two(void)
+{
+    CUgraph graph;
+    BENCH(cuStreamBeginCapture(state.stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    launch();
+    launch();
+    BENCH(cuStreamEndCapture(state.stream, &graph));
+    return graph;
+}
+
 /* What a program does that gives a graph's kernels other memory before each launch. */
 static void graph_update(void)
 {
@@ -201,6 +214,22 @@ static void graph_update(void)
         BENCH(cuGraphInstantiate(&state.updated, graph, 0));
     }
     BENCH(cuGraphExecKernelNodeSetParams(state.updated, state.node, &kernel));
+}
+
+/* What JAX does that calls a library with other memory before each launch. */
+static void graph_child(void)
+{
+    static unsigned int turn;
+    if (state.parent == NULL) {
+        CUgraph graph;
+        BENCH(cuGraphCreate(&graph, 0));
+        for (int i = 0; i < 2; i++)
+            state.children[i] = capture_two();
+        BENCH(cuGraphAddChildGraphNode(&state.child, graph, NULL, 0, state.children[0]));
+        BENCH(cuGraphInstantiate(&state.parent, graph, 0));
+    }
+    BENCH(
+        cuGraphExecChildGraphNodeSetParams(state.parent, state.child, state.children[turn++ % 2]));
 }
 
 static void pool_alloc_free(void)
@@ -246,17 +275,14 @@ static const struct what {
     {"memset", set_memory},
     {"graph_launch", graph_launch},
     {"graph_update", graph_update},
+    {"graph_child", graph_child},
     {"pool_alloc_free", pool_alloc_free},
     {"alloc_free", alloc_free},
 };
 
 static void capture_graph(void)
 {
-    CUgraph graph;
-    BENCH(cuStreamBeginCapture(state.stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
-    launch();
-    launch();
-    BENCH(cuStreamEndCapture(state.stream, &graph));
+    CUgraph graph = capture_two();
     BENCH(cuGraphInstantiate(&state.graph, graph, 0));
     BENCH(cuGraphDestroy(graph));
 }

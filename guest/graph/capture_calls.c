@@ -153,6 +153,7 @@ static CUresult end(const struct vgpu_caller *caller, struct vgpu_capture *captu
     graph->hosts |= capture->hosts;
     if (error == CUDA_SUCCESS && !vgpu_shadow_set_join(&graph->shadows, &capture->shadows))
         error = CUDA_ERROR_OUT_OF_MEMORY;
+    vgpu_graph_changed(graph);
     if (error == CUDA_SUCCESS && capture->graph == NULL)
         vgpu_object_publish(&graph->object, VGPU_KIND_GRAPH);
     if (error && !existing) {

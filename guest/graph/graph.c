@@ -69,9 +69,11 @@ void vgpu_graph_end(struct vgpu_graph *graph)
     vgpu_object_put(&vgpu_process()->objects, &graph->object);
 }
 
-void vgpu_graph_tell_parents(const struct vgpu_graph *graph)
+void vgpu_graph_changed(struct vgpu_graph *graph)
 {
+    graph->taken.exec = 0;
     for (; graph->parent; graph = graph->parent->graph) {
+        graph->parent->graph->taken.exec = 0;
         graph->parent->graph->hosts |= graph->hosts;
         vgpu_shadow_set_join(&graph->parent->graph->shadows, &graph->shadows);
     }
@@ -188,6 +190,7 @@ CUresult cuGraphDestroyNode(CUgraphNode handle)
                               vgpu_send_cuGraphDestroyNode(caller.channel, 0, node->object.id));
     /* The host has given its id up, even if the driver keeps the node. */
     node->graph->unnamed |= error != CUDA_SUCCESS;
+    vgpu_graph_changed(node->graph);
     vgpu_node_end(node);
     return error;
 }

@@ -22,11 +22,15 @@ struct vgpu_graph {
     bool unnamed;             /* the driver may have made nodes that have no handles yet */
     bool hosts;               /* it calls host functions */
     struct vgpu_shadow_set shadows;
+    struct {
+        unsigned long long exec; /* serial number; 0: none, or the graph has changed since */
+        uint32_t node;
+    } taken; /* by an executable graph, for what is in a child node */
 };
 
 /** A node as the host's driver has taken it in an executable graph: the same with other values of a
- *  kernel's parameters, or with other memory to copy or to fill, will be taken, too, so that nobody
- *  need wait for that. */
+ *  kernel's parameters, with other memory to copy or to fill, or with a child graph that was taken
+ *  before will be taken, too, so that nobody need wait for that. */
 struct vgpu_taken_node {
     unsigned long long exec; /* serial number of the executable graph; 0: none yet */
     struct vgpu_wire_node shape;
@@ -73,8 +77,9 @@ void vgpu_graph_end(struct vgpu_graph *graph);
 /** A graph that stood alone lies in a node now. */
 void vgpu_graph_move(struct vgpu_graph *graph, struct vgpu_node *parent);
 
-/** What a graph has come to have (host functions, shadows) the graphs around it have, too. */
-void vgpu_graph_tell_parents(const struct vgpu_graph *graph);
+/** After any change: what a graph has come to have (host functions, shadows) the graphs around it
+ *  have, too, and no executable graph has taken any of them as they are now. */
+void vgpu_graph_changed(struct vgpu_graph *graph);
 
 /** A node of a graph that is not published yet; NULL: no memory. */
 struct vgpu_node *vgpu_node_take(struct vgpu_graph *graph);

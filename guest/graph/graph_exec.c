@@ -326,8 +326,9 @@ static bool is_linear(const struct vgpu_caller *caller, const struct vgpu_wire_p
            is_ours(caller, place->address, bytes);
 }
 
-/* Programs that update a graph before each launch change only what its kernels are given, and what
- * is copied and filled. False: the driver has to judge each time. */
+/* Programs that update a graph before each launch change only what its kernels are given, what
+ * is copied and filled, and which of a few graphs is in a child node. False: the driver has to
+ * judge each time. */
 static bool shape_of(const struct vgpu_caller *caller, const struct vgpu_wire_node *wire,
                      struct vgpu_wire_node *shape)
 {
@@ -351,6 +352,8 @@ static bool shape_of(const struct vgpu_caller *caller, const struct vgpu_wire_no
         return wire->copy.height == 1 && wire->copy.depth == 1 &&
                is_linear(caller, &wire->copy.source, wire->copy.width) &&
                is_linear(caller, &wire->copy.destination, wire->copy.width);
+    case CU_GRAPH_NODE_TYPE_GRAPH:
+        return true;
     default:
         return false;
     }
@@ -362,21 +365,43 @@ static bool is_same(const void *shape, const void *other)
     return memcmp(shape, other, sizeof(struct vgpu_wire_node)) == 0;
 }
 
-static CUresult send_to_exec(const struct vgpu_caller *caller, const struct vgpu_graph_exec *exec,
-                             struct vgpu_node *node, const struct vgpu_node_message *message)
+static bool was_taken(const struct vgpu_graph_exec *exec, const struct vgpu_node *node,
+                      const struct vgpu_wire_node *shape, const struct vgpu_graph *child)
+{
+    return node->taken.exec == exec->serial && is_same(&node->taken.shape, shape) &&
+           (child == NULL ||
+            (child->taken.exec == exec->serial && child->taken.node == node->object.id));
+}
+
+/* What the driver has taken. */
+static bool note_taken(struct vgpu_graph_exec *exec, struct vgpu_node *node,
+                       const struct vgpu_wire_node *shape, struct vgpu_graph *child)
+{
+    node->taken.exec = exec->serial;
+    memcpy(&node->taken.shape, shape, sizeof(*shape));
+    if (child == NULL)
+        return true;
+    child->taken.exec = exec->serial;
+    child->taken.node = node->object.id;
+    exec->hosts |= child->hosts;
+    return vgpu_shadow_set_join(&exec->shadows, &child->shadows);
+}
+
+/* `child`: NULL, or the graph that a child node is given. */
+static CUresult send_to_exec(const struct vgpu_caller *caller, struct vgpu_graph_exec *exec,
+                             struct vgpu_node *node, const struct vgpu_node_message *message,
+                             struct vgpu_graph *child)
 {
     size_t bytes = vgpu_node_bytes(message);
     struct vgpu_wire_node shape;
-    bool same = shape_of(caller, &message->node, &shape);
-    if (same && node->taken.exec == exec->serial && is_same(&node->taken.shape, &shape))
+    bool foreseen = shape_of(caller, &message->node, &shape);
+    if (foreseen && was_taken(exec, node, &shape, child))
         return vgpu_send_vgpuGraphExecNodeSetAgain(
             caller->channel, caller->context, exec->object.id, node->object.id, message, bytes);
     CUresult error = vgpu_send_vgpuGraphExecNodeSet(
         caller->channel, caller->context, exec->object.id, node->object.id, message, bytes);
-    if (error == CUDA_SUCCESS && same) {
-        node->taken.exec = exec->serial;
-        memcpy(&node->taken.shape, &shape, sizeof(shape));
-    }
+    if (error == CUDA_SUCCESS && foreseen && !note_taken(exec, node, &shape, child))
+        return CUDA_ERROR_OUT_OF_MEMORY;
     return vgpu_process_note(vgpu_process(), error);
 }
 
@@ -395,7 +420,12 @@ CUresult cuGraphExecNodeSetParams(CUgraphExec exec_handle, CUgraphNode node_hand
     error = vgpu_node_encode(&caller, parameters, &exec->shadows, &message);
     if (error == CUDA_SUCCESS && parameters->type == CU_GRAPH_NODE_TYPE_HOST)
         error = keep_host(exec, parameters, &message);
-    return error ? error : send_to_exec(&caller, exec, node, &message);
+    if (error)
+        return error;
+    return send_to_exec(&caller, exec, node, &message,
+                        parameters->type == CU_GRAPH_NODE_TYPE_GRAPH
+                            ? vgpu_graph_find(parameters->graph.graph)
+                            : NULL);
 }
 
 CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode node,

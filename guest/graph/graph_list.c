@@ -294,9 +294,10 @@ static CUresult connect(CUgraph handle, const CUgraphNode *from, const CUgraphNo
     CUresult error = vgpu_caller_begin(&caller);
     if (error)
         return error;
-    const struct vgpu_graph *graph = vgpu_graph_find(handle);
+    struct vgpu_graph *graph = vgpu_graph_find(handle);
     if (graph == NULL || (count && to == NULL))
         return CUDA_ERROR_INVALID_VALUE;
+    vgpu_graph_changed(graph);
     error = vgpu_edges_pack(from, to, data, count, &edges);
     for (size_t i = 0; i < count && error == CUDA_SUCCESS; i += VGPU_EDGES_MOST) {
         size_t some = count - i < VGPU_EDGES_MOST ? count - i : VGPU_EDGES_MOST;

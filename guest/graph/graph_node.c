@@ -72,7 +72,7 @@ static void settle_node(struct vgpu_node *node, CUgraphNodeParams *parameters, u
         if (parameters->graph.ownership == CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE)
             vgpu_graph_move(child, node);
     }
-    vgpu_graph_tell_parents(node->graph);
+    vgpu_graph_changed(node->graph);
     vgpu_object_publish(&node->object, VGPU_KIND_NODE);
 }
 
@@ -257,6 +257,7 @@ CUresult cuGraphNodeSetParams(CUgraphNode handle, CUgraphNodeParams *parameters)
         vgpu_node_forget(&message);
         return vgpu_process_note(vgpu_process(), error);
     }
+    vgpu_graph_changed(node->graph);
     /* What was answered before is no longer so. */
     free(node->kept);
     node->kept = NULL;

@@ -319,6 +319,7 @@ CUresult cuGraphKernelNodeSetAttribute(CUgraphNode handle, CUkernelNodeAttrID at
     const struct vgpu_node *node = vgpu_node_find(handle);
     if (node == NULL || value == NULL)
         return CUDA_ERROR_INVALID_VALUE;
+    vgpu_graph_changed(node->graph);
     return vgpu_process_note(vgpu_process(), vgpu_send_vgpuKernelNodeSetAttribute(
                                                  caller.channel, caller.context, node->object.id,
                                                  attribute, value, sizeof(*value)));
@@ -333,6 +334,7 @@ CUresult cuGraphKernelNodeCopyAttributes(CUgraphNode to_handle, CUgraphNode from
     const struct vgpu_node *to = vgpu_node_find(to_handle), *from = vgpu_node_find(from_handle);
     if (to == NULL || from == NULL)
         return CUDA_ERROR_INVALID_VALUE;
+    vgpu_graph_changed(to->graph);
     return vgpu_process_note(
         vgpu_process(), vgpu_send_cuGraphKernelNodeCopyAttributes(caller.channel, caller.context,
                                                                   to->object.id, from->object.id));

@@ -1,141 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* Graphs that are built node by node: what they do, what they say of themselves, how they change.
- */
+/* Graphs that are built node by node: what they do, and what they say of themselves. */
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/driver_api/check.h"
+#include "tests/driver_api/graph_parts.h"
 
-#define COUNT 1000
-
-struct setup {
-    CUcontext context;
-    CUmodule module;
-    CUfunction fill, add;
-    CUdeviceptr first, second;
-    CUstream stream;
-};
-
-/* Arguments of a kernel node, and where its parameters point to. */
-struct kernel {
-    CUdeviceptr out, in;
-    unsigned int value;
-    int count;
-    void *parameters[3];
-    CUDA_KERNEL_NODE_PARAMS node;
-};
-
-static CUDA_KERNEL_NODE_PARAMS *fill_with(const struct setup *setup, struct kernel *kernel,
-                                          CUdeviceptr out, unsigned int value)
-{
-    *kernel = (struct kernel){.out = out, .value = value, .count = COUNT};
-    kernel->parameters[0] = &kernel->out;
-    kernel->parameters[1] = &kernel->value;
-    kernel->parameters[2] = &kernel->count;
-    kernel->node = (CUDA_KERNEL_NODE_PARAMS){.func = setup->fill,
-                                             .gridDimX = 8,
-                                             .gridDimY = 1,
-                                             .gridDimZ = 1,
-                                             .blockDimX = 128,
-                                             .blockDimY = 1,
-                                             .blockDimZ = 1,
-                                             .kernelParams = kernel->parameters};
-    return &kernel->node;
-}
-
-/* out += 3 * in */
-static CUDA_KERNEL_NODE_PARAMS *add_of(const struct setup *setup, struct kernel *kernel,
-                                       CUdeviceptr out, CUdeviceptr in)
-{
-    fill_with(setup, kernel, out, 0);
-    kernel->in = in;
-    kernel->parameters[1] = &kernel->in;
-    kernel->node.func = setup->add;
-    return &kernel->node;
-}
-
-static CUDA_MEMSET_NODE_PARAMS set_of(CUdeviceptr memory, unsigned int value)
-{
-    return (CUDA_MEMSET_NODE_PARAMS){
-        .dst = memory, .value = value, .elementSize = 4, .width = COUNT, .height = 1};
-}
-
-static CUDA_MEMCPY3D copy_of(CUdeviceptr to, CUdeviceptr from)
-{
-    return (CUDA_MEMCPY3D){.srcMemoryType = CU_MEMORYTYPE_DEVICE,
-                           .srcDevice = from,
-                           .dstMemoryType = CU_MEMORYTYPE_DEVICE,
-                           .dstDevice = to,
-                           .WidthInBytes = COUNT * 4,
-                           .Height = 1,
-                           .Depth = 1};
-}
-
-static void expect(CUdeviceptr memory, unsigned int first, unsigned int step)
-{
-    static unsigned int got[COUNT];
-    CHECK(cuMemcpyDtoH(got, memory, sizeof(got)));
-    for (unsigned int i = 0; i < COUNT; i++)
-        EXPECT(got[i] == first + i * step);
-}
-
-static CUgraph make_graph(void)
-{
-    CUgraph graph;
-    CHECK(cuGraphCreate(&graph, 0));
-    return graph;
-}
-
-static CUgraphExec instantiate(CUgraph graph)
-{
-    CUgraphExec exec;
-    CHECK(cuGraphInstantiate(&exec, graph, 0));
-    return exec;
-}
-
-static void launch(const struct setup *setup, CUgraphExec exec)
-{
-    CHECK(cuGraphLaunch(exec, setup->stream));
-    CHECK(cuStreamSynchronize(setup->stream));
-}
-
-static void run(const struct setup *setup, CUgraph graph)
-{
-    CUgraphExec exec = instantiate(graph);
-    launch(setup, exec);
-    CHECK(cuGraphExecDestroy(exec));
-}
-
-/* set second, fill first behind nothing, then first += 3 * second: nodes[0] to nodes[2] */
-static CUgraph make_diamond(const struct setup *setup, CUgraphNode *nodes)
-{
-    struct kernel kernel;
-    CUgraph graph = make_graph();
-    CUDA_MEMSET_NODE_PARAMS set = set_of(setup->second, 5);
-    CHECK(cuGraphAddMemsetNode(&nodes[0], graph, NULL, 0, &set, setup->context));
-    CHECK(cuGraphAddKernelNode(&nodes[1], graph, NULL, 0,
-                               fill_with(setup, &kernel, setup->first, 10)));
-    CHECK(cuGraphAddKernelNode(&nodes[2], graph, nodes, 2,
-                               add_of(setup, &kernel, setup->first, setup->second)));
-    return graph;
-}
-
-static void nodes_run_in_their_order(const struct setup *setup)
+static void nodes_run_in_their_order(const struct graph_setup *setup)
 {
     CUgraphNode nodes[4];
-    CUgraph graph = make_diamond(setup, nodes);
-    CUDA_MEMCPY3D copy = copy_of(setup->second, setup->first);
+    CUgraph graph = graph_diamond(setup, nodes);
+    CUDA_MEMCPY3D copy = graph_copy(setup->second, setup->first);
     CHECK(cuGraphAddMemcpyNode(&nodes[3], graph, &nodes[2], 1, &copy, setup->context));
-    run(setup, graph);
-    expect(setup->first, 25, 1);
-    expect(setup->second, 25, 1);
+    graph_run(setup, graph);
+    graph_expect(setup->first, 25, 1);
+    graph_expect(setup->second, 25, 1);
     CHECK(cuGraphDestroy(graph));
 }
 
-static void a_graph_says_what_it_is(const struct setup *setup)
+static void a_graph_says_what_it_is(const struct graph_setup *setup)
 {
     CUgraphNode nodes[4], got[8], from[8], to[8];
-    CUgraph graph = make_diamond(setup, nodes);
+    CUgraph graph = graph_diamond(setup, nodes);
     CUgraphNodeType type;
     size_t count = 8;
     CHECK(cuGraphAddEmptyNode(&nodes[3], graph, &nodes[1], 1));
@@ -171,147 +56,56 @@ static void a_graph_says_what_it_is(const struct setup *setup)
     CHECK(cuGraphDestroy(graph));
 }
 
-static void parameters_are_told_and_changed(const struct setup *setup)
+static void parameters_are_told_and_changed(const struct graph_setup *setup)
 {
     CUgraphNode nodes[3];
-    CUgraph graph = make_diamond(setup, nodes);
+    CUgraph graph = graph_diamond(setup, nodes);
     CUDA_KERNEL_NODE_PARAMS got;
     CUDA_MEMSET_NODE_PARAMS set;
-    struct kernel kernel;
+    struct graph_kernel kernel;
     CHECK(cuGraphKernelNodeGetParams(nodes[1], &got));
     EXPECT(got.func == setup->fill && got.gridDimX == 8 && got.blockDimX == 128);
     EXPECT(*(CUdeviceptr *)got.kernelParams[0] == setup->first);
-    EXPECT(*(unsigned int *)got.kernelParams[1] == 10 && *(int *)got.kernelParams[2] == COUNT);
-    CHECK(cuGraphKernelNodeSetParams(nodes[1], fill_with(setup, &kernel, setup->first, 20)));
+    EXPECT(*(unsigned int *)got.kernelParams[1] == 10 &&
+           *(int *)got.kernelParams[2] == GRAPH_COUNT);
+    CHECK(cuGraphKernelNodeSetParams(nodes[1], graph_fill(setup, &kernel, setup->first, 20)));
     CHECK(cuGraphKernelNodeGetParams(nodes[1], &got));
     EXPECT(*(unsigned int *)got.kernelParams[1] == 20);
     CHECK(cuGraphMemsetNodeGetParams(nodes[0], &set));
     EXPECT(set.dst == setup->second && set.value == 5 && set.elementSize == 4);
-    EXPECT(set.width * set.height == COUNT);
-    set = set_of(setup->second, 6);
+    EXPECT(set.width * set.height == GRAPH_COUNT);
+    set = graph_memset(setup->second, 6);
     CHECK(cuGraphMemsetNodeSetParams(nodes[0], &set));
-    run(setup, graph);
-    expect(setup->first, 38, 1);
+    graph_run(setup, graph);
+    graph_expect(setup->first, 38, 1);
     EXPECT(cuGraphMemsetNodeGetParams(nodes[1], &set) == CUDA_ERROR_INVALID_VALUE);
     CHECK(cuGraphDestroy(graph));
 }
 
-static void an_executable_graph_changes(const struct setup *setup)
-{
-    CUgraphNode nodes[3];
-    CUgraph graph = make_diamond(setup, nodes);
-    CUgraphExec exec = instantiate(graph);
-    CUDA_MEMSET_NODE_PARAMS set = set_of(setup->second, 7);
-    struct kernel kernel;
-    unsigned int enabled = 9;
-    CHECK(cuGraphExecKernelNodeSetParams(exec, nodes[1],
-                                         fill_with(setup, &kernel, setup->first, 100)));
-    CHECK(cuGraphExecMemsetNodeSetParams(exec, nodes[0], &set, setup->context));
-    launch(setup, exec);
-    expect(setup->first, 121, 1);
-    for (unsigned int value = 200; value < 203; value++) {
-        CHECK(cuGraphExecKernelNodeSetParams(exec, nodes[1],
-                                             fill_with(setup, &kernel, setup->first, value)));
-        launch(setup, exec);
-        expect(setup->first, value + 21, 1);
-    }
-    fill_with(setup, &kernel, setup->first, 9);
-    kernel.node.blockDimX = 4096;
-    EXPECT(cuGraphExecKernelNodeSetParams(exec, nodes[1], &kernel.node) ==
-           CUDA_ERROR_INVALID_VALUE);
-    CHECK(cuGraphExecKernelNodeSetParams(exec, nodes[1],
-                                         fill_with(setup, &kernel, setup->first, 100)));
-    CHECK(cuGraphNodeSetEnabled(exec, nodes[2], 0));
-    CHECK(cuGraphNodeGetEnabled(exec, nodes[2], &enabled));
-    EXPECT(enabled == 0);
-    launch(setup, exec);
-    expect(setup->first, 100, 1);
-    run(setup, graph); /* the graph itself is as it was */
-    expect(setup->first, 25, 1);
-    CHECK(cuGraphExecDestroy(exec));
-    CHECK(cuGraphDestroy(graph));
-}
-
-/* As programs do before each launch: the same nodes, other memory. */
-static void the_same_change_again_and_again(const struct setup *setup)
-{
-    enum { PLACES = 8 };
-    CUdeviceptr from = check_memory(PLACES * COUNT * 4), to = check_memory(PLACES * COUNT * 4);
-    CUDA_MEMSET_NODE_PARAMS set = set_of(from, 1);
-    CUDA_MEMCPY3D copy = copy_of(to, from);
-    CUgraph graph;
-    CUgraphExec exec;
-    CUgraphNode nodes[2];
-    CHECK(cuGraphCreate(&graph, 0));
-    CHECK(cuGraphAddMemsetNode(&nodes[0], graph, NULL, 0, &set, setup->context));
-    CHECK(cuGraphAddMemcpyNode(&nodes[1], graph, &nodes[0], 1, &copy, setup->context));
-    CHECK(cuGraphInstantiate(&exec, graph, 0));
-    for (unsigned int i = 0; i < PLACES; i++) {
-        set.dst = copy.srcDevice = from + (CUdeviceptr)i * COUNT * 4;
-        copy.dstDevice = to + (CUdeviceptr)i * COUNT * 4;
-        set.value = i / 4; /* twice the same, with other memory */
-        CHECK(cuGraphExecMemsetNodeSetParams(exec, nodes[0], &set, setup->context));
-        CHECK(cuGraphExecMemcpyNodeSetParams(exec, nodes[1], &copy, setup->context));
-        CHECK(cuGraphLaunch(exec, setup->stream));
-    }
-    set.dst = 0x123456789000;
-    EXPECT(cuGraphExecMemsetNodeSetParams(exec, nodes[0], &set, setup->context) != CUDA_SUCCESS);
-    set.elementSize = 0;
-    EXPECT(cuGraphExecMemsetNodeSetParams(exec, nodes[0], &set, setup->context) != CUDA_SUCCESS);
-    CHECK(cuStreamSynchronize(setup->stream));
-    for (unsigned int i = 0; i < PLACES; i++)
-        expect(to + (CUdeviceptr)i * COUNT * 4, i / 4, 0);
-    CHECK(cuGraphExecDestroy(exec));
-    CHECK(cuGraphDestroy(graph));
-    CHECK(cuMemFree(from));
-    CHECK(cuMemFree(to));
-}
-
-static void an_update_takes_another_graph(const struct setup *setup)
-{
-    CUgraphNode nodes[3], others[3], extra;
-    CUgraph graph = make_diamond(setup, nodes), other = make_diamond(setup, others);
-    CUgraphExec exec = instantiate(graph);
-    CUgraphExecUpdateResultInfo info;
-    struct kernel kernel;
-    CHECK(cuGraphKernelNodeSetParams(others[1], fill_with(setup, &kernel, setup->first, 50)));
-    CHECK(cuGraphExecUpdate(exec, other, &info));
-    EXPECT(info.result == CU_GRAPH_EXEC_UPDATE_SUCCESS);
-    launch(setup, exec);
-    expect(setup->first, 65, 1);
-    CHECK(cuGraphAddEmptyNode(&extra, other, &others[2], 1));
-    EXPECT(cuGraphExecUpdate(exec, other, &info) == CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE);
-    EXPECT(info.result == CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED);
-    launch(setup, exec);
-    CHECK(cuGraphExecDestroy(exec));
-    CHECK(cuGraphDestroy(graph));
-    CHECK(cuGraphDestroy(other));
-}
-
-static void clones_and_children(const struct setup *setup)
+static void clones_and_children(const struct graph_setup *setup)
 {
     CUgraphNode nodes[3], found, child, inner[3];
-    CUgraph graph = make_diamond(setup, nodes), clone, outer = make_graph(), inside;
-    struct kernel kernel;
+    CUgraph graph = graph_diamond(setup, nodes), clone, outer = graph_make(), inside;
+    struct graph_kernel kernel;
     size_t count = 3;
     CHECK(cuGraphClone(&clone, graph));
     CHECK(cuGraphNodeFindInClone(&found, nodes[1], clone));
     EXPECT(found != NULL && found != nodes[1]);
-    CHECK(cuGraphKernelNodeSetParams(found, fill_with(setup, &kernel, setup->first, 1000)));
-    run(setup, graph);
-    expect(setup->first, 25, 1);
-    run(setup, clone);
-    expect(setup->first, 1015, 1);
+    CHECK(cuGraphKernelNodeSetParams(found, graph_fill(setup, &kernel, setup->first, 1000)));
+    graph_run(setup, graph);
+    graph_expect(setup->first, 25, 1);
+    graph_run(setup, clone);
+    graph_expect(setup->first, 1015, 1);
     CHECK(cuGraphAddChildGraphNode(&child, outer, NULL, 0, clone));
     CHECK(cuGraphDestroy(clone));
     CHECK(cuGraphChildGraphNodeGetGraph(child, &inside));
     CHECK(cuGraphGetNodes(inside, inner, &count));
     EXPECT(count == 3 && inner[0] != NULL && inner[2] != NULL);
     EXPECT(cuGraphDestroy(inside) != CUDA_SUCCESS);
-    CHECK(cuMemsetD32(setup->first, 0, COUNT));
+    CHECK(cuMemsetD32(setup->first, 0, GRAPH_COUNT));
     CHECK(cuStreamSynchronize(NULL)); /* streams that do not block do not wait for it */
-    run(setup, outer);
-    expect(setup->first, 1015, 1);
+    graph_run(setup, outer);
+    graph_expect(setup->first, 1015, 1);
     CHECK(cuGraphDestroy(outer));
     CHECK(cuGraphDestroy(graph));
 }
@@ -321,46 +115,46 @@ static void CUDA_CB count_call(void *data)
     ++*(int *)data;
 }
 
-static void host_nodes_call_the_program(const struct setup *setup)
+static void host_nodes_call_the_program(const struct graph_setup *setup)
 {
     static int calls, others;
-    CUgraph graph = make_graph();
+    CUgraph graph = graph_make();
     CUgraphNode node;
     CUDA_HOST_NODE_PARAMS host = {count_call, &calls}, got;
     CHECK(cuGraphAddHostNode(&node, graph, NULL, 0, &host));
     CHECK(cuGraphHostNodeGetParams(node, &got));
     EXPECT(got.fn == count_call && got.userData == &calls);
-    CUgraphExec exec = instantiate(graph);
-    launch(setup, exec);
-    launch(setup, exec);
+    CUgraphExec exec = graph_instantiate(graph);
+    graph_launch(setup, exec);
+    graph_launch(setup, exec);
     EXPECT(calls == 2);
     host.userData = &others;
     CHECK(cuGraphExecHostNodeSetParams(exec, node, &host));
-    launch(setup, exec);
+    graph_launch(setup, exec);
     EXPECT(calls == 2 && others == 1);
     CHECK(cuGraphExecDestroy(exec));
     CHECK(cuGraphDestroy(graph));
 }
 
 /* An event that a graph records is recorded whenever the graph runs. */
-static void events_in_graphs(const struct setup *setup)
+static void events_in_graphs(const struct graph_setup *setup)
 {
-    CUgraph graph = make_graph();
+    CUgraph graph = graph_make();
     CUgraphNode nodes[3];
     CUevent event, got;
-    struct kernel kernel;
+    struct graph_kernel kernel;
     CHECK(cuEventCreate(&event, CU_EVENT_DEFAULT));
     CHECK(cuGraphAddKernelNode(&nodes[0], graph, NULL, 0,
-                               fill_with(setup, &kernel, setup->first, 1)));
+                               graph_fill(setup, &kernel, setup->first, 1)));
     CHECK(cuGraphAddEventRecordNode(&nodes[1], graph, &nodes[0], 1, event));
     CHECK(cuGraphAddEventWaitNode(&nodes[2], graph, &nodes[1], 1, event));
     CHECK(cuGraphEventRecordNodeGetEvent(nodes[1], &got));
     EXPECT(got == event);
-    CUgraphExec exec = instantiate(graph);
+    CUgraphExec exec = graph_instantiate(graph);
     CHECK(cuGraphLaunch(exec, setup->stream));
     CHECK(cuEventSynchronize(event));
     CHECK(cuEventQuery(event));
-    expect(setup->first, 1, 1);
+    graph_expect(setup->first, 1, 1);
     CHECK(cuStreamSynchronize(setup->stream));
     CHECK(cuGraphExecDestroy(exec));
     CHECK(cuGraphDestroy(graph));
@@ -368,36 +162,34 @@ static void events_in_graphs(const struct setup *setup)
 }
 
 /* Nodes that copy from and to ordinary memory use it when they run. */
-static void copies_of_ordinary_memory(const struct setup *setup)
+static void copies_of_ordinary_memory(const struct graph_setup *setup)
 {
-    static unsigned int in[COUNT], out[COUNT];
-    CUgraph graph = make_graph();
+    static unsigned int in[GRAPH_COUNT], out[GRAPH_COUNT];
+    CUgraph graph = graph_make();
     CUgraphNode nodes[2];
-    CUDA_MEMCPY3D copy = copy_of(setup->first, 0), got;
+    CUDA_MEMCPY3D copy = graph_copy(setup->first, 0), got;
     copy.srcMemoryType = CU_MEMORYTYPE_HOST;
     copy.srcHost = in;
     CHECK(cuGraphAddMemcpyNode(&nodes[0], graph, NULL, 0, &copy, setup->context));
     CHECK(cuGraphMemcpyNodeGetParams(nodes[0], &got));
     EXPECT(got.srcHost == in && got.WidthInBytes == sizeof(in));
-    copy = copy_of(0, setup->first);
-    copy.dstMemoryType = CU_MEMORYTYPE_HOST;
-    copy.dstHost = out;
+    copy = graph_download(out, setup->first);
     CHECK(cuGraphAddMemcpyNode(&nodes[1], graph, nodes, 1, &copy, setup->context));
-    CUgraphExec exec = instantiate(graph);
+    CUgraphExec exec = graph_instantiate(graph);
     for (unsigned int round = 1; round < 4; round++) {
-        for (unsigned int i = 0; i < COUNT; i++)
+        for (unsigned int i = 0; i < GRAPH_COUNT; i++)
             in[i] = i * round;
-        launch(setup, exec);
+        graph_launch(setup, exec);
         EXPECT(memcmp(in, out, sizeof(in)) == 0);
     }
     CHECK(cuGraphExecDestroy(exec));
     CHECK(cuGraphDestroy(graph));
 }
 
-static void an_object_goes_with_its_graph(const struct setup *setup)
+static void an_object_goes_with_its_graph(const struct graph_setup *setup)
 {
     static int destroyed;
-    CUgraph graph = make_graph(), clone;
+    CUgraph graph = graph_make(), clone;
     CUuserObject object;
     (void)setup;
     CHECK(
@@ -413,17 +205,17 @@ static void an_object_goes_with_its_graph(const struct setup *setup)
     EXPECT(__atomic_load_n(&destroyed, __ATOMIC_ACQUIRE) == 1);
 }
 
-static void mistakes_are_found(const struct setup *setup)
+static void mistakes_are_found(const struct graph_setup *setup)
 {
     CUgraphNode nodes[2];
-    CUgraph graph = make_graph(), other = make_graph();
+    CUgraph graph = graph_make(), other = graph_make();
     CUgraphExec exec;
     CUDA_GRAPH_INSTANTIATE_PARAMS parameters = {0};
-    struct kernel kernel;
+    struct graph_kernel kernel;
     CHECK(cuGraphAddEmptyNode(&nodes[0], graph, NULL, 0));
     CHECK(cuGraphAddEmptyNode(&nodes[1], graph, nodes, 1));
     EXPECT(cuGraphAddKernelNode(&nodes[0], NULL, NULL, 0,
-                                fill_with(setup, &kernel, setup->first, 1)) ==
+                                graph_fill(setup, &kernel, setup->first, 1)) ==
            CUDA_ERROR_INVALID_VALUE);
     kernel.node.func = NULL;
     EXPECT(cuGraphAddKernelNode(&nodes[1], other, NULL, 0, &kernel.node) != CUDA_SUCCESS);
@@ -436,38 +228,38 @@ static void mistakes_are_found(const struct setup *setup)
     CHECK(cuGraphInstantiateWithParams(&exec, graph, &parameters));
     EXPECT(parameters.result_out == CUDA_GRAPH_INSTANTIATE_SUCCESS);
     CHECK(cuGraphUpload(exec, setup->stream));
-    launch(setup, exec);
+    graph_launch(setup, exec);
     CHECK(cuGraphExecDestroy(exec));
     CHECK(cuGraphDestroy(graph));
     CHECK(cuGraphDestroy(other));
 }
 
-static void graphs_have_memory_of_their_own(const struct setup *setup)
+static void graphs_have_memory_of_their_own(const struct graph_setup *setup)
 {
-    CUgraph graph = make_graph();
+    CUgraph graph = graph_make();
     CUgraphNode nodes[4];
     CUDA_MEM_ALLOC_NODE_PARAMS alloc = {
         .poolProps = {.allocType = CU_MEM_ALLOCATION_TYPE_PINNED,
                       .location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = 0}},
-        .bytesize = COUNT * 4};
+        .bytesize = GRAPH_COUNT * 4};
     CUDA_MEM_ALLOC_NODE_PARAMS got;
     CUdeviceptr freed = 0;
     cuuint64_t used = 1;
     CHECK(cuGraphAddMemAllocNode(&nodes[0], graph, NULL, 0, &alloc));
     EXPECT(alloc.dptr != 0);
-    CUDA_MEMSET_NODE_PARAMS set = set_of(alloc.dptr, 77);
-    CUDA_MEMCPY3D copy = copy_of(setup->first, alloc.dptr);
+    CUDA_MEMSET_NODE_PARAMS set = graph_memset(alloc.dptr, 77);
+    CUDA_MEMCPY3D copy = graph_copy(setup->first, alloc.dptr);
     CHECK(cuGraphAddMemsetNode(&nodes[1], graph, nodes, 1, &set, setup->context));
     CHECK(cuGraphAddMemcpyNode(&nodes[2], graph, &nodes[1], 1, &copy, setup->context));
     CHECK(cuGraphAddMemFreeNode(&nodes[3], graph, &nodes[2], 1, alloc.dptr));
     CHECK(cuGraphMemAllocNodeGetParams(nodes[0], &got));
-    EXPECT(got.dptr == alloc.dptr && got.bytesize == COUNT * 4);
+    EXPECT(got.dptr == alloc.dptr && got.bytesize == GRAPH_COUNT * 4);
     CHECK(cuGraphMemFreeNodeGetParams(nodes[3], &freed));
     EXPECT(freed == alloc.dptr);
-    CUgraphExec exec = instantiate(graph);
-    launch(setup, exec);
-    launch(setup, exec);
-    expect(setup->first, 77, 0);
+    CUgraphExec exec = graph_instantiate(graph);
+    graph_launch(setup, exec);
+    graph_launch(setup, exec);
+    graph_expect(setup->first, 77, 0);
     CHECK(cuGraphExecDestroy(exec));
     CHECK(cuGraphDestroy(graph));
     CHECK(cuDeviceGraphMemTrim(0));
@@ -475,11 +267,11 @@ static void graphs_have_memory_of_their_own(const struct setup *setup)
     EXPECT(used == 0);
 }
 
-static void memory_operations_and_attributes(const struct setup *setup)
+static void memory_operations_and_attributes(const struct graph_setup *setup)
 {
-    CUgraph graph = make_graph();
+    CUgraph graph = graph_make();
     CUgraphNode nodes[2];
-    struct kernel kernel;
+    struct graph_kernel kernel;
     CUstreamBatchMemOpParams write = {.writeValue = {.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32,
                                                      .address = setup->second,
                                                      .value = 4242,
@@ -492,24 +284,24 @@ static void memory_operations_and_attributes(const struct setup *setup)
     memset(&got, 0x55, sizeof(got));
     CHECK(cuGraphAddBatchMemOpNode(&nodes[0], graph, NULL, 0, &operations));
     CHECK(cuGraphAddKernelNode(&nodes[1], graph, nodes, 1,
-                               fill_with(setup, &kernel, setup->first, 1)));
+                               graph_fill(setup, &kernel, setup->first, 1)));
     CHECK(cuGraphKernelNodeSetAttribute(nodes[1], CU_KERNEL_NODE_ATTRIBUTE_PRIORITY, &priority));
     CHECK(cuGraphKernelNodeGetAttribute(nodes[1], CU_KERNEL_NODE_ATTRIBUTE_PRIORITY, &got));
     EXPECT(got.priority == 0);
     memset(&operations, 0, sizeof(operations));
     CHECK(cuGraphBatchMemOpNodeGetParams(nodes[0], &operations));
     EXPECT(operations.count == 1 && operations.paramArray[0].writeValue.value == 4242);
-    run(setup, graph);
+    graph_run(setup, graph);
     CHECK(cuMemcpyDtoH(&value, setup->second, sizeof(value)));
     EXPECT(value == 4242);
     CHECK(cuGraphDestroy(graph));
 }
 
-static void a_picture_is_drawn(const struct setup *setup)
+static void a_picture_is_drawn(const struct graph_setup *setup)
 {
     char path[] = "/tmp/graph-XXXXXX", text[8] = "";
     CUgraphNode nodes[3];
-    CUgraph graph = make_diamond(setup, nodes);
+    CUgraph graph = graph_diamond(setup, nodes);
     int file = mkstemp(path);
     CHECK(cuGraphDebugDotPrint(graph, path, CU_GRAPH_DEBUG_DOT_FLAGS_VERBOSE));
     EXPECT(file >= 0 && read(file, text, 7) == 7 && strcmp(text, "digraph") == 0);
@@ -518,14 +310,14 @@ static void a_picture_is_drawn(const struct setup *setup)
     CHECK(cuGraphDestroy(graph));
 }
 
-static void large_graphs(const struct setup *setup)
+static void large_graphs(const struct graph_setup *setup)
 {
     enum { NODES = 3000 };
     static CUgraphNode nodes[NODES], got[NODES];
-    CUgraph graph = make_graph(), clone;
+    CUgraph graph = graph_make(), clone;
     size_t count = NODES;
     CUgraphNode last;
-    CUDA_MEMSET_NODE_PARAMS set = set_of(setup->first, 0);
+    CUDA_MEMSET_NODE_PARAMS set = graph_memset(setup->first, 0);
     for (unsigned int i = 0; i < NODES; i++) {
         set.value = i;
         CHECK(cuGraphAddMemsetNode(&nodes[i], graph, i ? &nodes[i - 1] : NULL, i ? 1 : 0, &set,
@@ -537,27 +329,18 @@ static void large_graphs(const struct setup *setup)
     CHECK(cuGraphClone(&clone, graph));
     CHECK(cuGraphGetNodes(clone, got, &count));
     EXPECT(count == NODES && got[NODES - 1] != NULL);
-    run(setup, clone);
-    expect(setup->first, NODES - 1, 0);
+    graph_run(setup, clone);
+    graph_expect(setup->first, NODES - 1, 0);
     CHECK(cuGraphDestroy(clone));
     CHECK(cuGraphDestroy(graph));
 }
 
 int main(void)
 {
-    struct setup setup = {.context = check_context()};
-    setup.module = check_module();
-    setup.fill = check_function(setup.module, "fill");
-    setup.add = check_function(setup.module, "add_scaled");
-    setup.first = check_memory(COUNT * 4);
-    setup.second = check_memory(COUNT * 4);
-    CHECK(cuStreamCreate(&setup.stream, CU_STREAM_NON_BLOCKING));
+    const struct graph_setup setup = graph_open();
     nodes_run_in_their_order(&setup);
     a_graph_says_what_it_is(&setup);
     parameters_are_told_and_changed(&setup);
-    an_executable_graph_changes(&setup);
-    the_same_change_again_and_again(&setup);
-    an_update_takes_another_graph(&setup);
     clones_and_children(&setup);
     host_nodes_call_the_program(&setup);
     events_in_graphs(&setup);
