@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/** One form of an instruction, as a line of docs/software-gpu.md says it, taken apart. */
+/** One form of an instruction, as a line of docs/ptx-forms.md says it, taken apart. */
 #ifndef VGPU_SOFT_TESTS_FORM_H
 #define VGPU_SOFT_TESTS_FORM_H
 

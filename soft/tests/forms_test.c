@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tries every form of instruction that docs/software-gpu.md lists: what runs must be decoded, what
+ * Tries every form of instruction that docs/ptx-forms.md lists: what runs must be decoded, what
  * does not must be refused by name. With an argument, prints what differs and goes on.
  */
 #include "soft/tests/form.h"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Forms of instructions: those that docs/software-gpu.md lists, and those in texts of PTX."""
+"""Forms of instructions: those that docs/ptx-forms.md lists, and those in texts of PTX."""
 import fnmatch
 import re
 

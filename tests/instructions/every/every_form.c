@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every form of docs/software-gpu.md that works on registers alone: a kernel is made around it,
+ * Every form of docs/ptx-forms.md that works on registers alone: a kernel is made around it,
  * which runs on special and random values, for all lanes and for every other lane, and what comes
  * out is judged by a reference that is written after the manual of PTX.
  */
@@ -383,7 +383,7 @@ static void every_form(void **state)
     struct tally tally = {0};
 
     (void)state;
-    each_form(manual != NULL ? manual : "docs/software-gpu.md", try_form, &tally);
+    each_form(manual != NULL ? manual : "docs/ptx-forms.md", try_form, &tally);
     printf("%u forms: %u not on this device, %u wrong; %u are for other tests\n", tally.tried,
            tally.absent, tally.wrong, tally.unknown);
     assert_true(tally.tried > 1500 || rig_first_form() > 0);

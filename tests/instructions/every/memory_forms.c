@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every form of ld, st, atom and red in docs/software-gpu.md: each thread has 64 bytes of its own
+ * Every form of ld, st, atom and red in docs/ptx-forms.md: each thread has 64 bytes of its own
  * in the space that the form names (in all of them, if it names none), and what the form leaves
  * there and in registers is judged. Operations on integers are also done by all threads at one
  * place.
@@ -395,7 +395,7 @@ static void every_form(void **state)
     struct tally tally = {0};
 
     (void)state;
-    each_form(manual != NULL ? manual : "docs/software-gpu.md", try_form, &tally);
+    each_form(manual != NULL ? manual : "docs/ptx-forms.md", try_form, &tally);
     printf("%u forms and spaces: %u not on this device, %u wrong\n", tally.tried, tally.absent,
            tally.wrong);
     assert_true(tally.tried > 900 || rig_first_form() > 0);

@@ -146,7 +146,7 @@ static void forms_of_the_manual(void **state)
     struct tally tally = {0};
 
     (void)state;
-    each_form(manual != NULL ? manual : "docs/software-gpu.md", try_form, &tally);
+    each_form(manual != NULL ? manual : "docs/ptx-forms.md", try_form, &tally);
     printf("%u forms: %u not on this device, %u wrong\n", tally.tried, tally.absent, tally.wrong);
     assert_true(tally.tried > 200 || rig_first_form() > 0);
     if (!results_are_written())
@@ -293,7 +293,7 @@ static void special_registers(void **state)
     struct tally tally = {0};
 
     (void)state;
-    each_form(manual != NULL ? manual : "docs/software-gpu.md", try_special, &tally);
+    each_form(manual != NULL ? manual : "docs/ptx-forms.md", try_special, &tally);
     printf("%u special registers: %u not on this device, %u wrong\n", tally.tried, tally.absent,
            tally.wrong);
     assert_true(tally.tried > 40);
