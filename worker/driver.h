@@ -223,6 +223,7 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuTexRefSetBorderColor)                                                                      \
     X(cuTexRefSetFlags)                                                                            \
     X(cuSurfRefSetArray)                                                                           \
+    X(cuTexRefGetAddress)                                                                          \
     X(cuTexRefGetAddressMode)                                                                      \
     X(cuTexRefGetFilterMode)                                                                       \
     X(cuTexRefGetFormat)                                                                           \

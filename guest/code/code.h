@@ -36,6 +36,7 @@ struct vgpu_module {
     struct vgpu_module **list;   /* of that library */
     struct vgpu_module *next;
     struct vgpu_function *functions;
+    struct vgpu_reference *references; /* to textures and surfaces, that were asked for */
 };
 
 struct vgpu_library {

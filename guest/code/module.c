@@ -5,6 +5,7 @@
 #include "guest/code/code.h"
 #include "guest/code/image_upload.h"
 #include "guest/code/jit.h"
+#include "guest/memory/texture_reference.h"
 #include "guest/process/context.h"
 #include "guest/process/process.h"
 #include "image/image.h"
@@ -23,6 +24,7 @@ static void end_module(struct vgpu_object *object)
     }
     pthread_mutex_unlock(&process->code_lock);
     vgpu_functions_end(&module->functions);
+    vgpu_references_end(&module->references);
     vgpu_ranges_forget(&process->ranges, NULL, module);
 }
 

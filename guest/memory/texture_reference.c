@@ -1,15 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* Texture and surface references, which are deprecated. The driver has them; what is bound to them
  * is remembered here, where its handles mean something. */
+#include "guest/memory/texture_reference.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest/code/code.h"
 #include "guest/process/context.h"
-#include "guest/process/objects.h"
 #include "guest/process/process.h"
 #include "protocol/send.h"
 
 /** Behind a CUtexref or a CUsurfref. */
-struct reference {
+struct vgpu_reference {
     struct vgpu_object object;
-    CUdeviceptr address; /* one of these three is bound, or none */
+    struct vgpu_reference **list; /* of the module that names it; NULL: none, or none any more */
+    struct vgpu_reference *next;  /* there */
+    char *name;                   /* there */
+    enum vgpu_kind kind;
+    bool is_address; /* memory is bound, and the driver says where; or one of the next, or none */
     CUarray array;
     CUmipmappedArray mipmap;
 };
@@ -20,7 +29,7 @@ static void *find(const void *handle, enum vgpu_kind kind)
 }
 
 static CUresult enter(struct vgpu_caller *caller, const void *handle, enum vgpu_kind kind,
-                      struct reference **reference)
+                      struct vgpu_reference **reference)
 {
     CUresult error = vgpu_caller_enter(caller);
     if (error)
@@ -32,13 +41,42 @@ static CUresult enter(struct vgpu_caller *caller, const void *handle, enum vgpu_
     return CUDA_SUCCESS;
 }
 
-static CUresult finish(struct reference *reference, enum vgpu_kind kind, CUresult error)
+static void unlink_reference(struct vgpu_reference *reference)
 {
-    if (error)
-        vgpu_object_put(&vgpu_process()->objects, &reference->object);
-    else
-        vgpu_object_publish(&reference->object, kind);
-    return vgpu_process_note(vgpu_process(), error);
+    struct vgpu_process *process = vgpu_process();
+    pthread_mutex_lock(&process->code_lock);
+    for (struct vgpu_reference **link = reference->list; link && *link; link = &(*link)->next) {
+        if (*link == reference) {
+            *link = reference->next;
+            break;
+        }
+    }
+    reference->list = NULL;
+    pthread_mutex_unlock(&process->code_lock);
+}
+
+static void end_reference(struct vgpu_object *object)
+{
+    struct vgpu_reference *reference = (struct vgpu_reference *)object;
+    unlink_reference(reference);
+    free(reference->name);
+}
+
+void vgpu_references_end(struct vgpu_reference **list)
+{
+    struct vgpu_process *process = vgpu_process();
+    for (;;) {
+        pthread_mutex_lock(&process->code_lock);
+        struct vgpu_reference *reference = *list;
+        if (reference) {
+            *list = reference->next;
+            reference->list = NULL;
+        }
+        pthread_mutex_unlock(&process->code_lock);
+        if (reference == NULL)
+            return;
+        vgpu_object_put(&process->objects, &reference->object);
+    }
 }
 
 /* ---- where they come from ---- */
@@ -51,41 +89,110 @@ CUresult cuTexRefCreate(CUtexref *handle)
         return error;
     if (handle == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    struct reference *reference =
+    struct vgpu_reference *reference =
         vgpu_object_take(&vgpu_process()->objects, sizeof(*reference), caller.current);
     if (reference == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     error = vgpu_send_cuTexRefCreate(caller.channel, caller.context, reference->object.id);
-    error = finish(reference, VGPU_KIND_TEXREF, error);
-    if (error == CUDA_SUCCESS)
-        *handle = vgpu_object_handle(reference);
-    return error;
+    if (error) {
+        vgpu_object_put(&vgpu_process()->objects, &reference->object);
+        return vgpu_process_note(vgpu_process(), error);
+    }
+    vgpu_object_publish(&reference->object, VGPU_KIND_TEXREF);
+    *handle = vgpu_object_handle(reference);
+    return CUDA_SUCCESS;
 }
 
-/* Asks a module for what it calls `name`. */
+CUresult cuTexRefDestroy(CUtexref handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_reference *texture;
+    CUresult error = enter(&caller, handle, VGPU_KIND_TEXREF, &texture);
+    if (error)
+        return error;
+    if (texture->name) /* it goes with its module */
+        return CUDA_ERROR_INVALID_VALUE;
+    error = vgpu_send_cuTexRefDestroy(caller.channel, caller.context, texture->object.id);
+    vgpu_channel_flush_console(caller.channel);
+    vgpu_object_put(&vgpu_process()->objects, &texture->object);
+    return vgpu_process_note(vgpu_process(), error);
+}
+
+/* What a module is known to call `name`, or NULL; with the lock of code. */
+static struct vgpu_reference *find_named(const struct vgpu_module *module, const char *name,
+                                         enum vgpu_kind kind)
+{
+    struct vgpu_reference *reference = module->references;
+    while (reference && (reference->kind != kind || strcmp(reference->name, name) != 0))
+        reference = reference->next;
+    return reference;
+}
+
+/* Puts a reference that the host has been told of into the module's list, unless another thread was
+ * faster: then it is given up for that thread's. */
+static struct vgpu_reference *keep(struct vgpu_reference *reference, struct vgpu_module *module)
+{
+    struct vgpu_process *process = vgpu_process();
+    pthread_mutex_lock(&process->code_lock);
+    struct vgpu_reference *first = find_named(module, reference->name, reference->kind);
+    if (first == NULL) {
+        reference->list = &module->references;
+        reference->next = module->references;
+        module->references = reference;
+        vgpu_object_publish(&reference->object, reference->kind);
+    }
+    pthread_mutex_unlock(&process->code_lock);
+    if (first == NULL)
+        return reference;
+    vgpu_object_put(&process->objects, &reference->object);
+    return first;
+}
+
+static CUresult ask_module(const struct vgpu_caller *caller, struct vgpu_module *module,
+                           const char *name, enum vgpu_kind kind, struct vgpu_reference **found)
+{
+    struct vgpu_process *process = vgpu_process();
+    struct vgpu_reference *reference =
+        vgpu_object_take(&process->objects, sizeof(*reference), module->object.context);
+    if (reference == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    CUresult error = CUDA_ERROR_OUT_OF_MEMORY;
+    reference->object.end = end_reference;
+    reference->kind = kind;
+    reference->name = strdup(name);
+    if (reference->name && kind == VGPU_KIND_TEXREF)
+        error = vgpu_send_cuModuleGetTexRef(caller->channel, caller->context, reference->object.id,
+                                            module->object.id, name);
+    else if (reference->name)
+        error = vgpu_send_cuModuleGetSurfRef(caller->channel, caller->context, reference->object.id,
+                                             module->object.id, name);
+    if (error) {
+        vgpu_object_put(&process->objects, &reference->object);
+        return vgpu_process_note(process, error);
+    }
+    *found = keep(reference, module);
+    return CUDA_SUCCESS;
+}
+
+/* What a module calls `name`: the same for all who ask, with what is bound to it. */
 static CUresult get(void **handle, CUmodule module_handle, const char *name, enum vgpu_kind kind)
 {
+    struct vgpu_process *process = vgpu_process();
     struct vgpu_caller caller;
     CUresult error = vgpu_caller_enter(&caller);
     if (error)
         return error;
-    const struct vgpu_object *module = find(module_handle, VGPU_KIND_MODULE);
+    struct vgpu_module *module = find(module_handle, VGPU_KIND_MODULE);
     if (module == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
     if (handle == NULL || name == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    vgpu_caller_follow(&caller, module);
-    struct reference *reference =
-        vgpu_object_take(&vgpu_process()->objects, sizeof(*reference), caller.current);
+    vgpu_caller_follow(&caller, &module->object);
+    pthread_mutex_lock(&process->code_lock);
+    struct vgpu_reference *reference = find_named(module, name, kind);
+    pthread_mutex_unlock(&process->code_lock);
     if (reference == NULL)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    if (kind == VGPU_KIND_TEXREF)
-        error = vgpu_send_cuModuleGetTexRef(caller.channel, caller.context, reference->object.id,
-                                            module->id, name);
-    else
-        error = vgpu_send_cuModuleGetSurfRef(caller.channel, caller.context, reference->object.id,
-                                             module->id, name);
-    error = finish(reference, kind, error);
+        error = ask_module(&caller, module, name, kind, &reference);
     if (error == CUDA_SUCCESS)
         *handle = vgpu_object_handle(reference);
     return error;
@@ -103,11 +210,11 @@ CUresult cuModuleGetSurfRef(CUsurfref *handle, CUmodule module, const char *name
 
 /* ---- what is bound to them ---- */
 
-static CUresult bind(struct reference *reference, CUresult error, CUdeviceptr address,
+static CUresult bind(struct vgpu_reference *reference, CUresult error, bool is_address,
                      CUarray array, CUmipmappedArray mipmap)
 {
     if (error == CUDA_SUCCESS) {
-        reference->address = address;
+        reference->is_address = is_address;
         reference->array = array;
         reference->mipmap = mipmap;
     }
@@ -117,7 +224,7 @@ static CUresult bind(struct reference *reference, CUresult error, CUdeviceptr ad
 CUresult cuTexRefSetArray(CUtexref handle, CUarray array_handle, unsigned int flags)
 {
     struct vgpu_caller caller;
-    struct reference *texture;
+    struct vgpu_reference *texture;
     CUresult error = enter(&caller, handle, VGPU_KIND_TEXREF, &texture);
     if (error)
         return error;
@@ -126,14 +233,14 @@ CUresult cuTexRefSetArray(CUtexref handle, CUarray array_handle, unsigned int fl
         return CUDA_ERROR_INVALID_VALUE;
     error = vgpu_send_cuTexRefSetArray(caller.channel, caller.context, texture->object.id,
                                        array->id, flags);
-    return bind(texture, error, 0, array_handle, NULL);
+    return bind(texture, error, false, array_handle, NULL);
 }
 
 CUresult cuTexRefSetMipmappedArray(CUtexref handle, CUmipmappedArray mipmap_handle,
                                    unsigned int flags)
 {
     struct vgpu_caller caller;
-    struct reference *texture;
+    struct vgpu_reference *texture;
     CUresult error = enter(&caller, handle, VGPU_KIND_TEXREF, &texture);
     if (error)
         return error;
@@ -142,13 +249,13 @@ CUresult cuTexRefSetMipmappedArray(CUtexref handle, CUmipmappedArray mipmap_hand
         return CUDA_ERROR_INVALID_VALUE;
     error = vgpu_send_cuTexRefSetMipmappedArray(caller.channel, caller.context, texture->object.id,
                                                 mipmap->id, flags);
-    return bind(texture, error, 0, NULL, mipmap_handle);
+    return bind(texture, error, false, NULL, mipmap_handle);
 }
 
 CUresult cuTexRefSetAddress_v2(size_t *offset, CUtexref handle, CUdeviceptr address, size_t bytes)
 {
     struct vgpu_caller caller;
-    struct reference *texture;
+    struct vgpu_reference *texture;
     uint64_t found = 0;
     CUresult error = enter(&caller, handle, VGPU_KIND_TEXREF, &texture);
     if (error)
@@ -157,14 +264,14 @@ CUresult cuTexRefSetAddress_v2(size_t *offset, CUtexref handle, CUdeviceptr addr
                                          address, bytes);
     if (error == CUDA_SUCCESS && offset)
         *offset = found;
-    return bind(texture, error, address, NULL, NULL);
+    return bind(texture, error, true, NULL, NULL);
 }
 
 CUresult cuTexRefSetAddress2D_v3(CUtexref handle, const CUDA_ARRAY_DESCRIPTOR *is,
                                  CUdeviceptr address, size_t pitch)
 {
     struct vgpu_caller caller;
-    struct reference *texture;
+    struct vgpu_reference *texture;
     CUresult error = enter(&caller, handle, VGPU_KIND_TEXREF, &texture);
     if (error)
         return error;
@@ -173,7 +280,7 @@ CUresult cuTexRefSetAddress2D_v3(CUtexref handle, const CUDA_ARRAY_DESCRIPTOR *i
     error = vgpu_send_cuTexRefSetAddress2D(caller.channel, caller.context, texture->object.id,
                                            is->Width, is->Height, is->Format, is->NumChannels,
                                            address, pitch);
-    return bind(texture, error, address, NULL, NULL);
+    return bind(texture, error, true, NULL, NULL);
 }
 
 CUresult cuTexRefSetAddress2D_v2(CUtexref handle, const CUDA_ARRAY_DESCRIPTOR *is,
@@ -185,7 +292,7 @@ CUresult cuTexRefSetAddress2D_v2(CUtexref handle, const CUDA_ARRAY_DESCRIPTOR *i
 CUresult cuSurfRefSetArray(CUsurfref handle, CUarray array_handle, unsigned int flags)
 {
     struct vgpu_caller caller;
-    struct reference *surface;
+    struct vgpu_reference *surface;
     CUresult error = enter(&caller, handle, VGPU_KIND_SURFREF, &surface);
     if (error)
         return error;
@@ -194,13 +301,13 @@ CUresult cuSurfRefSetArray(CUsurfref handle, CUarray array_handle, unsigned int 
         return CUDA_ERROR_INVALID_VALUE;
     error = vgpu_send_cuSurfRefSetArray(caller.channel, caller.context, surface->object.id,
                                         array->id, flags);
-    return bind(surface, error, 0, array_handle, NULL);
+    return bind(surface, error, false, array_handle, NULL);
 }
 
 /* CUDA_ERROR_INVALID_VALUE: nothing of the kind that is asked for is bound. */
 #define BOUND(out, kind, field)                                                                    \
     struct vgpu_caller caller;                                                                     \
-    struct reference *reference;                                                                   \
+    struct vgpu_reference *reference;                                                              \
     CUresult error = enter(&caller, handle, kind, &reference);                                     \
     if (error)                                                                                     \
         return error;                                                                              \
@@ -209,8 +316,22 @@ CUresult cuSurfRefSetArray(CUsurfref handle, CUarray array_handle, unsigned int 
     *(out) = reference->field;                                                                     \
     return CUDA_SUCCESS;
 
-CUresult cuTexRefGetAddress_v2(CUdeviceptr *address,
-                               CUtexref handle){BOUND(address, VGPU_KIND_TEXREF, address)}
+CUresult cuTexRefGetAddress_v2(CUdeviceptr *address, CUtexref handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_reference *texture;
+    uint64_t bound = 0;
+    CUresult error = enter(&caller, handle, VGPU_KIND_TEXREF, &texture);
+    if (error)
+        return error;
+    if (address == NULL || !texture->is_address)
+        return CUDA_ERROR_INVALID_VALUE;
+    error =
+        vgpu_send_cuTexRefGetAddress(caller.channel, caller.context, &bound, texture->object.id);
+    if (error == CUDA_SUCCESS)
+        *address = bound;
+    return vgpu_process_note(vgpu_process(), error);
+}
 
 CUresult cuTexRefGetArray(CUarray *array, CUtexref handle){BOUND(array, VGPU_KIND_TEXREF, array)}
 
@@ -224,7 +345,7 @@ CUresult cuSurfRefGetArray(CUarray *array, CUsurfref handle){BOUND(array, VGPU_K
 CUresult cuTexRefSetBorderColor(CUtexref handle, float *color)
 {
     struct vgpu_caller caller;
-    struct reference *texture;
+    struct vgpu_reference *texture;
     CUresult error = enter(&caller, handle, VGPU_KIND_TEXREF, &texture);
     if (error)
         return error;
@@ -238,7 +359,7 @@ CUresult cuTexRefSetBorderColor(CUtexref handle, float *color)
 CUresult cuTexRefGetBorderColor(float *color, CUtexref handle)
 {
     struct vgpu_caller caller;
-    struct reference *texture;
+    struct vgpu_reference *texture;
     CUresult error = enter(&caller, handle, VGPU_KIND_TEXREF, &texture);
     if (error)
         return error;

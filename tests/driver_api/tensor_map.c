@@ -60,6 +60,39 @@ static void test_im2col(CUdeviceptr memory)
     EXPECT(map.opaque[0] != 0);
 }
 
+static CUresult encode_wide(CUtensorMap *map, CUdeviceptr memory, cuuint32_t rank, int lower,
+                            CUtensorMapIm2ColWideMode mode)
+{
+    static const cuuint64_t dimensions[] = {64, 16, 16, 2}, strides[] = {128, 2048, 32768};
+    static const cuuint32_t steps[] = {1, 1, 1, 1};
+    memset(map, 0, sizeof(*map));
+    return cuTensorMapEncodeIm2colWide(
+        map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, rank, (void *)memory, dimensions, strides, lower, 1,
+        64, 64, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, mode, CU_TENSOR_MAP_SWIZZLE_128B,
+        CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+}
+
+/* Devices from compute capability 10.0 on have them, and no others. */
+static void test_im2col_wide(CUdeviceptr memory)
+{
+    CUtensorMap map, other;
+    int major;
+    CHECK(cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 0));
+    CUresult error = encode_wide(&map, memory, 4, -1, CU_TENSOR_MAP_IM2COL_WIDE_MODE_W);
+    if (major < 10)
+        EXPECT(error != CUDA_SUCCESS);
+    if (major < 10 || error == CUDA_ERROR_NOT_SUPPORTED) /* by the software GPU */
+        return;
+    CHECK(error);
+    EXPECT(map.opaque[0] != 0);
+    CHECK(encode_wide(&other, memory, 4, -2, CU_TENSOR_MAP_IM2COL_WIDE_MODE_W));
+    EXPECT(memcmp(&map, &other, sizeof(map)) != 0);
+    CHECK(encode_wide(&other, memory, 4, -1, CU_TENSOR_MAP_IM2COL_WIDE_MODE_W128));
+    EXPECT(memcmp(&map, &other, sizeof(map)) != 0);
+    EXPECT(encode_wide(&other, memory, 2, -1, CU_TENSOR_MAP_IM2COL_WIDE_MODE_W) ==
+           CUDA_ERROR_INVALID_VALUE);
+}
+
 static void test_wrong_values(CUdeviceptr memory)
 {
     CUtensorMap map;
@@ -82,6 +115,7 @@ int main(void)
     CUdeviceptr memory = check_memory(1 << 20);
     test_tiled(memory);
     test_im2col(memory);
+    test_im2col_wide(memory);
     test_wrong_values(memory);
     return 0;
 }

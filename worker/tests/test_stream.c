@@ -54,6 +54,24 @@ static CUresult encode(CUtensorMap *map, CUtensorMapDataType type, cuuint32_t ra
     return CUDA_SUCCESS;
 }
 
+/* Every argument at a place of its own. */
+static CUresult encode_wide(CUtensorMap *map, CUtensorMapDataType type, cuuint32_t rank,
+                            void *address, const cuuint64_t *dimensions, const cuuint64_t *strides,
+                            int lower, int upper, cuuint32_t channels, cuuint32_t pixels,
+                            const cuuint32_t *steps, CUtensorMapInterleave interleave,
+                            CUtensorMapIm2ColWideMode mode, CUtensorMapSwizzle swizzle,
+                            CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill)
+{
+    const cuuint64_t said[CU_TENSOR_MAP_NUM_QWORDS] = {
+        type,       rank,      (uintptr_t)address, dimensions[rank - 1],
+        strides[0], steps[0],  (cuuint64_t)-lower, (cuuint64_t)upper,
+        channels,   pixels,    (cuuint64_t)mode,   interleave,
+        swizzle,    promotion, (cuuint64_t)fill};
+    driver.maps++;
+    memcpy(map->opaque, said, sizeof(said));
+    return CUDA_SUCCESS;
+}
+
 static struct vgpu_channel *open_channel(void)
 {
     struct vgpu_channel *channel = fixture_open_context();
@@ -62,6 +80,7 @@ static struct vgpu_channel *open_channel(void)
     table->cuStreamSetAttribute = set_attribute;
     table->cuStreamGetAttribute = get_attribute;
     table->cuTensorMapEncodeTiled = encode;
+    table->cuTensorMapEncodeIm2colWide = NULL;
     memset(&driver, 0, sizeof(driver));
     return channel;
 }
@@ -149,12 +168,49 @@ static void a_tensor_has_as_many_dimensions_as_it_may(void **state)
     fixture_close(channel);
 }
 
+static void a_wide_map_is_asked_for_where_the_driver_has_them(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = open_channel();
+    struct vgpu_tensor_map_question question = {.kind = VGPU_TENSOR_MAP_IM2COL_WIDE,
+                                                .type = 1,
+                                                .rank = 3,
+                                                .address = 4096,
+                                                .dimension = {7, 8, 9},
+                                                .stride = {16, 32},
+                                                .element_stride = {6, 1, 1},
+                                                .lower = {-11},
+                                                .upper = {12},
+                                                .channels = 13,
+                                                .pixels = 14,
+                                                .mode = 1,
+                                                .interleave = 2,
+                                                .swizzle = 3,
+                                                .promotion = 3,
+                                                .fill = 1};
+    const uint64_t expected[CU_TENSOR_MAP_NUM_QWORDS] = {1,  3,  4096, 9, 16, 6, 11, 12,
+                                                         13, 14, 1,    2, 3,  3, 1};
+    uint64_t map[CU_TENSOR_MAP_NUM_QWORDS];
+    size_t bytes;
+    assert_int_equal(vgpu_send_vgpuTensorMap(channel, CONTEXT, &question, sizeof(question), map,
+                                             sizeof(map), &bytes),
+                     CUDA_ERROR_NOT_SUPPORTED);
+    fake_driver_table()->cuTensorMapEncodeIm2colWide = encode_wide;
+    assert_int_equal(vgpu_send_vgpuTensorMap(channel, CONTEXT, &question, sizeof(question), map,
+                                             sizeof(map), &bytes),
+                     CUDA_SUCCESS);
+    assert_memory_equal(map, expected, sizeof(map));
+    assert_int_equal(driver.maps, 1);
+    fixture_close(channel);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_is_looked_through),
         cmocka_unit_test(only_attributes_of_streams_get_through),
         cmocka_unit_test(a_tensor_has_as_many_dimensions_as_it_may),
+        cmocka_unit_test(a_wide_map_is_asked_for_where_the_driver_has_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 
 #include "soft/driver/code/library.h"
 #include "soft/driver/memory/allocation.h"
+#include "soft/driver/memory/texture_reference.h"
 #include "soft/driver/stream/stream.h"
 
 /* Managed variables are known as such by their addresses, as allocations are. */
@@ -108,6 +109,7 @@ bool vgpu_module_close(struct vgpu_module *module)
             vgpu_object_put(vgpu_object_withdraw(function, VGPU_OBJECT_FUNCTION));
     }
     pthread_mutex_unlock(&module->lock);
+    vgpu_texture_references_end(module);
     vgpu_object_put(module);
     return true;
 }

@@ -31,7 +31,8 @@ struct vgpu_module {
     struct vgpu_image *image; /* NULL if there is no program */
     uint32_t kernel_count;
     pthread_mutex_t lock;
-    struct vgpu_function **functions; /* those that were asked for; the table has the references */
+    struct vgpu_function **functions;  /* those that were asked for; the table has the references */
+    struct vgpu_reference *references; /* the same, of its textures and surfaces */
 };
 
 /** A published module; the caller gets a reference of its own, and one of `compiled` is taken. */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Texture and surface references: variables of a module that stand for a texture, and how a program
- * says which. The variable holds the handle that kernels use, and behind it the reference, which is
- * looked up before it is followed because kernels may write there.
- */
+/* Texture and surface references: variables of a module that stand for a texture, and how a program
+ * says which. The variable holds the handle that kernels use. */
+#include "soft/driver/memory/texture_reference.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,11 +11,12 @@
 #include "soft/driver/memory/texture.h"
 #include "soft/driver/stream/stream.h"
 
-struct reference {
+struct vgpu_reference {
     struct vgpu_object object;
     struct vgpu_context *context;
-    struct vgpu_module *module; /* whose variable it is, with a reference; or NULL */
-    uint64_t variable;          /* address of the two words, or 0 */
+    struct vgpu_module *module;  /* whose variable it is, with a reference; or NULL */
+    struct vgpu_reference *next; /* of that module */
+    uint64_t variable;           /* address of the handle, or 0 */
     bool is_surface;
     bool is_bound;
     uint64_t handle; /* 0 while nothing is bound */
@@ -27,10 +27,25 @@ struct reference {
     unsigned int channels;
 };
 
+/* Takes a reference out of its module's list, if it is still there. */
+static void leave(struct vgpu_reference *reference)
+{
+    struct vgpu_reference **link = &reference->module->references;
+
+    pthread_mutex_lock(&reference->module->lock);
+    while (*link && *link != reference)
+        link = &(*link)->next;
+    if (*link)
+        *link = reference->next;
+    pthread_mutex_unlock(&reference->module->lock);
+}
+
 static void destroy(struct vgpu_object *object)
 {
-    struct reference *reference = (struct reference *)object;
+    struct vgpu_reference *reference = (struct vgpu_reference *)object;
 
+    if (reference->module)
+        leave(reference);
     if (reference->handle)
         vgpu_texture_destroy(reference->context->device->memory, reference->handle);
     vgpu_object_put(reference->holder);
@@ -38,9 +53,9 @@ static void destroy(struct vgpu_object *object)
     free(reference);
 }
 
-static struct reference *create(struct vgpu_context *context)
+static struct vgpu_reference *create(struct vgpu_context *context)
 {
-    struct reference *reference =
+    struct vgpu_reference *reference =
         vgpu_object_create(VGPU_OBJECT_TEXTURE_REFERENCE, sizeof(*reference), context, destroy);
 
     if (!reference)
@@ -52,7 +67,7 @@ static struct reference *create(struct vgpu_context *context)
 }
 
 /* A reference by its handle, with one more reference to it. */
-static CUresult take(const void *handle, bool is_surface, struct reference **reference)
+static CUresult take(const void *handle, bool is_surface, struct vgpu_reference **reference)
 {
     struct vgpu_context *context;
     CUresult result = vgpu_context_enter(&context);
@@ -67,19 +82,22 @@ static CUresult take(const void *handle, bool is_surface, struct reference **ref
 }
 
 /* Makes kernels that are launched from now on use what the reference says. */
-static CUresult update(struct reference *reference)
+static CUresult update(struct vgpu_reference *reference)
 {
     struct vgpu_memory *memory = reference->context->device->memory;
     struct vgpu_texture texture;
+    CUDA_TEXTURE_DESC how = reference->how;
     uint64_t handle, before = reference->handle;
     void *holder, *held = reference->holder;
     CUresult result;
 
     if (!reference->is_bound)
         return CUDA_SUCCESS;
-    result =
-        vgpu_texture_describe(&reference->resource, reference->is_surface ? NULL : &reference->how,
-                              NULL, &texture, &holder);
+    /* Levels can only be read so, and a program may say it after it has bound them. */
+    if (reference->resource.resType == CU_RESOURCE_TYPE_MIPMAPPED_ARRAY)
+        how.flags |= CU_TRSF_NORMALIZED_COORDINATES;
+    result = vgpu_texture_describe(&reference->resource, reference->is_surface ? NULL : &how, NULL,
+                                   &texture, &holder);
     if (result != CUDA_SUCCESS)
         return result;
     if (vgpu_texture_create(memory, &texture, NULL, &handle) < 0) {
@@ -97,7 +115,7 @@ static CUresult update(struct reference *reference)
     return CUDA_SUCCESS;
 }
 
-static CUresult bind(struct reference *reference, const CUDA_RESOURCE_DESC *resource)
+static CUresult bind(struct vgpu_reference *reference, const CUDA_RESOURCE_DESC *resource)
 {
     CUDA_RESOURCE_DESC before = reference->resource;
     bool was_bound = reference->is_bound;
@@ -115,14 +133,35 @@ static CUresult bind(struct reference *reference, const CUDA_RESOURCE_DESC *reso
 
 /* ---- variables of modules ---- */
 
+/* The reference of a variable, with the module's lock. */
+static CUresult find_or_create(struct vgpu_module *module, uint64_t variable, bool is_surface,
+                               struct vgpu_reference **found)
+{
+    struct vgpu_reference *reference = module->references;
+
+    while (reference && reference->variable != variable)
+        reference = reference->next;
+    if (!reference) {
+        reference = create(module->context);
+        if (!reference)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        reference->module = vgpu_object_share(module);
+        reference->variable = variable;
+        reference->is_surface = is_surface;
+        reference->next = module->references;
+        module->references = reference;
+        vgpu_object_publish(reference);
+    }
+    *found = reference;
+    return CUDA_SUCCESS;
+}
+
 static CUresult find_variable(CUmodule handle, const char *name, bool is_surface,
-                              struct reference **found)
+                              struct vgpu_reference **found)
 {
     struct vgpu_context *context;
     struct vgpu_module *module;
-    struct reference *reference;
     uint64_t address;
-    void *known;
     CUresult result = vgpu_context_enter(&context);
 
     if (result != CUDA_SUCCESS)
@@ -130,36 +169,36 @@ static CUresult find_variable(CUmodule handle, const char *name, bool is_surface
     module = vgpu_object_take(handle, VGPU_OBJECT_MODULE);
     if (!module)
         return CUDA_ERROR_INVALID_HANDLE;
-    if (!name || !module->image ||
-        vgpu_image_opaque(module->image, name, is_surface, &address) < 0) {
-        vgpu_object_put(module);
-        return name ? CUDA_ERROR_NOT_FOUND : CUDA_ERROR_INVALID_VALUE;
+    if (!name) {
+        result = CUDA_ERROR_INVALID_VALUE;
+    } else if (!module->image || vgpu_image_opaque(module->image, name, is_surface, &address) < 0) {
+        result = CUDA_ERROR_NOT_FOUND;
+    } else {
+        pthread_mutex_lock(&module->lock);
+        result = find_or_create(module, address, is_surface, found);
+        pthread_mutex_unlock(&module->lock);
     }
-    memcpy(&known, (const char *)(uintptr_t)address + sizeof(uint64_t), sizeof(known));
-    reference = vgpu_object_take(known, VGPU_OBJECT_TEXTURE_REFERENCE);
-    if (reference) {
-        vgpu_object_put(reference);
-        vgpu_object_put(module);
-        *found = reference;
-        return CUDA_SUCCESS;
-    }
-    reference = create(module->context);
-    if (!reference) {
-        vgpu_object_put(module);
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    reference->module = module;
-    reference->variable = address;
-    reference->is_surface = is_surface;
-    memcpy((char *)(uintptr_t)address + sizeof(uint64_t), &reference, sizeof(reference));
-    vgpu_object_publish(reference);
-    *found = reference;
-    return CUDA_SUCCESS;
+    vgpu_object_put(module);
+    return result;
+}
+
+void vgpu_texture_references_end(struct vgpu_module *module)
+{
+    struct vgpu_reference *reference;
+
+    do {
+        pthread_mutex_lock(&module->lock);
+        reference = module->references;
+        if (reference)
+            module->references = reference->next;
+        pthread_mutex_unlock(&module->lock);
+        vgpu_object_put(vgpu_object_withdraw(reference, VGPU_OBJECT_TEXTURE_REFERENCE));
+    } while (reference);
 }
 
 CUresult cuModuleGetTexRef(CUtexref *pTexRef, CUmodule hmod, const char *name)
 {
-    struct reference *reference;
+    struct vgpu_reference *reference;
     CUresult result =
         pTexRef ? find_variable(hmod, name, false, &reference) : CUDA_ERROR_INVALID_VALUE;
 
@@ -170,7 +209,7 @@ CUresult cuModuleGetTexRef(CUtexref *pTexRef, CUmodule hmod, const char *name)
 
 CUresult cuModuleGetSurfRef(CUsurfref *pSurfRef, CUmodule hmod, const char *name)
 {
-    struct reference *reference;
+    struct vgpu_reference *reference;
     CUresult result =
         pSurfRef ? find_variable(hmod, name, true, &reference) : CUDA_ERROR_INVALID_VALUE;
 
@@ -181,7 +220,7 @@ CUresult cuModuleGetSurfRef(CUsurfref *pSurfRef, CUmodule hmod, const char *name
 
 CUresult cuTexRefCreate(CUtexref *pTexRef)
 {
-    struct reference *reference;
+    struct vgpu_reference *reference;
     struct vgpu_context *context;
     CUresult result = vgpu_context_enter(&context);
 
@@ -199,7 +238,7 @@ CUresult cuTexRefCreate(CUtexref *pTexRef)
 
 CUresult cuTexRefDestroy(CUtexref hTexRef)
 {
-    struct reference *reference;
+    struct vgpu_reference *reference;
     CUresult result = take(hTexRef, false, &reference);
 
     if (result != CUDA_SUCCESS)
@@ -220,7 +259,7 @@ CUresult cuTexRefSetArray(CUtexref hTexRef, CUarray hArray, unsigned int Flags)
     const CUDA_RESOURCE_DESC resource = {.resType = CU_RESOURCE_TYPE_ARRAY,
                                          .res.array.hArray = hArray};
     CUDA_ARRAY3D_DESCRIPTOR descriptor;
-    struct reference *reference;
+    struct vgpu_reference *reference;
     CUresult result = take(hTexRef, false, &reference);
 
     if (result != CUDA_SUCCESS)
@@ -242,13 +281,19 @@ CUresult cuTexRefSetMipmappedArray(CUtexref hTexRef, CUmipmappedArray hMipmapped
 {
     const CUDA_RESOURCE_DESC resource = {.resType = CU_RESOURCE_TYPE_MIPMAPPED_ARRAY,
                                          .res.mipmap.hMipmappedArray = hMipmappedArray};
-    struct reference *reference;
+    const struct vgpu_mipmapped_array *whole;
+    struct vgpu_reference *reference;
     CUresult result = take(hTexRef, false, &reference);
 
     if (result != CUDA_SUCCESS)
         return result;
     result =
         Flags == CU_TRSA_OVERRIDE_FORMAT ? bind(reference, &resource) : CUDA_ERROR_INVALID_VALUE;
+    if (result == CUDA_SUCCESS) {
+        whole = reference->holder;
+        reference->format = whole->descriptor.Format;
+        reference->channels = whole->descriptor.NumChannels;
+    }
     vgpu_object_put(reference);
     return result;
 }
@@ -257,7 +302,7 @@ CUresult cuTexRefSetAddress_v2(size_t *ByteOffset, CUtexref hTexRef, CUdeviceptr
 {
     size_t unit = (size_t)vgpu_device_attribute(CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT);
     size_t offset = dptr % unit, size;
-    struct reference *reference;
+    struct vgpu_reference *reference;
     CUresult result = take(hTexRef, false, &reference);
 
     if (result != CUDA_SUCCESS)
@@ -281,7 +326,7 @@ CUresult cuTexRefSetAddress_v2(size_t *ByteOffset, CUtexref hTexRef, CUdeviceptr
 CUresult cuTexRefSetAddress2D_v3(CUtexref hTexRef, const CUDA_ARRAY_DESCRIPTOR *desc,
                                  CUdeviceptr dptr, size_t Pitch)
 {
-    struct reference *reference;
+    struct vgpu_reference *reference;
     CUresult result = take(hTexRef, false, &reference);
 
     if (result != CUDA_SUCCESS)
@@ -314,7 +359,7 @@ CUresult cuTexRefSetAddress2D_v2(CUtexref hTexRef, const CUDA_ARRAY_DESCRIPTOR *
 
 CUresult cuTexRefGetAddress_v2(CUdeviceptr *pdptr, CUtexref hTexRef)
 {
-    struct reference *reference;
+    struct vgpu_reference *reference;
     CUresult result = take(hTexRef, false, &reference);
 
     if (result != CUDA_SUCCESS)
@@ -333,7 +378,7 @@ CUresult cuTexRefGetAddress_v2(CUdeviceptr *pdptr, CUtexref hTexRef)
 
 static CUresult get_array(const void *handle, bool is_surface, CUarray *array)
 {
-    struct reference *reference;
+    struct vgpu_reference *reference;
     CUresult result = take(handle, is_surface, &reference);
 
     if (result != CUDA_SUCCESS)
@@ -353,7 +398,7 @@ CUresult cuTexRefGetArray(CUarray *phArray, CUtexref hTexRef)
 
 CUresult cuTexRefGetMipmappedArray(CUmipmappedArray *phMipmappedArray, CUtexref hTexRef)
 {
-    struct reference *reference;
+    struct vgpu_reference *reference;
     CUresult result = take(hTexRef, false, &reference);
 
     if (result != CUDA_SUCCESS)
@@ -372,7 +417,7 @@ CUresult cuSurfRefSetArray(CUsurfref hSurfRef, CUarray hArray, unsigned int Flag
     const CUDA_RESOURCE_DESC resource = {.resType = CU_RESOURCE_TYPE_ARRAY,
                                          .res.array.hArray = hArray};
     CUDA_ARRAY3D_DESCRIPTOR descriptor;
-    struct reference *reference;
+    struct vgpu_reference *reference;
     CUresult result = take(hSurfRef, true, &reference);
 
     if (result != CUDA_SUCCESS)
@@ -397,7 +442,7 @@ CUresult cuSurfRefGetArray(CUarray *phArray, CUsurfref hSurfRef)
 #define DEFINE_SETTER(function, parameters, condition, statement)                                  \
     CUresult function parameters                                                                   \
     {                                                                                              \
-        struct reference *reference;                                                               \
+        struct vgpu_reference *reference;                                                          \
         CUresult result = take(hTexRef, false, &reference);                                        \
         if (result != CUDA_SUCCESS)                                                                \
             return result;                                                                         \
@@ -414,7 +459,7 @@ CUresult cuSurfRefGetArray(CUarray *phArray, CUsurfref hSurfRef)
 #define DEFINE_GETTER(function, parameters, condition, statement)                                  \
     CUresult function parameters                                                                   \
     {                                                                                              \
-        struct reference *reference;                                                               \
+        struct vgpu_reference *reference;                                                          \
         CUresult result = take(hTexRef, false, &reference);                                        \
         if (result != CUDA_SUCCESS)                                                                \
             return result;                                                                         \
@@ -427,7 +472,8 @@ CUresult cuSurfRefGetArray(CUarray *phArray, CUsurfref hSurfRef)
         return result;                                                                             \
     }
 
-static void set_format(struct reference *reference, CUarray_format format, unsigned int channels)
+static void set_format(struct vgpu_reference *reference, CUarray_format format,
+                       unsigned int channels)
 {
     reference->format = format;
     reference->channels = channels;

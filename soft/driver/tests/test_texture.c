@@ -540,6 +540,65 @@ static void references_stand_for_what_they_are_bound_to(void **state)
     assert_cuda_error(cuTexRefGetFilterMode(&filter, texture), CUDA_ERROR_INVALID_VALUE);
 }
 
+static const char references[] = ".version 8.0\n.target sm_90\n.address_size 64\n"
+                                 ".visible .global .texref t;\n.visible .global .surfref s;\n";
+
+static void what_is_refused_leaves_a_reference_as_it_was(void **state)
+{
+    static const float line[4] = {1, 2, 3, 4};
+    const CUDA_ARRAY_DESCRIPTOR plane = {
+        .Width = 4, .Height = 1, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1};
+    const CUDA_ARRAY3D_DESCRIPTOR levels = {
+        .Width = 4, .Height = 4, .Format = CU_AD_FORMAT_HALF, .NumChannels = 2};
+    CUarray array = create(4, 0, 0, CU_AD_FORMAT_FLOAT, 1, 0, line), bound = NULL;
+    CUmipmappedArray whole, said = NULL;
+    CUdeviceptr memory;
+    CUtexref texture;
+
+    (void)state;
+    assert_cuda(cuMemAlloc(&memory, 1024));
+    assert_cuda(cuMipmappedArrayCreate(&whole, &levels, 2));
+    assert_cuda(cuTexRefCreate(&texture));
+    assert_cuda(cuTexRefSetArray(texture, array, CU_TRSA_OVERRIDE_FORMAT));
+    assert_cuda_error(cuTexRefSetAddress2D(texture, &plane, memory + 4, 512),
+                      CUDA_ERROR_INVALID_VALUE);
+    assert_cuda_error(cuTexRefSetAddress2D(texture, &plane, memory, 513), CUDA_ERROR_INVALID_VALUE);
+    assert_cuda_error(cuTexRefSetAddress2D(texture, &plane, memory + (1 << 30), 512),
+                      CUDA_ERROR_INVALID_VALUE);
+    assert_cuda_error(cuTexRefSetMipmappedArray(texture, whole, 0), CUDA_ERROR_INVALID_VALUE);
+    assert_cuda(cuTexRefGetArray(&bound, texture));
+    assert_ptr_equal(bound, array);
+    /* That coordinates go from 0 to 1 may be said afterwards. */
+    assert_cuda(cuTexRefSetMipmappedArray(texture, whole, CU_TRSA_OVERRIDE_FORMAT));
+    assert_cuda(cuTexRefGetMipmappedArray(&said, texture));
+    assert_ptr_equal(said, whole);
+    assert_cuda(cuTexRefDestroy(texture));
+    assert_cuda(cuMipmappedArrayDestroy(whole));
+}
+
+static void references_end_with_their_module(void **state)
+{
+    CUarray array = create(4, 0, 0, CU_AD_FORMAT_FLOAT, 1, CUDA_ARRAY3D_SURFACE_LDST, NULL);
+    size_t before, after, total;
+    CUsurfref surface;
+    CUtexref texture;
+    CUmodule module;
+    unsigned int flags;
+
+    (void)state;
+    assert_cuda(cuMemGetInfo(&before, &total));
+    assert_cuda(cuModuleLoadData(&module, references));
+    assert_cuda(cuModuleGetTexRef(&texture, module, "t"));
+    assert_cuda(cuModuleGetSurfRef(&surface, module, "s"));
+    assert_cuda(cuTexRefSetArray(texture, array, CU_TRSA_OVERRIDE_FORMAT));
+    assert_cuda(cuSurfRefSetArray(surface, array, 0));
+    assert_cuda(cuModuleUnload(module));
+    assert_cuda_error(cuTexRefGetFlags(&flags, texture), CUDA_ERROR_INVALID_VALUE);
+    assert_cuda_error(cuSurfRefGetArray(&array, surface), CUDA_ERROR_INVALID_VALUE);
+    assert_cuda(cuMemGetInfo(&after, &total));
+    assert_int_equal(before, after);
+}
+
 #define in_context(test) cmocka_unit_test_setup_teardown(test, context_opens, context_closes)
 
 int main(void)
@@ -557,6 +616,8 @@ int main(void)
         in_context(textures_have_rarer_forms),
         in_context(formatted_stores_convert),
         in_context(references_stand_for_what_they_are_bound_to),
+        in_context(what_is_refused_leaves_a_reference_as_it_was),
+        in_context(references_end_with_their_module),
     };
     setenv("VGPU_SOFT_MEMORY", "256M", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
