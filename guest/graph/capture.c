@@ -234,7 +234,17 @@ void vgpu_capture_host(const struct vgpu_stream *stream)
     pthread_mutex_lock(&captures->lock);
     struct vgpu_capture *capture = vgpu_capture_find(stream);
     if (capture)
-        capture->hosts = true;
+        capture->needs.hosts = true;
+    pthread_mutex_unlock(&captures->lock);
+}
+
+void vgpu_capture_record(const struct vgpu_stream *stream)
+{
+    struct vgpu_captures *captures = &vgpu_process()->captures;
+    pthread_mutex_lock(&captures->lock);
+    struct vgpu_capture *capture = vgpu_capture_find(stream);
+    if (capture)
+        capture->needs.partial = true;
     pthread_mutex_unlock(&captures->lock);
 }
 
@@ -254,7 +264,7 @@ void vgpu_capture_remove(struct vgpu_capture *capture)
         link = &(*link)->next;
     *link = capture->next;
     __atomic_fetch_sub(&captures->count, 1, __ATOMIC_RELAXED);
-    vgpu_shadow_set_clear(&capture->shadows);
+    vgpu_shadow_set_clear(&capture->needs.shadows);
     free(capture->dependencies);
     free(capture->dependency_data);
     free(capture);

@@ -35,9 +35,8 @@ struct vgpu_capture {
     bool existing;                      /* the graph was there before */
     bool blocking; /* a stream is part of it that the legacy stream waits for */
     bool invalidated;
-    struct vgpu_shadow_set shadows; /* of what was captured */
-    bool hosts;                     /* a host function was captured */
-    CUgraphNode *dependencies;      /* the last answer to who asked for them */
+    struct vgpu_graph_needs needs; /* of what was captured */
+    CUgraphNode *dependencies;     /* the last answer to who asked for them */
     CUgraphEdgeData *dependency_data;
 };
 
@@ -87,8 +86,9 @@ CUresult vgpu_capture_wait_event(const struct vgpu_event *event);
 CUresult vgpu_capture_join(struct vgpu_stream *stream, struct vgpu_event *event,
                            unsigned int flags);
 
-/** A host function is captured in this stream. */
+/** A host function is captured in this stream, or an event that the graph records. */
 void vgpu_capture_host(const struct vgpu_stream *stream);
+void vgpu_capture_record(const struct vgpu_stream *stream);
 
 /** The stream ends, and a capture that began in it. */
 void vgpu_capture_forget(const struct vgpu_stream *stream);

@@ -150,10 +150,8 @@ static CUresult end(const struct vgpu_caller *caller, struct vgpu_capture *captu
     CUresult error =
         end_on_host(caller, stream, capture, capture->graph ? 0 : graph->object.id, &id);
     graph->unnamed = true;
-    graph->hosts |= capture->hosts;
-    if (error == CUDA_SUCCESS && !vgpu_shadow_set_join(&graph->shadows, &capture->shadows))
+    if (!vgpu_graph_gains(graph, &capture->needs) && error == CUDA_SUCCESS)
         error = CUDA_ERROR_OUT_OF_MEMORY;
-    vgpu_graph_changed(graph);
     if (error == CUDA_SUCCESS && capture->graph == NULL)
         vgpu_object_publish(&graph->object, VGPU_KIND_GRAPH);
     if (error && !existing) {

@@ -37,7 +37,7 @@ static void end_graph(struct vgpu_object *object)
     struct vgpu_graph *graph = (struct vgpu_graph *)object;
     while (graph->nodes)
         vgpu_node_end(graph->nodes);
-    vgpu_shadow_set_clear(&graph->shadows);
+    vgpu_shadow_set_clear(&graph->needs.shadows);
 }
 
 struct vgpu_graph *vgpu_graph_take(struct vgpu_node *parent)
@@ -69,14 +69,34 @@ void vgpu_graph_end(struct vgpu_graph *graph)
     vgpu_object_put(&vgpu_process()->objects, &graph->object);
 }
 
+/* The graph that it lies in, or NULL. */
+static struct vgpu_graph *around(const struct vgpu_graph *graph)
+{
+    return graph->parent ? graph->parent->graph : NULL;
+}
+
 void vgpu_graph_changed(struct vgpu_graph *graph)
 {
-    graph->taken.exec = 0;
-    for (; graph->parent; graph = graph->parent->graph) {
-        graph->parent->graph->taken.exec = 0;
-        graph->parent->graph->hosts |= graph->hosts;
-        vgpu_shadow_set_join(&graph->parent->graph->shadows, &graph->shadows);
+    for (; graph; graph = around(graph))
+        graph->taken.exec = 0;
+}
+
+bool vgpu_graph_gains(struct vgpu_graph *graph, const struct vgpu_graph_needs *more)
+{
+    bool joined = true;
+    for (; graph; graph = around(graph)) {
+        graph->taken.exec = 0;
+        graph->needs.hosts |= more->hosts;
+        graph->needs.partial |= more->partial;
+        joined &= vgpu_shadow_set_join(&graph->needs.shadows, &more->shadows);
     }
+    return joined;
+}
+
+void vgpu_graph_loses(struct vgpu_graph *graph, const struct vgpu_shadow_set *less)
+{
+    for (; graph; graph = around(graph))
+        vgpu_shadow_set_leave(&graph->needs.shadows, less);
 }
 
 static void end_node(struct vgpu_object *object)
@@ -163,11 +183,11 @@ CUresult cuGraphClone(CUgraph *handle, CUgraph original_handle)
     if (graph == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     graph->unnamed = true;
-    graph->hosts = original->hosts;
-    vgpu_shadow_set_join(&graph->shadows, &original->shadows);
-    error = vgpu_process_note(
-        vgpu_process(),
-        vgpu_send_cuGraphClone(caller.channel, 0, graph->object.id, original->object.id));
+    error = vgpu_graph_gains(graph, &original->needs)
+                ? vgpu_process_note(vgpu_process(),
+                                    vgpu_send_cuGraphClone(caller.channel, 0, graph->object.id,
+                                                           original->object.id))
+                : CUDA_ERROR_OUT_OF_MEMORY;
     if (error) {
         vgpu_graph_end(graph);
         return error;
@@ -177,20 +197,39 @@ CUresult cuGraphClone(CUgraph *handle, CUgraph original_handle)
     return CUDA_SUCCESS;
 }
 
+/* What a graph no longer uses without a node. True if that is not known. */
+static bool find_lost(const struct vgpu_node *node, struct vgpu_shadow_set *lost)
+{
+    struct vgpu_node_message message;
+    struct vgpu_node *same;
+    if (node->graph->needs.shadows.count == 0)
+        return false;
+    if (vgpu_node_fetch(vgpu_object_handle(node), &same, &message))
+        return true;
+    vgpu_node_shadows(node, &message, lost);
+    return message.node.type == CU_GRAPH_NODE_TYPE_GRAPH ||
+           message.node.type == CU_GRAPH_NODE_TYPE_CONDITIONAL;
+}
+
 CUresult cuGraphDestroyNode(CUgraphNode handle)
 {
     struct vgpu_caller caller;
     CUresult error = vgpu_caller_begin(&caller);
     if (error)
         return error;
+    struct vgpu_shadow_set lost = {0};
     struct vgpu_node *node = vgpu_node_find(handle);
     if (node == NULL)
         return CUDA_ERROR_INVALID_VALUE;
+    bool partial = find_lost(node, &lost);
     error = vgpu_process_note(vgpu_process(),
                               vgpu_send_cuGraphDestroyNode(caller.channel, 0, node->object.id));
     /* The host has given its id up, even if the driver keeps the node. */
     node->graph->unnamed |= error != CUDA_SUCCESS;
-    vgpu_graph_changed(node->graph);
+    vgpu_graph_gains(node->graph, &(struct vgpu_graph_needs){.partial = partial});
+    if (error == CUDA_SUCCESS)
+        vgpu_graph_loses(node->graph, &lost);
+    vgpu_shadow_set_clear(&lost);
     vgpu_node_end(node);
     return error;
 }
@@ -243,6 +282,13 @@ CUresult vgpu_node_child(const struct vgpu_caller *caller, struct vgpu_node *nod
     if (*graph == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     (*graph)->unnamed = true;
+    /* Which part of what the graph around it needs is of its own is not known. */
+    (*graph)->needs.hosts = node->graph->needs.hosts;
+    (*graph)->needs.partial = true;
+    if (!vgpu_shadow_set_join(&(*graph)->needs.shadows, &node->graph->needs.shadows)) {
+        vgpu_graph_end(*graph);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
     CUresult error = vgpu_send_cuGraphChildGraphNodeGetGraph(caller->channel, 0,
                                                              (*graph)->object.id, node->object.id);
     if (error)

@@ -20,8 +20,7 @@ struct vgpu_graph {
     struct vgpu_node *parent; /* that it lies in, or NULL */
     struct vgpu_graph *next;  /* in the same node */
     bool unnamed;             /* the driver may have made nodes that have no handles yet */
-    bool hosts;               /* it calls host functions */
-    struct vgpu_shadow_set shadows;
+    struct vgpu_graph_needs needs;
     struct {
         unsigned long long exec; /* serial number; 0: none, or the graph has changed since */
         uint32_t node;
@@ -45,6 +44,9 @@ struct vgpu_node {
     struct vgpu_taken_node taken;
 };
 
+/** Memory of the program that a node of an executable graph was given later. */
+struct vgpu_exec_part;
+
 /** A host function of an executable graph that was put there later. */
 struct vgpu_exec_host {
     struct vgpu_exec_host *next;
@@ -57,9 +59,9 @@ struct vgpu_graph_exec {
     struct vgpu_object object;
     cuuint64_t flags;          /* that it was instantiated with */
     unsigned long long serial; /* another one after each update of the whole */
-    bool hosts;                /* it calls host functions */
     struct vgpu_exec_host *replaced;
-    struct vgpu_shadow_set shadows;
+    struct vgpu_exec_part *parts;
+    struct vgpu_graph_needs needs;
 };
 
 /** What is behind a handle, or NULL. */
@@ -77,9 +79,15 @@ void vgpu_graph_end(struct vgpu_graph *graph);
 /** A graph that stood alone lies in a node now. */
 void vgpu_graph_move(struct vgpu_graph *graph, struct vgpu_node *parent);
 
-/** After any change: what a graph has come to have (host functions, shadows) the graphs around it
- *  have, too, and no executable graph has taken any of them as they are now. */
+/** After any change: no executable graph has taken the graph, or those around it, as they are now.
+ */
 void vgpu_graph_changed(struct vgpu_graph *graph);
+
+/** A change that brings something that is needed: the graphs around it need it, too. False: no
+ *  memory. */
+bool vgpu_graph_gains(struct vgpu_graph *graph, const struct vgpu_graph_needs *more);
+/** The other way round, for shadows. */
+void vgpu_graph_loses(struct vgpu_graph *graph, const struct vgpu_shadow_set *less);
 
 /** A node of a graph that is not published yet; NULL: no memory. */
 struct vgpu_node *vgpu_node_take(struct vgpu_graph *graph);
@@ -89,6 +97,19 @@ void vgpu_node_end(struct vgpu_node *node);
 /** The graph of a child node, whose handle is made when it is first asked for. */
 CUresult vgpu_node_child(const struct vgpu_caller *caller, struct vgpu_node *node,
                          struct vgpu_graph **graph);
+
+/** What the host says of a node. INVALID_VALUE: it is none. */
+CUresult vgpu_node_fetch(CUgraphNode handle, struct vgpu_node **node,
+                         struct vgpu_node_message *message);
+/** Adds the shadows that a node uses, as far as that is known, to `some`. */
+void vgpu_node_shadows(const struct vgpu_node *node, const struct vgpu_node_message *message,
+                       struct vgpu_shadow_set *some);
+
+/** A node of an executable graph copies from and to `now` from now on. False: no memory. */
+bool vgpu_exec_place(struct vgpu_graph_exec *exec, const struct vgpu_node *node,
+                     CUgraphNodeType type, const struct vgpu_shadow_set *now);
+/** Forgets what single nodes were given. */
+void vgpu_exec_forget_parts(struct vgpu_graph_exec *exec);
 
 /** Sees to it that all nodes of a graph have handles. */
 CUresult vgpu_graph_name_nodes(const struct vgpu_caller *caller, struct vgpu_graph *graph);

@@ -16,7 +16,8 @@
 static void end_exec(struct vgpu_object *object)
 {
     struct vgpu_graph_exec *exec = (struct vgpu_graph_exec *)object;
-    vgpu_shadow_set_clear(&exec->shadows);
+    vgpu_shadow_set_clear(&exec->needs.shadows);
+    vgpu_exec_forget_parts(exec);
     while (exec->replaced) {
         struct vgpu_exec_host *host = exec->replaced;
         exec->replaced = host->next;
@@ -29,6 +30,17 @@ static CUgraphNode node_at(const struct vgpu_caller *caller, struct vgpu_graph *
                            CUresult error, uint32_t place)
 {
     return error ? vgpu_graph_node_at(caller, graph, place) : NULL;
+}
+
+/* An executable graph does what the whole of a graph does: of what it needed before, only what was
+ * said of it alone remains. False: no memory. */
+static bool take_needs(struct vgpu_graph_exec *exec, const struct vgpu_graph *graph)
+{
+    vgpu_exec_forget_parts(exec);
+    vgpu_shadow_set_clear(&exec->needs.shadows);
+    exec->needs.hosts |= graph->needs.hosts;
+    exec->needs.partial |= graph->needs.partial;
+    return vgpu_shadow_set_join(&exec->needs.shadows, &graph->needs.shadows);
 }
 
 static CUresult instantiate(CUgraphExec *handle, CUgraph graph_handle,
@@ -54,13 +66,13 @@ static CUresult instantiate(CUgraphExec *handle, CUgraph graph_handle,
     exec->object.end = end_exec;
     exec->flags = parameters->flags;
     exec->serial = vgpu_process_new_id(process);
-    exec->hosts = graph->hosts;
-    vgpu_shadow_set_join(&exec->shadows, &graph->shadows);
-    error = vgpu_process_note(
-        process, vgpu_send_vgpuGraphInstantiate(caller.channel, caller.context, exec->object.id,
-                                                graph->object.id, parameters->flags,
-                                                uploads ? upload->object.id : 0, &outcome,
-                                                sizeof(outcome), &bytes));
+    error = take_needs(exec, graph)
+                ? vgpu_process_note(process, vgpu_send_vgpuGraphInstantiate(
+                                                 caller.channel, caller.context, exec->object.id,
+                                                 graph->object.id, parameters->flags,
+                                                 uploads ? upload->object.id : 0, &outcome,
+                                                 sizeof(outcome), &bytes))
+                : CUDA_ERROR_OUT_OF_MEMORY;
     parameters->result_out = (CUgraphInstantiateResult)outcome.result;
     parameters->hErrNode_out = node_at(&caller, graph, error, outcome.error_node);
     if (error) {
@@ -121,7 +133,7 @@ CUresult cuGraphExecDestroy(CUgraphExec handle)
     struct vgpu_graph_exec *exec = vgpu_graph_exec_find(handle);
     if (exec == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    bool hosts = exec->hosts;
+    bool hosts = exec->needs.hosts;
     error = vgpu_send_cuGraphExecDestroy(caller.channel, 0, exec->object.id);
     vgpu_object_put(&vgpu_process()->objects, &exec->object);
     if (hosts)
@@ -163,20 +175,24 @@ CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
     struct vgpu_caller caller;
     struct vgpu_graph_exec *exec;
     struct vgpu_stream *stream;
+    struct vgpu_shadow_run *run;
     CUresult error = find_both_ends(&caller, handle, stream_handle, &exec, &stream);
     if (error)
         return error;
-    if (exec->shadows.count)
-        error = vgpu_shadows_fill(&caller, &exec->shadows);
-    if (error == CUDA_SUCCESS)
-        error = vgpu_send_cuGraphLaunch(caller.channel, caller.context, exec->object.id,
-                                        stream->object.id);
-    if (error == CUDA_SUCCESS)
-        error = vgpu_shadows_launched(&caller, stream, &exec->shadows);
+    error = vgpu_shadows_fill(&caller, &exec->needs.shadows,
+                              exec->needs.partial || exec->needs.hosts, &run);
+    if (error)
+        return error;
+    error =
+        vgpu_send_cuGraphLaunch(caller.channel, caller.context, exec->object.id, stream->object.id);
+    if (error)
+        vgpu_shadows_not_launched(run);
+    else
+        error = vgpu_shadows_launched(&caller, stream, run);
     if (error)
         return error;
     vgpu_stream_submitted(stream);
-    if (exec->hosts)
+    if (exec->needs.hosts)
         vgpu_upcall_hurry();
     return vgpu_process()->launch_blocking ? vgpu_stream_wait(&caller, stream) : CUDA_SUCCESS;
 }
@@ -222,11 +238,7 @@ CUresult cuGraphExecUpdate_v2(CUgraphExec handle, CUgraph graph_handle,
     info->result = (CUgraphExecUpdateResult)outcome.result;
     info->errorNode = node_at(&caller, graph, error, outcome.error_node);
     info->errorFromNode = node_at(&caller, graph, error, outcome.error_from);
-    if (error == CUDA_SUCCESS) {
-        exec->hosts |= graph->hosts;
-        vgpu_shadow_set_join(&exec->shadows, &graph->shadows);
-    }
-    return error;
+    return error == CUDA_SUCCESS && !take_needs(exec, graph) ? CUDA_ERROR_OUT_OF_MEMORY : error;
 }
 
 CUresult cuGraphExecUpdate(CUgraphExec exec, CUgraph graph, CUgraphNode *error_node,
@@ -260,11 +272,12 @@ CUresult cuGraphNodeSetEnabled(CUgraphExec exec_handle, CUgraphNode node_handle,
     struct vgpu_graph_exec *exec;
     struct vgpu_node *node;
     CUresult error = find_both(&caller, exec_handle, node_handle, &exec, &node);
-    return error ? error
-                 : vgpu_process_note(vgpu_process(),
-                                     vgpu_send_cuGraphNodeSetEnabled(caller.channel, caller.context,
-                                                                     exec->object.id,
-                                                                     node->object.id, enabled));
+    if (error)
+        return error;
+    exec->needs.partial |= !enabled;
+    return vgpu_process_note(
+        vgpu_process(), vgpu_send_cuGraphNodeSetEnabled(caller.channel, caller.context,
+                                                        exec->object.id, node->object.id, enabled));
 }
 
 CUresult cuGraphNodeGetEnabled(CUgraphExec exec_handle, CUgraphNode node_handle,
@@ -305,7 +318,7 @@ static CUresult keep_host(struct vgpu_graph_exec *exec, const CUgraphNodeParams 
                                     .data = parameters->host.userData,
                                     .upcall = message->node.host.upcall};
     exec->replaced = host;
-    exec->hosts = true;
+    exec->needs.hosts = true;
     return CUDA_SUCCESS;
 }
 
@@ -374,17 +387,15 @@ static bool was_taken(const struct vgpu_graph_exec *exec, const struct vgpu_node
 }
 
 /* What the driver has taken. */
-static bool note_taken(struct vgpu_graph_exec *exec, struct vgpu_node *node,
+static void note_taken(struct vgpu_graph_exec *exec, struct vgpu_node *node,
                        const struct vgpu_wire_node *shape, struct vgpu_graph *child)
 {
     node->taken.exec = exec->serial;
     memcpy(&node->taken.shape, shape, sizeof(*shape));
     if (child == NULL)
-        return true;
+        return;
     child->taken.exec = exec->serial;
     child->taken.node = node->object.id;
-    exec->hosts |= child->hosts;
-    return vgpu_shadow_set_join(&exec->shadows, &child->shadows);
 }
 
 /* `child`: NULL, or the graph that a child node is given. */
@@ -400,15 +411,32 @@ static CUresult send_to_exec(const struct vgpu_caller *caller, struct vgpu_graph
             caller->channel, caller->context, exec->object.id, node->object.id, message, bytes);
     CUresult error = vgpu_send_vgpuGraphExecNodeSet(
         caller->channel, caller->context, exec->object.id, node->object.id, message, bytes);
-    if (error == CUDA_SUCCESS && foreseen && !note_taken(exec, node, &shape, child))
-        return CUDA_ERROR_OUT_OF_MEMORY;
+    if (error == CUDA_SUCCESS && foreseen)
+        note_taken(exec, node, &shape, child);
     return vgpu_process_note(vgpu_process(), error);
+}
+
+/* What the driver has taken, or will take, means for what is known here. */
+static CUresult settle_set(struct vgpu_graph_exec *exec, const struct vgpu_node *node,
+                           const struct vgpu_graph *child, CUgraphNodeType type,
+                           const struct vgpu_shadow_set *shadows)
+{
+    if (child) {
+        exec->needs.hosts |= child->needs.hosts;
+        exec->needs.partial |= child->needs.partial;
+        shadows = &child->needs.shadows;
+    } else if (type != CU_GRAPH_NODE_TYPE_MEMCPY) {
+        return CUDA_SUCCESS;
+    }
+    return vgpu_exec_place(exec, node, type, shadows) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 CUresult cuGraphExecNodeSetParams(CUgraphExec exec_handle, CUgraphNode node_handle,
                                   CUgraphNodeParams *parameters)
 {
     struct vgpu_node_message message;
+    struct vgpu_shadow_set shadows = {0};
+    struct vgpu_graph *child = NULL;
     struct vgpu_caller caller;
     struct vgpu_graph_exec *exec;
     struct vgpu_node *node;
@@ -417,15 +445,17 @@ CUresult cuGraphExecNodeSetParams(CUgraphExec exec_handle, CUgraphNode node_hand
         return error;
     if (parameters == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    error = vgpu_node_encode(&caller, parameters, &exec->shadows, &message);
+    error = vgpu_node_encode(&caller, parameters, &shadows, &message);
     if (error == CUDA_SUCCESS && parameters->type == CU_GRAPH_NODE_TYPE_HOST)
         error = keep_host(exec, parameters, &message);
-    if (error)
-        return error;
-    return send_to_exec(&caller, exec, node, &message,
-                        parameters->type == CU_GRAPH_NODE_TYPE_GRAPH
-                            ? vgpu_graph_find(parameters->graph.graph)
-                            : NULL);
+    if (error == CUDA_SUCCESS && parameters->type == CU_GRAPH_NODE_TYPE_GRAPH)
+        child = vgpu_graph_find(parameters->graph.graph);
+    if (error == CUDA_SUCCESS)
+        error = send_to_exec(&caller, exec, node, &message, child);
+    if (error == CUDA_SUCCESS)
+        error = settle_set(exec, node, child, parameters->type, &shadows);
+    vgpu_shadow_set_clear(&shadows);
+    return error;
 }
 
 CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode node,

@@ -55,7 +55,8 @@ static CUresult send_node(const struct vgpu_caller *caller, const struct vgpu_no
 }
 
 /* What a node that the host has made means for what is known here. */
-static void settle_node(struct vgpu_node *node, CUgraphNodeParams *parameters, uint64_t address)
+static void settle_node(struct vgpu_node *node, CUgraphNodeParams *parameters, uint64_t address,
+                        struct vgpu_graph_needs *needs)
 {
     for (struct vgpu_graph *body = node->children; body; body = body->next)
         vgpu_object_publish(&body->object, VGPU_KIND_GRAPH);
@@ -63,16 +64,16 @@ static void settle_node(struct vgpu_node *node, CUgraphNodeParams *parameters, u
         parameters->conditional.phGraph_out = node->kept;
     if (parameters->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC)
         parameters->alloc.dptr = address;
-    if (parameters->type == CU_GRAPH_NODE_TYPE_HOST)
-        node->graph->hosts = true;
+    needs->hosts = parameters->type == CU_GRAPH_NODE_TYPE_HOST;
+    needs->partial = parameters->type == CU_GRAPH_NODE_TYPE_CONDITIONAL ||
+                     parameters->type == CU_GRAPH_NODE_TYPE_EVENT_RECORD;
+    vgpu_graph_gains(node->graph, needs);
     if (parameters->type == CU_GRAPH_NODE_TYPE_GRAPH) {
         struct vgpu_graph *child = vgpu_graph_find(parameters->graph.graph);
-        node->graph->hosts |= child->hosts;
-        vgpu_shadow_set_join(&node->graph->shadows, &child->shadows);
+        vgpu_graph_gains(node->graph, &child->needs);
         if (parameters->graph.ownership == CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE)
             vgpu_graph_move(child, node);
     }
-    vgpu_graph_changed(node->graph);
     vgpu_object_publish(&node->object, VGPU_KIND_NODE);
 }
 
@@ -81,6 +82,7 @@ static CUresult add(CUgraphNode *handle, CUgraph graph_handle, const CUgraphNode
 {
     struct vgpu_node_message message;
     struct vgpu_wire_edge *edges = NULL;
+    struct vgpu_graph_needs needs = {0};
     struct vgpu_caller caller;
     uint64_t address = 0;
     CUresult error = vgpu_caller_enter(&caller);
@@ -94,7 +96,7 @@ static CUresult add(CUgraphNode *handle, CUgraph graph_handle, const CUgraphNode
     if (error == CUDA_SUCCESS && node == NULL)
         error = CUDA_ERROR_OUT_OF_MEMORY;
     if (error == CUDA_SUCCESS)
-        error = vgpu_node_encode(&caller, parameters, &graph->shadows, &message);
+        error = vgpu_node_encode(&caller, parameters, &needs.shadows, &message);
     if (error == CUDA_SUCCESS && parameters->type == CU_GRAPH_NODE_TYPE_CONDITIONAL)
         error = take_bodies(node, &parameters->conditional, &message);
     if (error == CUDA_SUCCESS) {
@@ -103,11 +105,12 @@ static CUresult add(CUgraphNode *handle, CUgraph graph_handle, const CUgraphNode
             vgpu_node_forget(&message);
     }
     if (error == CUDA_SUCCESS) {
-        settle_node(node, parameters, address);
+        settle_node(node, parameters, address, &needs);
         *handle = vgpu_object_handle(node);
     } else if (node) {
         vgpu_node_end(node);
     }
+    vgpu_shadow_set_clear(&needs.shadows);
     free(edges);
     return error;
 }
@@ -238,9 +241,24 @@ CUresult cuGraphAddMemFreeNode(CUgraphNode *node, CUgraph graph, const CUgraphNo
 
 /* ---- setting ---- */
 
+/* What a node that the host has set anew means for what is known here. */
+static void settle_set(struct vgpu_node *node, const CUgraphNodeParams *parameters,
+                       const struct vgpu_graph_needs *needs, const struct vgpu_shadow_set *lost)
+{
+    vgpu_graph_loses(node->graph, lost);
+    vgpu_graph_gains(node->graph, needs);
+    if (parameters->type == CU_GRAPH_NODE_TYPE_GRAPH)
+        vgpu_graph_gains(node->graph, &vgpu_graph_find(parameters->graph.graph)->needs);
+    /* What was answered before is no longer so. */
+    free(node->kept);
+    node->kept = NULL;
+}
+
 CUresult cuGraphNodeSetParams(CUgraphNode handle, CUgraphNodeParams *parameters)
 {
     struct vgpu_node_message message;
+    struct vgpu_graph_needs needs = {0};
+    struct vgpu_shadow_set lost = {0};
     struct vgpu_caller caller;
     CUresult error = vgpu_caller_enter(&caller);
     if (error)
@@ -248,20 +266,22 @@ CUresult cuGraphNodeSetParams(CUgraphNode handle, CUgraphNodeParams *parameters)
     struct vgpu_node *node = vgpu_node_find(handle);
     if (node == NULL || parameters == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    error = vgpu_node_encode(&caller, parameters, &node->graph->shadows, &message);
-    if (error)
-        return error;
-    error = vgpu_send_vgpuGraphNodeSet(caller.channel, caller.context, node->object.id, &message,
-                                       vgpu_node_bytes(&message));
-    if (error) {
-        vgpu_node_forget(&message);
-        return vgpu_process_note(vgpu_process(), error);
+    if (parameters->type == CU_GRAPH_NODE_TYPE_MEMCPY && node->graph->needs.shadows.count &&
+        vgpu_node_fetch(handle, &node, &message) == CUDA_SUCCESS)
+        vgpu_node_shadows(node, &message, &lost);
+    error = vgpu_node_encode(&caller, parameters, &needs.shadows, &message);
+    if (error == CUDA_SUCCESS) {
+        error = vgpu_send_vgpuGraphNodeSet(caller.channel, caller.context, node->object.id,
+                                           &message, vgpu_node_bytes(&message));
+        if (error)
+            vgpu_node_forget(&message);
+        else
+            settle_set(node, parameters, &needs, &lost);
+        vgpu_process_note(vgpu_process(), error);
     }
-    vgpu_graph_changed(node->graph);
-    /* What was answered before is no longer so. */
-    free(node->kept);
-    node->kept = NULL;
-    return CUDA_SUCCESS;
+    vgpu_shadow_set_clear(&needs.shadows);
+    vgpu_shadow_set_clear(&lost);
+    return error;
 }
 
 CUresult cuGraphKernelNodeSetParams_v2(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS_v2 *kernel)

@@ -11,9 +11,9 @@
 #include "guest/stream/upcall.h"
 #include "protocol/send.h"
 
-/* Fetches the parameters of a node of this type, page by page. */
-static CUresult fetch(CUgraphNode handle, CUgraphNodeType type, const void *out,
-                      struct vgpu_node **node, struct vgpu_node_message *message)
+/* Page by page. */
+CUresult vgpu_node_fetch(CUgraphNode handle, struct vgpu_node **node,
+                         struct vgpu_node_message *message)
 {
     struct vgpu_caller caller;
     uint32_t total = 0, got = 0;
@@ -21,7 +21,7 @@ static CUresult fetch(CUgraphNode handle, CUgraphNodeType type, const void *out,
     if (error)
         return error;
     *node = vgpu_node_find(handle);
-    if (*node == NULL || out == NULL)
+    if (*node == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     do {
         size_t bytes = 0;
@@ -34,9 +34,30 @@ static CUresult fetch(CUgraphNode handle, CUgraphNodeType type, const void *out,
     } while (error == CUDA_SUCCESS && got < total);
     if (error)
         return vgpu_process_note(vgpu_process(), error);
-    return message->node.type == (uint32_t)type && vgpu_node_bytes(message) == got
-               ? CUDA_SUCCESS
-               : CUDA_ERROR_INVALID_VALUE;
+    return vgpu_node_bytes(message) == got ? CUDA_SUCCESS : CUDA_ERROR_UNKNOWN;
+}
+
+/* The parameters of a node of this type. */
+static CUresult fetch(CUgraphNode handle, CUgraphNodeType type, const void *out,
+                      struct vgpu_node **node, struct vgpu_node_message *message)
+{
+    CUresult error = out ? vgpu_node_fetch(handle, node, message) : CUDA_ERROR_INVALID_VALUE;
+    if (error == CUDA_SUCCESS && message->node.type != (uint32_t)type)
+        error = CUDA_ERROR_INVALID_VALUE;
+    return error;
+}
+
+void vgpu_node_shadows(const struct vgpu_node *node, const struct vgpu_node_message *message,
+                       struct vgpu_shadow_set *some)
+{
+    const struct vgpu_shadow_set *all = &node->graph->needs.shadows;
+    const struct vgpu_wire_copy *copy = &message->node.copy;
+    if (message->node.type != CU_GRAPH_NODE_TYPE_MEMCPY)
+        return;
+    if (copy->source.type != CU_MEMORYTYPE_ARRAY)
+        vgpu_shadow_set_pick(some, all, copy->source.address);
+    if (copy->destination.type != CU_MEMORYTYPE_ARRAY)
+        vgpu_shadow_set_pick(some, all, copy->destination.address);
 }
 
 /* Memory that lasts as long as the node, for what an answer points to. It is the same each time. */
@@ -129,14 +150,14 @@ static void name_originals(const struct vgpu_graph *graph, const struct vgpu_wir
 {
     struct vgpu_shadow_shape shape;
     if (from->type != CU_MEMORYTYPE_ARRAY &&
-        vgpu_shadow_look_up(&graph->shadows, from->address, &shape)) {
+        vgpu_shadow_look_up(&graph->needs.shadows, from->address, &shape)) {
         out->srcMemoryType = CU_MEMORYTYPE_HOST;
         out->srcHost = shape.host;
         out->srcPitch = shape.pitch;
         out->srcHeight = shape.pitch ? shape.plane / shape.pitch : 0;
     }
     if (to->type != CU_MEMORYTYPE_ARRAY &&
-        vgpu_shadow_look_up(&graph->shadows, to->address, &shape)) {
+        vgpu_shadow_look_up(&graph->needs.shadows, to->address, &shape)) {
         out->dstMemoryType = CU_MEMORYTYPE_HOST;
         out->dstHost = shape.host;
         out->dstPitch = shape.pitch;

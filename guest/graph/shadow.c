@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "guest/graph/capture_list.h"
 #include "guest/graph/graph.h"
@@ -18,6 +20,8 @@ struct vgpu_shadow {
     struct vgpu_shadow_shape shape;
     char *memory;
     size_t bytes;
+    char
+        *known; /* what the program's memory is known to hold, or NULL: with the lock of the runs */
 };
 
 /* A launch: its shadows, and the fence behind it. */
@@ -25,6 +29,8 @@ struct vgpu_shadow_run {
     struct vgpu_shadow_run *next;
     struct vgpu_shadow_set set;
     uint32_t fence;
+    bool posted; /* it has its fence */
+    bool partial;
 };
 
 #define RUN_DONE 1u /* what its fence reaches */
@@ -38,6 +44,7 @@ static void release(struct vgpu_shadow *shadow)
     if (__atomic_fetch_sub(&shadow->references, 1, __ATOMIC_ACQ_REL) > 1)
         return;
     vgpu_arena_put(&process->arenas, process->channel, shadow->memory, shadow->bytes);
+    free(shadow->known);
     free(shadow);
 }
 
@@ -48,7 +55,7 @@ static bool make_room(struct vgpu_shadow_set *set, uint32_t more)
         room *= 2;
     if (room == set->room)
         return true;
-    struct vgpu_shadow **grown = reallocarray(set->list, room, sizeof(struct vgpu_shadow *));
+    struct vgpu_shadow_use *grown = reallocarray(set->list, room, sizeof(*grown));
     if (grown == NULL)
         return false;
     set->list = grown;
@@ -73,173 +80,314 @@ CUresult vgpu_shadow_make(const struct vgpu_caller *caller, const struct vgpu_sh
     }
     *shadow =
         (struct vgpu_shadow){.references = 1, .shape = *shape, .memory = *memory, .bytes = bytes};
-    set->list[set->count++] = shadow;
+    set->list[set->count++] = (struct vgpu_shadow_use){shadow, 1};
     return CUDA_SUCCESS;
+}
+
+static struct vgpu_shadow_use *find(const struct vgpu_shadow_set *set,
+                                    const struct vgpu_shadow *shadow)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (set->list[i].shadow == shadow)
+            return &set->list[i];
+    }
+    return NULL;
+}
+
+static struct vgpu_shadow *find_at(const struct vgpu_shadow_set *set, uint64_t address)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        if ((uintptr_t)set->list[i].shadow->memory == address)
+            return set->list[i].shadow;
+    }
+    return NULL;
 }
 
 bool vgpu_shadow_look_up(const struct vgpu_shadow_set *set, uint64_t address,
                          struct vgpu_shadow_shape *shape)
 {
-    for (uint32_t i = 0; i < set->count; i++) {
-        if ((uintptr_t)set->list[i]->memory == address) {
-            *shape = set->list[i]->shape;
-            return true;
-        }
-    }
-    return false;
+    const struct vgpu_shadow *shadow = find_at(set, address);
+    if (shadow)
+        *shape = shadow->shape;
+    return shadow != NULL;
 }
 
-static bool holds(const struct vgpu_shadow_set *set, const struct vgpu_shadow *shadow)
+static bool add(struct vgpu_shadow_set *set, struct vgpu_shadow *shadow, uint32_t nodes)
 {
-    for (uint32_t i = 0; i < set->count; i++) {
-        if (set->list[i] == shadow)
-            return true;
+    struct vgpu_shadow_use *use = find(set, shadow);
+    if (use) {
+        use->nodes += nodes;
+        return true;
     }
-    return false;
+    if (!make_room(set, 1))
+        return false;
+    __atomic_fetch_add(&shadow->references, 1, __ATOMIC_RELAXED);
+    set->list[set->count++] = (struct vgpu_shadow_use){shadow, nodes};
+    return true;
 }
 
 bool vgpu_shadow_set_join(struct vgpu_shadow_set *to, const struct vgpu_shadow_set *from)
 {
-    if (from->count && !make_room(to, from->count))
-        return false;
     for (uint32_t i = 0; i < from->count; i++) {
-        if (holds(to, from->list[i]))
-            continue;
-        __atomic_fetch_add(&from->list[i]->references, 1, __ATOMIC_RELAXED);
-        to->list[to->count++] = from->list[i];
+        if (!add(to, from->list[i].shadow, from->list[i].nodes))
+            return false;
     }
     return true;
+}
+
+bool vgpu_shadow_set_leave(struct vgpu_shadow_set *set, const struct vgpu_shadow_set *less)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < less->count; i++) {
+        struct vgpu_shadow_use *use = find(set, less->list[i].shadow);
+        all &= use != NULL;
+        if (use == NULL)
+            continue;
+        if (use->nodes > less->list[i].nodes) {
+            use->nodes -= less->list[i].nodes;
+            continue;
+        }
+        release(use->shadow);
+        *use = set->list[--set->count];
+    }
+    return all;
+}
+
+bool vgpu_shadow_set_pick(struct vgpu_shadow_set *some, const struct vgpu_shadow_set *set,
+                          uint64_t address)
+{
+    struct vgpu_shadow *shadow = find_at(set, address);
+    return shadow == NULL || add(some, shadow, 1);
 }
 
 void vgpu_shadow_set_clear(struct vgpu_shadow_set *set)
 {
     while (set->count)
-        release(set->list[--set->count]);
+        release(set->list[--set->count].shadow);
     free(set->list);
     *set = (struct vgpu_shadow_set){0};
 }
 
 /* ---- copying by the CPU ---- */
 
-static void copy_in(const struct vgpu_shadow *shadow)
-{
-    const struct vgpu_shadow_shape *shape = &shadow->shape;
-    char *to = shadow->memory;
-    for (size_t plane = 0; plane < shape->depth; plane++) {
-        for (size_t row = 0; row < shape->height; row++, to += shape->width)
-            memcpy(to, shape->host + plane * shape->plane + row * shape->pitch, shape->width);
-    }
-}
+#define PIECE 64u /* bytes that are compared at a time */
 
-static void copy_out(const struct vgpu_shadow *shadow)
-{
-    const struct vgpu_shadow_shape *shape = &shadow->shape;
-    const char *from = shadow->memory;
-    for (size_t plane = 0; plane < shape->depth; plane++) {
-        for (size_t row = 0; row < shape->height; row++, from += shape->width)
-            memcpy(shape->host + plane * shape->plane + row * shape->pitch, from, shape->width);
-    }
-}
+/* Does something to each row of the program's memory and to where it is in the shadow. */
+typedef bool row_work(const struct vgpu_shadow *shadow, char *host, size_t offset);
 
-static bool is_same(const struct vgpu_shadow *shadow)
+/* False as soon as a row's work is. */
+static bool each_row(const struct vgpu_shadow *shadow, row_work *work)
 {
     const struct vgpu_shadow_shape *shape = &shadow->shape;
-    const char *to = shadow->memory;
+    size_t offset = 0;
     for (size_t plane = 0; plane < shape->depth; plane++) {
-        for (size_t row = 0; row < shape->height; row++, to += shape->width) {
-            if (memcmp(to, shape->host + plane * shape->plane + row * shape->pitch, shape->width) !=
-                0)
+        for (size_t row = 0; row < shape->height; row++, offset += shape->width) {
+            if (!work(shadow, shape->host + plane * shape->plane + row * shape->pitch, offset))
                 return false;
         }
     }
     return true;
 }
 
+static bool row_in(const struct vgpu_shadow *shadow, char *host, size_t offset)
+{
+    memcpy(shadow->memory + offset, host, shadow->shape.width);
+    return true;
+}
+
+static bool row_out(const struct vgpu_shadow *shadow, char *host, size_t offset)
+{
+    memcpy(host, shadow->memory + offset, shadow->shape.width);
+    return true;
+}
+
+static bool row_is_same(const struct vgpu_shadow *shadow, char *host, size_t offset)
+{
+    return memcmp(shadow->memory + offset, host, shadow->shape.width) == 0;
+}
+
+/* What the graph has changed since it was known last. The graph may be about to change more. */
+static bool row_changes_out(const struct vgpu_shadow *shadow, char *host, size_t offset)
+{
+    for (size_t done = 0; done < shadow->shape.width; done += PIECE) {
+        size_t left = shadow->shape.width - done, bytes = left < PIECE ? left : PIECE;
+        char *known = shadow->known + offset + done, now[PIECE];
+        memcpy(now, shadow->memory + offset + done, bytes);
+        if (memcmp(now, known, bytes) == 0)
+            continue;
+        for (size_t i = 0; i < bytes; i++) {
+            if (now[i] != known[i])
+                host[done + i] = now[i];
+        }
+        memcpy(known, now, bytes);
+    }
+    return true;
+}
+
+static bool row_is_there(const struct vgpu_shadow *shadow, char *host, size_t offset)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t start = (uintptr_t)host / page * page;
+    (void)offset;
+    return msync((void *)start, (uintptr_t)host + shadow->shape.width - start, MS_ASYNC) == 0;
+}
+
 /* ---- launches ---- */
+
+static bool is_done(const struct vgpu_shadow_run *run)
+{
+    return run->posted && vgpu_fence_reached(vgpu_process()->channel, run->fence, RUN_DONE);
+}
+
+/* With the lock. */
+static void copy_out(const struct vgpu_shadow_run *run, bool done)
+{
+    for (uint32_t i = 0; i < run->set.count; i++) {
+        const struct vgpu_shadow *shadow = run->set.list[i].shadow;
+        if (shadow->shape.out && shadow->known)
+            each_row(shadow, row_changes_out);
+        else if (shadow->shape.out && done)
+            each_row(shadow, row_out);
+    }
+}
+
+/* With the lock. */
+static void remove_run(struct vgpu_shadow_runs *runs, struct vgpu_shadow_run *run)
+{
+    struct vgpu_shadow_run **link = &runs->first;
+    while (*link != run)
+        link = &(*link)->next;
+    *link = run->next;
+    __atomic_fetch_sub(&runs->count, 1, __ATOMIC_RELAXED);
+    if (run->posted)
+        vgpu_fence_put(vgpu_process()->channel, run->fence);
+    vgpu_shadow_set_clear(&run->set);
+    free(run);
+}
 
 void vgpu_shadows_collect(void)
 {
-    struct vgpu_process *process = vgpu_process();
-    struct vgpu_shadow_runs *runs = &process->shadow_runs;
-    struct vgpu_shadow_run **link = &runs->first, *run;
+    struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
     /* Relaxed: who has waited for a launch of another thread has synchronised with that thread. */
     if (__atomic_load_n(&runs->count, __ATOMIC_RELAXED) == 0)
         return;
     pthread_mutex_lock(&runs->lock);
-    while ((run = *link)) { /* in the order of launches: the last one's bytes stay */
-        if (!vgpu_fence_reached(process->channel, run->fence, RUN_DONE)) {
-            link = &run->next;
-            continue;
-        }
-        for (uint32_t i = 0; i < run->set.count; i++) {
-            if (run->set.list[i]->shape.out)
-                copy_out(run->set.list[i]);
-        }
-        *link = run->next;
-        __atomic_fetch_sub(&runs->count, 1, __ATOMIC_RELAXED);
-        vgpu_fence_put(process->channel, run->fence);
-        vgpu_shadow_set_clear(&run->set);
-        free(run);
+    /* In the order of launches: the last one's bytes stay. */
+    for (struct vgpu_shadow_run *run = runs->first, *next; run; run = next) {
+        bool done = is_done(run);
+        next = run->next;
+        if (done || run->partial)
+            copy_out(run, done);
+        if (done)
+            remove_run(runs, run);
     }
     pthread_mutex_unlock(&runs->lock);
 }
 
-/* The fence of a launch under way that uses a shadow. */
-static bool find_user(const struct vgpu_shadow *shadow, uint32_t *fence)
+void vgpu_shadows_renew(void)
 {
     struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
-    bool found = false;
+    if (__atomic_load_n(&runs->count, __ATOMIC_RELAXED) == 0)
+        return;
     pthread_mutex_lock(&runs->lock);
     for (const struct vgpu_shadow_run *run = runs->first; run; run = run->next) {
-        if (holds(&run->set, shadow)) {
-            *fence = run->fence;
-            found = true;
+        for (uint32_t i = 0; run->partial && i < run->set.count; i++) {
+            const struct vgpu_shadow *shadow = run->set.list[i].shadow;
+            if (!shadow->shape.out && each_row(shadow, row_is_there))
+                each_row(shadow, row_in);
         }
     }
     pthread_mutex_unlock(&runs->lock);
-    return found;
+}
+
+/* With the lock: the last launch under way that uses a shadow. */
+static const struct vgpu_shadow_run *find_user(const struct vgpu_shadow *shadow)
+{
+    const struct vgpu_shadow_run *run = vgpu_process()->shadow_runs.first, *last = NULL;
+    for (; run; run = run->next) {
+        if (run->posted && find(&run->set, shadow))
+            last = run;
+    }
+    return last;
 }
 
 /* A launch under way must not see the bytes of the next; programs seldom change them meanwhile. */
-CUresult vgpu_shadows_fill(const struct vgpu_caller *caller, const struct vgpu_shadow_set *set)
+static CUresult fill_in(const struct vgpu_caller *caller, const struct vgpu_shadow *shadow)
 {
+    struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
     CUresult error = CUDA_SUCCESS;
-    uint32_t fence;
-    vgpu_shadows_collect();
-    for (uint32_t i = 0; i < set->count && error == CUDA_SUCCESS; i++) {
-        const struct vgpu_shadow *shadow = set->list[i];
-        if (shadow->shape.out || is_same(shadow))
-            continue;
-        while (error == CUDA_SUCCESS && find_user(shadow, &fence))
-            error = vgpu_caller_wait(caller, fence, RUN_DONE);
-        copy_in(shadow);
+    if (each_row(shadow, row_is_same))
+        return CUDA_SUCCESS;
+    while (error == CUDA_SUCCESS) {
+        pthread_mutex_lock(&runs->lock);
+        const struct vgpu_shadow_run *user = find_user(shadow);
+        uint32_t fence = user ? user->fence : 0;
+        if (user == NULL)
+            each_row(shadow, row_in);
+        pthread_mutex_unlock(&runs->lock);
+        if (user == NULL)
+            break;
+        error = vgpu_caller_wait(caller, fence, RUN_DONE);
     }
     return error;
 }
 
-CUresult vgpu_shadows_launched(const struct vgpu_caller *caller, const struct vgpu_stream *stream,
-                               const struct vgpu_shadow_set *set)
+/* What is known of the program's memory stays so while a launch under way goes by it. */
+static CUresult prepare_out(struct vgpu_shadow *shadow, bool partial)
 {
     struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
+    CUresult error = CUDA_SUCCESS;
+    pthread_mutex_lock(&runs->lock);
+    if (find_user(shadow) == NULL) {
+        if (partial && shadow->known == NULL)
+            shadow->known = malloc(shadow->bytes);
+        if (!partial) {
+            free(shadow->known);
+            shadow->known = NULL;
+        } else if (shadow->known) {
+            each_row(shadow, row_in);
+            memcpy(shadow->known, shadow->memory, shadow->bytes);
+        } else {
+            error = CUDA_ERROR_OUT_OF_MEMORY;
+        }
+    }
+    pthread_mutex_unlock(&runs->lock);
+    return error;
+}
+
+static CUresult fill(const struct vgpu_caller *caller, const struct vgpu_shadow_set *set,
+                     bool partial)
+{
+    CUresult error = CUDA_SUCCESS;
+    for (uint32_t i = 0; i < set->count && error == CUDA_SUCCESS; i++) {
+        struct vgpu_shadow *shadow = set->list[i].shadow;
+        /* What a partial graph no longer uses may be known still, and its memory be gone. */
+        if (partial && !each_row(shadow, row_is_there))
+            continue;
+        error = shadow->shape.out ? prepare_out(shadow, partial) : fill_in(caller, shadow);
+    }
+    return error;
+}
+
+CUresult vgpu_shadows_fill(const struct vgpu_caller *caller, const struct vgpu_shadow_set *set,
+                           bool partial, struct vgpu_shadow_run **out)
+{
+    struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
+    *out = NULL;
     if (set->count == 0)
         return CUDA_SUCCESS;
+    vgpu_shadows_collect();
+    CUresult error = fill(caller, set, partial);
+    if (error)
+        return error;
     struct vgpu_shadow_run *run = calloc(1, sizeof(*run));
-    CUresult error =
-        run && vgpu_shadow_set_join(&run->set, set) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
-    if (error == CUDA_SUCCESS)
-        error = vgpu_fence_take(caller->channel, &run->fence);
-    if (error == CUDA_SUCCESS) {
-        error = vgpu_send_vgpuFence(caller->channel, caller->context, stream->object.id, run->fence,
-                                    RUN_DONE);
-        if (error)
-            vgpu_fence_put(caller->channel, run->fence);
-    }
-    if (error) {
+    if (run == NULL || !vgpu_shadow_set_join(&run->set, set)) {
         if (run)
             vgpu_shadow_set_clear(&run->set);
         free(run);
-        return error;
+        return CUDA_ERROR_OUT_OF_MEMORY;
     }
+    run->partial = partial;
     pthread_mutex_lock(&runs->lock);
     struct vgpu_shadow_run **link = &runs->first;
     while (*link)
@@ -247,7 +395,43 @@ CUresult vgpu_shadows_launched(const struct vgpu_caller *caller, const struct vg
     *link = run;
     __atomic_fetch_add(&runs->count, 1, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&runs->lock);
+    *out = run;
     return CUDA_SUCCESS;
+}
+
+CUresult vgpu_shadows_launched(const struct vgpu_caller *caller, const struct vgpu_stream *stream,
+                               struct vgpu_shadow_run *run)
+{
+    struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
+    uint32_t fence;
+    if (run == NULL)
+        return CUDA_SUCCESS;
+    CUresult error = vgpu_fence_take(caller->channel, &fence);
+    if (error == CUDA_SUCCESS) {
+        error = vgpu_send_vgpuFence(caller->channel, caller->context, stream->object.id, fence,
+                                    RUN_DONE);
+        if (error)
+            vgpu_fence_put(caller->channel, fence);
+    }
+    if (error) {
+        vgpu_shadows_not_launched(run);
+        return error;
+    }
+    pthread_mutex_lock(&runs->lock);
+    run->fence = fence;
+    run->posted = true;
+    pthread_mutex_unlock(&runs->lock);
+    return CUDA_SUCCESS;
+}
+
+void vgpu_shadows_not_launched(struct vgpu_shadow_run *run)
+{
+    struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
+    if (run == NULL)
+        return;
+    pthread_mutex_lock(&runs->lock);
+    remove_run(runs, run);
+    pthread_mutex_unlock(&runs->lock);
 }
 
 /* ---- captures ---- */
@@ -291,7 +475,7 @@ CUresult vgpu_shadow_capture(const struct vgpu_caller *caller, struct vgpu_strea
     pthread_mutex_lock(&captures->lock);
     struct vgpu_capture *capture = vgpu_capture_find(stream);
     if (capture)
-        error = vgpu_shadow_make(caller, &shape, &capture->shadows, &memory);
+        error = vgpu_shadow_make(caller, &shape, &capture->needs.shadows, &memory);
     if (error == CUDA_SUCCESS)
         error = record(caller, stream, rows, upload, memory);
     pthread_mutex_unlock(&captures->lock);
@@ -308,9 +492,9 @@ CUresult vgpu_shadow_capture_here(const struct vgpu_caller *caller, struct vgpu_
     pthread_mutex_lock(&captures->lock);
     struct vgpu_capture *capture = vgpu_capture_find(stream);
     if (capture)
-        error = vgpu_shadow_make(caller, from, &capture->shadows, &source);
+        error = vgpu_shadow_make(caller, from, &capture->needs.shadows, &source);
     if (error == CUDA_SUCCESS)
-        error = vgpu_shadow_make(caller, to, &capture->shadows, &target);
+        error = vgpu_shadow_make(caller, to, &capture->needs.shadows, &target);
     if (error == CUDA_SUCCESS)
         error = vgpu_send_vgpuCopyFromHost(
             caller->channel, caller->context, (uintptr_t)target, (uintptr_t)source,

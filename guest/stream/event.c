@@ -314,6 +314,8 @@ static CUresult record_captured(const struct vgpu_caller *caller, struct vgpu_ev
     else
         __atomic_store_n(&event->capture, capture, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&event->lock);
+    if (flags & CU_EVENT_RECORD_EXTERNAL)
+        vgpu_capture_record(stream);
     return vgpu_send_cuEventRecordWithFlags(caller->channel, caller->context, event->object.id,
                                             stream->object.id, flags);
 }
