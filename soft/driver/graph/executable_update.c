@@ -8,6 +8,7 @@
 #include "soft/driver/graph/condition.h"
 #include "soft/driver/graph/executable.h"
 #include "soft/driver/graph/node_task.h"
+#include "soft/driver/stream/user_object.h"
 
 /* ---- what may change ---- */
 
@@ -160,6 +161,14 @@ static CUgraphExecUpdateResult update_node(struct vgpu_node *old, const struct v
     return result;
 }
 
+/* What the plan did is no longer done; a launch under way holds the plan before. False: no memory.
+ */
+static bool hold_the_same(struct vgpu_graph *plan, const struct vgpu_graph *graph)
+{
+    vgpu_held_objects_release(&plan->held);
+    return vgpu_held_objects_copy(&plan->held, graph->held);
+}
+
 /* Nodes are paired by the order in which they were added. */
 static CUgraphExecUpdateResult update_graph(struct vgpu_graph *plan, const struct vgpu_graph *graph,
                                             cuuint64_t flags, CUgraphExecUpdateResultInfo *info)
@@ -181,6 +190,8 @@ static CUgraphExecUpdateResult update_graph(struct vgpu_graph *plan, const struc
                      : fail(info, CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED, new, NULL);
     }
     free(mine);
+    if (result == CU_GRAPH_EXEC_UPDATE_SUCCESS && !hold_the_same(plan, graph))
+        return fail(info, CU_GRAPH_EXEC_UPDATE_ERROR, NULL, NULL);
     return result;
 }
 

@@ -217,10 +217,10 @@ static CUresult create(const CUDA_MEM_ALLOC_NODE_PARAMS *params, struct vgpu_gra
     return CUDA_SUCCESS;
 }
 
-/* Only a graph that is nobody's copy has such nodes. */
+/* Only a graph that is nobody's copy has such nodes, and gets no more when it is given away. */
 static bool may_have_memory(const struct vgpu_graph *graph)
 {
-    return !graph->parent || graph->parent->moved;
+    return !graph->parent;
 }
 
 /* Lock held. `data` is the task, which the node shares. */

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+/* Graphs within graphs within graphs: what lies in them is done, told and changed as in the first.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/driver_api/graph_parts.h"
+
+/* What a graph does for the program: it uploads `in`, adds 3 times as much to `first`, downloads
+ * that to `out` and calls. */
+struct report {
+    unsigned int in[GRAPH_COUNT], out[GRAPH_COUNT];
+    int calls;
+};
+
+static void CUDA_CB count_call(void *data)
+{
+    struct report *report = data;
+    report->calls++;
+}
+
+static CUDA_MEMCPY3D upload(CUdeviceptr to, const void *from)
+{
+    CUDA_MEMCPY3D copy = graph_copy(to, 0);
+    copy.srcMemoryType = CU_MEMORYTYPE_HOST;
+    copy.srcHost = from;
+    return copy;
+}
+
+enum { UPLOADED, ADDED, DOWNLOADED, CALLED, NODES };
+
+static CUgraph make_report(const struct graph_setup *setup, struct report *report,
+                           CUgraphNode *nodes)
+{
+    CUDA_MEMCPY3D to = upload(setup->second, report->in);
+    CUDA_MEMCPY3D from = graph_download(report->out, setup->first);
+    CUDA_HOST_NODE_PARAMS host = {count_call, report};
+    struct graph_kernel kernel;
+    CUgraph graph = graph_make();
+    CHECK(cuGraphAddMemcpyNode(&nodes[UPLOADED], graph, NULL, 0, &to, setup->context));
+    CHECK(cuGraphAddKernelNode(&nodes[ADDED], graph, &nodes[UPLOADED], 1,
+                               graph_add(setup, &kernel, setup->first, setup->second)));
+    CHECK(cuGraphAddMemcpyNode(&nodes[DOWNLOADED], graph, &nodes[ADDED], 1, &from, setup->context));
+    CHECK(cuGraphAddHostNode(&nodes[CALLED], graph, &nodes[DOWNLOADED], 1, &host));
+    return graph;
+}
+
+/* `inner` in a graph by itself, in a graph with something else before it: `inner` ends. */
+static CUgraph put_deep(const struct graph_setup *setup, CUgraph inner)
+{
+    CUDA_MEMSET_NODE_PARAMS clear = graph_memset(setup->first, 0);
+    CUgraph middle = graph_make(), outer = graph_make();
+    CUgraphNode child, cleared;
+    CHECK(cuGraphAddChildGraphNode(&child, middle, NULL, 0, inner));
+    CHECK(cuGraphDestroy(inner));
+    CHECK(cuGraphAddMemsetNode(&cleared, outer, NULL, 0, &clear, setup->context));
+    CHECK(cuGraphAddChildGraphNode(&child, outer, &cleared, 1, middle));
+    CHECK(cuGraphDestroy(middle));
+    return outer;
+}
+
+static CUgraph child_of(CUgraph graph)
+{
+    CUgraphNode nodes[NODES];
+    CUgraphNodeType type;
+    CUgraph child = NULL;
+    size_t count = NODES;
+    CHECK(cuGraphGetNodes(graph, nodes, &count));
+    for (size_t i = 0; i < count; i++) {
+        CHECK(cuGraphNodeGetType(nodes[i], &type));
+        if (type == CU_GRAPH_NODE_TYPE_GRAPH)
+            CHECK(cuGraphChildGraphNodeGetGraph(nodes[i], &child));
+    }
+    EXPECT(child != NULL);
+    return child;
+}
+
+/* The copy to or from memory of the program in a graph that make_report made, or a copy of it. */
+static CUgraphNode find_copy(CUgraph graph, const void *host)
+{
+    CUgraphNode nodes[NODES];
+    CUgraphNodeType type;
+    CUDA_MEMCPY3D copy;
+    size_t count = NODES;
+    CHECK(cuGraphGetNodes(graph, nodes, &count));
+    EXPECT(count == NODES);
+    for (size_t i = 0; i < count; i++) {
+        CHECK(cuGraphNodeGetType(nodes[i], &type));
+        if (type != CU_GRAPH_NODE_TYPE_MEMCPY)
+            continue;
+        CHECK(cuGraphMemcpyNodeGetParams(nodes[i], &copy));
+        if ((copy.srcMemoryType == CU_MEMORYTYPE_HOST && copy.srcHost == host) ||
+            (copy.dstMemoryType == CU_MEMORYTYPE_HOST && copy.dstHost == host))
+            return nodes[i];
+    }
+    return NULL;
+}
+
+static void run_report(const struct graph_setup *setup, CUgraphExec exec, struct report *report,
+                       unsigned int value)
+{
+    int calls = report->calls;
+    for (unsigned int i = 0; i < GRAPH_COUNT; i++) {
+        report->in[i] = value + i;
+        report->out[i] = 0;
+    }
+    graph_launch(setup, exec);
+    EXPECT(report->calls == calls + 1);
+    for (unsigned int i = 0; i < GRAPH_COUNT; i++)
+        EXPECT(report->out[i] == 3 * (value + i));
+}
+
+static void work_for_the_program_at_two_depths(const struct graph_setup *setup)
+{
+    static struct report report;
+    CUgraphNode nodes[NODES];
+    CUgraph outer = put_deep(setup, make_report(setup, &report, nodes)), clone;
+    CUgraphExec exec = graph_instantiate(outer), of_clone;
+    run_report(setup, exec, &report, 1);
+    run_report(setup, exec, &report, 2);
+    CHECK(cuGraphClone(&clone, outer));
+    CHECK(cuGraphDestroy(outer));
+    run_report(setup, exec, &report, 3);
+    of_clone = graph_instantiate(clone);
+    run_report(setup, of_clone, &report, 4);
+    CHECK(cuGraphDestroy(clone));
+    run_report(setup, of_clone, &report, 5);
+    CHECK(cuGraphExecDestroy(of_clone));
+    run_report(setup, exec, &report, 6);
+    CHECK(cuGraphExecDestroy(exec));
+}
+
+/* Nodes of an inner graph tell what they do, are set, and are what is set in an executable one. */
+static void inner_nodes_are_asked_and_set(const struct graph_setup *setup)
+{
+    static struct report report, other, third;
+    CUgraphNode nodes[NODES], found;
+    CUgraph outer = put_deep(setup, make_report(setup, &report, nodes)), clone;
+    CUgraph inner = child_of(child_of(outer));
+    CUgraphExec exec = graph_instantiate(outer);
+    CUDA_MEMCPY3D copy = graph_download(other.out, setup->first);
+    found = find_copy(inner, report.out);
+    EXPECT(found != NULL && find_copy(inner, report.in) != NULL);
+    CHECK(cuGraphMemcpyNodeSetParams(found, &copy));
+    EXPECT(find_copy(inner, other.out) == found && find_copy(inner, report.out) == NULL);
+    run_report(setup, exec, &report, 1);
+    EXPECT(other.out[0] == 0);
+    CHECK(cuGraphClone(&clone, outer));
+    EXPECT(find_copy(child_of(child_of(clone)), other.out) != NULL);
+    report.out[0] = 77;
+    graph_run(setup, clone);
+    EXPECT(other.out[0] == 3 && other.out[1] == 6 && report.out[0] == 77);
+    copy = graph_download(third.out, setup->first);
+    CHECK(cuGraphExecMemcpyNodeSetParams(exec, found, &copy, setup->context));
+    graph_launch(setup, exec);
+    EXPECT(third.out[0] == 3 && third.out[1] == 6 && report.out[0] == 77);
+    EXPECT(report.calls == 3);
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(clone));
+    CHECK(cuGraphDestroy(outer));
+}
+
+/* A graph that lies in a node is put into another graph, and cloned by itself. */
+static void inner_graphs_are_taken_elsewhere(const struct graph_setup *setup)
+{
+    static struct report report;
+    CUgraphNode nodes[NODES], child;
+    CUgraph outer = put_deep(setup, make_report(setup, &report, nodes)), clone;
+    CUgraph inner = child_of(child_of(outer)), other = graph_make();
+    CUDA_MEMSET_NODE_PARAMS clear = graph_memset(setup->first, 0);
+    CUgraphNode cleared;
+    CHECK(cuGraphAddMemsetNode(&cleared, other, NULL, 0, &clear, setup->context));
+    CHECK(cuGraphAddChildGraphNode(&child, other, &cleared, 1, inner));
+    CHECK(cuGraphClone(&clone, inner));
+    CHECK(cuGraphDestroy(outer));
+    CUgraphExec exec = graph_instantiate(other);
+    run_report(setup, exec, &report, 8);
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(other));
+    exec = graph_instantiate(clone);
+    CHECK(cuMemsetD32Async(setup->first, 0, GRAPH_COUNT, setup->stream));
+    run_report(setup, exec, &report, 9);
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(clone));
+}
+
+/* An update reaches what lies deep, and what it has brought outlives the graph it came with. */
+static void an_update_reaches_inner_graphs(const struct graph_setup *setup)
+{
+    static struct report reports[3];
+    CUgraphExecUpdateResultInfo info;
+    CUgraphNode nodes[NODES];
+    CUgraph outer = put_deep(setup, make_report(setup, &reports[0], nodes));
+    CUgraphExec exec = graph_instantiate(outer);
+    CHECK(cuGraphDestroy(outer));
+    run_report(setup, exec, &reports[0], 1);
+    for (int i = 1; i < 3; i++) {
+        outer = put_deep(setup, make_report(setup, &reports[i], nodes));
+        CHECK(cuGraphExecUpdate(exec, outer, &info));
+        EXPECT(info.result == CU_GRAPH_EXEC_UPDATE_SUCCESS);
+        CHECK(cuGraphDestroy(outer));
+        usleep(20000); /* what ends with a graph may end a little later */
+        memset(reports[i - 1].out, 0x33, sizeof(reports[i - 1].out));
+        run_report(setup, exec, &reports[i], 10 + (unsigned int)i);
+        run_report(setup, exec, &reports[i], 20 + (unsigned int)i);
+        EXPECT(reports[i - 1].out[0] == 0x33333333);
+    }
+    EXPECT(reports[0].calls == 1 && reports[1].calls == 2);
+    CHECK(cuGraphExecDestroy(exec));
+}
+
+/* ---- what ends while it runs ---- */
+
+static void graphs_end_while_they_run(const struct graph_setup *setup)
+{
+    static struct report report;
+    CUfunction busy = check_function(setup->module, "busy");
+    CUdeviceptr word = check_memory(4);
+    unsigned int rounds = 2000000;
+    void *arguments[] = {&word, &rounds};
+    CUDA_KERNEL_NODE_PARAMS kernel = {.func = busy,
+                                      .gridDimX = 1,
+                                      .gridDimY = 1,
+                                      .gridDimZ = 1,
+                                      .blockDimX = 1,
+                                      .blockDimY = 1,
+                                      .blockDimZ = 1,
+                                      .kernelParams = arguments};
+    CUgraphNode nodes[NODES], first, child;
+    CUgraph inner = make_report(setup, &report, nodes), outer = graph_make();
+    CHECK(cuGraphAddKernelNode(&first, outer, NULL, 0, &kernel));
+    CHECK(cuGraphAddChildGraphNode(&child, outer, &first, 1, inner));
+    CUgraphExec exec = graph_instantiate(outer);
+    for (unsigned int i = 0; i < GRAPH_COUNT; i++)
+        report.in[i] = i;
+    CHECK(cuMemsetD32Async(setup->first, 0, GRAPH_COUNT, setup->stream));
+    CHECK(cuGraphLaunch(exec, setup->stream));
+    CHECK(cuGraphLaunch(exec, setup->stream));
+    CHECK(cuGraphDestroy(inner));
+    CHECK(cuGraphDestroy(outer));
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuStreamSynchronize(setup->stream));
+    EXPECT(report.calls == 2);
+    for (unsigned int i = 0; i < GRAPH_COUNT; i++)
+        EXPECT(report.out[i] == 6 * i);
+    CHECK(cuMemFree(word));
+}
+
+/* ---- memory that graphs allocate ---- */
+
+static cuuint64_t graph_memory(CUgraphMem_attribute attribute)
+{
+    cuuint64_t bytes = 0;
+    CHECK(cuDeviceGetGraphMemAttribute(0, attribute, &bytes));
+    return bytes;
+}
+
+static CUDA_MEM_ALLOC_NODE_PARAMS allocation(void)
+{
+    return (CUDA_MEM_ALLOC_NODE_PARAMS){
+        .poolProps = {.allocType = CU_MEM_ALLOCATION_TYPE_PINNED,
+                      .location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = 0}},
+        .bytesize = GRAPH_COUNT * 4};
+}
+
+/* Memory that is allocated, filled, copied to `first` and freed. */
+static CUgraph make_allocation(const struct graph_setup *setup, unsigned int value)
+{
+    CUgraph graph = graph_make();
+    CUgraphNode nodes[4];
+    CUDA_MEM_ALLOC_NODE_PARAMS alloc = allocation();
+    CHECK(cuGraphAddMemAllocNode(&nodes[0], graph, NULL, 0, &alloc));
+    CUDA_MEMSET_NODE_PARAMS set = graph_memset(alloc.dptr, value);
+    CUDA_MEMCPY3D copy = graph_copy(setup->first, alloc.dptr);
+    CHECK(cuGraphAddMemsetNode(&nodes[1], graph, nodes, 1, &set, setup->context));
+    CHECK(cuGraphAddMemcpyNode(&nodes[2], graph, &nodes[1], 1, &copy, setup->context));
+    CHECK(cuGraphAddMemFreeNode(&nodes[3], graph, &nodes[2], 1, alloc.dptr));
+    return graph;
+}
+
+static void children_have_memory_of_their_own(const struct graph_setup *setup)
+{
+    CUgraphNodeParams parameters = {.type = CU_GRAPH_NODE_TYPE_GRAPH};
+    CUgraph outer = graph_make(), child = make_allocation(setup, 41), inside, clone;
+    CUDA_MEM_ALLOC_NODE_PARAMS more = allocation();
+    CUgraphNode node, parent;
+    EXPECT(cuGraphAddChildGraphNode(&node, outer, NULL, 0, child) != CUDA_SUCCESS);
+    EXPECT(cuGraphClone(&clone, child) != CUDA_SUCCESS);
+    parameters.graph.graph = child;
+    parameters.graph.ownership = CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE;
+    CHECK(cuGraphAddNode(&parent, outer, NULL, NULL, 0, &parameters));
+    EXPECT(cuGraphDestroy(child) != CUDA_SUCCESS);
+    EXPECT(cuGraphAddMemAllocNode(&node, child, NULL, 0, &more) != CUDA_SUCCESS);
+    CHECK(cuGraphChildGraphNodeGetGraph(parent, &inside));
+    EXPECT(inside == child);
+    CUgraphExec exec = graph_instantiate(outer);
+    for (int i = 0; i < 2; i++) {
+        CHECK(cuMemsetD32Async(setup->first, 0, GRAPH_COUNT, setup->stream));
+        graph_launch(setup, exec);
+        graph_expect(setup->first, 41, 0);
+    }
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(outer));
+    EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) == 0);
+}
+
+static void marks_of_graph_memory_are_reset(const struct graph_setup *setup)
+{
+    cuuint64_t value = 0;
+    CUgraph graph = graph_make();
+    CUgraphNode node;
+    CUDA_MEM_ALLOC_NODE_PARAMS alloc = allocation();
+    CHECK(cuGraphAddMemAllocNode(&node, graph, NULL, 0, &alloc));
+    graph_run(setup, graph);
+    CHECK(cuGraphDestroy(graph));
+    EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) >= GRAPH_COUNT * 4);
+    CHECK(cuMemFreeAsync(alloc.dptr, setup->stream));
+    CHECK(cuStreamSynchronize(setup->stream));
+    EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) == 0);
+    EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_HIGH) >= GRAPH_COUNT * 4);
+    EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH) >= GRAPH_COUNT * 4);
+    CHECK(cuDeviceSetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_HIGH, &value));
+    EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_HIGH) == 0);
+    CHECK(cuDeviceGraphMemTrim(0));
+    CHECK(cuDeviceSetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH, &value));
+    EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH) ==
+           graph_memory(CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT));
+    value = 4096;
+    EXPECT(cuDeviceSetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_HIGH, &value) !=
+           CUDA_SUCCESS);
+    value = 0;
+    EXPECT(cuDeviceSetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT, &value) !=
+           CUDA_SUCCESS);
+}
+
+int main(void)
+{
+    const struct graph_setup setup = graph_open();
+    work_for_the_program_at_two_depths(&setup);
+    inner_nodes_are_asked_and_set(&setup);
+    inner_graphs_are_taken_elsewhere(&setup);
+    an_update_reaches_inner_graphs(&setup);
+    graphs_end_while_they_run(&setup);
+    children_have_memory_of_their_own(&setup);
+    marks_of_graph_memory_are_reset(&setup);
+    CHECK(cuCtxSynchronize());
+    printf("ok\n");
+    return 0;
+}
