@@ -201,6 +201,41 @@ static void bodies_are_filled_in_other_ways(const struct conditions *test)
     CHECK(cuGraphDestroy(graph));
 }
 
+/* Copies to ordinary memory in a body that is not chosen are not made. */
+static void copies_in_bodies(const struct conditions *test)
+{
+    static unsigned int in[GRAPH_COUNT], out[2][GRAPH_COUNT];
+    const struct graph_setup *setup = &test->setup;
+    CUgraph graph = graph_make();
+    CUgraphConditionalHandle handle = make_handle(test, graph, 0);
+    CUgraphNode setter = add_setter(graph, NULL, test->set, handle, test->word), nodes[2];
+    CUgraph *bodies = add_choice(test, graph, &setter, handle, CU_GRAPH_COND_TYPE_SWITCH, 2);
+    for (unsigned int i = 0; i < 2; i++) {
+        CUDA_MEMCPY3D to = graph_copy(setup->first, 0);
+        CUDA_MEMCPY3D from = graph_download(out[i], setup->first);
+        to.srcMemoryType = CU_MEMORYTYPE_HOST;
+        to.srcHost = in;
+        CHECK(cuGraphAddMemcpyNode(&nodes[0], bodies[i], NULL, 0, &to, setup->context));
+        CHECK(cuGraphAddMemcpyNode(&nodes[1], bodies[i], nodes, 1, &from, setup->context));
+    }
+    CUgraphExec exec = graph_instantiate(graph);
+    for (unsigned int value = 0; value < 6; value++) {
+        memset(in, (int)value + 1, sizeof(in));
+        CHECK(cuMemsetD32Async(test->word, value % 3, 1, setup->stream));
+        CHECK(cuGraphLaunch(exec, setup->stream));
+        for (unsigned int i = 0; i < 2; i++) {
+            if (i != value % 3)
+                memset(out[i], 0x77, sizeof(out[i]));
+        }
+        CHECK(cuStreamSynchronize(setup->stream));
+        for (unsigned int i = 0; i < 2; i++)
+            EXPECT(out[i][0] == (i == value % 3 ? in[0] : 0x77777777) &&
+                   out[i][GRAPH_COUNT - 1] == out[i][0]);
+    }
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+}
+
 static void mistakes_are_found(const struct conditions *test)
 {
     CUgraphNodeParams parameters = {.type = CU_GRAPH_NODE_TYPE_CONDITIONAL};
@@ -239,6 +274,7 @@ int main(void)
     choices_within_choices(&test);
     bodies_are_filled_in_other_ways(&test);
     mistakes_are_found(&test);
+    copies_in_bodies(&test);
     CHECK(cuCtxSynchronize());
     printf("ok\n");
     return 0;
