@@ -21,7 +21,8 @@ static enum vgpu_log_level wanted(void)
 void vgpu_log(enum vgpu_log_level level, const char *format, ...)
 {
     char line[512] = "vgpu: ";
-    size_t length = strlen(line);
+    const size_t prefix = strlen(line);
+    size_t length = prefix;
     va_list arguments;
     int written;
 
@@ -32,6 +33,8 @@ void vgpu_log(enum vgpu_log_level level, const char *format, ...)
     va_end(arguments);
     if (written < 0)
         return;
+    if (level == VGPU_LOG_ERROR && vgpu_log_keep)
+        vgpu_log_keep(line + prefix);
     length = strlen(line);
     line[length++] = '\n';
     /* One write, so that lines of several threads do not mix; nothing can be done if it fails. */

@@ -84,7 +84,10 @@ CUresult cuGetProcAddress_v2(const char *symbol, void **pfn, int cudaVersion, cu
     return CUDA_SUCCESS;
 }
 
+/* The first version has no status: that there is no such function is its result. */
 CUresult cuGetProcAddress(const char *symbol, void **pfn, int cudaVersion, cuuint64_t flags)
 {
-    return cuGetProcAddress_v2(symbol, pfn, cudaVersion, flags, NULL);
+    CUresult result = cuGetProcAddress_v2(symbol, pfn, cudaVersion, flags, NULL);
+
+    return result == CUDA_SUCCESS && !*pfn ? CUDA_ERROR_NOT_FOUND : result;
 }

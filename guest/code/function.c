@@ -372,9 +372,11 @@ static CUresult set_kernel_attribute(struct vgpu_function *kernel, CUfunction_at
     if (error)
         return vgpu_process_note(process, error);
     changed(kernel, attribute, value);
-    /* Its functions are the kernel, seen from a context. */
-    for (struct vgpu_function *function = kernel->functions; function; function = function->next)
-        changed(function, attribute, value);
+    /* Its functions are the kernel, seen from a context, unless they were told otherwise. */
+    for (struct vgpu_function *function = kernel->functions; function; function = function->next) {
+        if (!(function->told & 1u << attribute))
+            changed(function, attribute, value);
+    }
     return CUDA_SUCCESS;
 }
 
@@ -399,12 +401,14 @@ CUresult cuFuncSetAttribute(CUfunction handle, CUfunction_attribute attribute, i
         return set_kernel_attribute(function, attribute, value);
     if (!may_change(attribute))
         return CUDA_ERROR_INVALID_VALUE;
-    if (function->info->attribute[attribute] == value)
+    if (function->told & 1u << attribute && function->info->attribute[attribute] == value)
         return CUDA_SUCCESS;
     error = vgpu_send_cuFuncSetAttribute(caller.channel, caller.context, function->object.id,
                                          attribute, value);
-    if (error == CUDA_SUCCESS)
+    if (error == CUDA_SUCCESS) {
+        function->told |= 1u << attribute;
         changed(function, attribute, value);
+    }
     return vgpu_process_note(vgpu_process(), error);
 }
 

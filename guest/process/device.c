@@ -268,7 +268,7 @@ CUresult cuFlushGPUDirectRDMAWrites(CUflushGPUDirectRDMAWritesTarget target,
     return error ? error : CUDA_ERROR_NOT_SUPPORTED;
 }
 
-/* ---- profilers attach to NVIDIA's driver; switching them is allowed and does nothing ---- */
+/* ---- atomic operations over links ---- */
 
 #define OPERATIONS_MAX 64u /* there are fewer kinds, but a program may ask twice */
 
@@ -301,12 +301,16 @@ CUresult cuDeviceGetP2PAtomicCapabilities(unsigned int *capabilities,
     return error ? error : CUDA_ERROR_INVALID_DEVICE;
 }
 
+/* ---- profilers attach to NVIDIA's driver; switching them is allowed and does nothing ---- */
+
 CUresult cuProfilerStart(void)
 {
-    return vgpu_process_ready(vgpu_process());
+    struct vgpu_caller caller;
+    return vgpu_caller_enter(&caller);
 }
 
 CUresult cuProfilerStop(void)
 {
-    return vgpu_process_ready(vgpu_process());
+    struct vgpu_caller caller;
+    return vgpu_caller_enter(&caller);
 }

@@ -317,7 +317,7 @@ CUresult cuDevicePrimaryCtxSetFlags_v2(CUdevice dev, unsigned int flags)
 
     if (result != CUDA_SUCCESS)
         return result;
-    if (flags & ~(unsigned int)CU_CTX_FLAGS_MASK)
+    if (!vgpu_context_flags_valid(flags))
         return CUDA_ERROR_INVALID_VALUE;
     context->flags = flags;
     return CUDA_SUCCESS;
@@ -349,9 +349,11 @@ CUresult cuCtxCreate_v4(CUcontext *pctx, CUctxCreateParams *ctxCreateParams, uns
 
     if (result != CUDA_SUCCESS)
         return result;
-    if (!pctx || (flags & ~(unsigned int)CU_CTX_FLAGS_MASK))
+    if (!pctx || !vgpu_context_flags_valid(flags))
         return CUDA_ERROR_INVALID_VALUE;
-    if (ctxCreateParams && (ctxCreateParams->numExecAffinityParams || ctxCreateParams->cigParams))
+    if (ctxCreateParams && ctxCreateParams->numExecAffinityParams)
+        return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
+    if (ctxCreateParams && ctxCreateParams->cigParams)
         return CUDA_ERROR_NOT_SUPPORTED;
     if (!device)
         return CUDA_ERROR_INVALID_DEVICE;

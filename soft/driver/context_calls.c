@@ -68,7 +68,7 @@ CUresult cuCtxSetFlags(unsigned int flags)
 
     if (result != CUDA_SUCCESS)
         return result;
-    if (flags & ~(unsigned int)CU_CTX_FLAGS_MASK)
+    if (!vgpu_context_flags_valid(flags))
         return CUDA_ERROR_INVALID_VALUE;
     context->flags = flags;
     return CUDA_SUCCESS;
@@ -128,6 +128,40 @@ CUresult cuCtxSetCacheConfig(CUfunc_cache config)
         return CUDA_ERROR_INVALID_VALUE;
     context->cache_config = (int)config;
     return CUDA_SUCCESS;
+}
+
+/* The size of banks is fixed: it is told, and setting it does nothing. */
+CUresult cuCtxGetSharedMemConfig(CUsharedconfig *pConfig)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_enter(&context);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!pConfig)
+        return CUDA_ERROR_INVALID_VALUE;
+    *pConfig = CU_SHARED_MEM_CONFIG_FOUR_BYTE_BANK_SIZE;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxSetSharedMemConfig(CUsharedconfig config)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_enter(&context);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    return (unsigned int)config > CU_SHARED_MEM_CONFIG_EIGHT_BYTE_BANK_SIZE
+               ? CUDA_ERROR_INVALID_VALUE
+               : CUDA_SUCCESS;
+}
+
+/* No lines persist. */
+CUresult cuCtxResetPersistingL2Cache(void)
+{
+    struct vgpu_context *context;
+
+    return vgpu_context_enter(&context);
 }
 
 CUresult cuCtxGetStreamPriorityRange(int *leastPriority, int *greatestPriority)

@@ -287,10 +287,14 @@ CUresult cuDriverGetVersion(int *driverVersion)
 
 CUresult cuProfilerStart(void)
 {
-    return vgpu_driver_ready();
+    struct vgpu_context *context;
+
+    return vgpu_context_enter(&context);
 }
 
 CUresult cuProfilerStop(void)
 {
-    return vgpu_driver_ready();
+    struct vgpu_context *context;
+
+    return vgpu_context_enter(&context);
 }

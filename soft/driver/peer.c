@@ -80,6 +80,20 @@ static unsigned int atomic_capability(CUatomicOperation operation)
     }
 }
 
+static CUresult tell_capabilities(unsigned int *capabilities, const CUatomicOperation *operations,
+                                  unsigned int count)
+{
+    if (!capabilities || !operations || count == 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    for (unsigned int i = 0; i < count; i++) {
+        if ((unsigned int)operations[i] >= CU_ATOMIC_OPERATION_MAX)
+            return CUDA_ERROR_INVALID_VALUE;
+    }
+    for (unsigned int i = 0; i < count; i++)
+        capabilities[i] = atomic_capability(operations[i]);
+    return CUDA_SUCCESS;
+}
+
 CUresult cuDeviceGetP2PAtomicCapabilities(unsigned int *capabilities,
                                           const CUatomicOperation *operations, unsigned int count,
                                           CUdevice srcDevice, CUdevice dstDevice)
@@ -88,11 +102,19 @@ CUresult cuDeviceGetP2PAtomicCapabilities(unsigned int *capabilities,
 
     if (result != CUDA_SUCCESS)
         return result;
-    if (!capabilities || !operations || count == 0 || srcDevice == dstDevice)
-        return CUDA_ERROR_INVALID_VALUE;
-    for (unsigned int i = 0; i < count; i++)
-        capabilities[i] = atomic_capability(operations[i]);
-    return CUDA_SUCCESS;
+    if (srcDevice == dstDevice)
+        return CUDA_ERROR_INVALID_DEVICE;
+    return tell_capabilities(capabilities, operations, count);
+}
+
+/* The device's memory is the host's. */
+CUresult cuDeviceGetHostAtomicCapabilities(unsigned int *capabilities,
+                                           const CUatomicOperation *operations, unsigned int count,
+                                           CUdevice dev)
+{
+    CUresult result = find(dev, dev);
+
+    return result == CUDA_SUCCESS ? tell_capabilities(capabilities, operations, count) : result;
 }
 
 /* ---- contexts ---- */

@@ -31,6 +31,21 @@ static bool is_ptx(const struct vgpu_texts *texts)
     return true;
 }
 
+/* Whether a container has code for real GPUs, which may be what its program never asks for here. */
+static bool has_machine_code(const struct vgpu_code *code)
+{
+    for (uint32_t i = 0; i < code->part_count; i++) {
+        struct vgpu_fatbin_walk walk = {.data = code->parts[i].data, .size = code->parts[i].size};
+        struct vgpu_fatbin_entry entry;
+
+        while (vgpu_fatbin_next(&walk, &entry) > 0) {
+            if (entry.kind == VGPU_FATBIN_CUBIN)
+                return true;
+        }
+    }
+    return false;
+}
+
 static CUresult compile(const void *image, char *message, size_t message_size,
                         struct vgpu_program **program)
 {
@@ -41,7 +56,7 @@ static CUresult compile(const void *image, char *message, size_t message_size,
 
     if (error == 0)
         error = vgpu_texts_add(&texts, &code, capability);
-    if (error == -ENOENT && code.kind == VGPU_CODE_FATBIN) {
+    if (error == -ENOENT && code.kind == VGPU_CODE_FATBIN && has_machine_code(&code)) {
         vgpu_log(VGPU_LOG_DEBUG, "an image has no PTX for compute capability %u.%u",
                  capability / 10, capability % 10);
         return CUDA_SUCCESS;

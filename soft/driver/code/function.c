@@ -97,9 +97,8 @@ CUresult vgpu_kernel_attribute(const struct vgpu_kernel_info *info,
     }
 }
 
-CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_needs *needs,
-                                   struct vgpu_kernel_settings *settings,
-                                   CUfunction_attribute attribute, int value)
+static CUresult set(const struct vgpu_kernel_needs *needs, struct vgpu_kernel_settings *settings,
+                    CUfunction_attribute attribute, int value)
 {
     int64_t room = (int64_t)VGPU_SOFT_BLOCK_SHARED_OPTIN - (int64_t)needs->static_shared_bytes;
 
@@ -123,6 +122,32 @@ CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_needs *needs,
     default:
         return CUDA_ERROR_INVALID_VALUE;
     }
+}
+
+CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_needs *needs,
+                                   struct vgpu_kernel_settings *settings,
+                                   CUfunction_attribute attribute, int value)
+{
+    CUresult result = set(needs, settings, attribute, value);
+
+    if (result == CUDA_SUCCESS)
+        settings->told |= 1u << attribute;
+    return result;
+}
+
+void vgpu_kernel_settings_inherit(struct vgpu_kernel_settings *settings,
+                                  const struct vgpu_kernel_settings *kernel)
+{
+    uint32_t news = kernel->told & ~settings->told;
+
+    if (news & 1u << CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES)
+        settings->max_dynamic_shared = (int)kernel->max_dynamic_shared;
+    if (news & 1u << CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT)
+        settings->carveout = (int)kernel->carveout;
+    if (news & 1u << CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE)
+        settings->cluster_policy = (int)kernel->cluster_policy;
+    if (news & 1u << CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED)
+        settings->large_clusters = (bool)kernel->large_clusters;
 }
 
 CUresult cuFuncGetAttribute(int *pi, CUfunction_attribute attrib, CUfunction hfunc)
@@ -165,6 +190,20 @@ CUresult cuFuncSetCacheConfig(CUfunction hfunc, CUfunc_cache config)
     vgpu_object_put(function);
     return (unsigned int)config > CU_FUNC_CACHE_PREFER_EQUAL ? CUDA_ERROR_INVALID_VALUE
                                                              : CUDA_SUCCESS;
+}
+
+/* The size of banks is fixed. */
+CUresult cuFuncSetSharedMemConfig(CUfunction hfunc, CUsharedconfig config)
+{
+    struct vgpu_function *function;
+    CUresult result = enter(hfunc, &function);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    vgpu_object_put(function);
+    return (unsigned int)config > CU_SHARED_MEM_CONFIG_EIGHT_BYTE_BANK_SIZE
+               ? CUDA_ERROR_INVALID_VALUE
+               : CUDA_SUCCESS;
 }
 
 CUresult cuFuncGetModule(CUmodule *hmod, CUfunction hfunc)

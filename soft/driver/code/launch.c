@@ -201,22 +201,16 @@ static CUresult check_cluster(const struct launch_task *task)
 {
     const struct vgpu_kernel_info *info = &task->function->info;
     const uint32_t grid[3] = {task->params.gridDimX, task->params.gridDimY, task->params.gridDimZ};
-    uint64_t blocks = 1;
-    uint32_t most = task->function->settings.large_clusters ? VGPU_SOFT_CLUSTER_BLOCKS
-                                                            : VGPU_SOFT_PORTABLE_CLUSTER_BLOCKS;
+    CUresult result;
 
     if (!task->explicit_cluster)
         return info->explicit_cluster ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
-    for (int n = 0; n < 3; n++) {
-        if (task->cluster[n] == 0 || task->cluster[n] > VGPU_SOFT_CLUSTER_BLOCKS ||
-            grid[n] % task->cluster[n] != 0 ||
-            (info->cluster[n] && info->cluster[n] != task->cluster[n]))
-            return CUDA_ERROR_INVALID_CLUSTER_SIZE;
-        blocks *= task->cluster[n];
+    result = vgpu_function_check_cluster(task->function, task->cluster);
+    for (int n = 0; n < 3 && result == CUDA_SUCCESS; n++) {
+        if (grid[n] % task->cluster[n] != 0)
+            result = CUDA_ERROR_INVALID_CLUSTER_SIZE;
     }
-    if (info->max_cluster && info->max_cluster < most)
-        most = info->max_cluster;
-    return blocks > most ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
+    return result;
 }
 
 /* How the program gets the arguments back. */

@@ -237,16 +237,9 @@ CUresult vgpu_entry_function(struct vgpu_entry *entry, struct vgpu_context *cont
         return result;
     result = vgpu_module_function(module, entry->index, function);
     vgpu_object_put(module);
-    if (result == CUDA_SUCCESS) {
-        /* What was set of the kernel holds wherever it is used. */
-        if (entry->settings.max_dynamic_shared)
-            (*function)->settings.max_dynamic_shared = entry->settings.max_dynamic_shared;
-        if (entry->settings.carveout >= 0)
-            (*function)->settings.carveout = entry->settings.carveout;
-        (*function)->settings.cluster_policy = (int)entry->settings.cluster_policy;
-        if (entry->settings.large_clusters)
-            (*function)->settings.large_clusters = true;
-    }
+    /* What was set of the kernel holds wherever it is used. */
+    if (result == CUDA_SUCCESS)
+        vgpu_kernel_settings_inherit(&(*function)->settings, &entry->settings);
     return result;
 }
 
@@ -476,6 +469,24 @@ CUresult cuKernelGetAttribute(int *pi, CUfunction_attribute attrib, CUkernel ker
     return result;
 }
 
+/* Those that the kernel has become already. */
+static void tell_functions(struct vgpu_entry *entry)
+{
+    struct vgpu_library *library = entry->library;
+
+    pthread_mutex_lock(&library->lock);
+    for (const struct placement *p = library->placements; p; p = p->next) {
+        struct vgpu_module *module = p->module;
+
+        pthread_mutex_lock(&module->lock);
+        if (module->functions[entry->index])
+            vgpu_kernel_settings_inherit(&module->functions[entry->index]->settings,
+                                         &entry->settings);
+        pthread_mutex_unlock(&module->lock);
+    }
+    pthread_mutex_unlock(&library->lock);
+}
+
 CUresult cuKernelSetAttribute(CUfunction_attribute attrib, int val, CUkernel kernel, CUdevice dev)
 {
     struct vgpu_kernel_needs needs;
@@ -487,6 +498,8 @@ CUresult cuKernelSetAttribute(CUfunction_attribute attrib, int val, CUkernel ker
     result = prepare(entry, dev, &needs);
     if (result == CUDA_SUCCESS)
         result = vgpu_kernel_set_attribute(&needs, &entry->settings, attrib, val);
+    if (result == CUDA_SUCCESS)
+        tell_functions(entry);
     vgpu_object_put(entry);
     return result;
 }

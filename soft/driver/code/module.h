@@ -10,6 +10,7 @@
 
 /** What a program may set of a kernel. */
 struct vgpu_kernel_settings {
+    _Atomic uint32_t told;          /* the attributes, as bits, that it was set by */
     _Atomic int max_dynamic_shared; /* bytes; 0 until set: then what fits the default limit */
     _Atomic int carveout;           /* a preference that changes nothing */
     _Atomic int cluster_policy;     /* another one */
@@ -69,9 +70,17 @@ CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_needs *needs,
                                    struct vgpu_kernel_settings *settings,
                                    CUfunction_attribute attribute, int value);
 
+/** Takes over what a kernel was told and the function, whose settings these are, was not itself. */
+void vgpu_kernel_settings_inherit(struct vgpu_kernel_settings *settings,
+                                  const struct vgpu_kernel_settings *kernel);
+
 /** How many blocks of a kernel are on a multiprocessor at once. */
 int vgpu_function_blocks(const struct vgpu_function *function,
                          const struct vgpu_kernel_needs *needs, int threads, size_t dynamic_shared);
+
+/** Whether blocks of a kernel may be clusters of this shape: INVALID_CLUSTER_SIZE if not. */
+CUresult vgpu_function_check_cluster(const struct vgpu_function *function,
+                                     const uint32_t cluster[3]);
 
 /** Dynamic shared memory that a launch may ask for, in bytes. */
 uint32_t vgpu_kernel_dynamic_limit(const struct vgpu_kernel_needs *needs,

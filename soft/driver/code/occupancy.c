@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How many blocks a multiprocessor has room for, by threads, blocks and shared memory. */
+#include <string.h>
+
 #include "soft/driver/code/module.h"
 
 int vgpu_function_blocks(const struct vgpu_function *function,
@@ -134,37 +136,65 @@ CUresult cuOccupancyMaxPotentialBlockSize(int *minGridSize, int *blockSize, CUfu
 
 /* ---- clusters: as many blocks as fit on all multiprocessors, whichever these are ---- */
 
+/* The blocks of the largest cluster that a kernel may be launched in. */
+static uint32_t most_blocks(const struct vgpu_function *function)
+{
+    uint32_t most = function->settings.large_clusters ? VGPU_SOFT_CLUSTER_BLOCKS
+                                                      : VGPU_SOFT_PORTABLE_CLUSTER_BLOCKS;
+    uint32_t own = function->info.max_cluster;
+
+    return own && own < most ? own : most;
+}
+
+CUresult vgpu_function_check_cluster(const struct vgpu_function *function,
+                                     const uint32_t cluster[3])
+{
+    const uint32_t *own = function->info.cluster;
+    uint64_t blocks = 1;
+
+    for (int n = 0; n < 3; n++) {
+        if (cluster[n] == 0 || cluster[n] > VGPU_SOFT_CLUSTER_BLOCKS ||
+            (own[n] && own[n] != cluster[n]))
+            return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+        blocks *= cluster[n];
+    }
+    return blocks > most_blocks(function) ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
+}
+
 CUresult cuOccupancyMaxPotentialClusterSize(int *clusterSize, CUfunction func,
                                             const CUlaunchConfig *config)
 {
     struct vgpu_kernel_needs needs;
     struct vgpu_function *function;
     CUresult result = enter(func, &function, &needs);
+    const uint32_t *own;
 
     if (result != CUDA_SUCCESS)
         return result;
+    own = function->info.cluster;
     if (clusterSize && config)
-        *clusterSize = function->settings.large_clusters ? VGPU_SOFT_CLUSTER_BLOCKS
-                                                         : VGPU_SOFT_PORTABLE_CLUSTER_BLOCKS;
+        *clusterSize = (int)(own[0] ? own[0] * own[1] * own[2] : most_blocks(function));
     else
         result = CUDA_ERROR_INVALID_VALUE;
     vgpu_object_put(function);
     return result;
 }
 
-static unsigned int cluster_blocks(const struct vgpu_function *function,
-                                   const CUlaunchConfig *config)
+/* The shape that the launch asks for, or else the kernel; none if neither does. */
+static CUresult find_cluster(const struct vgpu_function *function, const CUlaunchConfig *config,
+                             uint32_t cluster[3])
 {
-    const uint32_t *own = function->info.cluster;
-    unsigned int blocks = own[0] ? own[0] * own[1] * own[2] : 1;
-
+    memcpy(cluster, function->info.cluster, sizeof(function->info.cluster));
     for (unsigned int i = 0; i < config->numAttrs && config->attrs; i++) {
         const CUlaunchAttributeValue *value = &config->attrs[i].value;
 
-        if (config->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
-            blocks = value->clusterDim.x * value->clusterDim.y * value->clusterDim.z;
+        if (config->attrs[i].id != CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
+            continue;
+        cluster[0] = value->clusterDim.x;
+        cluster[1] = value->clusterDim.y;
+        cluster[2] = value->clusterDim.z;
     }
-    return blocks;
+    return vgpu_function_check_cluster(function, cluster);
 }
 
 CUresult cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func,
@@ -173,6 +203,7 @@ CUresult cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func,
     struct vgpu_kernel_needs needs;
     struct vgpu_function *function;
     CUresult result = enter(func, &function, &needs);
+    uint32_t cluster[3];
     uint64_t threads;
 
     if (result != CUDA_SUCCESS)
@@ -182,14 +213,13 @@ CUresult cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func,
         return CUDA_ERROR_INVALID_VALUE;
     }
     threads = (uint64_t)config->blockDimX * config->blockDimY * config->blockDimZ;
-    if (threads == 0 || threads > VGPU_SOFT_BLOCK_THREADS ||
-        cluster_blocks(function, config) == 0 ||
-        cluster_blocks(function, config) > VGPU_SOFT_CLUSTER_BLOCKS)
-        result = CUDA_ERROR_INVALID_CLUSTER_SIZE;
-    else
+    result = threads == 0 || threads > VGPU_SOFT_BLOCK_THREADS
+                 ? CUDA_ERROR_INVALID_VALUE
+                 : find_cluster(function, config, cluster);
+    if (result == CUDA_SUCCESS)
         *numClusters =
             vgpu_function_blocks(function, &needs, (int)threads, config->sharedMemBytes) *
-            vgpu_driver()->processors / (int)cluster_blocks(function, config);
+            vgpu_driver()->processors / (int)(cluster[0] * cluster[1] * cluster[2]);
     vgpu_object_put(function);
     return result;
 }

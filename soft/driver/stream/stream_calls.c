@@ -115,6 +115,16 @@ CUresult cuStreamGetCtx_v2(CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreen
     return cuStreamGetCtx(hStream, pCtx);
 }
 
+CUresult cuStreamGetGreenCtx(CUstream hStream, CUgreenCtx *phCtx)
+{
+    CUcontext context;
+    CUresult result = phCtx ? cuStreamGetCtx(hStream, &context) : CUDA_ERROR_INVALID_VALUE;
+
+    if (result == CUDA_SUCCESS)
+        *phCtx = NULL; /* there are none */
+    return result;
+}
+
 VGPU_PTSZ(cuStreamSynchronize, (CUstream stream), (vgpu_per_thread(stream)))
 VGPU_PTSZ(cuStreamQuery, (CUstream stream), (vgpu_per_thread(stream)))
 VGPU_PTSZ(cuStreamGetCtx_v2, (CUstream stream, CUcontext *context, CUgreenCtx *green),
