@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "guest/channel/channel_private.h"
+#include "interop/thread.h"
 #include "protocol/calls.h"
 #include "protocol/send.h"
 
@@ -163,7 +164,7 @@ static CUresult take_slot(struct vgpu_channel *channel, uint32_t *slot)
         return error;
     pthread_mutex_lock(&channel->slots_lock);
     while (channel->slots == 0) /* their holders wait for the worker or learn of its loss */
-        pthread_cond_wait(&channel->slot_free, &channel->slots_lock);
+        vgpu_thread_wait(&channel->slot_free, &channel->slots_lock);
     *slot = (uint32_t)__builtin_ctzll(channel->slots);
     channel->slots &= ~(1ull << *slot);
     pthread_mutex_unlock(&channel->slots_lock);
@@ -365,12 +366,16 @@ static CUresult accept_channel(struct vgpu_channel *channel,
         return refuse(channel, CUDA_ERROR_SYSTEM_DRIVER_MISMATCH,
                       "the host gave channel %u at %#llx, which is not in the window",
                       opened->channel, (unsigned long long)opened->offset);
+    int error = vgpu_transport_use(transport, opened->offset, opened->size);
+    if (error)
+        return refuse(channel, CUDA_ERROR_OUT_OF_MEMORY, "no memory for channel %u: %s",
+                      opened->channel, strerror(-error));
     channel->number = opened->channel;
     channel->key = opened->key;
     channel->entry = vgpu_window_entry(transport->window, opened->channel);
     channel->header = (void *)((char *)transport->window + opened->offset);
     vgpu_ring_producer_init(&channel->ring, channel->header);
-    int error = transport->operations->own_channel(transport, channel->number, channel->key);
+    error = transport->operations->own_channel(transport, channel->number, channel->key);
     if (error)
         /* The process works without: its channel is found when the next one opens the device. */
         refuse(channel, CUDA_SUCCESS, "no reaper for this process: %s", strerror(-error));

@@ -121,15 +121,16 @@ CUresult vgpu_channel_open_extent(struct vgpu_channel *channel, size_t bytes,
 /** Gives it back; the worker must have unmapped it. */
 void vgpu_channel_close_extent(struct vgpu_channel *channel,
                                const struct vgpu_window_extent *extent);
-/** Where this process has it as a part of the window. */
+/** Where this process has it as a part of the window. NULL: the kernel has no memory for that. */
 void *vgpu_channel_extent_memory(struct vgpu_channel *channel,
                                  const struct vgpu_window_extent *extent);
-/** The number by which /proc/self/maps names the window. */
-unsigned long vgpu_channel_window_inode(struct vgpu_channel *channel);
-/** Maps what it holds now over `address`: a copy as soon as it is written to. For forked children,
- *  before the transport's own handler. Returns 0 or a negative errno. */
-int vgpu_channel_copy_extent(struct vgpu_channel *channel, const struct vgpu_window_extent *extent,
-                             void *address);
+/** Whether a mapping of this file at `address` is one of the window, beside that of the whole. */
+bool vgpu_channel_is_window(const struct vgpu_channel *channel, uint64_t device, uint64_t inode,
+                            uintptr_t address);
+/** Maps what a part of the window holds now over `address`: a copy as soon as it is written to. For
+ *  forked children, before the transport's own handler. Returns 0 or a negative errno. */
+int vgpu_channel_copy_window(struct vgpu_channel *channel, uint64_t offset, size_t bytes,
+                             int protection, void *address);
 /** As vgpu_transport_map. */
 int vgpu_channel_map_extent(struct vgpu_channel *channel, const struct vgpu_window_extent *extent,
                             void *address, bool over);

@@ -2,7 +2,6 @@
 /* More of the window for a channel: asked for through the mailbox. */
 #include <errno.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "guest/channel/channel_private.h"
 
@@ -55,20 +54,25 @@ void vgpu_channel_close_extent(struct vgpu_channel *channel,
 void *vgpu_channel_extent_memory(struct vgpu_channel *channel,
                                  const struct vgpu_window_extent *extent)
 {
-    return (char *)channel->transport->window + extent->offset;
+    struct vgpu_transport *transport = channel->transport;
+    return vgpu_transport_use(transport, extent->offset, extent->bytes) < 0
+               ? NULL
+               : (char *)transport->window + extent->offset;
 }
 
-unsigned long vgpu_channel_window_inode(struct vgpu_channel *channel)
+bool vgpu_channel_is_window(const struct vgpu_channel *channel, uint64_t device, uint64_t inode,
+                            uintptr_t address)
 {
-    struct stat status;
-    return fstat(channel->transport->window_file, &status) == 0 ? status.st_ino : 0;
+    const struct vgpu_transport *transport = channel->transport;
+    return inode == transport->window_inode && device == transport->window_device &&
+           address - (uintptr_t)transport->window >= transport->window_size;
 }
 
-int vgpu_channel_copy_extent(struct vgpu_channel *channel, const struct vgpu_window_extent *extent,
-                             void *address)
+int vgpu_channel_copy_window(struct vgpu_channel *channel, uint64_t offset, size_t bytes,
+                             int protection, void *address)
 {
-    void *memory = mmap(address, extent->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
-                        channel->transport->window_file, (off_t)extent->offset);
+    void *memory = mmap(address, bytes, protection, MAP_PRIVATE | MAP_FIXED,
+                        channel->transport->window_file, (off_t)offset);
     return memory == MAP_FAILED ? -errno : 0;
 }
 

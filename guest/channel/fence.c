@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "guest/channel/channel_private.h"
+#include "interop/thread.h"
 
 #define SHARE 4u /* chunks of one stream, for each that is left to the others but one */
 
@@ -178,7 +179,7 @@ static void choose_chunk(struct vgpu_channel *channel, const void *owner, bool w
         chunk = may_have_more(&choice, owner) ? choice.ready : wait ? choice.oldest : NULL;
         if (chunk || !wait || choice.mine == 0)
             break;
-        pthread_cond_wait(&channel->chunk_free, &channel->chunks_lock);
+        vgpu_thread_wait(&channel->chunk_free, &channel->chunks_lock);
     }
     if (chunk) {
         chunk->taken = true;

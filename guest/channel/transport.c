@@ -2,12 +2,18 @@
 #include "guest/channel/transport.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define DESCRIPTORS_END 2048u /* the kernel's table grows with the highest one */
+#define DESCRIPTORS     16u   /* that we have at most */
 
 /* fork() is the process's business, so what must hear of it is found from the process. */
 static struct {
@@ -51,6 +57,21 @@ int vgpu_transport_explain(char *message, size_t size, int error, const char *fo
     return error;
 }
 
+int vgpu_transport_set_aside(int descriptor)
+{
+    struct rlimit limit = {0};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    rlim_t end = limit.rlim_cur < DESCRIPTORS_END ? limit.rlim_cur : DESCRIPTORS_END;
+    int lowest = end > 2u * DESCRIPTORS ? (int)(end - DESCRIPTORS) : STDERR_FILENO + 1;
+    int high = fcntl(descriptor, F_DUPFD_CLOEXEC, lowest);
+    if (high < 0) /* others have those */
+        high = fcntl(descriptor, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (high < 0)
+        return descriptor;
+    close(descriptor);
+    return high;
+}
+
 static int open_any(struct vgpu_transport **out, char *message, size_t message_size)
 {
     const char *path = getenv("VGPU_SOCKET");
@@ -64,9 +85,14 @@ static int open_any(struct vgpu_transport **out, char *message, size_t message_s
 
 int vgpu_transport_open(struct vgpu_transport **out, char *message, size_t message_size)
 {
+    struct stat window;
     int error = open_any(out, message, message_size);
     if (error)
         return error;
+    if (fstat((*out)->window_file, &window) == 0) {
+        (*out)->window_device = window.st_dev;
+        (*out)->window_inode = window.st_ino;
+    }
     pthread_once(&transports.once, watch_forks);
     pthread_mutex_lock(&transports.lock);
     (*out)->next = transports.first;
@@ -104,6 +130,15 @@ int vgpu_transport_map(const struct vgpu_transport *transport, void *address, ui
         return 0;
     munmap(memory, bytes); /* a kernel that takes the address for a hint */
     return -EEXIST;
+}
+
+int vgpu_transport_use(const struct vgpu_transport *transport, uint64_t offset, size_t bytes)
+{
+    uint64_t end;
+    if (__builtin_add_overflow(offset, bytes, &end) || end > transport->window_size)
+        return -EINVAL;
+    return mprotect((char *)transport->window + offset, bytes, PROT_READ | PROT_WRITE) < 0 ? -errno
+                                                                                           : 0;
 }
 
 bool vgpu_transport_lost(const struct vgpu_transport *transport, uint32_t generation)

@@ -40,9 +40,10 @@ struct vgpu_transport_operations {
 
 struct vgpu_transport {
     const struct vgpu_transport_operations *operations;
-    void *window; /* mapped read-write; struct vgpu_window_header first */
+    void *window; /* struct vgpu_window_header first; see vgpu_transport_use for the rest */
     uint64_t window_size;
-    int window_file; /* for mapping parts of it elsewhere; -1: closed */
+    int window_file;                      /* for mapping parts of it elsewhere; -1: closed */
+    uint64_t window_device, window_inode; /* of it, by which its mappings are known */
     uint32_t channel_count;
     bool interrupts;             /* sleep() is woken by the host: set guest_sleeps before it */
     bool forked;                 /* this process is a child of the one that opened the transport */
@@ -75,11 +76,26 @@ vgpu_transport_explain(char *message, size_t size, int error, const char *format
 void vgpu_transport_close(struct vgpu_transport *transport);
 
 /**
+ * Moves a descriptor, which may be -1, to a high number, and returns that. What a program does with
+ * low numbers it does not ask whose they are: it closes those that it has inherited, and writes to
+ * 1 and 2 even where they were closed before we got them.
+ */
+int vgpu_transport_set_aside(int descriptor);
+
+/**
  * Maps a part of the window at an address of this process, over what is there if `over`. Returns 0,
  * -EEXIST (something else is there) or another negative errno.
  */
 int vgpu_transport_map(const struct vgpu_transport *transport, void *address, uint64_t offset,
                        size_t bytes, bool over);
+
+/**
+ * Lets this process read and write a part of the window where it is mapped as a whole; its header
+ * and table may be used at once. A program that locks all of its memory (mlockall) has the kernel
+ * provide what it may touch, and the window is larger than what there is. Returns 0, -EINVAL or
+ * -ENOMEM.
+ */
+int vgpu_transport_use(const struct vgpu_transport *transport, uint64_t offset, size_t bytes);
 
 /** Where in the guest the device is; false for a host process, whose device is the host's GPU. */
 struct vgpu_pci_place {

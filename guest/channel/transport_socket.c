@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -17,7 +18,7 @@
 #include "guest/channel/transport.h"
 #include "protocol/control.h"
 
-#define SOCKET_WINDOW_BYTES    (16ull << 30) /* only what is used is there */
+#define SOCKET_WINDOW_MOST     (16ull << 30) /* only what is used is there */
 #define SOCKET_WELCOME_SECONDS 60  /* a mediator that restarts lets running work finish before */
 #define SOCKET_MAILBOX_SECONDS 120 /* the first channel may wait for a GPU to be initialised */
 
@@ -165,6 +166,9 @@ static int socket_mailbox(struct vgpu_transport *transport, const void *request,
         return -EMSGSIZE;
     if (transport->forked)
         return -EHOSTDOWN;
+    int cancelling;
+    /* A thread that is cancelled in an exchange would leave the lock, and half an answer. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
     pthread_mutex_lock(&self->mailbox_lock);
     int error = -EHOSTDOWN;
     if (__atomic_load_n(&header->connected, __ATOMIC_RELAXED)) {
@@ -176,6 +180,7 @@ static int socket_mailbox(struct vgpu_transport *transport, const void *request,
         }
     }
     pthread_mutex_unlock(&self->mailbox_lock);
+    pthread_setcancelstate(cancelling, &cancelling);
     if (error)
         return error == -EHOSTDOWN ? error : -EIO;
     memcpy(response, box.data, box.length);
@@ -281,41 +286,55 @@ static int connect_socket(const char *path, char *message, size_t size, int *out
         close(socket_file);
         return error;
     }
-    *out = socket_file;
+    *out = vgpu_transport_set_aside(socket_file);
     return 0;
+}
+
+/* A file may not be larger than the process's limit (a signal would tell), this one neither. */
+static uint64_t window_size(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur >= SOCKET_WINDOW_MOST)
+        return SOCKET_WINDOW_MOST;
+    return limit.rlim_cur / VGPU_WINDOW_MINIMUM_SIZE * VGPU_WINDOW_MINIMUM_SIZE;
 }
 
 static int make_window(struct socket_transport *self)
 {
-    self->transport.window_file = memfd_create("vgpu-window", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (self->transport.window_file < 0 ||
-        ftruncate(self->transport.window_file, SOCKET_WINDOW_BYTES) < 0 ||
-        fcntl(self->transport.window_file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) <
-            0)
+    uint64_t size = window_size();
+    if (size == 0)
+        return -EFBIG;
+    int file =
+        vgpu_transport_set_aside(memfd_create("vgpu-window", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    self->transport.window_file = file;
+    if (file < 0 || ftruncate(file, (off_t)size) < 0 ||
+        fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return -errno;
-    void *window = mmap(NULL, SOCKET_WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
-                        self->transport.window_file, 0);
+    void *window = mmap(NULL, size, PROT_NONE, MAP_SHARED, file, 0);
     if (window == MAP_FAILED)
         return -errno;
-    madvise(window, SOCKET_WINDOW_BYTES, MADV_DONTDUMP);
     self->transport.window = window;
-    self->transport.window_size = SOCKET_WINDOW_BYTES;
+    self->transport.window_size = size;
+    int error = vgpu_transport_use(&self->transport, 0, VGPU_WINDOW_EXTENTS_OFFSET);
+    if (error)
+        return error;
+    madvise(window, size, MADV_DONTDUMP);
     self->transport.channel_count = 1;
     *(struct vgpu_window_header *)window =
         (struct vgpu_window_header){.magic = VGPU_WINDOW_MAGIC,
                                     .version = VGPU_PROTOCOL_VERSION,
-                                    .size = SOCKET_WINDOW_BYTES,
+                                    .size = size,
                                     .channel_count = 1};
     /* Not blocking, like QEMU's, so that the worker finds the same kind whoever the client is. */
-    self->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    self->interrupt = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    self->doorbell = vgpu_transport_set_aside(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    self->interrupt = vgpu_transport_set_aside(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     return self->doorbell < 0 || self->interrupt < 0 ? -errno : 0;
 }
 
 static int introduce(struct socket_transport *self)
 {
     struct vgpu_control_hello hello = {
-        .window_size = SOCKET_WINDOW_BYTES, .channels = 1, .vectors = 1};
+        .window_size = self->transport.window_size, .channels = 1, .vectors = 1};
     snprintf(hello.vm, sizeof(hello.vm), "%s", program_invocation_short_name);
     int error = send_message(self->socket, VGPU_CONTROL_HELLO, &hello, sizeof(hello),
                              self->transport.window_file);
@@ -368,6 +387,18 @@ static int await_welcome(struct socket_transport *self, char *message, size_t si
     return 0;
 }
 
+static void explain_window(int error, char *message, size_t size)
+{
+    if (error == -EFBIG)
+        vgpu_transport_explain(message, size, error,
+                               "files of this process may have less than the %llu MiB of the "
+                               "smallest window: raise its limit (ulimit -f)",
+                               VGPU_WINDOW_MINIMUM_SIZE >> 20);
+    else
+        vgpu_transport_explain(message, size, error, "no memory for a window of %llu MiB: %s",
+                               (unsigned long long)window_size() >> 20, strerror(-error));
+}
+
 int vgpu_transport_open_socket(const char *path, struct vgpu_transport **out, char *message,
                                size_t message_size)
 {
@@ -383,9 +414,7 @@ int vgpu_transport_open_socket(const char *path, struct vgpu_transport **out, ch
     if (!error) {
         error = make_window(self);
         if (error)
-            vgpu_transport_explain(message, message_size, error,
-                                   "no memory for a window of %llu MiB: %s",
-                                   SOCKET_WINDOW_BYTES >> 20, strerror(-error));
+            explain_window(error, message, message_size);
     }
     if (!error) {
         /* A mediator that refuses at once closes before it has read all: its text still waits. */

@@ -69,6 +69,8 @@ static int sysfs_mailbox(struct vgpu_transport *transport, const void *request, 
     struct sysfs_transport *self = sysfs_transport(transport);
     if (transport->forked)
         return -EHOSTDOWN;
+    int cancelling; /* as in an exchange through a socket */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
     pthread_mutex_lock(&self->mailbox_lock);
     int result = vgpu_registers_lock_mailbox(self->resource0);
     if (result == 0) {
@@ -78,6 +80,7 @@ static int sysfs_mailbox(struct vgpu_transport *transport, const void *request, 
         vgpu_registers_unlock(self->resource0, VGPU_LOCK_MAILBOX);
     }
     pthread_mutex_unlock(&self->mailbox_lock);
+    pthread_setcancelstate(cancelling, &cancelling);
     return result;
 }
 
@@ -107,7 +110,7 @@ static int sysfs_own_channel(struct vgpu_transport *transport, uint32_t channel,
     int reaper = vgpu_reaper_start(&reaped);
     if (reaper < 0)
         return reaper;
-    self->reaper = reaper;
+    self->reaper = vgpu_transport_set_aside(reaper);
     return 0;
 }
 
@@ -205,7 +208,7 @@ static int map_window(struct sysfs_transport *self, int folder)
     struct stat resource;
     if (file < 0)
         return -errno;
-    self->transport.window_file = file;
+    file = self->transport.window_file = vgpu_transport_set_aside(file);
     if (fstat(file, &resource) < 0)
         return -errno;
     int error = -EPROTO;
@@ -256,6 +259,7 @@ static int map_device(struct sysfs_transport *self, int folder, char *message, s
     self->resource0 = openat(folder, "resource0", O_RDWR | O_CLOEXEC);
     if (!error && self->resource0 < 0)
         error = -errno;
+    self->resource0 = vgpu_transport_set_aside(self->resource0);
     void *registers = NULL;
     if (!error)
         error = map_file(self->resource0, VGPU_REGISTERS_SIZE, &registers);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/memory/registered.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
+#include "guest/memory/maps.h"
 #include "guest/memory/share.h"
 
 #define PAGE ((uintptr_t)4096)
@@ -40,72 +39,112 @@ static bool pages_around(const void *memory, size_t bytes, uintptr_t *start, uin
 
 /* ---- what is mapped where ---- */
 
-struct mapped {
-    uintptr_t start, end;
-    unsigned long inode;
-    bool replaceable; /* private, to be read and written, and no stack */
-};
-
-static bool read_mapped(FILE *maps, struct mapped *mapped)
+static bool is_replaceable(uintptr_t start, uintptr_t end)
 {
-    char line[512], rights[5];
-    unsigned long from, to;
-    if (fgets(line, sizeof(line), maps) == NULL)
+    struct vgpu_maps maps;
+    struct vgpu_mapping mapping;
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0), at = start;
+    if ((here >= start && here < end) || vgpu_maps_open(&maps) < 0)
         return false;
-    *mapped = (struct mapped){0};
-    if (sscanf(line, "%lx-%lx %4s %*s %*s %lu", &from, &to, rights, &mapped->inode) == 4) {
-        mapped->start = from;
-        mapped->end = to;
-        mapped->replaceable =
-            strncmp(rights, "rw", 2) == 0 && rights[3] == 'p' && strstr(line, "[stack") == NULL;
+    while (at < end && vgpu_maps_next(&maps, &mapping)) {
+        if (mapping.end <= at)
+            continue;
+        if (mapping.start > at || mapping.shared || mapping.stack ||
+            (mapping.protection & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE))
+            break;
+        at = mapping.end;
     }
+    vgpu_maps_close(&maps);
+    return at >= end;
+}
+
+/* The next mapping of the window, beside that of the whole. */
+static bool next_shared(struct vgpu_maps *maps, const struct vgpu_channel *channel,
+                        struct vgpu_mapping *mapping)
+{
+    while (vgpu_maps_next(maps, mapping)) {
+        if (mapping->shared &&
+            vgpu_channel_is_window(channel, mapping->device, mapping->inode, mapping->start))
+            return true;
+    }
+    return false;
+}
+
+/* What of a mapping of the window is the piece's: where that was, or where the program has moved
+ * it. False if there is none. */
+static bool cut(const struct vgpu_mapping *mapping, const struct vgpu_registered_piece *piece,
+                struct vgpu_mapping *part)
+{
+    const struct vgpu_window_extent *extent = &piece->share.extent;
+    uint64_t first = mapping->offset, last = first + (mapping->end - mapping->start);
+    if (first < extent->offset)
+        first = extent->offset;
+    if (last > extent->offset + extent->bytes)
+        last = extent->offset + extent->bytes;
+    if (first >= last)
+        return false;
+    *part = *mapping;
+    part->start += first - mapping->offset;
+    part->end = part->start + (last - first);
+    part->offset = first;
     return true;
 }
 
-/* True if all of it is mapped, by what may be replaced or, if `inode` is not 0, by that file. */
-static bool is_mapped(uintptr_t start, uintptr_t end, unsigned long inode)
+/* A program may free or move what it has registered: then something else may be there now. */
+static bool is_still_there(const struct vgpu_channel *channel,
+                           const struct vgpu_registered_piece *piece)
 {
-    struct mapped mapped;
-    FILE *maps = fopen("/proc/self/maps", "re");
-    if (maps == NULL)
+    struct vgpu_maps maps;
+    struct vgpu_mapping mapping, part;
+    uintptr_t at = start_of(piece);
+    if (vgpu_maps_open(&maps) < 0)
         return false;
-    while (start < end && read_mapped(maps, &mapped)) {
-        if (mapped.end <= start)
-            continue;
-        if (mapped.start > start || !(inode ? mapped.inode == inode : mapped.replaceable))
-            break;
-        start = mapped.end;
+    while (at < end_of(piece) && next_shared(&maps, channel, &mapping)) {
+        if (cut(&mapping, piece, &part) && part.start == at)
+            at = part.end;
     }
-    fclose(maps);
-    return start >= end;
-}
-
-static bool is_replaceable(uintptr_t start, uintptr_t end)
-{
-    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-    return (here < start || here >= end) && is_mapped(start, end, 0);
-}
-
-/* A program may free what it has registered: then something else may be there now. */
-static bool is_still_there(struct vgpu_channel *channel, const struct vgpu_registered_piece *piece)
-{
-    return is_mapped(start_of(piece), end_of(piece), vgpu_channel_window_inode(channel));
+    vgpu_maps_close(&maps);
+    return at == end_of(piece);
 }
 
 /* ---- private pages instead of shared ones ---- */
 
-/* Where there is no memory for a copy, the process keeps the shared pages, and the window them. */
-static bool make_private(const struct vgpu_share *share)
+/* Puts a copy in the place of a mapping of the window. */
+static bool make_private(struct vgpu_channel *channel, const struct vgpu_mapping *mapping)
 {
-    size_t bytes = share->extent.bytes;
+    size_t bytes = mapping->end - mapping->start;
+    struct vgpu_window_extent part = {.offset = mapping->offset, .bytes = bytes};
+    const char *shared = vgpu_channel_extent_memory(channel, &part);
     char *copy = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (copy == MAP_FAILED)
         return false;
-    vgpu_share_copy_pages(copy, share->address, bytes);
-    if (mremap(copy, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, share->address) != MAP_FAILED)
-        return true;
+    if (shared) {
+        vgpu_share_copy_pages(copy, shared, bytes);
+        if (mprotect(copy, bytes, mapping->protection) == 0 &&
+            mremap(copy, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)mapping->start) !=
+                MAP_FAILED)
+            return true;
+    }
     munmap(copy, bytes);
     return false;
+}
+
+/* Gives the program pages of its own wherever it has the piece. False where there is no memory for
+ * them, or no way to find out where that is: then the process keeps the shared ones, and the window
+ * them. */
+static bool detach(struct vgpu_channel *channel, const struct vgpu_registered_piece *piece)
+{
+    struct vgpu_maps maps;
+    struct vgpu_mapping mapping, part;
+    bool done = true;
+    if (vgpu_maps_open(&maps) < 0)
+        return false;
+    while (done && next_shared(&maps, channel, &mapping)) {
+        if (cut(&mapping, piece, &part))
+            done = make_private(channel, &part);
+    }
+    vgpu_maps_close(&maps);
+    return done;
 }
 
 /* Has a page copied at once. It may be another's part of it, so no sanitizer may look. */
@@ -115,17 +154,31 @@ __attribute__((no_sanitize("address"))) static void touch(volatile char *place)
     *place = byte;
 }
 
+static void copy_for_child(struct vgpu_channel *channel, const struct vgpu_mapping *mapping)
+{
+    char *first = (char *)mapping->start;
+    if (vgpu_channel_copy_window(channel, mapping->offset, mapping->end - mapping->start,
+                                 mapping->protection, first) < 0) {
+        make_private(channel, mapping);
+    } else if (mapping->protection & PROT_WRITE) {
+        touch(first); /* the pages at both ends: see vgpu_share_copy_pages */
+        touch((char *)mapping->end - 1);
+    }
+}
+
 void vgpu_registered_forked(struct vgpu_registered *registered, struct vgpu_channel *channel)
 {
-    for (struct vgpu_registered_piece *piece = registered->first; piece; piece = piece->next) {
-        char *first = piece->share.address;
-        if (vgpu_channel_copy_extent(channel, &piece->share.extent, first) == 0) {
-            touch(first); /* the pages at both ends: see vgpu_share_copy_pages */
-            touch(first + piece->share.extent.bytes - 1);
-        } else {
-            make_private(&piece->share);
+    struct vgpu_maps maps;
+    struct vgpu_mapping mapping, part;
+    if (registered->first == NULL || vgpu_maps_open(&maps) < 0)
+        return;
+    while (next_shared(&maps, channel, &mapping)) {
+        for (struct vgpu_registered_piece *piece = registered->first; piece; piece = piece->next) {
+            if (cut(&mapping, piece, &part))
+                copy_for_child(channel, &part);
         }
     }
+    vgpu_maps_close(&maps);
 }
 
 /* ---- pieces, with the lock ---- */
@@ -171,7 +224,7 @@ static void leave(struct vgpu_registered *registered, struct vgpu_channel *chann
     struct vgpu_registered_piece **link = first_ending_after(registered, start);
     while (*link && start_of(*link) < end) {
         struct vgpu_registered_piece *piece = *link;
-        if (--piece->users > 0 || (is_still_there(channel, piece) && !make_private(&piece->share)))
+        if (--piece->users > 0 || !detach(channel, piece))
             link = &piece->next;
         else
             remove_piece(channel, link);
@@ -187,10 +240,12 @@ static CUresult join(struct vgpu_registered *registered, const struct vgpu_calle
     CUresult error = CUDA_SUCCESS;
     while (error == CUDA_SUCCESS && at < end) {
         if (*link && start_of(*link) < end && !is_still_there(caller->channel, *link)) {
-            remove_piece(caller->channel, link);
-            continue;
-        }
-        if (*link && start_of(*link) <= at) {
+            if (detach(caller->channel, *link)) {
+                remove_piece(caller->channel, link);
+                continue;
+            }
+            error = CUDA_ERROR_NOT_SUPPORTED;
+        } else if (*link && start_of(*link) <= at) {
             (*link)->users++;
         } else {
             uintptr_t gap = *link && start_of(*link) < end ? start_of(*link) : end;

@@ -121,8 +121,9 @@ CUresult vgpu_share_over(const struct vgpu_caller *caller, void *address, size_t
     error = in_worker(caller, &share->extent, (uintptr_t)address, &mapped);
     if (error == CUDA_SUCCESS) {
         char *shared = vgpu_channel_extent_memory(caller->channel, &share->extent);
-        vgpu_share_copy_pages(shared, address, bytes);
-        if (vgpu_channel_map_extent(caller->channel, &share->extent, address, true) == 0)
+        if (shared)
+            vgpu_share_copy_pages(shared, address, bytes);
+        if (shared && vgpu_channel_map_extent(caller->channel, &share->extent, address, true) == 0)
             return CUDA_SUCCESS;
         vgpu_send_vgpuHostUnmap(caller->channel, 0, share->extent.number);
         error = CUDA_ERROR_OUT_OF_MEMORY;

@@ -3,8 +3,9 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <signal.h>
 #include <time.h>
+
+#include "interop/thread.h"
 
 #define BYTES_EACH        ((size_t)2 << 20) /* less is copied before a helper has woken up */
 #define IDLE_MILLISECONDS 100u
@@ -74,16 +75,12 @@ static void join(struct vgpu_team_member *member)
 
 static void start(struct vgpu_team *team, struct vgpu_team_member *member)
 {
-    sigset_t all, before;
     if (member->started && !member->ended)
         return;
     if (member->started)
         join(member);
     member->team = team;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    member->started = pthread_create(&member->thread, NULL, help, member) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    member->started = vgpu_thread_create(&member->thread, NULL, help, member) == 0;
 }
 
 static bool call(struct vgpu_team *team, uint32_t helpers, void (*work)(void *argument),
@@ -115,7 +112,7 @@ void vgpu_team_run(struct vgpu_team *team, uint32_t helpers, void (*work)(void *
     pthread_mutex_lock(&team->lock);
     team->wanted = 0; /* nothing is left for who comes now */
     while (team->working)
-        pthread_cond_wait(&team->left, &team->lock);
+        vgpu_thread_wait(&team->left, &team->lock);
     team->busy = false;
     pthread_mutex_unlock(&team->lock);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/stream/upcall.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "guest/channel/channel.h"
 #include "guest/process/context.h"
 #include "guest/process/process.h"
+#include "interop/thread.h"
 
 #define NAP_LEAST  50000u    /* ns between looks now and then */
 #define NAP_MOST   10000000u /* how late a function may be that nobody waits for */
@@ -122,17 +122,13 @@ static void *serve(void *argument)
     return NULL;
 }
 
-/* Called with the lock. Signals are the program's: none is delivered to a thread of ours. */
+/* Called with the lock. */
 static CUresult start(struct vgpu_process *process)
 {
     struct vgpu_upcalls *upcalls = &process->upcalls;
-    sigset_t all, before;
     if (upcalls->started)
         return CUDA_SUCCESS;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    upcalls->started = pthread_create(&upcalls->thread, NULL, serve, process) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    upcalls->started = vgpu_thread_create(&upcalls->thread, NULL, serve, process) == 0;
     return upcalls->started ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 

@@ -54,7 +54,7 @@ static uint64_t milliseconds(void)
 static int count_descriptors(bool inherited)
 {
     int count = 0;
-    for (int i = 3; i < 256; i++) {
+    for (int i = 3; i < 4096; i++) {
         int flags = fcntl(i, F_GETFD);
         count += flags >= 0 && !(inherited && flags & FD_CLOEXEC);
     }
@@ -77,6 +77,32 @@ static void the_window_is_made_and_introduced(void **state)
     assert_memory_equal(fake->window, transport->window, sizeof(*header));
     assert_false(vgpu_transport_lost(transport, header->generation));
     assert_true(vgpu_transport_lost(transport, header->generation + 1));
+    vgpu_transport_close(transport);
+}
+
+/* The kernel tells, which need not touch it. */
+static bool is_readable(const char *place)
+{
+    int pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    bool readable = write(pipes[1], place, 1) == 1;
+    close(pipes[0]);
+    close(pipes[1]);
+    return readable;
+}
+
+/* So that a program that locks all of its memory has no memory locked that nobody uses. */
+static void parts_of_the_window_are_used_one_by_one(void **state)
+{
+    struct vgpu_transport *transport = open_transport(*state);
+    char *window = transport->window;
+    assert_true(is_readable(window));
+    assert_false(is_readable(window + VGPU_WINDOW_EXTENTS_OFFSET));
+    assert_int_equal(vgpu_transport_use(transport, VGPU_WINDOW_EXTENTS_OFFSET, 8192), 0);
+    assert_true(is_readable(window + VGPU_WINDOW_EXTENTS_OFFSET + 8191));
+    assert_false(is_readable(window + VGPU_WINDOW_EXTENTS_OFFSET + 8192));
+    assert_int_equal(vgpu_transport_use(transport, transport->window_size, 4096), -EINVAL);
+    assert_int_equal(vgpu_transport_use(transport, UINT64_MAX - 4095, 4096), -EINVAL);
     vgpu_transport_close(transport);
 }
 
@@ -254,6 +280,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SOCKET_TEST(the_window_is_made_and_introduced),
+        SOCKET_TEST(parts_of_the_window_are_used_one_by_one),
         SOCKET_TEST(messages_of_all_lengths_come_back),
         SOCKET_TEST(threads_get_their_own_answers),
         SOCKET_TEST(answers_that_make_no_sense_end_the_connection),

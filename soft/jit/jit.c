@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "interop/thread.h"
 #include "soft/jit/code.h"
 #include "soft/simt/ops.h"
 
@@ -216,7 +217,7 @@ static struct vgpu_jit_code *compile_apart(const struct vgpu_unit *unit, const u
 
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, COMPILER_STACK);
-    if (pthread_create(&thread, &attributes, run_task, &task) == 0)
+    if (vgpu_thread_create(&thread, &attributes, run_task, &task) == 0)
         pthread_join(thread, NULL);
     pthread_attr_destroy(&attributes);
     return task.code;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Launches: what a kernel may have, and blocks that run at once. */
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "interop/thread.h"
 #include "soft/simt/meeting.h"
 #include "soft/simt/pool.h"
 #include "soft/simt/timeline.h"
@@ -82,14 +81,10 @@ static void run_together(struct vgpu_job *job)
         .job = job, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
     uint32_t wanted = (uint32_t)job->grid.blocks, started = 0;
     pthread_t *threads = calloc(wanted, sizeof(*threads));
-    sigset_t all, before;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
     while (threads != NULL && started < wanted &&
-           pthread_create(&threads[started], NULL, join_crew, &crew) == 0)
+           vgpu_thread_create(&threads[started], NULL, join_crew, &crew) == 0)
         started++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_mutex_lock(&crew.lock);
     crew.go = started == wanted ? 1 : -1;
     pthread_cond_broadcast(&crew.changed);

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <unistd.h>
 
+#include "interop/thread.h"
 #include "soft/simt/meeting.h"
 
 /* The one pool of the process. Threads start when they are first of use and stay. */
@@ -171,22 +171,17 @@ static void *serve(void *argument)
 static void start_threads(uint32_t wanted)
 {
     pthread_attr_t attributes;
-    sigset_t all, before;
     pthread_t thread;
-
-    /* Signals are for the threads of the program that this is a library of. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
 
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     while (pool.threads < wanted) {
-        if (pthread_create(&thread, &attributes, serve, (void *)(uintptr_t)(pool.threads + 1)) != 0)
+        if (vgpu_thread_create(&thread, &attributes, serve,
+                               (void *)(uintptr_t)(pool.threads + 1)) != 0)
             break;
         pool.threads++;
     }
     pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* ---- launching threads ---- */

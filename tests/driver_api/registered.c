@@ -142,6 +142,76 @@ static void test_fork(void)
     free(memory);
 }
 
+/* Others that pin memory afterwards get none that the program still has somewhere. */
+static void pin_more(void)
+{
+    for (int i = 0; i < 4; i++) {
+        void *pinned;
+        CHECK(cuMemHostAlloc(&pinned, 2 * MIB, 0));
+        memset(pinned, 99, 2 * MIB);
+    }
+}
+
+static unsigned char *map_pages(void *where, unsigned char value)
+{
+    unsigned char *memory = mmap(where, MIB, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | (where ? MAP_FIXED : 0), -1, 0);
+    EXPECT(memory != MAP_FAILED);
+    memset(memory, value, MIB);
+    return memory;
+}
+
+static void expect_value(const unsigned char *memory, size_t bytes, unsigned char value)
+{
+    for (size_t i = 0; i < bytes; i++)
+        EXPECT(memory[i] == value);
+}
+
+/* The program moves what it has registered, cuts it, or puts something else there. */
+static void test_moved(void)
+{
+    unsigned char *memory = map_pages(NULL, 7), *place = map_pages(NULL, 0);
+    CHECK(cuMemHostRegister(memory, MIB, 0));
+    EXPECT(mremap(memory, MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, place) == place);
+    map_pages(memory, 8);
+    CHECK(cuMemHostUnregister(memory));
+    unsigned char *half = map_pages(NULL, 9);
+    CHECK(cuMemHostRegister(half, MIB, 0));
+    munmap(half + MIB / 2, MIB / 2);
+    CHECK(cuMemHostUnregister(half));
+    pin_more();
+    expect_value(place, MIB, 7);
+    expect_value(memory, MIB, 8);
+    expect_value(half, MIB / 2, 9);
+    CHECK(cuMemHostRegister(memory, MIB, 0));
+    CHECK(cuMemHostUnregister(memory));
+    munmap(memory, MIB);
+    munmap(place, MIB);
+    munmap(half, MIB / 2);
+}
+
+/* It may never say that it is freed: a child has there what its parent has. */
+static void test_fork_after_free(void)
+{
+    unsigned char *memory = map_pages(NULL, 7);
+    int status;
+    CHECK(cuMemHostRegister(memory, MIB, 0));
+    munmap(memory, MIB);
+    map_pages(memory, 8);
+    pid_t child = fork();
+    if (child == 0) {
+        for (size_t i = 0; i < MIB; i++) {
+            if (memory[i] != 8)
+                _exit(1);
+        }
+        _exit(0);
+    }
+    EXPECT(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    CHECK(cuMemHostUnregister(memory));
+    expect_value(memory, MIB, 8);
+    munmap(memory, MIB);
+}
+
 /* What a context has registered ends with it, and the memory is the program's. */
 static void test_context_end(CUcontext primary)
 {
@@ -173,6 +243,8 @@ int main(void)
     test_neighbours();
     test_shared_mapping();
     test_fork();
+    test_moved();
+    test_fork_after_free();
     test_context_end(context);
     printf("registered memory: all right\n");
     return 0;

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "interop/thread.h"
 #include "soft/driver/graph/capture.h"
 
 /* A thread's own default stream in one context. */
@@ -120,7 +121,7 @@ static bool reached(const struct vgpu_mark *mark)
 static void wait_for(const struct vgpu_mark *mark)
 {
     while (!reached(mark))
-        pthread_cond_wait(&mark->stream->progress, &vgpu_driver()->lock);
+        vgpu_thread_wait(&mark->stream->progress, &vgpu_driver()->lock);
 }
 
 static bool may_start(const struct vgpu_stream *stream, const struct vgpu_stream_entry *entry)
@@ -209,7 +210,7 @@ static CUresult start_thread(struct vgpu_stream *stream)
     if (vgpu_driver()->has_processor_set)
         pthread_attr_setaffinity_np(&attributes, sizeof(vgpu_driver()->processor_set),
                                     &vgpu_driver()->processor_set);
-    error = pthread_create(&thread, &attributes, stream_main, stream);
+    error = vgpu_thread_create(&thread, &attributes, stream_main, stream);
     pthread_attr_destroy(&attributes);
     stream->has_thread = error == 0;
     return error ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
@@ -440,7 +441,7 @@ void vgpu_context_close_streams(struct vgpu_context *context)
         pthread_mutex_lock(&vgpu_driver()->lock);
     }
     while (context->streams)
-        pthread_cond_wait(&vgpu_driver()->stream_gone, &vgpu_driver()->lock);
+        vgpu_thread_wait(&vgpu_driver()->stream_gone, &vgpu_driver()->lock);
     pthread_mutex_unlock(&vgpu_driver()->lock);
 }
 

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include "interop/thread.h"
 #include "soft/driver/graph/graph.h"
 #include "soft/driver/stream/host_function.h"
 
@@ -67,7 +68,7 @@ static void queue_destructor(struct vgpu_user_object *object)
         return;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    destructors.has_thread = pthread_create(&thread, &attributes, destructors_main, NULL) == 0;
+    destructors.has_thread = vgpu_thread_create(&thread, &attributes, destructors_main, NULL) == 0;
     pthread_attr_destroy(&attributes);
 }
 

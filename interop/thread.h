@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/** Threads of a library that lives in somebody else's process. */
+#ifndef VGPU_INTEROP_THREAD_H
+#define VGPU_INTEROP_THREAD_H
+
+#include <pthread.h>
+#include <signal.h>
+
+/**
+ * pthread_create for a thread that no signal is delivered to: those are for the program's threads.
+ * Only what the thread raises itself finds the program's handler: its callbacks run here, and
+ * memory of its own may be such that touching it calls for the handler.
+ */
+static inline int vgpu_thread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                                     void *(*run)(void *argument), void *argument)
+{
+    static const int raised[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (unsigned int i = 0; i < sizeof(raised) / sizeof(raised[0]); i++)
+        sigdelset(&blocked, raised[i]);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before);
+    int error = pthread_create(thread, attributes, run, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+/**
+ * pthread_cond_wait of a thread of the program's, which another may cancel: what it holds, nobody
+ * would give back. It ends at the next point of the program's own.
+ */
+static inline void vgpu_thread_wait(pthread_cond_t *condition, pthread_mutex_t *lock)
+{
+    int before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    pthread_cond_wait(condition, lock);
+    pthread_setcancelstate(before, &before);
+}
+
+#endif
