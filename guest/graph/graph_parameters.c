@@ -7,6 +7,7 @@
 #include "guest/graph/graph.h"
 #include "guest/memory/copy.h"
 #include "guest/memory/host_memory.h"
+#include "guest/memory/pages.h"
 #include "guest/process/context.h"
 #include "guest/process/process.h"
 #include "guest/stream/event.h"
@@ -112,10 +113,13 @@ struct side {
     struct vgpu_wire_place place;
 };
 
+/* Ordinary memory of the program is known to nobody, and neither is what graphs allocate. */
 static bool is_host(CUdeviceptr address)
 {
     struct vgpu_range range;
-    return vgpu_ranges_find(&vgpu_process()->ranges, address, &range) && vgpu_range_is_host(&range);
+    if (vgpu_ranges_find(&vgpu_process()->ranges, address, &range))
+        return vgpu_range_is_host(&range);
+    return vgpu_pages_are_there((const void *)(uintptr_t)address, 1);
 }
 
 /* How far from its start a side is touched. False if that overflows. */

@@ -3,12 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "guest/graph/capture_list.h"
 #include "guest/graph/graph.h"
 #include "guest/memory/copy.h"
+#include "guest/memory/pages.h"
 #include "guest/process/process.h"
 #include "guest/stream/marker.h"
 #include "guest/stream/stream.h"
@@ -226,10 +225,8 @@ static bool row_changes_out(const struct vgpu_shadow *shadow, char *host, size_t
 
 static bool row_is_there(const struct vgpu_shadow *shadow, char *host, size_t offset)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t start = (uintptr_t)host / page * page;
     (void)offset;
-    return msync((void *)start, (uintptr_t)host + shadow->shape.width - start, MS_ASYNC) == 0;
+    return vgpu_pages_are_there(host, shadow->shape.width);
 }
 
 /* ---- launches ---- */

@@ -79,3 +79,10 @@ void vgpu_pages_fill(void *to, const void *from, size_t bytes)
 }
 
 #endif
+
+bool vgpu_pages_are_there(const void *memory, size_t bytes)
+{
+    uintptr_t start = (uintptr_t)memory / PAGE * PAGE;
+    /* For memory that is no file's this does nothing but say so. */
+    return msync((void *)start, (uintptr_t)memory + bytes - start, MS_ASYNC) == 0;
+}
