@@ -57,6 +57,16 @@ static void CUDA_CB count_call(void *data)
     ++*(int *)data;
 }
 
+static void draw(CUgraph graph)
+{
+    char path[] = "/tmp/graph-XXXXXX", text[8] = "";
+    int file = mkstemp(path);
+    CHECK(cuGraphDebugDotPrint(graph, path, CU_GRAPH_DEBUG_DOT_FLAGS_VERBOSE));
+    EXPECT(file >= 0 && read(file, text, 7) == 7 && strcmp(text, "digraph") == 0);
+    close(file);
+    unlink(path);
+}
+
 /* One node of each kind in a row, and all of them do their work. */
 static void nodes_of_all_kinds(const struct graph_setup *setup)
 {
@@ -108,6 +118,7 @@ static void nodes_of_all_kinds(const struct graph_setup *setup)
     operations.memOp.paramArray = &write;
     nodes[10] = add(graph, &nodes[9], 1, &operations);
     CHECK(cuGraphDestroy(child));
+    draw(graph);
     CUgraphExec exec = graph_instantiate(graph);
     for (int i = 1; i < 3; i++) {
         CHECK(cuMemsetD32Async(setup->second, 0, GRAPH_COUNT, setup->stream));
@@ -296,6 +307,82 @@ static void an_executable_graph_knows_its_flags(const struct graph_setup *setup)
     CHECK(cuGraphDestroy(graph));
 }
 
+/* Kernels of libraries, and arguments in one piece. */
+static void kernels_are_named_in_other_ways(const struct graph_setup *setup)
+{
+    CUgraph graph = graph_make();
+    struct graph_kernel kernel;
+    CUgraphNode nodes[2];
+    CUlibrary library;
+    CUkernel fill;
+    struct {
+        CUdeviceptr out;
+        unsigned int value;
+        int count;
+    } arguments = {setup->second, 60, GRAPH_COUNT};
+    size_t bytes = sizeof(arguments);
+    void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, &arguments, CU_LAUNCH_PARAM_BUFFER_SIZE,
+                     &bytes, CU_LAUNCH_PARAM_END};
+    CUDA_KERNEL_NODE_PARAMS packed = *graph_fill(setup, &kernel, 0, 0), got;
+    packed.kernelParams = NULL;
+    packed.extra = extra;
+    CHECK(cuGraphAddKernelNode(&nodes[0], graph, NULL, 0, &packed));
+    memset(&arguments, 0, sizeof(arguments)); /* it was copied */
+    CHECK(cuLibraryLoadData(&library, kernels_ptx, NULL, NULL, 0, NULL, NULL, 0));
+    CHECK(cuLibraryGetKernel(&fill, library, "fill"));
+    graph_fill(setup, &kernel, setup->first, 50);
+    kernel.node.func = NULL;
+    kernel.node.kern = fill;
+    kernel.node.ctx = setup->context;
+    CHECK(cuGraphAddKernelNode(&nodes[1], graph, NULL, 0, &kernel.node));
+    CHECK(cuGraphKernelNodeGetParams(nodes[1], &got));
+    EXPECT(got.gridDimX == 8 && *(unsigned int *)got.kernelParams[1] == 50);
+    CUgraphExec exec = graph_instantiate(graph);
+    graph_launch(setup, exec);
+    graph_expect(setup->first, 50, 1);
+    graph_expect(setup->second, 60, 1);
+    kernel.value = 70;
+    CHECK(cuGraphExecKernelNodeSetParams(exec, nodes[1], &kernel.node));
+    graph_launch(setup, exec);
+    graph_expect(setup->first, 70, 1);
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+    CHECK(cuLibraryUnload(library));
+}
+
+/* An edge that lets a kernel begin before the one before it has ended. */
+static void edges_say_more(const struct graph_setup *setup)
+{
+    const CUgraphEdgeData early = {.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC,
+                                   .type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC};
+    CUgraphEdgeData data[4];
+    CUgraphNode nodes[2], found[4];
+    CUgraph graph = graph_make(), clone;
+    struct graph_kernel kernel;
+    size_t count = 4;
+    CUgraphNodeParams fill = kernel_parameters(graph_fill(setup, &kernel, setup->first, 1));
+    nodes[0] = add(graph, NULL, 0, &fill);
+    fill = kernel_parameters(graph_fill(setup, &kernel, setup->second, 2));
+    CHECK(cuGraphAddNode(&nodes[1], graph, &nodes[0], &early, 1, &fill));
+    EXPECT(cuGraphNodeGetDependencies(nodes[1], found, NULL, &count) == CUDA_ERROR_LOSSY_QUERY);
+    count = 4;
+    CHECK(cuGraphNodeGetDependencies(nodes[1], found, data, &count));
+    EXPECT(count == 1 && found[0] == nodes[0]);
+    EXPECT(data[0].type == early.type && data[0].from_port == early.from_port);
+    CHECK(cuGraphClone(&clone, graph));
+    count = 4;
+    CHECK(cuGraphGetEdges(clone, found, &found[2], data, &count));
+    EXPECT(count == 1 && data[0].type == early.type);
+    graph_run(setup, clone);
+    graph_expect(setup->first, 1, 1);
+    graph_expect(setup->second, 2, 1);
+    CHECK(cuGraphRemoveDependencies(graph, nodes, &nodes[1], &early, 1));
+    CHECK(cuGraphNodeGetDependencies(nodes[1], NULL, NULL, &count));
+    EXPECT(count == 0);
+    CHECK(cuGraphDestroy(clone));
+    CHECK(cuGraphDestroy(graph));
+}
+
 int main(void)
 {
     const struct graph_setup setup = graph_open();
@@ -305,6 +392,8 @@ int main(void)
     memory_operations_are_set(&setup);
     host_functions_are_set(&setup);
     attributes_are_copied(&setup);
+    kernels_are_named_in_other_ways(&setup);
+    edges_say_more(&setup);
     an_executable_graph_knows_its_flags(&setup);
     CHECK(cuCtxSynchronize());
     printf("ok\n");
