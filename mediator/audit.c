@@ -22,6 +22,14 @@ int vgpu_audit_quarantine(struct vgpu_store *store, const char *name, const char
     return vgpu_store_log_action(store, &action);
 }
 
+void vgpu_audit_complain(const struct vgpu_mediator *mediator)
+{
+    vgpu_log(VGPU_LOG_ERROR,
+             "cannot write to the audit in the store %s: %s; see the disk it is on, and "
+             "vgpu-mediator --check-store",
+             mediator->config.store, vgpu_store_error(mediator->store));
+}
+
 void vgpu_audit_reload(struct vgpu_mediator *mediator, uint32_t uid, uint32_t pid, const char *file,
                        const char *outcome)
 {
@@ -36,7 +44,7 @@ void vgpu_audit_reload(struct vgpu_mediator *mediator, uint32_t uid, uint32_t pi
     };
 
     if (mediator->store && vgpu_store_log_action(mediator->store, &action))
-        vgpu_log(VGPU_LOG_ERROR, "cannot write the audit: %s", vgpu_store_error(mediator->store));
+        vgpu_audit_complain(mediator);
 }
 
 bool vgpu_audit_takes_denied(struct vgpu_mediator *mediator)

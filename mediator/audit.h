@@ -20,6 +20,9 @@ int vgpu_audit_quarantine(struct vgpu_store *store, const char *name, const char
 void vgpu_audit_reload(struct vgpu_mediator *mediator, uint32_t uid, uint32_t pid, const char *file,
                        const char *outcome);
 
+/** Logs that the store did not take an entry. */
+void vgpu_audit_complain(const struct vgpu_mediator *mediator);
+
 /** Whether one more entry about something that is denied has room in this hour. */
 bool vgpu_audit_takes_denied(struct vgpu_mediator *mediator);
 

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "mediator/log.h"
+#include "mediator/quarantine.h"
 #include "mediator/session.h"
 #include "mediator/store/history.h"
 
@@ -122,8 +123,12 @@ static void vgpu_history_due(struct vgpu_timer *timer)
     struct vgpu_mediator *mediator = vgpu_container(timer, struct vgpu_mediator, history);
 
     if (vgpu_history_write(mediator))
-        vgpu_log(VGPU_LOG_ERROR, "cannot write usage to the store: %s",
-                 vgpu_store_error(mediator->store));
+        vgpu_log(
+            VGPU_LOG_ERROR,
+            "cannot write usage to the store %s: %s; it tries again every minute; see the disk "
+            "it is on",
+            mediator->config.store, vgpu_store_error(mediator->store));
+    vgpu_quarantine_keep_all(mediator);
     vgpu_timer_start(mediator->loop, timer, WRITE_MILLISECONDS);
 }
 
@@ -139,6 +144,7 @@ void vgpu_history_close(struct vgpu_mediator *mediator)
 {
     vgpu_timer_stop(mediator->loop, &mediator->history);
     if (vgpu_history_write(mediator))
-        vgpu_log(VGPU_LOG_ERROR, "the last minute's usage is lost: %s",
-                 vgpu_store_error(mediator->store));
+        vgpu_log(VGPU_LOG_ERROR, "the usage since it was last written is lost: the store %s: %s",
+                 mediator->config.store, vgpu_store_error(mediator->store));
+    vgpu_quarantine_keep_all(mediator);
 }

@@ -63,11 +63,20 @@ static void vgpu_quarantine_keep(struct vgpu_mediator *mediator, struct vgpu_vm 
     error = vgpu_quarantine_write(mediator->store, &record);
     if (error)
         vgpu_log(VGPU_LOG_ERROR,
-                 "cannot write the faults of VM %s to the store: %s; they hold "
-                 "until this mediator ends",
-                 vm->name, vgpu_store_error(mediator->store));
+                 "cannot write the faults of VM %s to the store %s: %s; they hold until this "
+                 "mediator ends, and it tries again every minute; see the disk it is on",
+                 vm->name, mediator->config.store, vgpu_store_error(mediator->store));
     else
         vm->registered = true;
+    vm->unkept = error != 0;
+}
+
+void vgpu_quarantine_keep_all(struct vgpu_mediator *mediator)
+{
+    for (struct vgpu_vm *vm = mediator->vms; vm; vm = vm->next) {
+        if (vm->unkept)
+            vgpu_quarantine_keep(mediator, vm);
+    }
 }
 
 static void vgpu_quarantine_impose(struct vgpu_mediator *mediator, struct vgpu_vm *vm,

@@ -13,6 +13,9 @@
 void vgpu_quarantine_fault(struct vgpu_mediator *mediator, struct vgpu_vm *vm, enum vgpu_fault kind,
                            const char *detail);
 
+/** Tells the store again what it could not be told. */
+void vgpu_quarantine_keep_all(struct vgpu_mediator *mediator);
+
 /** Lets a VM in again of which the store knows nothing. */
 void vgpu_quarantine_lift(struct vgpu_vm *vm);
 

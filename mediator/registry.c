@@ -93,18 +93,29 @@ void vgpu_registry_place(struct vgpu_mediator *mediator, struct vgpu_vm *vm)
 
 int vgpu_registry_load(struct vgpu_mediator *mediator, struct vgpu_vm *vm)
 {
-    struct vgpu_store_vm record;
+    struct vgpu_store_vm record = {0};
     int error;
 
     if (!mediator->store)
         return 0;
     error = vgpu_store_find_vm(mediator->store, vm->name, NULL, &record);
+    vgpu_registry_catch_up(vm, &record);
     if (!error)
         vgpu_registry_copy(mediator, vm, &record);
     else if (error != -ENOENT)
         vgpu_log(VGPU_LOG_ERROR, "cannot read VM %s from the store: %s", vm->name,
                  vgpu_store_error(mediator->store));
     return error == -ENOENT ? 0 : error;
+}
+
+void vgpu_registry_catch_up(const struct vgpu_vm *vm, struct vgpu_store_vm *record)
+{
+    if (!vm || !vm->unkept)
+        return;
+    record->quarantined = vm->quarantined;
+    record->strikes = vm->strikes;
+    record->struck = vm->struck;
+    memcpy(record->reason, vm->reason, sizeof(record->reason));
 }
 
 void vgpu_registry_apply(struct vgpu_mediator *mediator, const struct vgpu_store_vm *record)
@@ -114,6 +125,7 @@ void vgpu_registry_apply(struct vgpu_mediator *mediator, const struct vgpu_store
     if (!vm)
         return;
     vgpu_registry_copy(mediator, vm, record);
+    vm->unkept = false;
     if (vm->quarantined)
         vgpu_registry_revoke(mediator, vm);
 }

@@ -28,6 +28,10 @@ void vgpu_registry_refresh(struct vgpu_mediator *mediator, struct vgpu_vm *vm);
 /** The VM of this name is registered no more: it goes on with what the configuration says. */
 void vgpu_registry_forget(struct vgpu_mediator *mediator, const char *name);
 
+/** Brings a record up to what the mediator knows of the VM's faults and the store could not be
+ * told; `vm` NULL: nothing. */
+void vgpu_registry_catch_up(const struct vgpu_vm *vm, struct vgpu_store_vm *record);
+
 /** Takes all that a VM has of the GPU away: its workers are killed. */
 void vgpu_registry_revoke(struct vgpu_mediator *mediator, const struct vgpu_vm *vm);
 

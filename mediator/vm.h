@@ -69,6 +69,7 @@ struct vgpu_vm {
     struct vgpu_vm_limits limits;
     bool registered;            /* in the store, which pool, priority and limits are from */
     char uuid[VGPU_STORE_UUID]; /* "": none */
+    bool unkept;                /* the store could not be told of its faults */
     uint64_t quarantined;       /* since then, seconds since 1970; 0: it is not */
     char reason[VGPU_STORE_REASON];
     uint64_t strikes; /* faults that count, since it was last cleared, or none for a day */

@@ -92,7 +92,7 @@ static json_t *vgpu_admin_metrics_row(struct vgpu_mediator *mediator, struct vgp
         {"images_poisoned", counters.images_poisoned},
         {"leases", vm->leases},
         {"throttled", counters.throttled},
-        {"throttled_ns", counters.throttled_nanoseconds},
+        {"throttled_for_ns", counters.throttled_nanoseconds},
         {"queue_full", counters.busy},
         {"strikes", vm->strikes},
     };

@@ -61,6 +61,8 @@ static int vgpu_admin_look_up(struct vgpu_admin_call *call)
     if (call->mediator->store)
         error = vgpu_store_find_vm(call->mediator->store, *call->vm.name ? call->vm.name : NULL,
                                    call->vm.uuid, &found);
+    if (!error)
+        vgpu_registry_catch_up(vgpu_registry_seen(call->mediator, found.name), &found);
     if (error && error != -ENOENT)
         vgpu_admin_fail_store(call);
     if (!error && *call->vm.uuid && strcmp(call->vm.uuid, found.uuid) != 0) {
@@ -194,6 +196,7 @@ static void vgpu_admin_defaults(struct vgpu_admin_call *call)
         priority = (enum vgpu_priority)seen->priority;
     call->vm.priority = priority;
     vgpu_config_limits(&call->mediator->config, call->vm.name, &call->vm.limits);
+    vgpu_registry_catch_up(seen, &call->vm);
 }
 
 static void register_vm(struct vgpu_admin_call *call)
@@ -290,7 +293,8 @@ static bool vgpu_admin_take_reason(struct vgpu_admin_call *call)
     return false;
 }
 
-static void quarantine(struct vgpu_admin_call *call)
+/** The VM is registered, or was seen and will be. False after a failure. */
+static bool vgpu_admin_find_seen(struct vgpu_admin_call *call)
 {
     int error = vgpu_admin_look_up(call);
 
@@ -299,8 +303,14 @@ static void quarantine(struct vgpu_admin_call *call)
         vgpu_admin_note(call, "VM %s was not registered, and is now", call->vm.name);
     } else if (error) {
         vgpu_admin_find(call); /* says what is wrong */
-        return;
     }
+    return !call->error;
+}
+
+static void quarantine(struct vgpu_admin_call *call)
+{
+    if (!vgpu_admin_find_seen(call))
+        return;
     if (call->vm.quarantined) {
         vgpu_admin_fail(call, "conflict", "VM %s is quarantined already: %s", call->vm.name,
                         call->vm.reason);
@@ -317,10 +327,15 @@ static void vgpu_admin_lift_quarantine(struct vgpu_admin_call *call)
 {
     struct vgpu_vm *seen = vgpu_registry_seen(call->mediator, call->vm.name);
 
-    if (!seen || !seen->quarantined) {
+    if (!seen)
+        vgpu_admin_fail(call, "not-found",
+                        "VM %s has not connected since the mediator started; see vgpu-admin "
+                        "list-vms",
+                        call->target);
+    else if (!seen->quarantined)
         vgpu_admin_fail(call, "conflict", "VM %s is not quarantined", call->target);
+    if (call->error)
         return;
-    }
     vgpu_quarantine_lift(seen);
     vgpu_events_add(&call->mediator->events, "cleared", seen->name, "clear-quarantine by user %u",
                     call->uid);
@@ -333,7 +348,7 @@ void vgpu_admin_clear_quarantine(struct vgpu_admin_call *call)
         vgpu_admin_lift_quarantine(call);
         return;
     }
-    if (!vgpu_admin_find(call))
+    if (!vgpu_admin_find_seen(call))
         return;
     if (!call->vm.quarantined) {
         vgpu_admin_fail(call, "conflict", "VM %s is not quarantined", call->vm.name);
@@ -349,9 +364,14 @@ void vgpu_admin_clear_quarantine(struct vgpu_admin_call *call)
 static struct vgpu_store_vm vgpu_admin_unregistered(const struct vgpu_vm *seen)
 {
     struct vgpu_store_vm vm = {
-        .pool = seen->pool, .priority = seen->priority, .limits = seen->limits};
+        .pool = seen->pool,
+        .priority = seen->priority,
+        .limits = seen->limits,
+        .quarantined = seen->quarantined,
+    };
 
     memcpy(vm.name, seen->name, sizeof(vm.name));
+    memcpy(vm.reason, seen->reason, sizeof(vm.reason));
     return vm;
 }
 
@@ -363,11 +383,13 @@ static void vgpu_admin_put_calls(json_t *row, struct vgpu_mediator *mediator, st
     if (seen)
         vgpu_session_count(mediator, seen, &counters);
     vgpu_admin_put_number(row, "calls", counters.calls);
-    vgpu_admin_put_number(row, "calls_waiting",
-                          seen ? __atomic_load_n(&seen->ledger->queued, __ATOMIC_RELAXED) : 0);
+    json_object_set_new(row, "calls_waiting", json_null());
+    if (seen && seen->limits.queue_depth) /* else nobody counts them */
+        vgpu_admin_put_number(row, "calls_waiting",
+                              __atomic_load_n(&seen->ledger->queued, __ATOMIC_RELAXED));
     vgpu_admin_put_number(row, "throttled", counters.throttled);
-    vgpu_admin_put_number(row, "throttled_ns", counters.throttled_nanoseconds);
-    vgpu_admin_put_number(row, "busy", counters.busy);
+    vgpu_admin_put_number(row, "throttled_for_ns", counters.throttled_nanoseconds);
+    vgpu_admin_put_number(row, "queue_full", counters.busy);
 }
 
 /** As the configuration has it: BUDGET/PERIOD in milliseconds, or nothing. */
@@ -432,10 +454,11 @@ static void show_vm(struct vgpu_admin_call *call)
 static void vgpu_admin_list_one(const struct vgpu_store_vm *record, void *user)
 {
     const struct vgpu_admin_call *call = user;
+    struct vgpu_vm *seen = vgpu_registry_seen(call->mediator, record->name);
+    struct vgpu_store_vm now = *record;
 
-    json_array_append_new(call->result,
-                          vgpu_admin_vm_row(call->mediator, record, true,
-                                            vgpu_registry_seen(call->mediator, record->name)));
+    vgpu_registry_catch_up(seen, &now);
+    json_array_append_new(call->result, vgpu_admin_vm_row(call->mediator, &now, true, seen));
 }
 
 static void list_vms(struct vgpu_admin_call *call)

@@ -3,6 +3,7 @@
 """What running programs notice of an administrator: a quarantine, a quota, and their share of the
 GPU when weights, priorities, pools and caps change."""
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -82,6 +83,51 @@ class Administration(Administered):
         self.assertEqual(total(), whole // 4)
         self.admin("set-memory", self.vm, "--memory=default")
         self.assertEqual(total(), whole)
+
+
+class StoreThatCannotBeWritten(Administered):
+    """A quarantine that the store does not take holds, and is in it as soon as it does."""
+    fault_limit = 1
+
+    def setUp(self):
+        super().setUp()
+        self.store = f"{self.mediator.folder}/vgpu.db"
+
+    def lose_a_worker(self):
+        program = self.program(DRIVER_API, "loop", "60")
+        program.stdout.readline()
+        self.assertIn("PASS", program.stdout.readline())
+        os.rename(self.store, self.store + ".away")
+        os.kill(self.mediator.workers()[0], signal.SIGKILL)
+        output, _ = program.communicate(timeout=10 * PATIENCE)
+        self.assertEqual(program.returncode, 2, output)
+        self.assert_out()
+
+    def assert_out(self):
+        output, _ = self.program(DRIVER_API).communicate(timeout=10 * PATIENCE)
+        self.assertIn("CUDA_ERROR_SYSTEM_NOT_READY", output)
+        self.assertIn("1 fault", self.shown()["quarantine"])
+        self.assertIn("1 fault", self.admin("list-vms")[0]["quarantine"])
+
+    def test_a_vm_that_is_not_registered(self):
+        self.lose_a_worker()
+        self.assertIn("cannot write the faults of VM " + self.name, self.mediator.log())
+        with self.assertRaises(subprocess.CalledProcessError):
+            self.admin("clear-quarantine", self.vm)
+        os.rename(self.store + ".away", self.store)
+        self.admin("clear-quarantine", self.vm)
+        output, _ = self.program(DRIVER_API).communicate(timeout=30 * PATIENCE)
+        self.assertIn("PASS", output)
+
+    def test_a_vm_that_is_registered(self):
+        self.admin("register-vm", self.vm)
+        self.lose_a_worker()
+        os.rename(self.store + ".away", self.store)
+        self.admin("set-weight", self.vm, "--weight=7")
+        self.assert_out()
+        self.mediator.kill()
+        self.mediator.start()
+        self.assert_out()
 
 
 @unittest.skipUnless(os.getuid() == 0, "only root can be two users")

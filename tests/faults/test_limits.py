@@ -48,7 +48,7 @@ class Limits(Administered):
         self.assertGreater(calls, 0)
         shown = self.shown()
         self.assertGreater(shown["throttled"], 0)
-        self.assertGreater(shown["throttled_ns"], 0)
+        self.assertGreater(shown["throttled_for_ns"], 0)
         before = self.calls()
         self.admin("set-rate-limit", self.vm, "--rate=0")
         wait_until(lambda: self.calls() > before + 2000, 30, "it runs as before")
@@ -57,7 +57,7 @@ class Limits(Administered):
     def test_a_queue_depth_keeps_calls_in_the_program(self):
         self.admin("register-vm", self.vm, "--rate=2000", "--queue-depth=8")
         program = self.start(1000)
-        wait_until(lambda: self.shown()["busy"] > 0, 30, "the queue is full")
+        wait_until(lambda: self.shown()["queue_full"] > 0, 30, "the queue is full")
         for _ in range(20):
             self.assertLessEqual(self.shown()["calls_waiting"], 8)
         self.assertEqual(self.ends(program), 1000)

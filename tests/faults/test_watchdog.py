@@ -189,7 +189,10 @@ class WithoutStore(Watchdog):
         status, output, _ = self.outcome(LONG_WORK, "idle", "0")
         self.assertEqual(status, 2, output)
         self.assertIn("is quarantined (1 fault", output)
+        self.assertIn("1 fault", self.shown()["quarantine"])
+        self.assertIn("1 fault", self.admin("list-vms")[0]["quarantine"])
         self.admin("clear-quarantine", self.vm)
+        self.assertEqual(self.shown()["quarantine"], "")
         self.assert_done(LONG_WORK, "idle", "0")
 
 
