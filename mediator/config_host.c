@@ -4,14 +4,38 @@
 #include <errno.h>
 #include <grp.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static uint32_t vgpu_config_check_part(const char *key, const char *path, int mode, FILE *out)
 {
-    if (access(path, mode) == 0)
+    struct stat status;
+    const char *wrong = NULL;
+
+    if (access(path, mode) < 0)
+        wrong = strerror(errno);
+    else if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        wrong = "it is no file";
+    if (wrong)
+        fprintf(out, "%s=%s: %s; install it there, or set another %s=\n", key, path, wrong, key);
+    return wrong != NULL;
+}
+
+/** Who checks may be another user than the mediator's, so that permissions tell nothing. */
+static uint32_t vgpu_config_check_store(const char *path, FILE *out)
+{
+    struct stat status;
+    bool is_there = stat(path, &status) == 0;
+    bool is_file = !is_there || S_ISREG(status.st_mode);
+
+    if (!is_file)
+        fprintf(out, "store=%s: it is no file; set store= to a file, which the mediator makes\n",
+                path);
+    else if (is_there && access(path, W_OK) < 0 && errno == EROFS)
+        fprintf(out, "store=%s: %s; mount it for writing, or set another store=\n", path,
+                strerror(EROFS));
+    else
         return 0;
-    fprintf(out, "%s=%s: %s; install it there, or set another %s=\n", key, path, strerror(errno),
-            key);
     return 1;
 }
 
@@ -47,7 +71,8 @@ uint32_t vgpu_config_check_host(const struct vgpu_config *config, FILE *out)
     wrong += vgpu_config_check_folder("process-socket", config->process_socket, 2, out);
     wrong += vgpu_config_check_folder("admin-socket", config->admin_socket, 2, out);
     if (*config->store)
-        wrong += vgpu_config_check_folder("store", config->store, 2, out);
+        wrong += vgpu_config_check_folder("store", config->store, 2, out) +
+                 vgpu_config_check_store(config->store, out);
     if (!getgrnam(config->admin_group))
         fprintf(out,
                 "admin-group=%s: there is no such group, so only root administers; groupadd "

@@ -78,6 +78,11 @@ static int vgpu_check_version(sqlite3 *database, const char *path, FILE *out)
     int version = 0;
     int error = vgpu_schema_version(database, &version);
 
+    if (error == -EMEDIUMTYPE)
+        fprintf(out,
+                "%s has tables and no schema version: it is the database of another program; set "
+                "another store=\n",
+                path);
     if (error)
         return error;
     if (version == 0) {
@@ -91,7 +96,7 @@ static int vgpu_check_version(sqlite3 *database, const char *path, FILE *out)
                 path, version, vgpu_schema_current);
         return -EUCLEAN;
     }
-    fprintf(out, "%s is good: schema version %d, %llu VMs, %llu pools, %llu actions\n", path,
+    fprintf(out, "%s is good: schema version %d, VMs %llu, pools %llu, actions %llu\n", path,
             version, (unsigned long long)vgpu_check_count(database, "SELECT count(*) FROM vms"),
             (unsigned long long)vgpu_check_count(database, "SELECT count(*) FROM pools"),
             (unsigned long long)vgpu_check_count(database, "SELECT count(*) FROM audit"));

@@ -50,7 +50,7 @@ int vgpu_store_expire(struct vgpu_store *store, uint64_t hour)
     return error ? error : vgpu_store_expire_actions(store, hour);
 }
 
-int vgpu_store_list_usage(struct vgpu_store *store, uint64_t since, const char *vm,
+int vgpu_store_list_usage(struct vgpu_store *store, uint64_t since, const char *vm, uint32_t most,
                           void (*each)(const struct vgpu_store_usage *usage, void *user),
                           void *user)
 {
@@ -58,8 +58,8 @@ int vgpu_store_list_usage(struct vgpu_store *store, uint64_t since, const char *
         vgpu_store_prepare(store,
                            "SELECT vm, hour, gpu_ns, calls, to_device_bytes, from_device_bytes "
                            "FROM usage WHERE hour >= ?1 AND (?2 IS NULL OR vm = ?2) "
-                           "ORDER BY hour, vm",
-                           "is", since, vm);
+                           "ORDER BY hour, vm LIMIT ?3",
+                           "isi", since, vm, (uint64_t)most);
     int error;
 
     while (vgpu_store_row(store, statement, &error)) {
@@ -76,15 +76,15 @@ int vgpu_store_list_usage(struct vgpu_store *store, uint64_t since, const char *
     return error;
 }
 
-int vgpu_store_list_faults(struct vgpu_store *store, uint64_t since, const char *vm,
+int vgpu_store_list_faults(struct vgpu_store *store, uint64_t since, const char *vm, uint32_t most,
                            void (*each)(const struct vgpu_store_faults *faults, void *user),
                            void *user)
 {
     sqlite3_stmt *statement =
         vgpu_store_prepare(store,
                            "SELECT vm, hour, kind, count, detail FROM faults WHERE hour >= ?1 AND "
-                           "(?2 IS NULL OR vm = ?2) ORDER BY hour, vm, kind",
-                           "is", since, vm);
+                           "(?2 IS NULL OR vm = ?2) ORDER BY hour, vm, kind LIMIT ?3",
+                           "isi", since, vm, (uint64_t)most);
     int error;
 
     while (vgpu_store_row(store, statement, &error)) {

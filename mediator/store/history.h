@@ -33,11 +33,11 @@ int vgpu_store_add_faults(struct vgpu_store *store, const struct vgpu_store_faul
 /** Forgets what is older than `hour`, of the audit, too; and of that what is too much. */
 int vgpu_store_expire(struct vgpu_store *store, uint64_t hour);
 
-/** From the hour `since` on, the oldest first; `vm` NULL: of all. */
-int vgpu_store_list_usage(struct vgpu_store *store, uint64_t since, const char *vm,
+/** From the hour `since` on, the oldest first, and no more than `most`; `vm` NULL: of all. */
+int vgpu_store_list_usage(struct vgpu_store *store, uint64_t since, const char *vm, uint32_t most,
                           void (*each)(const struct vgpu_store_usage *usage, void *user),
                           void *user);
-int vgpu_store_list_faults(struct vgpu_store *store, uint64_t since, const char *vm,
+int vgpu_store_list_faults(struct vgpu_store *store, uint64_t since, const char *vm, uint32_t most,
                            void (*each)(const struct vgpu_store_faults *faults, void *user),
                            void *user);
 

@@ -10,15 +10,17 @@
 
 struct vgpu_store {
     sqlite3 *database;
-    int lock; /* on a file beside it: one writer */
+    int lock;  /* on a file beside it: one writer */
+    bool lost; /* the file is not at its path any more */
 };
 
 /** The errno for what SQLite answered. */
 int vgpu_store_errno(int code);
 
 /** Brings the schema to `version`, from whatever older one there is: each step is all or nothing.
- *  -ENOTSUP: it is newer. */
+ *  -ENOTSUP: it is newer; -EMEDIUMTYPE: there are tables of somebody else. */
 int vgpu_schema_migrate(sqlite3 *database, int version);
+/** 0: there is nothing in it. -EMEDIUMTYPE: there is, but no version. */
 int vgpu_schema_version(sqlite3 *database, int *version);
 
 /** What this program writes. */

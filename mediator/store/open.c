@@ -43,7 +43,9 @@ int vgpu_store_errno(int code)
 
 const char *vgpu_store_error(const struct vgpu_store *store)
 {
-    return sqlite3_errmsg(store->database);
+    return store->lost
+               ? "the file is gone from its place; bring it back, or start the mediator again"
+               : sqlite3_errmsg(store->database);
 }
 
 /** Only the mediator and who checks the file may read it; its log and index take over the mode. */
@@ -106,11 +108,17 @@ static void vgpu_store_explain(const struct vgpu_store *store, const char *path,
         snprintf(why, size,
                  "the store %s was written by a newer version; install that, or set another store=",
                  path);
+    else if (error == -EMEDIUMTYPE)
+        snprintf(why, size,
+                 "the store %s is the database of another program; set another store=", path);
     else if (error == -EUCLEAN)
         snprintf(why, size, "the store %s is damaged (%s); see vgpu-mediator --check-store", path,
                  vgpu_store_error(store));
     else
-        snprintf(why, size, "cannot use the store %s: %s", path, strerror(-error));
+        snprintf(why, size,
+                 "cannot use the store %s: %s; let the mediator's user write there, or set another "
+                 "store=",
+                 path, strerror(-error));
 }
 
 int vgpu_store_open(const char *path, struct vgpu_store **out, char *why, size_t size)
@@ -149,8 +157,21 @@ static int vgpu_store_execute(struct vgpu_store *store, const char *sql)
     return vgpu_store_errno(sqlite3_exec(store->database, sql, NULL, NULL, NULL));
 }
 
+/** What is written to a file that was removed or replaced would be acknowledged and lost. */
+static bool vgpu_store_is_lost(const struct vgpu_store *store)
+{
+    int moved = 0;
+
+    return sqlite3_file_control(store->database, "main", SQLITE_FCNTL_HAS_MOVED, &moved) ==
+               SQLITE_OK &&
+           moved;
+}
+
 int vgpu_store_begin(struct vgpu_store *store)
 {
+    store->lost = vgpu_store_is_lost(store);
+    if (store->lost)
+        return -ESTALE;
     return vgpu_store_execute(store, "BEGIN IMMEDIATE");
 }
 

@@ -60,17 +60,26 @@ static const char *const vgpu_schema_steps[] = {
 
 const int vgpu_schema_current = sizeof(vgpu_schema_steps) / sizeof(*vgpu_schema_steps);
 
-int vgpu_schema_version(sqlite3 *database, int *version)
+static int vgpu_schema_number(sqlite3 *database, const char *sql, int *number)
 {
     sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(database, "PRAGMA user_version", -1, &statement, NULL);
+    int code = sqlite3_prepare_v2(database, sql, -1, &statement, NULL);
 
     if (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
-        *version = sqlite3_column_int(statement, 0);
+        *number = sqlite3_column_int(statement, 0);
         code = SQLITE_OK;
     }
     sqlite3_finalize(statement);
     return vgpu_store_errno(code);
+}
+
+int vgpu_schema_version(sqlite3 *database, int *version)
+{
+    int tables = 0, error = vgpu_schema_number(database, "PRAGMA user_version", version);
+
+    if (!error && *version == 0)
+        error = vgpu_schema_number(database, "SELECT count(*) FROM sqlite_schema", &tables);
+    return tables ? -EMEDIUMTYPE : error;
 }
 
 static int vgpu_schema_step(sqlite3 *database, int from)

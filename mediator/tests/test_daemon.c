@@ -93,12 +93,19 @@ static void what_the_host_lacks_is_said(void **state)
 
     (void)state;
     fputs("[mediator]\nworker=/nowhere/vgpu-worker\nstore=/nowhere/at/all/vgpu.db\n", config);
-    fclose(config);
+    fflush(config);
     snprintf(options, sizeof(options), "--check-config --config %s", path);
     assert_int_equal(run_daemon(options, output, sizeof(output)), 1);
     assert_non_null(strstr(output, "worker=/nowhere/vgpu-worker: No such file or directory"));
     assert_non_null(strstr(output, "there is no folder /nowhere/at; make it"));
     assert_null(strstr(output, "is good"));
+    rewind(config);
+    fputs("[mediator]\nworker=/usr\nstore=/usr\nsoft-library=/usr\ndriver=soft\n;", config);
+    fclose(config);
+    assert_int_equal(run_daemon(options, output, sizeof(output)), 1);
+    assert_non_null(strstr(output, "worker=/usr: it is no file"));
+    assert_non_null(strstr(output, "soft-library=/usr: it is no file"));
+    assert_non_null(strstr(output, "store=/usr: it is no file"));
     unlink(path);
 }
 

@@ -272,16 +272,16 @@ static void usage_and_faults_add_up_by_the_hour(void **state)
     assert_int_equal(vgpu_store_add_faults(store, &faults), 0);
     faults.detail = "second";
     assert_int_equal(vgpu_store_add_faults(store, &faults), 0);
-    assert_int_equal(vgpu_store_list_usage(store, 0, "web", sum_calls, sum), 0);
+    assert_int_equal(vgpu_store_list_usage(store, 0, "web", 10, sum_calls, sum), 0);
     assert_int_equal(sum[0], 2);
     assert_int_equal(sum[1], 12);
-    assert_int_equal(vgpu_store_list_faults(store, 0, NULL, last_fault, text), 0);
+    assert_int_equal(vgpu_store_list_faults(store, 0, NULL, 10, last_fault, text), 0);
     assert_string_equal(text, "crash 4 second");
     assert_int_equal(vgpu_store_expire(store, 11), 0);
     memset(sum, 0, sizeof(sum));
-    assert_int_equal(vgpu_store_list_usage(store, 0, NULL, sum_calls, sum), 0);
+    assert_int_equal(vgpu_store_list_usage(store, 0, NULL, 10, sum_calls, sum), 0);
     assert_int_equal(sum[1], 6);
-    assert_int_equal(vgpu_store_list_usage(store, 0, "db", sum_calls, sum), 0);
+    assert_int_equal(vgpu_store_list_usage(store, 0, "db", 10, sum_calls, sum), 0);
     assert_int_equal(sum[0], 1); /* nothing more */
 }
 
@@ -480,6 +480,21 @@ static void a_kill_at_any_moment_loses_nothing_acknowledged(void **state)
     assert_true(acknowledged_ever > 0);
 }
 
+static void the_database_of_another_program_is_left_alone(void **state)
+{
+    static const char sql[] = "DROP TABLE IF EXISTS vms; PRAGMA user_version = 0";
+    char text[512];
+
+    (void)state;
+    assert_int_equal(sqlite3_exec(store->database, sql, NULL, NULL, NULL), SQLITE_OK);
+    vgpu_store_close(store);
+    store = NULL;
+    assert_int_equal(vgpu_store_open(path, &store, why, sizeof(why)), -EMEDIUMTYPE);
+    assert_non_null(strstr(why, "is the database of another program; set another store="));
+    assert_int_not_equal(check_store(text, sizeof(text)), 0);
+    assert_non_null(strstr(text, "is the database of another program"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -498,6 +513,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_audit_keeps_what_is_new_and_not_too_much, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(a_newer_schema_is_left_alone, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(the_database_of_another_program_is_left_alone, make_folder,
+                                        remove_folder),
         cmocka_unit_test_setup_teardown(damage_is_found, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(what_is_no_damage_is_said_too, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_member_without_its_pool_is_found, make_folder,
