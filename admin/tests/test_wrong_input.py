@@ -4,7 +4,9 @@ with whom, and what to do; nothing goes to stdout, and the store says afterwards
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
+import time
 import unittest
 
 from fixture import ADMIN, UUID, Case
@@ -190,6 +192,38 @@ class WrongInput(Case):
                          (self.mediator.config, "done", os.getpid(), os.getuid()))
         self.assertIn("all settings stay as they were", wrong["outcome"])
         self.assertTrue(printed(self.done("show-audit")))
+
+
+    def test_more_than_an_answer_holds_is_refused(self):
+        hour = int(time.time()) // 3600
+        store = sqlite3.connect(self.mediator.store)
+        store.executemany("INSERT INTO usage VALUES (?, ?, 1, 1, 1, 1)",
+                          [(f"vm-{i % 201}", hour - i // 201) for i in range(201 * 100)])
+        store.executemany("INSERT INTO audit (time, uid, pid, verb, target, arguments, outcome) "
+                          "VALUES (0, 0, 0, 'set-weight', 'web', ?, 'done')",
+                          [("x" * 1024,)] * 9000)
+        store.commit()
+        store.close()
+        self.assertEqual(len(self.json("show-usage", "--hours=99")), 201 * 99)
+        self.fails(USAGE, "more than 20000 rows; take fewer --hours, or one VM", "show-usage",
+                   "--hours=100")
+        self.assertEqual(len(self.json("show-usage", "--hours=100", "--vm-name=vm-7")), 100)
+        self.assertEqual(len(self.json("show-audit", "--last=5000")), 5000)
+        self.fails(USAGE, "longer than 8 MiB", "show-audit", "--last=9000")
+
+    def test_a_store_that_is_gone_takes_no_changes(self):
+        away = self.mediator.store + ".away"
+        os.rename(self.mediator.store, away)
+        self.fails(1, "nothing was changed: the store " + self.mediator.store + ": the file is gone",
+                   "register-vm", WEB)
+        self.assertEqual(self.json("list-vms"), [])
+        os.rename(away, self.mediator.store)
+        self.done("register-vm", WEB)
+
+    def test_the_audit_keeps_no_more_of_a_request_than_honest_ones_have(self):
+        self.run_admin("quarantine", WEB, "--reason=" + "r" * 9000)
+        arguments = self.json("show-audit", "--last=1")[0]["arguments"]
+        self.assertEqual((len(arguments), arguments[-4:]), (1024, "r..."))
 
 
 class NoMediator(unittest.TestCase):

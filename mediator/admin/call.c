@@ -13,6 +13,8 @@
 #include "mediator/mediator.h"
 #include "mediator/registry.h"
 
+#define AUDIT_ARGUMENTS 1024u /* bytes that are kept of them */
+
 void vgpu_admin_fail(struct vgpu_admin_call *call, const char *code, const char *format, ...)
 {
     char text[sizeof(call->message)];
@@ -30,9 +32,9 @@ void vgpu_admin_fail(struct vgpu_admin_call *call, const char *code, const char 
 void vgpu_admin_fail_store(struct vgpu_admin_call *call)
 {
     vgpu_admin_fail(call, "failed",
-                    "nothing was changed: the store %s: %s; see the disk it is on, and "
-                    "vgpu-mediator --check-store",
-                    call->mediator->config.store, vgpu_store_error(call->mediator->store));
+                    "%sthe store %s: %s; see the disk it is on, and vgpu-mediator --check-store",
+                    call->verb->event ? "nothing was changed: " : "", call->mediator->config.store,
+                    vgpu_store_error(call->mediator->store));
 }
 
 void vgpu_admin_note(struct vgpu_admin_call *call, const char *format, ...)
@@ -191,6 +193,9 @@ static void vgpu_admin_check_arguments(struct vgpu_admin_call *call,
 static int vgpu_admin_log(const struct vgpu_admin_call *call, const struct vgpu_admin_verb *verb)
 {
     char *arguments = json_dumps(call->arguments, JSON_COMPACT | JSON_ENSURE_ASCII);
+
+    if (arguments && strlen(arguments) > AUDIT_ARGUMENTS)
+        strcpy(arguments + AUDIT_ARGUMENTS - 3, "..."); /* no honest request is as long */
     const struct vgpu_store_action action = {
         .time = (uint64_t)time(NULL),
         .uid = call->uid,
@@ -211,8 +216,7 @@ static void vgpu_admin_log_refused(const struct vgpu_admin_call *call,
                                    const struct vgpu_admin_verb *verb)
 {
     if (vgpu_admin_log(call, verb))
-        vgpu_log(VGPU_LOG_ERROR, "cannot write the audit: %s",
-                 vgpu_store_error(call->mediator->store));
+        vgpu_audit_complain(call->mediator);
 }
 
 /** What was asked for, as words: "weight=80 share-cap=50". */

@@ -17,8 +17,9 @@
 
 #define CLIENTS_MAX       64u
 #define LINE_MAX_BYTES    16384u
-#define OUTPUT_MAX        (8u << 20) /* of one answer; a list of many VMs fits */
+#define ANSWER_MAX        (8u << 20) /* a list of many VMs fits */
 #define FOLLOWER_MAX      65536u     /* of events that wait for a follower; more are dropped */
+#define OUTPUT_MAX        (ANSWER_MAX + 2 * FOLLOWER_MAX)
 #define IDLE_MILLISECONDS 60000
 
 struct vgpu_admin_client {
@@ -81,11 +82,9 @@ static void vgpu_admin_queue(struct vgpu_admin_client *client, const char *text,
     vgpu_loop_change(client->mediator->loop, &client->socket, EPOLLOUT);
 }
 
-static void vgpu_admin_queue_json(struct vgpu_admin_client *client, json_t *line)
+/** `text` NULL: there was no memory for it. */
+static void vgpu_admin_queue_line(struct vgpu_admin_client *client, char *text)
 {
-    char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
-
-    json_decref(line);
     if (!text) {
         client->failed = true;
         return;
@@ -94,6 +93,32 @@ static void vgpu_admin_queue_json(struct vgpu_admin_client *client, json_t *line
     if (!client->failed)
         vgpu_admin_queue(client, "\n", 1);
     free(text);
+}
+
+static char *vgpu_admin_dump(json_t *line)
+{
+    char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+
+    json_decref(line);
+    return text;
+}
+
+static void vgpu_admin_queue_json(struct vgpu_admin_client *client, json_t *line)
+{
+    vgpu_admin_queue_line(client, vgpu_admin_dump(line));
+}
+
+static void vgpu_admin_queue_answer(struct vgpu_admin_client *client, json_t *answer)
+{
+    char *text = vgpu_admin_dump(answer);
+
+    if (text && strlen(text) > ANSWER_MAX) {
+        free(text);
+        text = vgpu_admin_dump(vgpu_admin_refusal(
+            "invalid", "the answer would be longer than 8 MiB; ask for one VM (--vm-name), for "
+                       "fewer --hours or for a smaller --last"));
+    }
+    vgpu_admin_queue_line(client, text);
 }
 
 /** A follower that does not keep up loses events, and is told how many, when it has read the rest.
@@ -136,7 +161,7 @@ static void vgpu_admin_line(struct vgpu_admin_client *client, const char *line, 
     };
 
     client->spoke = true;
-    vgpu_admin_queue_json(client, vgpu_admin_answer(&call, line, length));
+    vgpu_admin_queue_answer(client, vgpu_admin_answer(&call, line, length));
     if (call.follow && !client->follows && !client->failed) {
         client->follows = true;
         vgpu_timer_stop(client->mediator->loop, &client->idle);

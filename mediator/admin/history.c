@@ -9,6 +9,7 @@
 #include "mediator/store/history.h"
 
 #define HOUR_MILLISECONDS 3600000u
+#define ROWS_MOST         20000u /* of an answer: the loop does nothing else meanwhile */
 
 /** Of whom, and from which hour on to tell. False after a failure. */
 static bool vgpu_admin_start_history(struct vgpu_admin_call *call, bool *registered,
@@ -27,10 +28,10 @@ static bool vgpu_admin_start_history(struct vgpu_admin_call *call, bool *registe
     }
     if (!vgpu_admin_take_optional(call, registered))
         return false;
-    if (vgpu_history_write(call->mediator)) { /* to tell the last minute, too */
-        vgpu_admin_fail_store(call);
-        return false;
-    }
+    if (vgpu_history_write(call->mediator)) /* to tell the last minute, too */
+        vgpu_admin_note(call,
+                        "what was used lately is missing: it cannot be written to the store: %s",
+                        vgpu_store_error(call->mediator->store));
     *since = now >= hours ? now - hours + 1 : 0;
     call->result = json_array();
     return true;
@@ -45,6 +46,11 @@ static const char *vgpu_admin_history_of(const struct vgpu_admin_call *call)
 /** Of a VM that is gone there may be history; whoever has none, and is not there, is a mistake. */
 static void vgpu_admin_end_history(struct vgpu_admin_call *call, bool registered)
 {
+    if (json_array_size(call->result) > ROWS_MOST)
+        vgpu_admin_fail(call, "invalid",
+                        "%s: that would be more than %u rows; take fewer --hours, or one VM: "
+                        "--vm-name",
+                        call->verb->name, ROWS_MOST);
     if (*call->vm.name && !registered && json_array_size(call->result) == 0 &&
         !vgpu_registry_seen(call->mediator, call->vm.name))
         vgpu_admin_fail(call, "not-found",
@@ -74,7 +80,7 @@ static void show_usage(struct vgpu_admin_call *call)
     if (!vgpu_admin_start_history(call, &registered, &since))
         return;
     if (vgpu_store_list_usage(call->mediator->store, since, vgpu_admin_history_of(call),
-                              vgpu_admin_usage_row, call->result))
+                              ROWS_MOST + 1, vgpu_admin_usage_row, call->result))
         vgpu_admin_fail_store(call);
     vgpu_admin_end_history(call, registered);
 }
@@ -99,7 +105,7 @@ static void show_faults(struct vgpu_admin_call *call)
     if (!vgpu_admin_start_history(call, &registered, &since))
         return;
     if (vgpu_store_list_faults(call->mediator->store, since, vgpu_admin_history_of(call),
-                               vgpu_admin_faults_row, call->result))
+                               ROWS_MOST + 1, vgpu_admin_faults_row, call->result))
         vgpu_admin_fail_store(call);
     vgpu_admin_end_history(call, registered);
 }
