@@ -31,15 +31,18 @@ static bool output_ends(const char *key, const char *end)
     return length > tail && strcmp(key + length - tail, end) == 0;
 }
 
-static void output_scale(double value, double step, const char *const *units, char *text,
-                         size_t size)
+struct output_unit {
+    const char *name;
+    double most; /* from here on the next one serves */
+    double next; /* how many make one of the next; 0: it is the last */
+};
+
+static void output_scale(double value, const struct output_unit *unit, char *text, size_t size)
 {
-    while (value >= step && units[1]) {
-        value /= step;
-        units++;
-    }
+    for (; unit->next > 0 && value >= unit->most; unit++)
+        value /= unit->next;
     snprintf(text, size, value < 10 && value != (double)(long long)value ? "%.1f%s" : "%.0f%s",
-             value, *units);
+             value, unit->name);
 }
 
 static void output_plain(const json_t *value, char *text, size_t size)
@@ -61,8 +64,11 @@ static void output_plain(const json_t *value, char *text, size_t size)
 
 void output_value(const char *key, const json_t *value, char *text, size_t size)
 {
-    static const char *const bytes[] = {"", "K", "M", "G", "T", NULL};
-    static const char *const times[] = {"ns", "us", "ms", "s", NULL};
+    static const struct output_unit bytes[] = {
+        {"B", 1024, 1024}, {"K", 1024, 1024}, {"M", 1024, 1024}, {"G", 1024, 1024}, {"T", 0, 0}};
+    static const struct output_unit times[] = {
+        {"ns", 1000, 1000}, {"us", 1000, 1000}, {"ms", 1000, 1000}, {"s", 600, 60},
+        {"min", 600, 60},   {"h", 240, 24},     {"d", 0, 0}};
     double number = (double)json_integer_value(value);
 
     if (json_is_real(value) && output_ends(key, "_percent")) {
@@ -72,9 +78,9 @@ void output_value(const char *key, const json_t *value, char *text, size_t size)
         if (!*text)
             snprintf(text, size, "-");
     } else if (output_ends(key, "_bytes")) {
-        output_scale(number, 1024, bytes, text, size);
+        output_scale(number, bytes, text, size);
     } else if (output_ends(key, "_ns")) {
-        output_scale(number, 1000, times, text, size);
+        output_scale(number, times, text, size);
     } else if (output_ends(key, "_percent")) {
         snprintf(text, size, "%.0f%%", number);
     } else if (output_ends(key, "_seconds")) {

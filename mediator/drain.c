@@ -22,8 +22,16 @@ static bool vgpu_drain_is_quiet(struct vgpu_channel *channel)
            __atomic_load_n(&page->lease.wants, __ATOMIC_RELAXED) == 0;
 }
 
-/** How many channels have something to do; `total`: how many there are. */
-static uint32_t vgpu_drain_count(const struct vgpu_mediator *mediator, uint32_t *total)
+static void vgpu_drain_name(const struct vgpu_channel *channel)
+{
+    vgpu_log_client(VGPU_LOG_WARNING,
+                    "VM %s: channel %u of %s (process %u) still has work, and loses it",
+                    channel->session->vm->name, channel->index, channel->program, channel->process);
+}
+
+/** How many channels have something to do, each with a line of the log if they are `named`;
+ *  `total`: how many there are. */
+static uint32_t vgpu_drain_count(const struct vgpu_mediator *mediator, bool named, uint32_t *total)
 {
     uint32_t busy = 0;
 
@@ -37,7 +45,11 @@ static uint32_t vgpu_drain_count(const struct vgpu_mediator *mediator, uint32_t 
             if (!channel || channel->life != VGPU_CHANNEL_ALIVE)
                 continue;
             ++*total;
-            busy += !vgpu_drain_is_quiet(channel);
+            if (vgpu_drain_is_quiet(channel))
+                continue;
+            busy++;
+            if (named)
+                vgpu_drain_name(channel);
         }
     }
     return busy;
@@ -46,16 +58,18 @@ static uint32_t vgpu_drain_count(const struct vgpu_mediator *mediator, uint32_t 
 static void vgpu_drain_step(struct vgpu_timer *timer)
 {
     struct vgpu_drain *drain = vgpu_container(timer, struct vgpu_drain, timer);
-    uint32_t total, busy = vgpu_drain_count(drain->mediator, &total);
+    bool is_late = vgpu_loop_now() >= drain->end;
+    uint32_t total, busy = vgpu_drain_count(drain->mediator, is_late, &total);
 
     vgpu_timer_stop(drain->mediator->loop, timer);
-    if (busy && vgpu_loop_now() < drain->end) {
+    if (busy && !is_late) {
         vgpu_timer_start(drain->mediator->loop, timer, STEP_MILLISECONDS);
         return;
     }
     if (busy)
-        vgpu_log(VGPU_LOG_WARNING, "%u of %u channels still have work, and lose it (stop-timeout=)",
-                 busy, total);
+        vgpu_log(VGPU_LOG_WARNING,
+                 "%u of %u channels lost their work; stop-timeout= would give them longer", busy,
+                 total);
     drain->drained(drain);
 }
 
@@ -68,7 +82,7 @@ void vgpu_drain_start(struct vgpu_drain *drain, struct vgpu_mediator *mediator, 
     drain->timer.expired = vgpu_drain_step;
     drain->timer.source.fd = -1;
     mediator->draining = true;
-    vgpu_drain_count(mediator, &total);
+    vgpu_drain_count(mediator, false, &total);
     if (total == 0 || seconds == 0)
         drain->drained(drain);
     else

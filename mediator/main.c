@@ -305,6 +305,8 @@ static void vgpu_daemon_reload(struct vgpu_daemon *daemon, uint32_t uid, uint32_
         vgpu_service_say(&daemon->service, "READY=1\nSTATUS=serving; the changed configuration is "
                                            "not good, see the log");
         outcome = "the file is not good, see the log: all settings stay as they were";
+        vgpu_events_add(&daemon->mediator.events, "reloaded", "",
+                        "not done: %s is not good, see the log", daemon->options->config);
     } else {
         uint32_t kept = vgpu_reload(&daemon->mediator, &fresh);
 

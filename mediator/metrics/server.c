@@ -203,46 +203,48 @@ static int vgpu_metrics_start(struct vgpu_metrics_server *server, int socket)
     return vgpu_loop_add(server->mediator->loop, &server->source, EPOLLIN);
 }
 
-static void vgpu_metrics_print_address(int socket, char *out, size_t size)
+static void vgpu_metrics_print_address(const struct sockaddr_storage *address, char *out,
+                                       size_t size)
 {
-    struct sockaddr_in v4 = {0};
-    struct sockaddr_in6 v6 = {0};
-    socklen_t length = sizeof(v6);
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
     char host[INET6_ADDRSTRLEN] = "";
 
-    getsockname(socket, (struct sockaddr *)&v6, &length);
-    if (v6.sin6_family == AF_INET6) {
+    if (address->ss_family == AF_INET6) {
+        memcpy(&v6, address, sizeof(v6));
         inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof(host));
         snprintf(out, size, "[%s]:%u", host, ntohs(v6.sin6_port));
         return;
     }
-    memcpy(&v4, &v6, sizeof(v4));
+    memcpy(&v4, address, sizeof(v4));
     inet_ntop(AF_INET, &v4.sin_addr, host, sizeof(host));
     snprintf(out, size, "%s:%u", host, ntohs(v4.sin_port));
 }
 
 void vgpu_metrics_server_open(struct vgpu_metrics_server *server, struct vgpu_mediator *mediator)
 {
-    const struct sockaddr_storage *address = &mediator->config.metrics;
+    struct sockaddr_storage address = mediator->config.metrics;
+    socklen_t length = sizeof(address);
     char where[INET6_ADDRSTRLEN + 16] = "";
     int socket, error;
 
     server->mediator = mediator;
-    if (address->ss_family == AF_UNSPEC)
+    if (address.ss_family == AF_UNSPEC)
         return;
-    socket = error = vgpu_metrics_listen(address);
+    socket = error = vgpu_metrics_listen(&address);
     if (socket >= 0) {
-        vgpu_metrics_print_address(socket, where, sizeof(where));
+        getsockname(socket, (struct sockaddr *)&address, &length); /* of port 0, too */
         error = vgpu_metrics_start(server, socket);
     }
+    vgpu_metrics_print_address(&address, where, sizeof(where));
     if (error >= 0) {
         vgpu_log(VGPU_LOG_INFO, "metrics: http://%s/metrics", where);
         return;
     }
     vgpu_log(VGPU_LOG_WARNING,
-             "there are no metrics: cannot listen where metrics= says: %s; choose another address "
-             "or port, or metrics=none",
-             strerror(-error));
+             "there are no metrics: cannot listen at %s: %s; set metrics= to another address and "
+             "port, or to none",
+             where, strerror(-error));
     vgpu_metrics_server_close(server);
 }
 
