@@ -12,6 +12,7 @@
 #include "guest/graph/shadow.h"
 #include "guest/process/caller.h"
 #include "guest/process/objects.h"
+#include "guest/stream/upcall.h"
 #include "protocol/graph.h"
 
 struct vgpu_graph {
@@ -47,20 +48,17 @@ struct vgpu_node {
 /** Memory of the program that a node of an executable graph was given later. */
 struct vgpu_exec_part;
 
-/** A host function of an executable graph that was put there later. */
-struct vgpu_exec_host {
-    struct vgpu_exec_host *next;
-    CUhostFn function;
-    void *data;
-    uint32_t upcall;
-};
+/** A function that such a node was given. */
+struct vgpu_exec_host;
 
 struct vgpu_graph_exec {
     struct vgpu_object object;
     cuuint64_t flags;          /* that it was instantiated with */
     unsigned long long serial; /* another one after each update of the whole */
-    struct vgpu_exec_host *replaced;
+    uint64_t launches;         /* so far */
     struct vgpu_exec_part *parts;
+    struct vgpu_exec_host *hosts;
+    struct vgpu_upcall_list retired; /* functions that it will not call again */
     struct vgpu_graph_needs needs;
 };
 
@@ -108,6 +106,9 @@ void vgpu_node_shadows(const struct vgpu_node *node, const struct vgpu_node_mess
 /** A node of an executable graph copies from and to `now` from now on. False: no memory. */
 bool vgpu_exec_place(struct vgpu_graph_exec *exec, const struct vgpu_node *node,
                      CUgraphNodeType type, const struct vgpu_shadow_set *now);
+/** A host node of an executable graph calls a function from now on, whose id is `upcall`. */
+CUresult vgpu_exec_call(struct vgpu_graph_exec *exec, const struct vgpu_node *node,
+                        uint32_t upcall);
 /** Forgets what single nodes were given. */
 void vgpu_exec_forget_parts(struct vgpu_graph_exec *exec);
 

@@ -18,11 +18,7 @@ static void end_exec(struct vgpu_object *object)
     struct vgpu_graph_exec *exec = (struct vgpu_graph_exec *)object;
     vgpu_shadow_set_clear(&exec->needs.shadows);
     vgpu_exec_forget_parts(exec);
-    while (exec->replaced) {
-        struct vgpu_exec_host *host = exec->replaced;
-        exec->replaced = host->next;
-        free(host); /* its function stays known: the last launch may still be on its way */
-    }
+    free(exec->retired.ids); /* they stay taken: the last launch may still be on its way */
 }
 
 /* The node that is at fault, if the driver names one. */
@@ -180,9 +176,10 @@ CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
     if (error)
         return error;
     error = vgpu_shadows_fill(&caller, &exec->needs.shadows,
-                              exec->needs.partial || exec->needs.hosts, &run);
+                              exec->needs.partial || exec->needs.hosts, &exec->retired, &run);
     if (error)
         return error;
+    exec->launches++;
     error =
         vgpu_send_cuGraphLaunch(caller.channel, caller.context, exec->object.id, stream->object.id);
     if (error)
@@ -296,32 +293,6 @@ CUresult cuGraphNodeGetEnabled(CUgraphExec exec_handle, CUgraphNode node_handle,
                                                         exec->object.id, node->object.id, enabled));
 }
 
-/* An executable graph keeps no account of functions that it no longer calls, so that their ids stay
- * taken; one that comes again gets the same. With a message whose function was registered. */
-static CUresult keep_host(struct vgpu_graph_exec *exec, const CUgraphNodeParams *parameters,
-                          struct vgpu_node_message *message)
-{
-    for (const struct vgpu_exec_host *host = exec->replaced; host; host = host->next) {
-        if (host->function == parameters->host.fn && host->data == parameters->host.userData) {
-            vgpu_node_forget(message);
-            message->node.host.upcall = host->upcall;
-            return CUDA_SUCCESS;
-        }
-    }
-    struct vgpu_exec_host *host = malloc(sizeof(*host));
-    if (host == NULL) {
-        vgpu_node_forget(message);
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    *host = (struct vgpu_exec_host){.next = exec->replaced,
-                                    .function = parameters->host.fn,
-                                    .data = parameters->host.userData,
-                                    .upcall = message->node.host.upcall};
-    exec->replaced = host;
-    exec->needs.hosts = true;
-    return CUDA_SUCCESS;
-}
-
 /* Memory of the device that is the caller's context's, or no context's. */
 static bool is_ours(const struct vgpu_caller *caller, CUdeviceptr address, uint64_t bytes)
 {
@@ -418,9 +389,12 @@ static CUresult send_to_exec(const struct vgpu_caller *caller, struct vgpu_graph
 
 /* What the driver has taken, or will take, means for what is known here. */
 static CUresult settle_set(struct vgpu_graph_exec *exec, const struct vgpu_node *node,
-                           const struct vgpu_graph *child, CUgraphNodeType type,
+                           const struct vgpu_graph *child, const struct vgpu_node_message *message,
                            const struct vgpu_shadow_set *shadows)
 {
+    CUgraphNodeType type = (CUgraphNodeType)message->node.type;
+    if (type == CU_GRAPH_NODE_TYPE_HOST)
+        return vgpu_exec_call(exec, node, message->node.host.upcall);
     if (child) {
         exec->needs.hosts |= child->needs.hosts;
         exec->needs.partial |= child->needs.partial;
@@ -446,14 +420,15 @@ CUresult cuGraphExecNodeSetParams(CUgraphExec exec_handle, CUgraphNode node_hand
     if (parameters == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     error = vgpu_node_encode(&caller, parameters, &shadows, &message);
-    if (error == CUDA_SUCCESS && parameters->type == CU_GRAPH_NODE_TYPE_HOST)
-        error = keep_host(exec, parameters, &message);
     if (error == CUDA_SUCCESS && parameters->type == CU_GRAPH_NODE_TYPE_GRAPH)
         child = vgpu_graph_find(parameters->graph.graph);
-    if (error == CUDA_SUCCESS)
+    if (error == CUDA_SUCCESS) {
         error = send_to_exec(&caller, exec, node, &message, child);
-    if (error == CUDA_SUCCESS)
-        error = settle_set(exec, node, child, parameters->type, &shadows);
+        if (error)
+            vgpu_node_forget(&message);
+        else
+            error = settle_set(exec, node, child, &message, &shadows);
+    }
     vgpu_shadow_set_clear(&shadows);
     return error;
 }

@@ -11,6 +11,7 @@
 #include "guest/process/process.h"
 #include "guest/stream/marker.h"
 #include "guest/stream/stream.h"
+#include "guest/stream/upcall.h"
 #include "protocol/copy.h"
 #include "protocol/send.h"
 
@@ -30,6 +31,7 @@ struct vgpu_shadow_run {
     uint32_t fence;
     bool posted; /* it has its fence */
     bool partial;
+    struct vgpu_upcall_list retired; /* no launch calls them once this one is done */
 };
 
 #define RUN_DONE 1u /* what its fence reaches */
@@ -223,10 +225,11 @@ static bool row_changes_out(const struct vgpu_shadow *shadow, char *host, size_t
     return true;
 }
 
-static bool row_is_there(const struct vgpu_shadow *shadow, char *host, size_t offset)
+static bool is_there(const struct vgpu_shadow *shadow)
 {
-    (void)offset;
-    return vgpu_pages_are_there(host, shadow->shape.width);
+    const struct vgpu_shadow_shape *shape = &shadow->shape;
+    return vgpu_pages_are_there(shape->host, (shape->depth - 1) * shape->plane +
+                                                 (shape->height - 1) * shape->pitch + shape->width);
 }
 
 /* ---- launches ---- */
@@ -259,6 +262,7 @@ static void remove_run(struct vgpu_shadow_runs *runs, struct vgpu_shadow_run *ru
     if (run->posted)
         vgpu_fence_put(vgpu_process()->channel, run->fence);
     vgpu_shadow_set_clear(&run->set);
+    vgpu_upcall_list_forget(&run->retired);
     free(run);
 }
 
@@ -290,7 +294,7 @@ void vgpu_shadows_renew(void)
     for (const struct vgpu_shadow_run *run = runs->first; run; run = run->next) {
         for (uint32_t i = 0; run->partial && i < run->set.count; i++) {
             const struct vgpu_shadow *shadow = run->set.list[i].shadow;
-            if (!shadow->shape.out && each_row(shadow, row_is_there))
+            if (!shadow->shape.out && is_there(shadow))
                 each_row(shadow, row_in);
         }
     }
@@ -359,7 +363,7 @@ static CUresult fill(const struct vgpu_caller *caller, const struct vgpu_shadow_
     for (uint32_t i = 0; i < set->count && error == CUDA_SUCCESS; i++) {
         struct vgpu_shadow *shadow = set->list[i].shadow;
         /* What a partial graph no longer uses may be known still, and its memory be gone. */
-        if (partial && !each_row(shadow, row_is_there))
+        if (partial && !is_there(shadow))
             continue;
         error = shadow->shape.out ? prepare_out(shadow, partial) : fill_in(caller, shadow);
     }
@@ -367,11 +371,12 @@ static CUresult fill(const struct vgpu_caller *caller, const struct vgpu_shadow_
 }
 
 CUresult vgpu_shadows_fill(const struct vgpu_caller *caller, const struct vgpu_shadow_set *set,
-                           bool partial, struct vgpu_shadow_run **out)
+                           bool partial, struct vgpu_upcall_list *retired,
+                           struct vgpu_shadow_run **out)
 {
     struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
     *out = NULL;
-    if (set->count == 0)
+    if (set->count == 0 && retired->count == 0)
         return CUDA_SUCCESS;
     vgpu_shadows_collect();
     CUresult error = fill(caller, set, partial);
@@ -385,6 +390,8 @@ CUresult vgpu_shadows_fill(const struct vgpu_caller *caller, const struct vgpu_s
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     run->partial = partial;
+    run->retired = *retired;
+    *retired = (struct vgpu_upcall_list){0};
     pthread_mutex_lock(&runs->lock);
     struct vgpu_shadow_run **link = &runs->first;
     while (*link)
@@ -426,6 +433,8 @@ void vgpu_shadows_not_launched(struct vgpu_shadow_run *run)
     struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
     if (run == NULL)
         return;
+    free(run->retired.ids); /* an earlier launch may call them: they stay taken */
+    run->retired = (struct vgpu_upcall_list){0};
     pthread_mutex_lock(&runs->lock);
     remove_run(runs, run);
     pthread_mutex_unlock(&runs->lock);

@@ -24,6 +24,7 @@
 struct vgpu_caller;
 struct vgpu_rows;
 struct vgpu_stream;
+struct vgpu_upcall_list;
 
 /** Rows and planes of the program's memory; in the shadow they are packed. */
 struct vgpu_shadow_shape {
@@ -94,11 +95,14 @@ CUresult vgpu_shadow_capture_here(const struct vgpu_caller *caller, struct vgpu_
                                   const struct vgpu_shadow_shape *to,
                                   const struct vgpu_shadow_shape *from);
 
-/** Before a launch: copies in. *run is NULL if the set is empty; otherwise to be given to
+/** Before a launch: copies in. Functions of the program that the executable graph called in earlier
+ *  launches only, `retired`, end with this one, if it has any shadow. *run is NULL if there is
+ *  neither; otherwise to be given to
  *  vgpu_shadows_launched after the launch was posted to `stream`, which sees to it that it is known
  *  when it is done, or to vgpu_shadows_not_launched. */
 CUresult vgpu_shadows_fill(const struct vgpu_caller *caller, const struct vgpu_shadow_set *set,
-                           bool partial, struct vgpu_shadow_run **run);
+                           bool partial, struct vgpu_upcall_list *retired,
+                           struct vgpu_shadow_run **run);
 CUresult vgpu_shadows_launched(const struct vgpu_caller *caller, const struct vgpu_stream *stream,
                                struct vgpu_shadow_run *run);
 void vgpu_shadows_not_launched(struct vgpu_shadow_run *run);

@@ -173,6 +173,28 @@ void vgpu_upcall_forget(uint32_t id)
     pthread_mutex_unlock(&upcalls->lock);
 }
 
+bool vgpu_upcall_list_add(struct vgpu_upcall_list *list, uint32_t id)
+{
+    if (list->count == list->room) {
+        uint32_t room = list->room ? list->room * 2 : 8;
+        uint32_t *grown = reallocarray(list->ids, room, sizeof(*grown));
+        if (grown == NULL)
+            return false;
+        list->ids = grown;
+        list->room = room;
+    }
+    list->ids[list->count++] = id;
+    return true;
+}
+
+void vgpu_upcall_list_forget(struct vgpu_upcall_list *list)
+{
+    while (list->count)
+        vgpu_upcall_forget(list->ids[--list->count]);
+    free(list->ids);
+    *list = (struct vgpu_upcall_list){0};
+}
+
 void vgpu_upcall_hurry(void)
 {
     struct vgpu_upcalls *upcalls = &vgpu_process()->upcalls;

@@ -57,6 +57,17 @@ bool vgpu_upcall_look_up(uint32_t id, struct vgpu_upcall *upcall);
 /** Frees an id that the host was not told, or will not use. */
 void vgpu_upcall_forget(uint32_t id);
 
+/** Ids; zero to begin with. */
+struct vgpu_upcall_list {
+    uint32_t *ids;
+    uint32_t count, room;
+};
+
+/** False: no memory. */
+bool vgpu_upcall_list_add(struct vgpu_upcall_list *list, uint32_t id);
+/** Frees all ids of a list, and the list. */
+void vgpu_upcall_list_forget(struct vgpu_upcall_list *list);
+
 /** Something was sent that may bring functions that are only looked for now and then (a launch of a
  *  graph with host nodes, the release of a user object or of a graph): looks at once, and more
  *  often for a while. */

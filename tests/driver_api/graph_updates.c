@@ -215,6 +215,29 @@ static void a_child_brings_what_it_needs(const struct graph_setup *setup)
     CHECK(cuGraphDestroy(outer));
 }
 
+/* As a program does that runs for long: each launch calls with other data. */
+static void a_function_is_set_again_and_again(const struct graph_setup *setup)
+{
+    enum { TIMES = 70000, LAUNCHED = 200 };
+    static int calls[TIMES];
+    CUDA_HOST_NODE_PARAMS host = {count_call, calls};
+    CUgraph graph = graph_make();
+    CUgraphNode node;
+    CHECK(cuGraphAddHostNode(&node, graph, NULL, 0, &host));
+    CUgraphExec exec = graph_instantiate(graph);
+    for (int i = 0; i < TIMES; i++) {
+        host.userData = &calls[i];
+        CHECK(cuGraphExecHostNodeSetParams(exec, node, &host));
+        if (i % LAUNCHED == 0)
+            CHECK(cuGraphLaunch(exec, setup->stream));
+    }
+    CHECK(cuStreamSynchronize(setup->stream));
+    for (int i = 0; i < TIMES; i++)
+        EXPECT(calls[i] == (i % LAUNCHED == 0));
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+}
+
 int main(void)
 {
     const struct graph_setup setup = graph_open();
@@ -224,6 +247,7 @@ int main(void)
     children_take_turns(&setup);
     children_of_several_graphs(&setup);
     a_child_brings_what_it_needs(&setup);
+    a_function_is_set_again_and_again(&setup);
     CHECK(cuCtxSynchronize());
     printf("ok\n");
     return 0;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory of the program that single nodes of executable graphs are given. */
+/* What single nodes of executable graphs are given: memory and functions of the program. */
 #include <stdlib.h>
 
 #include "guest/graph/graph.h"
+
+/* ---- memory ---- */
 
 struct vgpu_exec_part {
     struct vgpu_exec_part *next;
@@ -56,6 +58,48 @@ bool vgpu_exec_place(struct vgpu_graph_exec *exec, const struct vgpu_node *node,
            vgpu_shadow_set_join(&exec->needs.shadows, now);
 }
 
+/* ---- functions ---- */
+
+struct vgpu_exec_host {
+    struct vgpu_exec_host *next;
+    uint32_t node;
+    uint32_t upcall;
+    uint64_t since; /* how many launches there had been */
+};
+
+/* A function that is not called again is known until no launch that calls it is under way: the
+ * next launch comes after all before. */
+static void retire(struct vgpu_graph_exec *exec, const struct vgpu_exec_host *host)
+{
+    if (host->since == exec->launches)
+        vgpu_upcall_forget(host->upcall);
+    else
+        vgpu_upcall_list_add(&exec->retired, host->upcall); /* without memory it stays taken */
+}
+
+CUresult vgpu_exec_call(struct vgpu_graph_exec *exec, const struct vgpu_node *node, uint32_t upcall)
+{
+    struct vgpu_exec_host *host = exec->hosts;
+    while (host && host->node != node->object.id)
+        host = host->next;
+    if (host) {
+        retire(exec, host);
+    } else {
+        host = calloc(1, sizeof(*host));
+        if (host == NULL)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        host->next = exec->hosts;
+        host->node = node->object.id;
+        exec->hosts = host;
+    }
+    host->upcall = upcall;
+    host->since = exec->launches;
+    exec->needs.hosts = true;
+    return CUDA_SUCCESS;
+}
+
+/* ---- the end ---- */
+
 void vgpu_exec_forget_parts(struct vgpu_graph_exec *exec)
 {
     while (exec->parts) {
@@ -63,5 +107,11 @@ void vgpu_exec_forget_parts(struct vgpu_graph_exec *exec)
         exec->parts = part->next;
         vgpu_shadow_set_clear(&part->shadows);
         free(part);
+    }
+    while (exec->hosts) {
+        struct vgpu_exec_host *host = exec->hosts;
+        exec->hosts = host->next;
+        retire(exec, host);
+        free(host);
     }
 }
