@@ -26,7 +26,7 @@ struct vgpu_function {
     struct vgpu_function *functions; /* of a kernel: one per context that asked */
     char *name;
     struct vgpu_function_info *info; /* parameter_count parameters long */
-    uint32_t told; /* of a function: attributes, as bits, that it was told and not its kernel */
+    uint32_t told;                   /* the attributes, as bits, that it was told itself */
     struct vgpu_occupancy occupancy[VGPU_OCCUPANCIES];
     unsigned int occupancy_next;
 };

@@ -345,12 +345,28 @@ static bool may_change(CUfunction_attribute attribute)
             attribute < CU_FUNC_ATTRIBUTE_MAX);
 }
 
-static void changed(struct vgpu_function *function, CUfunction_attribute attribute, int value)
+/* What a function was told itself goes before what its kernel is told. */
+static void change(struct vgpu_function *function, CUfunction_attribute attribute, int value,
+                   bool itself)
+{
+    uint32_t bit = 1u << attribute;
+    pthread_mutex_lock(&vgpu_process()->code_lock);
+    if (itself || !(function->told & bit)) {
+        function->info->attribute[attribute] = value;
+        memset(function->occupancy, 0, sizeof(function->occupancy));
+    }
+    if (itself)
+        function->told |= bit;
+    pthread_mutex_unlock(&vgpu_process()->code_lock);
+}
+
+/* Whether it was told just that before. */
+static bool knows(const struct vgpu_function *function, CUfunction_attribute attribute, int value)
 {
     pthread_mutex_lock(&vgpu_process()->code_lock);
-    function->info->attribute[attribute] = value;
-    memset(function->occupancy, 0, sizeof(function->occupancy));
+    bool told = function->told & 1u << attribute && function->info->attribute[attribute] == value;
     pthread_mutex_unlock(&vgpu_process()->code_lock);
+    return told;
 }
 
 static CUresult set_kernel_attribute(struct vgpu_function *kernel, CUfunction_attribute attribute,
@@ -361,7 +377,7 @@ static CUresult set_kernel_attribute(struct vgpu_function *kernel, CUfunction_at
     CUresult error;
     if (!may_change(attribute))
         return CUDA_ERROR_INVALID_VALUE;
-    if (kernel->info->attribute[attribute] == value)
+    if (knows(kernel, attribute, value))
         return CUDA_SUCCESS;
     if (context == NULL || !vgpu_context_usable(context))
         context = process->primary;
@@ -371,12 +387,10 @@ static CUresult set_kernel_attribute(struct vgpu_function *kernel, CUfunction_at
                                            kernel->object.id, 0);
     if (error)
         return vgpu_process_note(process, error);
-    changed(kernel, attribute, value);
-    /* Its functions are the kernel, seen from a context, unless they were told otherwise. */
-    for (struct vgpu_function *function = kernel->functions; function; function = function->next) {
-        if (!(function->told & 1u << attribute))
-            changed(function, attribute, value);
-    }
+    change(kernel, attribute, value, true);
+    /* Its functions are the kernel, seen from a context. */
+    for (struct vgpu_function *function = kernel->functions; function; function = function->next)
+        change(function, attribute, value, false);
     return CUDA_SUCCESS;
 }
 
@@ -401,14 +415,12 @@ CUresult cuFuncSetAttribute(CUfunction handle, CUfunction_attribute attribute, i
         return set_kernel_attribute(function, attribute, value);
     if (!may_change(attribute))
         return CUDA_ERROR_INVALID_VALUE;
-    if (function->told & 1u << attribute && function->info->attribute[attribute] == value)
+    if (knows(function, attribute, value))
         return CUDA_SUCCESS;
     error = vgpu_send_cuFuncSetAttribute(caller.channel, caller.context, function->object.id,
                                          attribute, value);
-    if (error == CUDA_SUCCESS) {
-        function->told |= 1u << attribute;
-        changed(function, attribute, value);
-    }
+    if (error == CUDA_SUCCESS)
+        change(function, attribute, value, true);
     return vgpu_process_note(vgpu_process(), error);
 }
 

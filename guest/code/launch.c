@@ -58,6 +58,53 @@ static CUresult check_cooperative(const struct vgpu_caller *caller, const CUlaun
                                                           : CUDA_SUCCESS;
 }
 
+/* Blocks of clusters: that every GPU with clusters takes, and kernels that say they may have more.
+ */
+#define PORTABLE_CLUSTER_BLOCKS 8u
+#define LARGE_CLUSTER_BLOCKS    16u
+
+struct shape {
+    unsigned int x, y, z;
+};
+
+/* The clusters that a launch asks for, or else its kernel requires; 0: none. */
+static struct shape cluster_of(const CUlaunchConfig *config, const struct vgpu_function *function)
+{
+    const int32_t *required = &function->info->attribute[CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH];
+    struct shape shape = {(unsigned int)required[0], (unsigned int)required[1],
+                          (unsigned int)required[2]};
+    for (unsigned int i = 0; i < config->numAttrs; i++) {
+        const CUlaunchAttribute *attribute = &config->attrs[i];
+        if (attribute->id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
+            shape = (struct shape){attribute->value.clusterDim.x, attribute->value.clusterDim.y,
+                                   attribute->value.clusterDim.z};
+    }
+    return shape;
+}
+
+/* Whether there may be something wrong with the clusters of a launch, which the driver judges: each
+ * GPU has limits of its own. */
+static bool has_doubtful_clusters(const CUlaunchConfig *config,
+                                  const struct vgpu_function *function)
+{
+    const int32_t *attribute = function->info->attribute;
+    const int32_t *required = &attribute[CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH];
+    struct shape shape = cluster_of(config, function);
+    if (shape.x == 0 && shape.y == 0 && shape.z == 0)
+        return attribute[CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET] != 0;
+    if (shape.x == 0 || shape.y == 0 || shape.z == 0 || config->gridDimX % shape.x ||
+        config->gridDimY % shape.y || config->gridDimZ % shape.z)
+        return true;
+    unsigned int most = attribute[CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED]
+                            ? LARGE_CLUSTER_BLOCKS
+                            : PORTABLE_CLUSTER_BLOCKS;
+    /* Each is a divisor of a grid's side, so this cannot wrap. */
+    return (__uint128_t)shape.x * shape.y * shape.z > most ||
+           (required[0] &&
+            (shape.x != (unsigned int)required[0] || shape.y != (unsigned int)required[1] ||
+             shape.z != (unsigned int)required[2]));
+}
+
 #define EVENTS_MAX 2u /* of a launch: one of each kind */
 
 /* A launch's attributes as they cross, and the events that it records. */
@@ -149,6 +196,8 @@ static CUresult launch(const CUlaunchConfig *config, CUfunction handle, void **p
         error = take_attributes(&caller, config, function, &attributes);
     if (error == CUDA_SUCCESS)
         error = send(&caller, config, stream, function, &attributes, parameters, extra);
+    if (error == CUDA_SUCCESS && has_doubtful_clusters(config, function))
+        error = vgpu_caller_ask(&caller);
     if (error == CUDA_SUCCESS && process->launch_blocking)
         error = vgpu_stream_wait(&caller, stream);
     return error;

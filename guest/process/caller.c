@@ -5,6 +5,7 @@
 #include "guest/graph/shadow.h"
 #include "guest/process/context.h"
 #include "guest/process/process.h"
+#include "protocol/send.h"
 
 CUresult vgpu_caller_begin(struct vgpu_caller *caller)
 {
@@ -95,6 +96,18 @@ CUresult vgpu_caller_wait(const struct vgpu_caller *caller, uint32_t fence, uint
     vgpu_channel_flush_console(caller->channel);
     vgpu_shadows_collect();
     vgpu_mirrors_pull(&process->mirrors, caller->channel);
+    return error ? error : vgpu_process_take_deferred(process);
+}
+
+CUresult vgpu_caller_ask(const struct vgpu_caller *caller)
+{
+    struct vgpu_process *process = vgpu_process();
+    uint64_t limit;
+    /* Any exchange: with its reply, what the driver said of the records before it is here. */
+    CUresult error =
+        vgpu_send_cuCtxGetLimit(caller->channel, caller->context, &limit, CU_LIMIT_STACK_SIZE);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_process_collect(process);
     return error ? error : vgpu_process_take_deferred(process);
 }
 

@@ -52,6 +52,12 @@ CUresult vgpu_caller_find_stream(struct vgpu_caller *caller, CUstream handle,
  */
 CUresult vgpu_caller_wait(const struct vgpu_caller *caller, uint32_t fence, uint32_t value);
 
+/**
+ * What the driver said of the calls so far, for a call that only it can judge: waits for the host
+ * to have replayed them, not for their work. An error of an earlier call may come with it.
+ */
+CUresult vgpu_caller_ask(const struct vgpu_caller *caller);
+
 struct vgpu_marker;
 
 /** The end of a synchronisation behind a marker that was placed: waits if there is something to

@@ -6,6 +6,7 @@
 
 #include "guest/graph/capture.h"
 #include "guest/process/process.h"
+#include "interop/context_flags.h"
 #include "interop/export_tables.h"
 #include "protocol/send.h"
 
@@ -67,15 +68,6 @@ void vgpu_context_clear(struct vgpu_process *process, struct vgpu_context *conte
 
 /* ---- life ---- */
 
-/* Flags that a program may give and that change nothing for it here. */
-#define FLAGS_KNOWN (CU_CTX_FLAGS_MASK)
-
-static bool flags_valid(unsigned int flags)
-{
-    unsigned int schedule = flags & CU_CTX_SCHED_MASK;
-    return !(flags & ~(unsigned int)FLAGS_KNOWN) && (schedule & (schedule - 1)) == 0;
-}
-
 static void end_context(struct vgpu_object *object)
 {
     struct vgpu_context *context = (struct vgpu_context *)object;
@@ -111,7 +103,7 @@ CUresult cuCtxCreate_v2(CUcontext *handle, unsigned int flags, CUdevice device)
         error = vgpu_process_collect(process);
     if (error)
         return error;
-    if (handle == NULL || !flags_valid(flags))
+    if (handle == NULL || !vgpu_context_flags_valid(flags))
         return CUDA_ERROR_INVALID_VALUE;
     if (device != 0)
         return CUDA_ERROR_INVALID_DEVICE;
@@ -265,7 +257,7 @@ CUresult cuCtxGetFlags(unsigned int *flags){CONTEXT_QUERY(NULL, flags, *flags = 
 
 CUresult cuCtxSetFlags(unsigned int flags)
 {
-    if (!flags_valid(flags))
+    if (!vgpu_context_flags_valid(flags))
         return CUDA_ERROR_INVALID_VALUE;
     CONTEXT_QUERY(NULL, &flags, context->flags = flags)
 }

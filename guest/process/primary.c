@@ -5,6 +5,7 @@
  */
 #include "guest/process/context.h"
 #include "guest/process/process.h"
+#include "interop/context_flags.h"
 #include "interop/export_tables.h"
 #include "protocol/send.h"
 
@@ -150,7 +151,7 @@ CUresult cuDevicePrimaryCtxSetFlags_v2(CUdevice device, unsigned int flags)
     CUresult error = enter(device);
     if (error)
         return error;
-    if (flags & ~(unsigned int)CU_CTX_FLAGS_MASK)
+    if (!vgpu_context_flags_valid(flags))
         return CUDA_ERROR_INVALID_VALUE;
     pthread_mutex_lock(&process->context_lock);
     if (process->primary->active)

@@ -59,17 +59,10 @@ static CUresult check_write(CUdeviceptr address, unsigned int bytes, unsigned in
 static CUresult finish(const struct vgpu_caller *caller, struct vgpu_stream *stream, CUresult error,
                        bool known)
 {
-    uint64_t limit;
     if (error)
         return error;
     vgpu_stream_submitted(stream);
-    if (known)
-        return CUDA_SUCCESS;
-    /* Any exchange: with its reply, what the driver said of the record before it is here. */
-    error = vgpu_send_cuCtxGetLimit(caller->channel, caller->context, &limit, CU_LIMIT_STACK_SIZE);
-    if (error == CUDA_SUCCESS)
-        error = vgpu_process_collect(vgpu_process());
-    return error ? error : vgpu_process_take_deferred(vgpu_process());
+    return known ? CUDA_SUCCESS : vgpu_caller_ask(caller);
 }
 
 #define VALUE_FUNCTION(name, message, type, bytes, version, check, sent_flags)                     \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "soft/driver/context.h"
+#include "interop/context_flags.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>

@@ -77,12 +77,4 @@ struct vgpu_thread *vgpu_thread_self(void);
 /** True in a function of the program's that the driver has called. */
 bool vgpu_thread_in_callback(void);
 
-/** Whether these are flags of contexts, with one way of waiting at most. */
-static inline bool vgpu_context_flags_valid(unsigned int flags)
-{
-    unsigned int schedule = flags & CU_CTX_SCHED_MASK;
-
-    return !(flags & ~(unsigned int)CU_CTX_FLAGS_MASK) && (schedule & (schedule - 1)) == 0;
-}
-
 #endif

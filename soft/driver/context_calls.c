@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cuCtx*: what can be asked of a context and set of it. */
+#include "interop/context_flags.h"
 #include "soft/driver/graph/capture.h"
 
 CUresult cuCtxGetDevice_v2(CUdevice *device, CUcontext ctx)

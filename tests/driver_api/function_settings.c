@@ -116,6 +116,54 @@ static void test_function_before_kernel(int function_first)
     CHECK(cuLibraryUnload(library));
 }
 
+/* Clusters that a kernel requires since it was told so; what its code has said stays. */
+static void test_required_clusters(void)
+{
+    static const char code[] = ".version 7.8\n.target sm_90\n.address_size 64\n"
+                               ".visible .entry any()\n{\nret;\n}\n"
+                               ".visible .entry pairs()\n.reqnctapercluster 2\n{\nret;\n}\n";
+    const CUfunction_attribute width = CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH;
+    const CUfunction_attribute height = CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT;
+    const CUfunction_attribute depth = CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH;
+    CUmodule module;
+    CHECK(cuModuleLoadData(&module, code));
+    CUfunction any = check_function(module, "any"), pairs = check_function(module, "pairs");
+    EXPECT(of_function(any, width) == 0 && of_function(pairs, width) == 2);
+    CHECK(cuLaunchKernel(any, 3, 1, 1, 32, 1, 1, 0, NULL, NULL, NULL));
+    CHECK(cuFuncSetAttribute(any, width, 4));
+    CHECK(cuFuncSetAttribute(any, height, 1));
+    CHECK(cuFuncSetAttribute(any, depth, 1));
+    EXPECT(of_function(any, width) == 4 && of_function(any, depth) == 1);
+    CHECK(cuLaunchKernel(any, 8, 1, 1, 32, 1, 1, 0, NULL, NULL, NULL));
+    EXPECT(cuLaunchKernel(any, 3, 1, 1, 32, 1, 1, 0, NULL, NULL, NULL) != CUDA_SUCCESS);
+    CHECK(cuFuncSetAttribute(any, width, 0));
+    CHECK(cuFuncSetAttribute(any, height, 0));
+    CHECK(cuFuncSetAttribute(any, depth, 0));
+    CHECK(cuLaunchKernel(any, 3, 1, 1, 32, 1, 1, 0, NULL, NULL, NULL));
+    /* The launch may ask, too: for a divisor of the grid, and not against the kernel. */
+    CUlaunchAttribute wanted = {.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
+                                .value.clusterDim = {4, 1, 1}};
+    CUlaunchConfig config = {.gridDimX = 8,
+                             .gridDimY = 1,
+                             .gridDimZ = 1,
+                             .blockDimX = 32,
+                             .blockDimY = 1,
+                             .blockDimZ = 1,
+                             .attrs = &wanted,
+                             .numAttrs = 1};
+    CHECK(cuLaunchKernelEx(&config, any, NULL, NULL));
+    EXPECT(cuLaunchKernelEx(&config, pairs, NULL, NULL) != CUDA_SUCCESS);
+    config.gridDimX = 6;
+    EXPECT(cuLaunchKernelEx(&config, any, NULL, NULL) != CUDA_SUCCESS);
+    CHECK(cuLaunchKernel(pairs, 6, 1, 1, 32, 1, 1, 0, NULL, NULL, NULL));
+    EXPECT(cuLaunchKernel(pairs, 5, 1, 1, 32, 1, 1, 0, NULL, NULL, NULL) != CUDA_SUCCESS);
+    EXPECT(cuFuncSetAttribute(pairs, width, 2) == CUDA_ERROR_NOT_PERMITTED);
+    EXPECT(cuFuncSetAttribute(pairs, width, 4) == CUDA_ERROR_NOT_PERMITTED);
+    EXPECT(of_function(pairs, width) == 2);
+    CHECK(cuCtxSynchronize());
+    CHECK(cuModuleUnload(module));
+}
+
 int main(void)
 {
     check_context();
@@ -124,6 +172,10 @@ int main(void)
     test_kernel_attribute();
     test_function_before_kernel(0);
     test_function_before_kernel(1);
+    int clusters = 0;
+    CHECK(cuDeviceGetAttribute(&clusters, CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH, 0));
+    if (clusters)
+        test_required_clusters();
     printf("function_settings: all is well\n");
     return 0;
 }

@@ -45,6 +45,8 @@ CUresult vgpu_kernel_attribute(const struct vgpu_kernel_info *info,
                                const struct vgpu_kernel_settings *settings,
                                CUfunction_attribute attribute, int *value)
 {
+    unsigned int at;
+
     if (!value)
         return CUDA_ERROR_INVALID_VALUE;
     switch (attribute) {
@@ -81,7 +83,8 @@ CUresult vgpu_kernel_attribute(const struct vgpu_kernel_info *info,
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT:
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:
-        *value = (int)info->cluster[attribute - CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH];
+        at = attribute - CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH;
+        *value = (int)(info->cluster[0] ? info->cluster[at] : settings->cluster[at]);
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED:
         *value = settings->large_clusters;
@@ -97,8 +100,9 @@ CUresult vgpu_kernel_attribute(const struct vgpu_kernel_info *info,
     }
 }
 
-static CUresult set(const struct vgpu_kernel_needs *needs, struct vgpu_kernel_settings *settings,
-                    CUfunction_attribute attribute, int value)
+static CUresult set(const struct vgpu_kernel_info *info, const struct vgpu_kernel_needs *needs,
+                    struct vgpu_kernel_settings *settings, CUfunction_attribute attribute,
+                    int value)
 {
     int64_t room = (int64_t)VGPU_SOFT_BLOCK_SHARED_OPTIN - (int64_t)needs->static_shared_bytes;
 
@@ -119,16 +123,26 @@ static CUresult set(const struct vgpu_kernel_needs *needs, struct vgpu_kernel_se
     case CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
         settings->cluster_policy = value;
         return CUDA_SUCCESS;
+    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:
+    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT:
+    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:
+        if (info->cluster[0])
+            return CUDA_ERROR_NOT_PERMITTED; /* its code has said so */
+        if (value < 0)
+            return CUDA_ERROR_INVALID_VALUE;
+        settings->cluster[attribute - CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH] = (uint32_t)value;
+        return CUDA_SUCCESS;
     default:
         return CUDA_ERROR_INVALID_VALUE;
     }
 }
 
-CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_needs *needs,
+CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_info *info,
+                                   const struct vgpu_kernel_needs *needs,
                                    struct vgpu_kernel_settings *settings,
                                    CUfunction_attribute attribute, int value)
 {
-    CUresult result = set(needs, settings, attribute, value);
+    CUresult result = set(info, needs, settings, attribute, value);
 
     if (result == CUDA_SUCCESS)
         settings->told |= 1u << attribute;
@@ -148,6 +162,18 @@ void vgpu_kernel_settings_inherit(struct vgpu_kernel_settings *settings,
         settings->cluster_policy = (int)kernel->cluster_policy;
     if (news & 1u << CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED)
         settings->large_clusters = (bool)kernel->large_clusters;
+    for (unsigned int n = 0; n < 3; n++) {
+        if (news & 1u << (CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH + n))
+            settings->cluster[n] = (uint32_t)kernel->cluster[n];
+    }
+}
+
+void vgpu_function_required_cluster(const struct vgpu_function *function, uint32_t cluster[3])
+{
+    const uint32_t *own = function->info.cluster;
+
+    for (int n = 0; n < 3; n++)
+        cluster[n] = own[0] ? own[n] : (uint32_t)function->settings.cluster[n];
 }
 
 CUresult cuFuncGetAttribute(int *pi, CUfunction_attribute attrib, CUfunction hfunc)
@@ -175,7 +201,8 @@ CUresult cuFuncSetAttribute(CUfunction hfunc, CUfunction_attribute attrib, int v
         return result;
     result = vgpu_function_prepare(function, &needs);
     if (result == CUDA_SUCCESS)
-        result = vgpu_kernel_set_attribute(&needs, &function->settings, attrib, value);
+        result =
+            vgpu_kernel_set_attribute(&function->info, &needs, &function->settings, attrib, value);
     vgpu_object_put(function);
     return result;
 }

@@ -183,11 +183,12 @@ static CUresult resolve(struct vgpu_context *context, const CUDA_KERNEL_NODE_PAR
 /* What the launch asks for, or the kernel does. */
 static void set_cluster(struct launch_task *task, const CUlaunchAttributeValue *wanted)
 {
-    const struct vgpu_kernel_info *info = &task->function->info;
+    uint32_t *cluster = task->cluster;
 
-    for (int n = 0; n < 3; n++)
-        task->cluster[n] = info->cluster[n] ? info->cluster[n] : 1;
-    task->explicit_cluster = info->cluster[0] != 0;
+    vgpu_function_required_cluster(task->function, cluster);
+    task->explicit_cluster = cluster[0] || cluster[1] || cluster[2];
+    if (!task->explicit_cluster)
+        cluster[0] = cluster[1] = cluster[2] = 1;
     if (!wanted)
         return;
     task->cluster[0] = wanted->clusterDim.x;

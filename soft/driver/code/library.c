@@ -497,7 +497,7 @@ CUresult cuKernelSetAttribute(CUfunction_attribute attrib, int val, CUkernel ker
         return result;
     result = prepare(entry, dev, &needs);
     if (result == CUDA_SUCCESS)
-        result = vgpu_kernel_set_attribute(&needs, &entry->settings, attrib, val);
+        result = vgpu_kernel_set_attribute(&entry->info, &needs, &entry->settings, attrib, val);
     if (result == CUDA_SUCCESS)
         tell_functions(entry);
     vgpu_object_put(entry);

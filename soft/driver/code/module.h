@@ -15,6 +15,7 @@ struct vgpu_kernel_settings {
     _Atomic int carveout;           /* a preference that changes nothing */
     _Atomic int cluster_policy;     /* another one */
     _Atomic bool large_clusters;    /* of more blocks than every device has */
+    _Atomic uint32_t cluster[3];    /* the shape of required clusters; all 0: none is */
 };
 
 struct vgpu_function {
@@ -66,7 +67,8 @@ CUresult vgpu_kernel_attribute(const struct vgpu_kernel_info *info,
                                const struct vgpu_kernel_needs *needs,
                                const struct vgpu_kernel_settings *settings,
                                CUfunction_attribute attribute, int *value);
-CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_needs *needs,
+CUresult vgpu_kernel_set_attribute(const struct vgpu_kernel_info *info,
+                                   const struct vgpu_kernel_needs *needs,
                                    struct vgpu_kernel_settings *settings,
                                    CUfunction_attribute attribute, int value);
 
@@ -77,6 +79,9 @@ void vgpu_kernel_settings_inherit(struct vgpu_kernel_settings *settings,
 /** How many blocks of a kernel are on a multiprocessor at once. */
 int vgpu_function_blocks(const struct vgpu_function *function,
                          const struct vgpu_kernel_needs *needs, int threads, size_t dynamic_shared);
+
+/** The shape of the clusters that a function requires, by its code or its settings; all 0: none. */
+void vgpu_function_required_cluster(const struct vgpu_function *function, uint32_t cluster[3]);
 
 /** Whether blocks of a kernel may be clusters of this shape: INVALID_CLUSTER_SIZE if not. */
 CUresult vgpu_function_check_cluster(const struct vgpu_function *function,

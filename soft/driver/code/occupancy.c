@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* How many blocks a multiprocessor has room for, by threads, blocks and shared memory. */
-#include <string.h>
-
 #include "soft/driver/code/module.h"
 
 int vgpu_function_blocks(const struct vgpu_function *function,
@@ -149,9 +147,10 @@ static uint32_t most_blocks(const struct vgpu_function *function)
 CUresult vgpu_function_check_cluster(const struct vgpu_function *function,
                                      const uint32_t cluster[3])
 {
-    const uint32_t *own = function->info.cluster;
+    uint32_t own[3];
     uint64_t blocks = 1;
 
+    vgpu_function_required_cluster(function, own);
     for (int n = 0; n < 3; n++) {
         if (cluster[n] == 0 || cluster[n] > VGPU_SOFT_CLUSTER_BLOCKS ||
             (own[n] && own[n] != cluster[n]))
@@ -167,11 +166,11 @@ CUresult cuOccupancyMaxPotentialClusterSize(int *clusterSize, CUfunction func,
     struct vgpu_kernel_needs needs;
     struct vgpu_function *function;
     CUresult result = enter(func, &function, &needs);
-    const uint32_t *own;
+    uint32_t own[3];
 
     if (result != CUDA_SUCCESS)
         return result;
-    own = function->info.cluster;
+    vgpu_function_required_cluster(function, own);
     if (clusterSize && config)
         *clusterSize = (int)(own[0] ? own[0] * own[1] * own[2] : most_blocks(function));
     else
@@ -184,7 +183,7 @@ CUresult cuOccupancyMaxPotentialClusterSize(int *clusterSize, CUfunction func,
 static CUresult find_cluster(const struct vgpu_function *function, const CUlaunchConfig *config,
                              uint32_t cluster[3])
 {
-    memcpy(cluster, function->info.cluster, sizeof(function->info.cluster));
+    vgpu_function_required_cluster(function, cluster);
     for (unsigned int i = 0; i < config->numAttrs && config->attrs; i++) {
         const CUlaunchAttributeValue *value = &config->attrs[i].value;
 

@@ -54,6 +54,8 @@ static void null_outputs_are_refused(void **state)
         ROW(cuCtxGetDevice(NULL), bad),
         ROW(cuCtxGetFlags(NULL), bad),
         ROW(cuCtxGetId(NULL, NULL), bad),
+        ROW(cuCtxSetFlags(CU_CTX_SCHED_SPIN | CU_CTX_SCHED_YIELD), bad),
+        ROW(cuDevicePrimaryCtxSetFlags(0, CU_CTX_SCHED_SPIN | CU_CTX_SCHED_YIELD), bad),
         ROW(cuCtxGetLimit(NULL, CU_LIMIT_STACK_SIZE), bad),
         ROW(cuMemAlloc(NULL, 4), bad),
         ROW(cuMemAllocManaged(NULL, 4, CU_MEM_ATTACH_GLOBAL), bad),

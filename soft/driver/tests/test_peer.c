@@ -147,6 +147,16 @@ static void memory_is_copied_between_devices(void **state)
     assert_cuda(cuMemcpy3DPeer(&box));
     assert_int_equal(word_at(from + 128 + 12), 43);
     assert_int_equal(word_at(from + 128 + 16), 42);
+    box.srcMemoryType = CU_MEMORYTYPE_ARRAY;
+    box.srcContext = (CUcontext)&box; /* an array knows its own */
+    assert_cuda(cuArrayCreate(&box.srcArray, &(CUDA_ARRAY_DESCRIPTOR){
+                                                 .Width = 16,
+                                                 .Height = 2,
+                                                 .Format = CU_AD_FORMAT_UNSIGNED_INT8,
+                                                 .NumChannels = 1,
+                                             }));
+    assert_cuda(cuMemcpy3DPeer(&box));
+    assert_cuda(cuArrayDestroy(box.srcArray));
     assert_cuda_error(cuMemcpyPeer(to, (CUcontext)&box, from, pair->a.context, 4),
                       CUDA_ERROR_INVALID_CONTEXT);
     assert_cuda_error(cuMemcpyPeer(to, pair->b.context, from, pair->a.context, 4097),
