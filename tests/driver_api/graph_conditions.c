@@ -201,6 +201,51 @@ static void bodies_are_filled_in_other_ways(const struct conditions *test)
     CHECK(cuGraphDestroy(graph));
 }
 
+/* A graph whose body fills `first` if the value that its handle begins with is not 0. */
+static CUgraph make_conditional(const struct conditions *test, unsigned int value,
+                                unsigned int fill)
+{
+    CUgraph graph = graph_make();
+    CUgraphConditionalHandle handle = make_handle(test, graph, value);
+    CUgraph *bodies = add_choice(test, graph, NULL, handle, CU_GRAPH_COND_TYPE_IF, 1);
+    add_fill(test, bodies[0], NULL, test->setup.first, fill);
+    return graph;
+}
+
+static void updates_reach_bodies_and_handles(const struct conditions *test)
+{
+    const struct graph_setup *setup = &test->setup;
+    CUgraphExecUpdateResultInfo info;
+    CUgraph graph = make_conditional(test, 1, 3);
+    CUgraphExec exec = graph_instantiate(graph);
+    run_with(test, exec, 1);
+    graph_expect(setup->first, 3, 0);
+    for (unsigned int value = 0; value < 3; value++) {
+        CUgraph other = make_conditional(test, value, 10 + value);
+        CHECK(cuGraphExecUpdate(exec, other, &info));
+        EXPECT(info.result == CU_GRAPH_EXEC_UPDATE_SUCCESS);
+        CHECK(cuGraphDestroy(other));
+        run_with(test, exec, 0);
+        graph_expect(setup->first, value ? 10 + value : 0, 0);
+    }
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+}
+
+static void such_graphs_are_not_copied(const struct conditions *test)
+{
+    CUgraph graph = make_conditional(test, 1, 3), outer = graph_make(), clone;
+    CUgraphExec exec = graph_instantiate(graph), second;
+    CUgraphNode child;
+    EXPECT(cuGraphInstantiate(&second, graph, 0) != CUDA_SUCCESS);
+    EXPECT(cuGraphClone(&clone, graph) != CUDA_SUCCESS);
+    EXPECT(cuGraphAddChildGraphNode(&child, outer, NULL, 0, graph) != CUDA_SUCCESS);
+    CHECK(cuGraphExecDestroy(exec));
+    graph_run(&test->setup, graph); /* now there may be another one */
+    CHECK(cuGraphDestroy(outer));
+    CHECK(cuGraphDestroy(graph));
+}
+
 /* Copies to ordinary memory in a body that is not chosen are not made. */
 static void copies_in_bodies(const struct conditions *test)
 {
@@ -274,6 +319,8 @@ int main(void)
     choices_within_choices(&test);
     bodies_are_filled_in_other_ways(&test);
     mistakes_are_found(&test);
+    such_graphs_are_not_copied(&test);
+    updates_reach_bodies_and_handles(&test);
     copies_in_bodies(&test);
     CHECK(cuCtxSynchronize());
     printf("ok\n");

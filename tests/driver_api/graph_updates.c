@@ -90,8 +90,40 @@ static void an_update_takes_another_graph(const struct graph_setup *setup)
     graph_expect(setup->first, 65, 1);
     CHECK(cuGraphAddEmptyNode(&extra, other, &others[2], 1));
     EXPECT(cuGraphExecUpdate(exec, other, &info) == CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE);
-    EXPECT(info.result == CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED);
+    EXPECT(info.result == CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED && info.errorNode == NULL);
     graph_launch(setup, exec);
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+    CHECK(cuGraphDestroy(other));
+}
+
+/* An update that fails says where, and nothing is changed. */
+static void an_update_says_why_it_fails(const struct graph_setup *setup)
+{
+    CUDA_MEMCPY3D copy = graph_copy(setup->second, setup->first);
+    CUgraphNode nodes[3], others[3];
+    CUgraph graph = graph_diamond(setup, nodes), other = graph_make();
+    CUgraphExec exec = graph_instantiate(graph);
+    CUgraphExecUpdateResultInfo info;
+    struct graph_kernel kernel;
+    CHECK(cuGraphAddMemcpyNode(&others[0], other, NULL, 0, &copy, setup->context));
+    CHECK(cuGraphAddKernelNode(&others[1], other, NULL, 0,
+                               graph_fill(setup, &kernel, setup->first, 900)));
+    CHECK(cuGraphAddKernelNode(&others[2], other, others, 2,
+                               graph_add(setup, &kernel, setup->first, setup->second)));
+    EXPECT(cuGraphExecUpdate(exec, other, &info) == CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE);
+    EXPECT(info.result == CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED);
+    EXPECT(info.errorNode == others[0]);
+    CHECK(cuGraphDestroy(other));
+    other = graph_diamond(setup, others);
+    CHECK(cuGraphKernelNodeSetParams(others[1], graph_fill(setup, &kernel, setup->first, 900)));
+    CHECK(cuGraphRemoveDependencies(other, others, &others[2], NULL, 1));
+    EXPECT(cuGraphExecUpdate(exec, other, &info) == CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE);
+    EXPECT(info.result == CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED);
+    EXPECT(info.errorNode == others[0] || info.errorNode == others[2]);
+    EXPECT(cuGraphExecUpdate(exec, NULL, &info) == CUDA_ERROR_INVALID_VALUE);
+    graph_launch(setup, exec);
+    graph_expect(setup->first, 25, 1);
     CHECK(cuGraphExecDestroy(exec));
     CHECK(cuGraphDestroy(graph));
     CHECK(cuGraphDestroy(other));
@@ -244,6 +276,7 @@ int main(void)
     an_executable_graph_changes(&setup);
     the_same_change_again_and_again(&setup);
     an_update_takes_another_graph(&setup);
+    an_update_says_why_it_fails(&setup);
     children_take_turns(&setup);
     children_of_several_graphs(&setup);
     a_child_brings_what_it_needs(&setup);
