@@ -7,14 +7,18 @@
 #include "guest/process/process.h"
 #include "protocol/send.h"
 
+CUresult vgpu_caller_may_wait(void)
+{
+    CUresult error = vgpu_process_ready(vgpu_process());
+    return error == CUDA_SUCCESS && vgpu_thread_place.upcall ? CUDA_ERROR_NOT_PERMITTED : error;
+}
+
 CUresult vgpu_caller_begin(struct vgpu_caller *caller)
 {
     struct vgpu_process *process = vgpu_process();
-    CUresult error = vgpu_process_ready(process);
+    CUresult error = vgpu_caller_may_wait();
     if (process->trace)
         __atomic_fetch_add(&process->entered, 1, __ATOMIC_RELAXED);
-    if (error == CUDA_SUCCESS && vgpu_thread_place.upcall)
-        return CUDA_ERROR_NOT_PERMITTED;
     if (error == CUDA_SUCCESS)
         error = vgpu_process_collect(process);
     if (error == CUDA_SUCCESS)

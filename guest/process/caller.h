@@ -20,6 +20,10 @@ struct vgpu_caller {
     struct vgpu_context *current; /* the context that the call works in */
 };
 
+/** CUDA_ERROR_NOT_INITIALIZED, DEINITIALIZED, or NOT_PERMITTED in a host function: its stream, and
+ *  with that the host, waits for it. For calls of the host that enter nothing. */
+CUresult vgpu_caller_may_wait(void);
+
 /** Enters without a context, for what needs none: CUDA_ERROR_NOT_INITIALIZED or a sticky error. */
 CUresult vgpu_caller_begin(struct vgpu_caller *caller);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "guest/graph/capture.h"
+#include "guest/process/caller.h"
 #include "guest/process/process.h"
 #include "interop/context_flags.h"
 #include "interop/export_tables.h"
@@ -98,7 +99,7 @@ CUresult cuCtxCreate_v2(CUcontext *handle, unsigned int flags, CUdevice device)
 {
     struct vgpu_process *process = vgpu_process();
     struct vgpu_context *context = NULL;
-    CUresult error = vgpu_process_ready(process);
+    CUresult error = vgpu_caller_may_wait();
     if (error == CUDA_SUCCESS)
         error = vgpu_process_collect(process);
     if (error)
@@ -136,7 +137,7 @@ CUresult cuCtxCreate_v4(CUcontext *handle, CUctxCreateParams *parameters, unsign
 CUresult cuCtxDestroy_v2(CUcontext handle)
 {
     struct vgpu_process *process = vgpu_process();
-    CUresult error = vgpu_process_ready(process);
+    CUresult error = vgpu_caller_may_wait();
     if (error)
         return error;
     if (handle == NULL)

@@ -3,6 +3,7 @@
  * Primary contexts. The handle is there from cuInit on, because the runtime makes it current before
  * it retains it; the host's context is made when it is first retained.
  */
+#include "guest/process/caller.h"
 #include "guest/process/context.h"
 #include "guest/process/process.h"
 #include "interop/context_flags.h"
@@ -26,6 +27,12 @@ static CUresult enter(CUdevice device)
     if (error)
         return error;
     return device == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+}
+
+static CUresult enter_to_change(CUdevice device)
+{
+    CUresult error = vgpu_caller_may_wait();
+    return error ? error : enter(device);
 }
 
 CUresult vgpu_interop_primary_context(CUdevice device, CUcontext *handle)
@@ -63,7 +70,7 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *handle, CUdevice device)
 {
     struct vgpu_process *process = vgpu_process();
     struct vgpu_context *context = process->primary;
-    CUresult error = enter(device);
+    CUresult error = enter_to_change(device);
     if (error == CUDA_SUCCESS)
         error = vgpu_process_collect(process);
     if (error)
@@ -107,7 +114,7 @@ CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device)
 {
     struct vgpu_process *process = vgpu_process();
     struct vgpu_context *context = process->primary;
-    CUresult error = enter(device);
+    CUresult error = enter_to_change(device);
     if (error)
         return error;
     pthread_mutex_lock(&process->context_lock);
@@ -122,7 +129,7 @@ CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device)
 CUresult cuDevicePrimaryCtxReset_v2(CUdevice device)
 {
     struct vgpu_process *process = vgpu_process();
-    CUresult error = enter(device);
+    CUresult error = enter_to_change(device);
     if (error)
         return error;
     pthread_mutex_lock(&process->context_lock);
@@ -148,7 +155,7 @@ CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned int *flags, int *a
 CUresult cuDevicePrimaryCtxSetFlags_v2(CUdevice device, unsigned int flags)
 {
     struct vgpu_process *process = vgpu_process();
-    CUresult error = enter(device);
+    CUresult error = enter_to_change(device);
     if (error)
         return error;
     if (!vgpu_context_flags_valid(flags))
