@@ -44,6 +44,8 @@ static int open_channel(struct hostile *guest)
     if (length != (int)sizeof(guest->channel))
         return -1;
     memcpy(&guest->channel, response, sizeof(guest->channel));
+    if (vgpu_transport_use(guest->transport, guest->channel.offset, guest->channel.size) < 0)
+        return -1;
     guest->extent = (uint8_t *)guest->transport->window + guest->channel.offset;
     guest->header = (struct vgpu_channel_header *)guest->extent;
     return 0;
