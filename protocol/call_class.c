@@ -4,6 +4,7 @@
 const uint8_t vgpu_call_classes[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_vgpuLaunch] = VGPU_CLASS_LAUNCH,
     [VGPU_CALL_cuGraphLaunch] = VGPU_CLASS_LAUNCH,
+    [VGPU_CALL_vgpuGraphLaunchJudged] = VGPU_CLASS_LAUNCH,
 
     [VGPU_CALL_vgpuCopyToDevice] = VGPU_CLASS_COPY_IN,
     [VGPU_CALL_vgpuCopyInline] = VGPU_CLASS_COPY_IN,
@@ -33,6 +34,7 @@ const uint8_t vgpu_call_classes[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_cuMemPoolTrimTo] = VGPU_CLASS_ALLOC,
     [VGPU_CALL_cuMemAllocFromPoolAsync] = VGPU_CLASS_ALLOC,
     [VGPU_CALL_cuMemFreeAsync] = VGPU_CLASS_ALLOC,
+    [VGPU_CALL_vgpuMemFreeAsyncUnknown] = VGPU_CLASS_ALLOC,
     [VGPU_CALL_cuArray3DCreate] = VGPU_CLASS_ALLOC,
     [VGPU_CALL_cuArrayDestroy] = VGPU_CLASS_ALLOC,
     [VGPU_CALL_cuMipmappedArrayCreate] = VGPU_CLASS_ALLOC,

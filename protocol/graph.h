@@ -116,6 +116,7 @@ struct vgpu_graph_outcome {
     uint32_t result;     /* CUgraphInstantiateResult or CUgraphExecUpdateResult */
     uint32_t error_node; /* its place among the nodes of the graph, or VGPU_NO_NODE */
     uint32_t error_from;
+    uint32_t judged; /* it allocates or frees memory, so that a launch may be refused */
 };
 
 #endif

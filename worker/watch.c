@@ -17,9 +17,9 @@ static const bool synchronizes[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_cuArrayDestroy] = true,          [VGPU_CALL_cuCtxDestroy] = true,
     [VGPU_CALL_cuDeviceGraphMemTrim] = true,    [VGPU_CALL_cuDevicePrimaryCtxRelease] = true,
     [VGPU_CALL_cuDevicePrimaryCtxReset] = true, [VGPU_CALL_cuLibraryUnload] = true,
-    [VGPU_CALL_cuMemPoolDestroy] = true,        [VGPU_CALL_cuMemPoolTrimTo] = true,
-    [VGPU_CALL_cuMipmappedArrayDestroy] = true, [VGPU_CALL_cuModuleUnload] = true,
-    [VGPU_CALL_vgpuHostUnmap] = true,           [VGPU_CALL_vgpuMemFreeUnknown] = true,
+    [VGPU_CALL_cuMemPoolTrimTo] = true,         [VGPU_CALL_cuMipmappedArrayDestroy] = true,
+    [VGPU_CALL_cuModuleUnload] = true,          [VGPU_CALL_vgpuHostUnmap] = true,
+    [VGPU_CALL_vgpuMemFreeUnknown] = true,
 };
 
 /* Relaxed: any of the mediator's values will do. */

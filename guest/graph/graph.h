@@ -56,6 +56,7 @@ struct vgpu_graph_exec {
     cuuint64_t flags;          /* that it was instantiated with */
     unsigned long long serial; /* another one after each update of the whole */
     uint64_t launches;         /* so far */
+    bool judged;               /* it allocates or frees memory: the driver says if it may now */
     struct vgpu_exec_part *parts;
     struct vgpu_exec_host *hosts;
     struct vgpu_upcall_list retired; /* functions that it will not call again */

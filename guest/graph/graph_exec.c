@@ -43,7 +43,8 @@ static CUresult instantiate(CUgraphExec *handle, CUgraph graph_handle,
                             CUDA_GRAPH_INSTANTIATE_PARAMS *parameters, CUstream upload_handle)
 {
     struct vgpu_process *process = vgpu_process();
-    struct vgpu_graph_outcome outcome = {CUDA_GRAPH_INSTANTIATE_ERROR, VGPU_NO_NODE, VGPU_NO_NODE};
+    struct vgpu_graph_outcome outcome = {CUDA_GRAPH_INSTANTIATE_ERROR, VGPU_NO_NODE, VGPU_NO_NODE,
+                                         0};
     struct vgpu_caller caller;
     struct vgpu_stream *upload;
     bool uploads = parameters->flags & CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD;
@@ -77,6 +78,7 @@ static CUresult instantiate(CUgraphExec *handle, CUgraph graph_handle,
     }
     if (uploads)
         vgpu_stream_submitted(upload);
+    exec->judged = outcome.judged;
     vgpu_object_publish(&exec->object, VGPU_KIND_EXEC);
     *handle = vgpu_object_handle(exec);
     return CUDA_SUCCESS;
@@ -166,6 +168,18 @@ static CUresult find_both_ends(struct vgpu_caller *caller, CUgraphExec handle,
     return vgpu_capture_of(*stream) ? vgpu_capture_wait_stream(*stream) : CUDA_SUCCESS;
 }
 
+static CUresult post_launch(const struct vgpu_caller *caller, const struct vgpu_graph_exec *exec,
+                            const struct vgpu_stream *stream)
+{
+    if (!exec->judged)
+        return vgpu_send_cuGraphLaunch(caller->channel, caller->context, exec->object.id,
+                                       stream->object.id);
+    /* It may want memory that somebody has yet to free, or has freed: only the driver knows. */
+    return vgpu_process_note(vgpu_process(),
+                             vgpu_send_vgpuGraphLaunchJudged(caller->channel, caller->context,
+                                                             exec->object.id, stream->object.id));
+}
+
 CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
 {
     struct vgpu_caller caller;
@@ -180,8 +194,7 @@ CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
     if (error)
         return error;
     exec->launches++;
-    error =
-        vgpu_send_cuGraphLaunch(caller.channel, caller.context, exec->object.id, stream->object.id);
+    error = post_launch(&caller, exec, stream);
     if (error)
         vgpu_shadows_not_launched(run);
     else
@@ -217,7 +230,7 @@ VGPU_PTSZ(cuGraphUpload, (CUgraphExec exec, CUstream stream), (exec, vgpu_per_th
 CUresult cuGraphExecUpdate_v2(CUgraphExec handle, CUgraph graph_handle,
                               CUgraphExecUpdateResultInfo *info)
 {
-    struct vgpu_graph_outcome outcome = {CU_GRAPH_EXEC_UPDATE_ERROR, VGPU_NO_NODE, VGPU_NO_NODE};
+    struct vgpu_graph_outcome outcome = {CU_GRAPH_EXEC_UPDATE_ERROR, VGPU_NO_NODE, VGPU_NO_NODE, 0};
     struct vgpu_caller caller;
     size_t bytes;
     CUresult error = vgpu_caller_enter(&caller);

@@ -54,16 +54,32 @@ static CUresult send_node(const struct vgpu_caller *caller, const struct vgpu_no
     return vgpu_process_note(vgpu_process(), error);
 }
 
+/* Where the memory will be is known from here on, until other memory is there. If there is no room
+ * to note it, it is as any address that only the driver knows. */
+static void keep_range(const struct vgpu_caller *caller, uint64_t address, size_t bytes)
+{
+    struct vgpu_process *process = vgpu_process();
+    const struct vgpu_range range = {.start = address,
+                                     .bytes = bytes,
+                                     .kind = VGPU_RANGE_GRAPH,
+                                     .context = caller->current,
+                                     .id = vgpu_process_new_id(process)};
+    vgpu_ranges_add(&process->ranges, &range);
+}
+
 /* What a node that the host has made means for what is known here. */
-static void settle_node(struct vgpu_node *node, CUgraphNodeParams *parameters, uint64_t address,
+static void settle_node(const struct vgpu_caller *caller, struct vgpu_node *node,
+                        CUgraphNodeParams *parameters, uint64_t address,
                         struct vgpu_graph_needs *needs)
 {
     for (struct vgpu_graph *body = node->children; body; body = body->next)
         vgpu_object_publish(&body->object, VGPU_KIND_GRAPH);
     if (parameters->type == CU_GRAPH_NODE_TYPE_CONDITIONAL)
         parameters->conditional.phGraph_out = node->kept;
-    if (parameters->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC)
+    if (parameters->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC) {
         parameters->alloc.dptr = address;
+        keep_range(caller, address, parameters->alloc.bytesize);
+    }
     needs->hosts = parameters->type == CU_GRAPH_NODE_TYPE_HOST;
     needs->partial = parameters->type == CU_GRAPH_NODE_TYPE_CONDITIONAL ||
                      parameters->type == CU_GRAPH_NODE_TYPE_EVENT_RECORD;
@@ -105,7 +121,7 @@ static CUresult add(CUgraphNode *handle, CUgraph graph_handle, const CUgraphNode
             vgpu_node_forget(&message);
     }
     if (error == CUDA_SUCCESS) {
-        settle_node(node, parameters, address, &needs);
+        settle_node(&caller, node, parameters, address, &needs);
         *handle = vgpu_object_handle(node);
     } else if (node) {
         vgpu_node_end(node);

@@ -12,11 +12,14 @@
 #include "interop/per_thread.h"
 #include "protocol/send.h"
 
-/* What the driver has to judge is waited for, so that its judgement is this call's. */
+/* What the driver has to judge is this call's judgement; `now`: and what is done, this call's work.
+ */
 static CUresult finish(const struct vgpu_caller *caller, struct vgpu_stream *stream, CUresult error,
-                       bool known)
+                       bool known, bool now)
 {
-    return error || known ? error : vgpu_stream_wait(caller, stream);
+    if (error == CUDA_SUCCESS && now)
+        return vgpu_stream_wait(caller, stream);
+    return error || known ? error : vgpu_stream_judgement(caller, stream);
 }
 
 /* Between the device and memory that it shares: the stream gets to it in its own time. */
@@ -81,7 +84,7 @@ static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes
     if (goes_up_directly(stream, source, bytes, now)) {
         error = post_shared(&caller, stream, vgpu_send_vgpuCopyFromHost, destination,
                             (uintptr_t)source, bytes);
-        return finish(&caller, stream, error, known && !now);
+        return finish(&caller, stream, error, known, now);
     }
     struct vgpu_rows rows = {.device = destination,
                              .device_pitch = bytes,
@@ -91,7 +94,7 @@ static CUresult upload(CUdeviceptr destination, const void *source, size_t bytes
                              .height = 1,
                              .depth = 1};
     error = vgpu_copy_upload(&caller, stream, &rows);
-    error = finish(&caller, stream, error, known);
+    error = finish(&caller, stream, error, known, !known && now);
     return error || !now ? error : arrive(&caller, stream);
 }
 
@@ -114,7 +117,7 @@ static CUresult download(void *destination, CUdeviceptr source, size_t bytes, CU
     if (vgpu_host_is_shared(destination, bytes)) {
         error = post_shared(&caller, stream, vgpu_send_vgpuCopyToHost, (uintptr_t)destination,
                             source, bytes);
-        return finish(&caller, stream, error, known && !now);
+        return finish(&caller, stream, error, known, now);
     }
     struct vgpu_rows rows = {.device = source,
                              .device_pitch = bytes,

@@ -253,7 +253,7 @@ static CUresult carry_out(const struct vgpu_caller *caller, struct vgpu_stream *
                           struct plan *plan, bool now)
 {
     CUresult error = CUDA_SUCCESS;
-    bool known = plan->known;
+    bool waits = now && !plan->known;
     if (plan->box.depth == 0)
         return CUDA_SUCCESS;
     if (plan->to.staged && plan->from.staged) {
@@ -264,10 +264,12 @@ static CUresult carry_out(const struct vgpu_caller *caller, struct vgpu_stream *
         plan->box.source = plan->from.box;
         plan->box.destination = plan->to.box;
         error = copy_directly(caller, stream, &plan->box);
-        known = known && !(now && (plan->from.box.kind == VGPU_SIDE_SHARED ||
-                                   plan->to.box.kind == VGPU_SIDE_SHARED));
+        waits = waits || (now && (plan->from.box.kind == VGPU_SIDE_SHARED ||
+                                  plan->to.box.kind == VGPU_SIDE_SHARED));
     }
-    return error || known ? error : vgpu_stream_wait(caller, stream);
+    if (error == CUDA_SUCCESS && waits)
+        return vgpu_stream_wait(caller, stream);
+    return error || plan->known ? error : vgpu_stream_judgement(caller, stream);
 }
 
 static CUresult copy_3d(const CUDA_MEMCPY3D *copy, CUstream handle, bool now)

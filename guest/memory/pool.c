@@ -389,10 +389,13 @@ static CUresult allocate(CUdeviceptr *address, size_t bytes, struct vgpu_pool *p
         error = ask_for(&caller, &start, bytes, pool, stream);
     if (error)
         return error;
+    /* What a capture allocates is a node's. */
+    bool captured = vgpu_capture_of(stream);
     const struct vgpu_range range = {.start = start,
                                      .bytes = bytes,
-                                     .kind = VGPU_RANGE_DEVICE,
-                                     .owner = pool,
+                                     .kind = captured ? VGPU_RANGE_GRAPH : VGPU_RANGE_DEVICE,
+                                     .context = captured ? caller.current : NULL,
+                                     .owner = captured ? NULL : pool,
                                      .id = vgpu_process_new_id(process)};
     if (!vgpu_ranges_add(&process->ranges, &range)) {
         vgpu_send_cuMemFreeAsync(caller.channel, caller.context, start, stream->object.id);
@@ -433,13 +436,18 @@ CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle)
         vgpu_freed_keep(&caller, stream, range.owner, address, range.bytes))
         return CUDA_SUCCESS;
     vgpu_freed_tell(caller.channel); /* the driver judges what is free already */
-    error = vgpu_send_cuMemFreeAsync(caller.channel, caller.context, address, stream->object.id);
-    if (error)
-        return error;
-    vgpu_stream_submitted(stream);
-    /* What only the driver can judge is waited for, so that its judgement is this call's; of a
-     * capture, its end tells. */
-    return known || vgpu_capture_of(stream) ? CUDA_SUCCESS : vgpu_stream_wait(&caller, stream);
+    /* Of what only the driver can judge, its judgement is this call's; in a capture, its end tells
+     * of it. */
+    if (known || vgpu_capture_of(stream))
+        error =
+            vgpu_send_cuMemFreeAsync(caller.channel, caller.context, address, stream->object.id);
+    else
+        error = vgpu_process_note(vgpu_process(),
+                                  vgpu_send_vgpuMemFreeAsyncUnknown(caller.channel, caller.context,
+                                                                    address, stream->object.id));
+    if (error == CUDA_SUCCESS)
+        vgpu_stream_submitted(stream);
+    return error;
 }
 
 VGPU_PTSZ(cuMemAllocAsync, (CUdeviceptr * address, size_t bytes, CUstream stream),

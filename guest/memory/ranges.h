@@ -22,6 +22,7 @@ enum vgpu_range_kind {
     VGPU_RANGE_HOST,       /* from cuMemHostAlloc */
     VGPU_RANGE_REGISTERED, /* the program's own, cuMemHostRegister */
     VGPU_RANGE_MANAGED,    /* from cuMemAllocManaged: of the host, and shared */
+    VGPU_RANGE_GRAPH,      /* of an allocation node: when it is there, the driver knows */
 };
 
 struct vgpu_range {

@@ -423,6 +423,8 @@ CUresult vgpu_copy_check(CUdeviceptr address, size_t bytes, bool *known)
         vgpu_freed_tell(vgpu_process()->channel);
         return vgpu_send_vgpuReserveCheck(vgpu_process()->channel, 0, address);
     }
+    if (range.kind == VGPU_RANGE_GRAPH)
+        *known = false;
     size_t left = range.bytes - (address - range.start);
     while (bytes > left) {
         /* To copies, what is mapped side by side is one. */

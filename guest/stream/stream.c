@@ -119,6 +119,11 @@ CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *
     return error;
 }
 
+CUresult vgpu_stream_judgement(const struct vgpu_caller *caller, const struct vgpu_stream *stream)
+{
+    return vgpu_capture_of(stream) ? CUDA_SUCCESS : vgpu_caller_ask(caller);
+}
+
 /* ---- life ---- */
 
 static void end_stream(struct vgpu_object *object)

@@ -36,6 +36,10 @@ void vgpu_stream_reached(struct vgpu_stream *stream, uint64_t counted);
 /** Waits for all that was submitted, as vgpu_caller_wait. */
 CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *stream);
 
+/** After a record of whose addresses only the driver knows: what it says of them, whenever the
+ * stream gets to the work. Of a capture its end tells. */
+CUresult vgpu_stream_judgement(const struct vgpu_caller *caller, const struct vgpu_stream *stream);
+
 /** The calling thread's stream in the current context; it is made when it is first used. */
 CUresult vgpu_stream_of_thread(const struct vgpu_caller *caller, struct vgpu_stream **stream);
 

@@ -95,7 +95,7 @@ def send(call):
 
 
 def stream_function(call, name):
-    """Works in a stream: asynchronous, but waits if only the driver can judge an address."""
+    """Works in a stream: asynchronous, and asks if only the driver can judge an address."""
     stream = call.arguments[-1].name
     return "\n".join(
         [f"CUresult {name}({parameters(call.arguments)})\n{{",
@@ -105,7 +105,7 @@ def stream_function(call, name):
          RETURN] + extent_checks(call) + value_checks(call) +
         [f"    error = {send(call)};",
          f"    if (error == CUDA_SUCCESS)\n        vgpu_stream_submitted({stream}_found);",
-         f"    return error || known ? error : vgpu_stream_wait(&caller, {stream}_found);\n}}\n"])
+         f"    return error || known ? error : vgpu_stream_judgement(&caller, {stream}_found);\n}}\n"])
 
 
 def forward(name, target, arguments, values):

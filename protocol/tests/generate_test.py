@@ -180,7 +180,7 @@ class Generate(unittest.TestCase):
             ".start = to, .element = 4, .width = width, .rows = height, .pitch = pitch",
             "return error", "vgpu_copy_check_extent",
             ".start = from, .element = 1, .width = width, .rows = 1}", "return error",
-            "vgpu_send_cuFutureAsync", "vgpu_stream_submitted", "known", "vgpu_stream_wait")
+            "vgpu_send_cuFutureAsync", "vgpu_stream_submitted", "known", "vgpu_stream_judgement")
 
     def test_an_entry_point_of_a_stream_has_its_twins(self):
         self.add("400 cuFutureAsync async entry-stream : u32 value, stream stream")

@@ -211,25 +211,6 @@ static void test_mipmaps(void)
     free(down);
 }
 
-/* Only arrays of other kinds have tiles, or wait for their memory. */
-static void test_memory_of_others(void)
-{
-    const CUDA_ARRAY3D_DESCRIPTOR is = shape(64, 32, 0, CU_AD_FORMAT_FLOAT, 1, 0);
-    CUDA_ARRAY_MEMORY_REQUIREMENTS requirements;
-    CUDA_ARRAY_SPARSE_PROPERTIES properties;
-    CUmipmappedArray mipmap;
-    CUarray array;
-    CHECK(cuArray3DCreate(&array, &is));
-    CHECK(cuMipmappedArrayCreate(&mipmap, &is, 3));
-    EXPECT(cuArrayGetSparseProperties(&properties, array) == CUDA_ERROR_INVALID_VALUE);
-    EXPECT(cuArrayGetMemoryRequirements(&requirements, array, 0) == CUDA_ERROR_INVALID_VALUE);
-    EXPECT(cuMipmappedArrayGetSparseProperties(&properties, mipmap) == CUDA_ERROR_INVALID_VALUE);
-    EXPECT(cuMipmappedArrayGetMemoryRequirements(&requirements, mipmap, 0) ==
-           CUDA_ERROR_INVALID_VALUE);
-    CHECK(cuMipmappedArrayDestroy(mipmap));
-    CHECK(cuArrayDestroy(array));
-}
-
 static void test_refusals(void)
 {
     CUDA_ARRAY3D_DESCRIPTOR is = shape(64, 32, 0, CU_AD_FORMAT_FLOAT, 3, 0);
@@ -257,7 +238,6 @@ int main(void)
     test_line_copies();
     test_pitched();
     test_mipmaps();
-    test_memory_of_others();
     test_refusals();
     printf("arrays: all is well\n");
     return 0;

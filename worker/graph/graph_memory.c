@@ -7,11 +7,17 @@
 #define UNIT_BYTES 65536u
 #define DEPTH_MOST 32u /* of graphs in graphs */
 
+/** Of a graph and all in it. */
+struct sum {
+    uint64_t units; /* that it allocates */
+    bool moves;     /* there are nodes that allocate or free */
+};
+
 static CUresult add_graph(const struct vgpu_worker *worker, CUgraph graph, uint32_t depth,
-                          uint64_t *units);
+                          struct sum *sum);
 
 static CUresult add_node(const struct vgpu_worker *worker, CUgraphNode node, uint32_t depth,
-                         uint64_t *units)
+                         struct sum *sum)
 {
     const struct vgpu_driver *driver = worker->driver;
     CUDA_MEM_ALLOC_NODE_PARAMS alloc = {0};
@@ -20,19 +26,21 @@ static CUresult add_node(const struct vgpu_worker *worker, CUgraphNode node, uin
     CUresult error = driver->cuGraphNodeGetType(node, &type);
     if (error == CUDA_SUCCESS && type == CU_GRAPH_NODE_TYPE_GRAPH) {
         error = driver->cuGraphChildGraphNodeGetGraph(node, &child);
-        return error ? error : add_graph(worker, child, depth + 1, units);
+        return error ? error : add_graph(worker, child, depth + 1, sum);
     }
+    if (error == CUDA_SUCCESS)
+        sum->moves |= type == CU_GRAPH_NODE_TYPE_MEM_ALLOC || type == CU_GRAPH_NODE_TYPE_MEM_FREE;
     if (error || type != CU_GRAPH_NODE_TYPE_MEM_ALLOC)
         return error;
     error = driver->cuGraphMemAllocNodeGetParams(node, &alloc);
     uint64_t more = alloc.bytesize / UNIT_BYTES + (alloc.bytesize % UNIT_BYTES != 0);
-    if (error == CUDA_SUCCESS && __builtin_add_overflow(*units, more, units))
+    if (error == CUDA_SUCCESS && __builtin_add_overflow(sum->units, more, &sum->units))
         error = CUDA_ERROR_OUT_OF_MEMORY;
     return error;
 }
 
 static CUresult add_graph(const struct vgpu_worker *worker, CUgraph graph, uint32_t depth,
-                          uint64_t *units)
+                          struct sum *sum)
 {
     struct vgpu_node_list list = {0};
     size_t count = 0;
@@ -44,20 +52,22 @@ static CUresult add_graph(const struct vgpu_worker *worker, CUgraph graph, uint3
     if (error == CUDA_SUCCESS && count)
         error = worker->driver->cuGraphGetNodes(graph, list.from, &count);
     for (size_t i = 0; i < list.count && error == CUDA_SUCCESS; i++)
-        error = add_node(worker, list.from[i], depth, units);
+        error = add_node(worker, list.from[i], depth, sum);
     vgpu_node_list_free(&list);
     return error;
 }
 
-CUresult vgpu_graph_memory_charge(struct vgpu_worker *worker, CUgraph graph, uint32_t *units)
+CUresult vgpu_graph_memory_charge(struct vgpu_worker *worker, CUgraph graph, uint32_t *units,
+                                  bool *moves)
 {
-    uint64_t sum = 0;
+    struct sum sum = {0};
     CUresult error = add_graph(worker, graph, 0, &sum);
     if (error)
         return error;
-    if (sum > UINT32_MAX || !vgpu_ledger_charge(&worker->ledger, sum * UNIT_BYTES))
+    if (sum.units > UINT32_MAX || !vgpu_ledger_charge(&worker->ledger, sum.units * UNIT_BYTES))
         return CUDA_ERROR_OUT_OF_MEMORY;
-    *units = (uint32_t)sum;
+    *units = (uint32_t)sum.units;
+    *moves = sum.moves;
     return CUDA_SUCCESS;
 }
 

@@ -7,13 +7,16 @@
 #define VGPU_WORKER_GRAPH_MEMORY_H
 
 #include <cuda.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct vgpu_worker;
 
-/** Charges what the nodes of a graph, and of graphs in it, allocate; *units is to be returned.
- *  CUDA_ERROR_OUT_OF_MEMORY: it is more than the quota leaves. */
-CUresult vgpu_graph_memory_charge(struct vgpu_worker *worker, CUgraph graph, uint32_t *units);
+/** Charges what the nodes of a graph, and of graphs in it, allocate; *units is to be returned, and
+ *  *moves says whether they allocate or free anything. CUDA_ERROR_OUT_OF_MEMORY: it is more than
+ *  the quota leaves. */
+CUresult vgpu_graph_memory_charge(struct vgpu_worker *worker, CUgraph graph, uint32_t *units,
+                                  bool *moves);
 
 /** Returns a charge, and has the driver give up what no graph uses. */
 void vgpu_graph_memory_return(struct vgpu_worker *worker, uint32_t units);

@@ -31,7 +31,8 @@ CUresult vgpu_replay_vgpuGraphInstantiate(struct vgpu_worker *worker,
     CUDA_GRAPH_INSTANTIATE_PARAMS parameters = {.flags = call->flags,
                                                 .hUploadStream = call->upload};
     uint32_t units = 0;
-    CUresult error = vgpu_graph_memory_charge(worker, call->graph, &units);
+    bool moves = false;
+    CUresult error = vgpu_graph_memory_charge(worker, call->graph, &units, &moves);
     if (error == CUDA_SUCCESS) {
         error = worker->driver->cuGraphInstantiateWithParams(&call->exec, call->graph, &parameters);
         if (error)
@@ -44,10 +45,17 @@ CUresult vgpu_replay_vgpuGraphInstantiate(struct vgpu_worker *worker,
     struct vgpu_graph_outcome outcome = {
         .result = parameters.result_out,
         .error_node = error ? place_of(worker, call->graph, parameters.hErrNode_out) : VGPU_NO_NODE,
-        .error_from = VGPU_NO_NODE};
+        .error_from = VGPU_NO_NODE,
+        .judged = moves};
     memcpy(call->outcome, &outcome, sizeof(outcome));
     call->outcome_bytes = sizeof(outcome);
     return error;
+}
+
+CUresult vgpu_replay_vgpuGraphLaunchJudged(struct vgpu_worker *worker,
+                                           struct vgpu_call_vgpuGraphLaunchJudged *call)
+{
+    return worker->driver->cuGraphLaunch(call->exec, call->stream);
 }
 
 CUresult vgpu_replay_vgpuGraphExecUpdate(struct vgpu_worker *worker,

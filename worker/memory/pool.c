@@ -78,8 +78,9 @@ void vgpu_pool_leave(struct vgpu_worker *worker, struct vgpu_pool *pool)
     pool->leaving = true;
     pool->threshold = 0;
     worker->pools.untidy = true;
-    if (ask(worker, pool, CU_MEMPOOL_ATTR_USED_MEM_CURRENT) == 0)
-        end(worker, pool);
+    /* Else in a quiet moment: nobody waits for work that uses its memory. */
+    if (vgpu_contexts_are_done(worker))
+        vgpu_pools_tidy(worker);
 }
 
 void vgpu_pools_tidy(struct vgpu_worker *worker)

@@ -43,7 +43,7 @@ CUresult vgpu_pool_allocate(struct vgpu_worker *worker, struct vgpu_pool *pool, 
 /** Gives back what is not used beyond `keep` bytes. */
 CUresult vgpu_pool_trim(struct vgpu_worker *worker, struct vgpu_pool *pool, uint64_t keep);
 
-/** The guest is done with the pool: it ends when no memory from it is in use. */
+/** The guest is done with the pool: it ends when no memory from it is in use and nothing runs. */
 void vgpu_pool_leave(struct vgpu_worker *worker, struct vgpu_pool *pool);
 
 /** Trims all pools to their thresholds if memory was freed since the last time. */

@@ -107,13 +107,25 @@ CUresult vgpu_replay_cuMemAllocFromPoolAsync(struct vgpu_worker *worker,
     return error;
 }
 
-CUresult vgpu_replay_cuMemFreeAsync(struct vgpu_worker *worker,
-                                    struct vgpu_call_cuMemFreeAsync *call)
+static CUresult free_in_order(struct vgpu_worker *worker, CUdeviceptr address, CUstream stream)
 {
-    CUresult error = worker->driver->cuMemFreeAsync(call->address, call->stream);
+    CUresult error = worker->driver->cuMemFreeAsync(address, stream);
     if (error == CUDA_SUCCESS) {
-        vgpu_ledger_remove(&worker->ledger, call->address); /* if it is from cuMemAlloc */
+        vgpu_ledger_remove(&worker->ledger, address); /* if it is from cuMemAlloc */
         worker->pools.untidy = true;
     }
     return error;
+}
+
+CUresult vgpu_replay_cuMemFreeAsync(struct vgpu_worker *worker,
+                                    struct vgpu_call_cuMemFreeAsync *call)
+{
+    return free_in_order(worker, call->address, call->stream);
+}
+
+/* What the guest does not know may be a graph's: the driver judges. */
+CUresult vgpu_replay_vgpuMemFreeAsyncUnknown(struct vgpu_worker *worker,
+                                             struct vgpu_call_vgpuMemFreeAsyncUnknown *call)
+{
+    return free_in_order(worker, call->address, call->stream);
 }

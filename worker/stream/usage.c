@@ -13,7 +13,7 @@ const bool vgpu_usage_works[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_cuMemsetD16Async] = true,   [VGPU_CALL_cuMemsetD32Async] = true,
     [VGPU_CALL_cuMemsetD2D8Async] = true,  [VGPU_CALL_cuMemsetD2D16Async] = true,
     [VGPU_CALL_cuMemsetD2D32Async] = true, [VGPU_CALL_vgpuLaunch] = true,
-    [VGPU_CALL_cuGraphLaunch] = true,
+    [VGPU_CALL_cuGraphLaunch] = true,      [VGPU_CALL_vgpuGraphLaunchJudged] = true,
 };
 
 static CUstream canonical(CUstream stream)

@@ -356,6 +356,7 @@ static void memory_of_graphs_is_charged(void **state)
     assert_int_equal(vgpu_ledger_used(&channel->worker.ledger), 0);
     allocated = QUOTA / 2;
     assert_int_equal(instantiate(channel, &outcome), CUDA_SUCCESS);
+    assert_int_equal(outcome.judged, 1);
     assert_int_equal(vgpu_ledger_used(&channel->worker.ledger), QUOTA);
     vgpu_send_cuGraphExecDestroy(channel, 0, EXEC);
     assert_int_equal(vgpu_ledger_used(&channel->worker.ledger), 0);
