@@ -55,6 +55,7 @@ struct vgpu_graph_exec {
     struct vgpu_object object;
     cuuint64_t flags;          /* that it was instantiated with */
     unsigned long long serial; /* another one after each update of the whole */
+    bool updated;              /* as a whole: its nodes may use what those of its graph do not */
     uint64_t launches;         /* so far */
     bool judged;               /* it allocates or frees memory: the driver says if it may now */
     struct vgpu_exec_part *parts;

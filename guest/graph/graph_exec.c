@@ -248,7 +248,10 @@ CUresult cuGraphExecUpdate_v2(CUgraphExec handle, CUgraph graph_handle,
     info->result = (CUgraphExecUpdateResult)outcome.result;
     info->errorNode = node_at(&caller, graph, error, outcome.error_node);
     info->errorFromNode = node_at(&caller, graph, error, outcome.error_from);
-    return error == CUDA_SUCCESS && !take_needs(exec, graph) ? CUDA_ERROR_OUT_OF_MEMORY : error;
+    if (error)
+        return error;
+    exec->updated = true;
+    return take_needs(exec, graph) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 CUresult cuGraphExecUpdate(CUgraphExec exec, CUgraph graph, CUgraphNode *error_node,

@@ -28,10 +28,10 @@ static void leave_first(struct vgpu_graph_exec *exec, const struct vgpu_node *no
     struct vgpu_shadow_set first = {0};
     struct vgpu_node_message message;
     struct vgpu_node *same;
-    if (type == CU_GRAPH_NODE_TYPE_MEMCPY &&
+    if (type == CU_GRAPH_NODE_TYPE_MEMCPY && !exec->updated &&
         vgpu_node_fetch(vgpu_object_handle(node), &same, &message) == CUDA_SUCCESS)
         vgpu_node_shadows(node, &message, &first);
-    bool known = type == CU_GRAPH_NODE_TYPE_MEMCPY && (first.count || !more);
+    bool known = type == CU_GRAPH_NODE_TYPE_MEMCPY && !exec->updated && (first.count || !more);
     known &= vgpu_shadow_set_leave(&exec->needs.shadows, &first);
     exec->needs.partial |= !known && exec->needs.shadows.count;
     vgpu_shadow_set_clear(&first);

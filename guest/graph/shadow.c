@@ -225,6 +225,22 @@ static bool row_changes_out(const struct vgpu_shadow *shadow, char *host, size_t
     return true;
 }
 
+/* What the program has changed since, where the graph has not. */
+static bool row_changes_in(const struct vgpu_shadow *shadow, char *host, size_t offset)
+{
+    for (size_t done = 0; done < shadow->shape.width; done += PIECE) {
+        size_t left = shadow->shape.width - done, bytes = left < PIECE ? left : PIECE;
+        char *known = shadow->known + offset + done, *memory = shadow->memory + offset + done;
+        if (memcmp(host + done, known, bytes) == 0)
+            continue;
+        for (size_t i = 0; i < bytes; i++) {
+            if (host[done + i] != known[i] && memory[i] == known[i])
+                memory[i] = known[i] = host[done + i];
+        }
+    }
+    return true;
+}
+
 static bool is_there(const struct vgpu_shadow *shadow)
 {
     const struct vgpu_shadow_shape *shape = &shadow->shape;
@@ -246,7 +262,7 @@ static void copy_out(const struct vgpu_shadow_run *run, bool done)
         const struct vgpu_shadow *shadow = run->set.list[i].shadow;
         if (shadow->shape.out && shadow->known)
             each_row(shadow, row_changes_out);
-        else if (shadow->shape.out && done)
+        else if (shadow->shape.out && done && !run->partial)
             each_row(shadow, row_out);
     }
 }
@@ -294,7 +310,11 @@ void vgpu_shadows_renew(void)
     for (const struct vgpu_shadow_run *run = runs->first; run; run = run->next) {
         for (uint32_t i = 0; run->partial && i < run->set.count; i++) {
             const struct vgpu_shadow *shadow = run->set.list[i].shadow;
-            if (!shadow->shape.out && is_there(shadow))
+            if (!is_there(shadow))
+                continue;
+            if (shadow->known)
+                each_row(shadow, row_changes_in);
+            else if (!shadow->shape.out && !each_row(shadow, row_is_same))
                 each_row(shadow, row_in);
         }
     }
@@ -333,13 +353,16 @@ static CUresult fill_in(const struct vgpu_caller *caller, const struct vgpu_shad
     return error;
 }
 
-/* What is known of the program's memory stays so while a launch under way goes by it. */
+/* A launch under way may have written what nobody has seen yet. */
 static CUresult prepare_out(struct vgpu_shadow *shadow, bool partial)
 {
     struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
     CUresult error = CUDA_SUCCESS;
     pthread_mutex_lock(&runs->lock);
-    if (find_user(shadow) == NULL) {
+    if (find_user(shadow)) {
+        if (shadow->known)
+            each_row(shadow, row_changes_in);
+    } else {
         if (partial && shadow->known == NULL)
             shadow->known = malloc(shadow->bytes);
         if (!partial) {

@@ -111,7 +111,7 @@ void vgpu_shadows_not_launched(struct vgpu_shadow_run *run);
  *  One load from memory if there is nothing. */
 void vgpu_shadows_collect(void);
 
-/** After a function of the program: what it has changed is copied in for what is under way. */
+/** After a function of the program: what it has changed is known to what is under way. */
 void vgpu_shadows_renew(void);
 
 #endif

@@ -264,6 +264,65 @@ static void functions_of_the_program_see_the_copies(const struct graph_setup *se
     unmap(exchange.out);
 }
 
+static void CUDA_CB take_all(void *data)
+{
+    struct exchange *exchange = data;
+    for (unsigned int i = 0; i < GRAPH_COUNT; i++)
+        exchange->seen += exchange->out[i];
+    memset(exchange->out, 0, BYTES);
+}
+
+/* The same is copied each time, and a function of the program takes it away again. */
+static void functions_change_what_was_copied(const struct graph_setup *setup)
+{
+    struct exchange exchange = {NULL, map(0), 0};
+    CUDA_MEMCPY3D from = graph_download(exchange.out, setup->first);
+    CUDA_HOST_NODE_PARAMS host = {take_all, &exchange};
+    CUgraph graph = graph_make();
+    CUgraphNode nodes[2];
+    CHECK(cuGraphAddMemcpyNode(&nodes[0], graph, NULL, 0, &from, setup->context));
+    CHECK(cuGraphAddHostNode(&nodes[1], graph, &nodes[0], 1, &host));
+    CUgraphExec exec = graph_instantiate(graph);
+    CHECK(cuMemsetD32Async(setup->first, 0x01020304, GRAPH_COUNT, setup->stream));
+    for (int i = 0; i < 5; i++)
+        CHECK(cuGraphLaunch(exec, setup->stream));
+    CHECK(cuStreamSynchronize(setup->stream));
+    EXPECT(exchange.seen == 5u * 0x01020304u * GRAPH_COUNT && is_all(exchange.out, 0));
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+    unmap(exchange.out);
+}
+
+/* An update, and then a copy that the executable graph was not made with. */
+static void a_copy_is_set_after_an_update(const struct graph_setup *setup)
+{
+    unsigned int *in = map(1), *out[3] = {map(0), map(0), map(0)};
+    CUgraphExecUpdateResultInfo info;
+    CUgraphNode nodes[2], found;
+    CUgraph graph = make_round_trip(setup, in, out[0], nodes), clone;
+    CUgraphExec exec = graph_instantiate(graph);
+    CUDA_MEMCPY3D from = graph_download(out[1], setup->first);
+    CHECK(cuGraphClone(&clone, graph));
+    CHECK(cuGraphNodeFindInClone(&found, nodes[1], clone));
+    CHECK(cuGraphMemcpyNodeSetParams(found, &from));
+    CHECK(cuGraphExecUpdate(exec, clone, &info));
+    graph_launch(setup, exec);
+    EXPECT(is_all(out[0], 0) && is_all(out[1], 1));
+    from = graph_download(out[2], setup->first);
+    CHECK(cuGraphExecMemcpyNodeSetParams(exec, nodes[1], &from, setup->context));
+    memset(in, 0, BYTES);
+    unmap(out[0]);
+    unmap(out[1]);
+    memset(out[2], 0x11, BYTES);
+    graph_launch(setup, exec);
+    EXPECT(is_all(out[2], 0));
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+    CHECK(cuGraphDestroy(clone));
+    unmap(in);
+    unmap(out[2]);
+}
+
 /* What is before an event is there when the event is, even if the graph goes on. */
 static void copies_before_an_event(const struct graph_setup *setup)
 {
@@ -312,6 +371,8 @@ int main(void)
     captured_copies_are_set(&setup);
     what_does_not_run_writes_nothing(&setup);
     functions_of_the_program_see_the_copies(&setup);
+    functions_change_what_was_copied(&setup);
+    a_copy_is_set_after_an_update(&setup);
     copies_before_an_event(&setup);
     CHECK(cuCtxSynchronize());
     printf("ok\n");
