@@ -117,7 +117,7 @@ static void test_prefetch(struct batch *batch, prefetch_batch *prefetch, CUstrea
     whole[0] = 0;
     EXPECT(prefetch(batch->starts, batch->sizes, RANGES, places, whole, 1, 1, stream) ==
            CUDA_ERROR_INVALID_VALUE);
-    EXPECT(prefetch(batch->starts, batch->sizes, RANGES, places, whole, 1, 0, NULL) !=
+    EXPECT(prefetch(batch->starts, batch->sizes, RANGES, places, whole, 1, 0, CU_STREAM_LEGACY) !=
            CUDA_SUCCESS);
     EXPECT(prefetch(batch->starts, batch->sizes, 1, places, first, 2, 0, stream) ==
            CUDA_ERROR_INVALID_VALUE); /* more places than ranges */
@@ -149,7 +149,8 @@ static void test_discard(struct batch *batch, CUdeviceptr beside, CUstream strea
            CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuMemDiscardBatchAsync(batch->starts, NULL, RANGES, 0, stream) ==
            CUDA_ERROR_INVALID_VALUE);
-    EXPECT(cuMemDiscardBatchAsync(batch->starts, batch->sizes, RANGES, 0, NULL) != CUDA_SUCCESS);
+    EXPECT(cuMemDiscardBatchAsync(batch->starts, batch->sizes, RANGES, 0, CU_STREAM_LEGACY) !=
+           CUDA_SUCCESS);
 }
 
 /* One range that is not managed is enough. */

@@ -102,8 +102,11 @@ static void test_between_contexts(CUcontext first, CUcontext second, CUstream st
 static void test_order(CUcontext first, CUcontext second)
 {
     CUDA_MEMCPY3D_PEER copy = box(TO_X);
-    unsigned int rounds = 3000000;
-    CUdeviceptr from, hidden, to = check_memory(BYTES);
+    unsigned int rounds = 20000000;
+    CUdeviceptr from, hidden, to = check_memory(BYTES), beside = check_memory(4);
+    CUmodule own_module = check_module();
+    CUfunction own_busy = check_function(own_module, "busy");
+    void *own_parameters[] = {&beside, &rounds};
     prepare(7, TO_X);
     CHECK(cuMemsetD8(to, 7, BYTES));
     CHECK(cuCtxSetCurrent(second));
@@ -119,6 +122,7 @@ static void test_order(CUcontext first, CUcontext second)
         CHECK(cuLaunchKernel(busy, 1, 1, 1, 1, 1, 1, 0, NULL, parameters, NULL));
         CHECK(cuMemcpyDtoDAsync(from, hidden, BYTES, NULL));
         CHECK(cuCtxSetCurrent(first));
+        CHECK(cuLaunchKernel(own_busy, 1, 1, 1, 1, 1, 1, 0, NULL, own_parameters, NULL));
         if (round == 0) {
             copy.srcMemoryType = copy.dstMemoryType = CU_MEMORYTYPE_DEVICE;
             copy.srcDevice = from;
@@ -142,6 +146,8 @@ static void test_order(CUcontext first, CUcontext second)
     CHECK(cuMemFree(from));
     CHECK(cuModuleUnload(module));
     CHECK(cuCtxSetCurrent(first));
+    CHECK(cuModuleUnload(own_module));
+    CHECK(cuMemFree(beside));
     CHECK(cuMemFree(to));
 }
 
