@@ -180,6 +180,49 @@ static void addresses_tell_what_they_are(const struct graph_setup *setup)
     CHECK(cuMemFreeHost(pinned));
 }
 
+/* The same by a capture of the calls that copy boxes, rows, arrays and bytes. */
+static void copies_that_are_captured(const struct graph_setup *setup)
+{
+    static struct block in, out, flat, copied;
+    const CUDA_ARRAY_DESCRIPTOR form = {
+        .Width = sizeof(in), .Format = CU_AD_FORMAT_UNSIGNED_INT8, .NumChannels = 1};
+    CUDA_MEMCPY3D to = box_in(&in, setup->first), from = box_out(&out, setup->first);
+    CUDA_MEMCPY2D row = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                         .srcDevice = setup->first,
+                         .srcPitch = 32,
+                         .dstMemoryType = CU_MEMORYTYPE_HOST,
+                         .dstHost = &flat,
+                         .dstPitch = PITCH,
+                         .WidthInBytes = WIDTH,
+                         .Height = HEIGHT};
+    CUstream stream = setup->stream;
+    CUarray array;
+    CUgraph graph;
+    CHECK(cuArrayCreate(&array, &form));
+    CHECK(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+    CHECK(cuMemcpy3DAsync(&to, stream));
+    CHECK(cuMemcpy3DAsync(&from, stream));
+    CHECK(cuMemcpy2DAsync(&row, stream));
+    CHECK(cuMemcpyHtoAAsync(array, 0, &in, sizeof(in), stream));
+    CHECK(cuMemcpyAtoHAsync(&copied, array, 0, sizeof(copied), stream));
+    CHECK(cuStreamEndCapture(stream, &graph));
+    CUgraphExec exec = graph_instantiate(graph);
+    for (unsigned int round = 1; round < 4; round++) {
+        number(&in, round);
+        memset(&out, 0xee, sizeof(out));
+        memset(&flat, 0xee, sizeof(flat));
+        graph_launch(setup, exec);
+        expect_box(&out, &in, 0xee);
+        EXPECT(memcmp(&copied, &in, sizeof(in)) == 0);
+        for (int i = 0; i < HEIGHT; i++)
+            EXPECT(memcmp(flat.bytes[0][i], &in.bytes[Z][Y + i][X], WIDTH) == 0 &&
+                   flat.bytes[0][i][WIDTH] == 0xee);
+    }
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+    CHECK(cuArrayDestroy(array));
+}
+
 /* ---- fills ---- */
 
 static void expect_bytes(CUdeviceptr memory, size_t at, size_t count, unsigned char value)
@@ -236,6 +279,7 @@ int main(void)
     boxes_of_ordinary_memory(&setup);
     arrays_and_ordinary_memory(&setup);
     rows_of_all_widths_are_filled(&setup);
+    copies_that_are_captured(&setup);
     addresses_tell_what_they_are(&setup);
     CHECK(cuCtxSynchronize());
     printf("ok\n");

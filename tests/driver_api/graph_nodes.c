@@ -356,7 +356,7 @@ static void edges_say_more(const struct graph_setup *setup)
     const CUgraphEdgeData early = {.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC,
                                    .type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC};
     CUgraphEdgeData data[4];
-    CUgraphNode nodes[2], found[4];
+    CUgraphNode nodes[2], found[4], to[4];
     CUgraph graph = graph_make(), clone;
     struct graph_kernel kernel;
     size_t count = 4;
@@ -371,7 +371,7 @@ static void edges_say_more(const struct graph_setup *setup)
     EXPECT(data[0].type == early.type && data[0].from_port == early.from_port);
     CHECK(cuGraphClone(&clone, graph));
     count = 4;
-    CHECK(cuGraphGetEdges(clone, found, &found[2], data, &count));
+    CHECK(cuGraphGetEdges(clone, found, to, data, &count));
     EXPECT(count == 1 && data[0].type == early.type);
     graph_run(setup, clone);
     graph_expect(setup->first, 1, 1);
