@@ -111,6 +111,43 @@ static void test_lines(CUdeviceptr memory, CUstream stream)
     }
 }
 
+/* Of a capture they become nodes that say what was asked for, and do it at each launch. */
+static void test_captured(CUdeviceptr memory, CUstream stream)
+{
+    static const struct rows rows = {3, 512, 60, 9};
+    static unsigned char expected[BYTES], got[BYTES];
+    for (size_t i = 1; i < COUNT(in_rows); i += 2) { /* those that know a stream */
+        const struct way *way = &in_rows[i];
+        CUDA_MEMSET_NODE_PARAMS is;
+        CUgraphNode node;
+        CUgraphExec exec;
+        CUgraph graph;
+        size_t nodes = 0;
+        CHECK(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+        CHECK(way->fill(memory + rows.skip * way->bytes, &rows, way->value, stream));
+        CHECK(cuStreamEndCapture(stream, &graph));
+        CHECK(cuGraphGetNodes(graph, NULL, &nodes));
+        EXPECT(nodes == 1);
+        CHECK(cuGraphGetNodes(graph, &node, &nodes));
+        CHECK(cuGraphMemsetNodeGetParams(node, &is));
+        EXPECT(is.dst == memory + rows.skip * way->bytes && is.pitch == rows.pitch);
+        EXPECT(is.value == way->value && is.elementSize == way->bytes);
+        EXPECT(is.width == rows.width && is.height == rows.height);
+        CHECK(cuGraphInstantiate(&exec, graph, 0));
+        memset(expected, BEFORE, BYTES);
+        set(expected, way, &rows);
+        for (int launch = 0; launch < 2; launch++) {
+            CHECK(cuMemsetD8Async(memory, BEFORE, BYTES, stream));
+            CHECK(cuGraphLaunch(exec, stream));
+            CHECK(cuMemcpyDtoHAsync(got, memory, BYTES, stream));
+            CHECK(cuStreamSynchronize(stream));
+            EXPECT(memcmp(expected, got, BYTES) == 0);
+        }
+        CHECK(cuGraphExecDestroy(exec));
+        CHECK(cuGraphDestroy(graph));
+    }
+}
+
 /* The last row ends where the memory does, and what would follow it is not asked for. */
 static void test_end(CUstream stream)
 {
@@ -153,6 +190,7 @@ int main(void)
     test_rows(memory, stream);
     test_lines(memory, stream);
     test_rows(memory, CU_STREAM_PER_THREAD);
+    test_captured(memory, stream);
     test_end(stream);
     test_alignment(memory, stream);
     test_lines(memory, stream); /* all is well after all that */

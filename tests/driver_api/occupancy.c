@@ -95,6 +95,31 @@ static void test_block_size(CUfunction function)
            CUDA_ERROR_INVALID_VALUE);
 }
 
+/* A kernel of a library is asked about like the function that it is in the current context. */
+static void test_kernels(void)
+{
+    CUlibrary library;
+    CUkernel kernel;
+    CUfunction function;
+    size_t of_function = 1, of_kernel = 2;
+    int grid, block, other_grid, other_block;
+    CHECK(cuLibraryLoadData(&library, kernels_ptx, NULL, NULL, 0, NULL, NULL, 0));
+    CHECK(cuLibraryGetKernel(&kernel, library, "dynamic_shared"));
+    CHECK(cuKernelGetFunction(&function, kernel));
+    for (int threads = 32; threads <= 1024; threads *= 2)
+        EXPECT(blocks_of(function, threads, 20000) ==
+               blocks_of((CUfunction)kernel, threads, 20000));
+    CHECK(cuOccupancyAvailableDynamicSMemPerBlock(&of_function, function, 2, 128));
+    CHECK(cuOccupancyAvailableDynamicSMemPerBlock(&of_kernel, (CUfunction)kernel, 2, 128));
+    EXPECT(of_function == of_kernel);
+    CHECK(cuOccupancyMaxPotentialBlockSizeWithFlags(&grid, &block, function, NULL, 1024, 0,
+                                                    CU_OCCUPANCY_DEFAULT));
+    CHECK(cuOccupancyMaxPotentialBlockSizeWithFlags(&other_grid, &other_block, (CUfunction)kernel,
+                                                    NULL, 1024, 0, CU_OCCUPANCY_DEFAULT));
+    EXPECT(grid == other_grid && block == other_block);
+    CHECK(cuLibraryUnload(library));
+}
+
 static void test_clusters(void)
 {
     CUlaunchAttribute wanted = {.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
@@ -141,6 +166,7 @@ int main(void)
     test_blocks(check_function(module, "fill"));
     test_shared_memory(check_function(module, "dynamic_shared"));
     test_block_size(check_function(module, "fill"));
+    test_kernels();
     if (attribute(CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH))
         test_clusters();
     printf("occupancy: all is well\n");

@@ -182,6 +182,49 @@ static void test_arrays(CUcontext first, CUcontext second, CUstream stream)
     CHECK(cuMemFree(to));
 }
 
+/* Of a capture it becomes a node that copies at each launch. */
+static void test_captured(CUcontext first, CUcontext second, CUstream stream)
+{
+    CUDA_MEMCPY3D_PEER copy = box(TO_X);
+    CUdeviceptr to = check_memory(BYTES);
+    CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
+    CUgraphNode node;
+    CUgraphExec exec;
+    CUgraph graph;
+    size_t nodes = 0;
+    prepare(7, TO_X);
+    CHECK(cuCtxSetCurrent(second));
+    CUdeviceptr from = check_memory(BYTES);
+    CHECK(cuMemcpyHtoD(from, source, BYTES));
+    CHECK(cuCtxSynchronize());
+    CHECK(cuCtxSetCurrent(first));
+    copy.srcMemoryType = copy.dstMemoryType = CU_MEMORYTYPE_DEVICE;
+    copy.srcDevice = from;
+    copy.srcContext = second;
+    copy.dstDevice = to;
+    copy.dstContext = first;
+    CHECK(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+    CHECK(cuMemcpy3DPeerAsync(&copy, stream));
+    CHECK(cuStreamEndCapture(stream, &graph));
+    CHECK(cuGraphGetNodes(graph, NULL, &nodes));
+    EXPECT(nodes == 1);
+    CHECK(cuGraphGetNodes(graph, &node, &nodes));
+    CHECK(cuGraphNodeGetType(node, &type));
+    EXPECT(type == CU_GRAPH_NODE_TYPE_MEMCPY);
+    CHECK(cuGraphInstantiate(&exec, graph, 0));
+    for (int launch = 0; launch < 2; launch++) {
+        CHECK(cuMemsetD8Async(to, 7, BYTES, stream));
+        CHECK(cuGraphLaunch(exec, stream));
+        CHECK(cuMemcpyDtoHAsync(got, to, BYTES, stream));
+        CHECK(cuStreamSynchronize(stream));
+        EXPECT(memcmp(got, expected, BYTES) == 0);
+    }
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+    CHECK(cuMemFree(from));
+    CHECK(cuMemFree(to));
+}
+
 static void test_refusals(CUcontext first, CUstream stream)
 {
     CUDA_MEMCPY3D_PEER copy = box(TO_X);
@@ -216,6 +259,7 @@ int main(void)
     test_between_contexts(first, second, stream);
     test_order(first, second);
     test_arrays(first, second, stream);
+    test_captured(first, second, stream);
     test_refusals(first, stream);
     CHECK(cuStreamDestroy(stream));
     CHECK(cuCtxDestroy(second));

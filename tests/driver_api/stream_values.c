@@ -106,6 +106,34 @@ static void test_host_writes(CUstream stream)
     CHECK(cuMemFreeHost((void *)words));
 }
 
+/* In a graph they do at each launch what they do in a stream. */
+static void test_captured(CUstream first, CUstream second)
+{
+    CUdeviceptr memory = check_memory(64);
+    CUgraphExec exec;
+    CUgraph graph;
+    CHECK(cuStreamBeginCapture(first, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+    CHECK(cuStreamWaitValue64(first, memory, 3 * HIGH, CU_STREAM_WAIT_VALUE_GEQ));
+    CHECK(cuStreamWriteValue64(first, memory + 8, 5 * HIGH + 6, 0));
+    CHECK(cuStreamEndCapture(first, &graph));
+    CHECK(cuGraphInstantiate(&exec, graph, 0));
+    for (int launch = 0; launch < 2; launch++) {
+        write_word(memory, 7);
+        write_word(memory + 8, 0);
+        CHECK(cuGraphLaunch(exec, first));
+        nap();
+        EXPECT(cuStreamQuery(first) == CUDA_ERROR_NOT_READY);
+        EXPECT(read_word(memory + 8) == 0);
+        CHECK(cuStreamWriteValue64(second, memory, 3 * HIGH, 0));
+        CHECK(cuStreamSynchronize(first));
+        EXPECT(read_word(memory + 8) == 5 * HIGH + 6);
+    }
+    CHECK(cuStreamSynchronize(second));
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+    CHECK(cuMemFree(memory));
+}
+
 static void test_refusals(CUstream stream)
 {
     CUdeviceptr memory = check_memory(64);
@@ -130,6 +158,7 @@ int main(void)
     test_conditions(first, second);
     test_nor(first, second);
     test_host_writes(first);
+    test_captured(first, second);
     test_refusals(first);
     CHECK(cuStreamDestroy(first));
     CHECK(cuStreamDestroy(second));
