@@ -61,7 +61,7 @@ static CUresult instantiate(CUgraphExec *handle, CUgraph graph_handle,
     if (exec == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     exec->object.end = end_exec;
-    exec->flags = parameters->flags;
+    exec->flags = parameters->flags & ~(cuuint64_t)CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD;
     exec->serial = vgpu_process_new_id(process);
     error = take_needs(exec, graph)
                 ? vgpu_process_note(process, vgpu_send_vgpuGraphInstantiate(

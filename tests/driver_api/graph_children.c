@@ -59,19 +59,25 @@ static CUgraph put_deep(const struct graph_setup *setup, CUgraph inner)
     return outer;
 }
 
-static CUgraph child_of(CUgraph graph)
+static CUgraphNode child_node_of(CUgraph graph)
 {
-    CUgraphNode nodes[NODES];
+    CUgraphNode nodes[NODES], child = NULL;
     CUgraphNodeType type;
-    CUgraph child = NULL;
     size_t count = NODES;
     CHECK(cuGraphGetNodes(graph, nodes, &count));
     for (size_t i = 0; i < count; i++) {
         CHECK(cuGraphNodeGetType(nodes[i], &type));
         if (type == CU_GRAPH_NODE_TYPE_GRAPH)
-            CHECK(cuGraphChildGraphNodeGetGraph(nodes[i], &child));
+            child = nodes[i];
     }
     EXPECT(child != NULL);
+    return child;
+}
+
+static CUgraph child_of(CUgraph graph)
+{
+    CUgraph child = NULL;
+    CHECK(cuGraphChildGraphNodeGetGraph(child_node_of(graph), &child));
     return child;
 }
 
@@ -119,6 +125,10 @@ static void work_for_the_program_at_two_depths(const struct graph_setup *setup)
     run_report(setup, exec, &report, 1);
     run_report(setup, exec, &report, 2);
     CHECK(cuGraphClone(&clone, outer));
+    EXPECT(cuGraphNodeFindInClone(&nodes[0], child_node_of(clone), clone) ==
+           CUDA_ERROR_INVALID_VALUE); /* it was not cloned itself */
+    CHECK(cuGraphNodeFindInClone(&nodes[0], child_node_of(outer), clone));
+    EXPECT(nodes[0] == child_node_of(clone));
     CHECK(cuGraphDestroy(outer));
     run_report(setup, exec, &report, 3);
     of_clone = graph_instantiate(clone);

@@ -226,6 +226,8 @@ static void memory_operations_are_set(const struct graph_setup *setup)
     EXPECT(word_at(setup->second) == 30 && word_at(setup->second + 4) == 31);
     graph_run(setup, graph);
     EXPECT(word_at(setup->second) == 20 && word_at(setup->second + 4) == 21);
+    operations.count = 1; /* as many as there were */
+    EXPECT(cuGraphExecBatchMemOpNodeSetParams(exec, node, &operations) != CUDA_SUCCESS);
     EXPECT(cuGraphBatchMemOpNodeSetParams(node, NULL) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuGraphExecBatchMemOpNodeSetParams(exec, NULL, &operations) == CUDA_ERROR_INVALID_VALUE);
     CHECK(cuGraphExecDestroy(exec));
@@ -304,6 +306,16 @@ static void an_executable_graph_knows_its_flags(const struct graph_setup *setup)
         graph_expect(setup->first, 25, 1);
         CHECK(cuGraphExecDestroy(exec));
     }
+    /* That it was uploaded when it was made is nothing that it is. */
+    CUDA_GRAPH_INSTANTIATE_PARAMS parameters = {
+        .flags = CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD | CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY,
+        .hUploadStream = setup->stream};
+    cuuint64_t got = 99;
+    CUgraphExec exec;
+    CHECK(cuGraphInstantiateWithParams(&exec, graph, &parameters));
+    CHECK(cuGraphExecGetFlags(exec, &got));
+    EXPECT(got == CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY);
+    CHECK(cuGraphExecDestroy(exec));
     CHECK(cuGraphDestroy(graph));
 }
 
