@@ -224,13 +224,12 @@ CUresult cuGraphDestroyNode(CUgraphNode handle)
     bool partial = find_lost(node, &lost);
     error = vgpu_process_note(vgpu_process(),
                               vgpu_send_cuGraphDestroyNode(caller.channel, 0, node->object.id));
-    /* The host has given its id up, even if the driver keeps the node. */
-    node->graph->unnamed |= error != CUDA_SUCCESS;
-    vgpu_graph_gains(node->graph, &(struct vgpu_graph_needs){.partial = partial});
-    if (error == CUDA_SUCCESS)
+    if (error == CUDA_SUCCESS) {
+        vgpu_graph_gains(node->graph, &(struct vgpu_graph_needs){.partial = partial});
         vgpu_graph_loses(node->graph, &lost);
+        vgpu_node_end(node);
+    }
     vgpu_shadow_set_clear(&lost);
-    vgpu_node_end(node);
     return error;
 }
 

@@ -36,7 +36,9 @@ static CUresult take_bodies(struct vgpu_node *node, const CUDA_CONDITIONAL_NODE_
     return CUDA_SUCCESS;
 }
 
-static CUresult send_node(const struct vgpu_caller *caller, const struct vgpu_node *node,
+/* A node that gets only some of its edges goes again; where the driver does not let it go, it is a
+ * node of the graph that the program may find. */
+static CUresult send_node(const struct vgpu_caller *caller, struct vgpu_node *node,
                           const struct vgpu_node_message *message,
                           const struct vgpu_wire_edge *edges, size_t count, uint64_t *address)
 {
@@ -48,8 +50,8 @@ static CUresult send_node(const struct vgpu_caller *caller, const struct vgpu_no
         const struct vgpu_wire_edge edge = {edges[i].from, node->object.id, edges[i].data};
         error = vgpu_send_vgpuGraphConnect(caller->channel, 0, node->graph->object.id, 0, &edge,
                                            sizeof(edge));
-        if (error)
-            vgpu_send_cuGraphDestroyNode(caller->channel, 0, node->object.id);
+        if (error && vgpu_send_cuGraphDestroyNode(caller->channel, 0, node->object.id))
+            vgpu_object_publish(&node->object, VGPU_KIND_NODE);
     }
     return vgpu_process_note(vgpu_process(), error);
 }
@@ -123,7 +125,7 @@ static CUresult add(CUgraphNode *handle, CUgraph graph_handle, const CUgraphNode
     if (error == CUDA_SUCCESS) {
         settle_node(&caller, node, parameters, address, &needs);
         *handle = vgpu_object_handle(node);
-    } else if (node) {
+    } else if (node && vgpu_object_tag(&node->object) != VGPU_KIND_NODE) {
         vgpu_node_end(node);
     }
     vgpu_shadow_set_clear(&needs.shadows);

@@ -58,17 +58,114 @@ static void children_have_memory_of_their_own(const struct graph_setup *setup)
     EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) == 0);
 }
 
+/* A graph that allocates and does not free. */
+static CUgraph make_lender(CUdeviceptr *memory)
+{
+    CUDA_MEM_ALLOC_NODE_PARAMS alloc = allocation();
+    CUgraph graph = graph_make();
+    CUgraphNode node;
+    CHECK(cuGraphAddMemAllocNode(&node, graph, NULL, 0, &alloc));
+    *memory = alloc.dptr;
+    return graph;
+}
+
+static void use(const struct graph_setup *setup, CUdeviceptr memory, unsigned int value)
+{
+    CHECK(cuMemsetD32Async(memory, value, GRAPH_COUNT, setup->stream));
+    CHECK(cuMemcpyDtoDAsync(setup->first, memory, GRAPH_COUNT * 4, setup->stream));
+    CHECK(cuStreamSynchronize(setup->stream));
+    graph_expect(setup->first, value, 0);
+    graph_expect(memory, value, 0);
+}
+
+static void memory_is_freed_in_every_way(const struct graph_setup *setup)
+{
+    CUdeviceptr memory;
+    CUgraph graph = make_lender(&memory), freer = graph_make();
+    CUgraphNode node;
+    CUgraphExec exec = graph_instantiate(graph);
+    graph_launch(setup, exec);
+    use(setup, memory, 1);
+    CHECK(cuMemFreeAsync(memory, setup->stream));
+    graph_launch(setup, exec);
+    use(setup, memory, 2);
+    CHECK(cuMemFree(memory));
+    CHECK(cuGraphAddMemFreeNode(&node, freer, NULL, 0, memory));
+    CUgraphExec freeing = graph_instantiate(freer);
+    for (unsigned int i = 3; i < 5; i++) {
+        graph_launch(setup, exec);
+        use(setup, memory, i);
+        graph_launch(setup, freeing);
+    }
+    EXPECT(cuGraphAddMemFreeNode(&node, graph, NULL, 0, memory) == CUDA_ERROR_INVALID_VALUE);
+    EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) == 0);
+    CHECK(cuGraphExecDestroy(freeing));
+    CHECK(cuGraphDestroy(freer));
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(
+        cuGraphInstantiateWithFlags(&exec, graph, CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH));
+    for (unsigned int i = 5; i < 8; i++) {
+        graph_launch(setup, exec);
+        use(setup, memory, i);
+    }
+    CHECK(cuMemFree(memory));
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+}
+
+static void what_is_not_freed_is_not_allocated_again(const struct graph_setup *setup)
+{
+    CUdeviceptr memory;
+    CUgraph graph = make_lender(&memory);
+    CUgraphExec exec = graph_instantiate(graph);
+    graph_launch(setup, exec);
+    CUresult error = cuGraphLaunch(exec, setup->stream);
+    if (error == CUDA_SUCCESS) /* what is not waited for is told later */
+        error = cuStreamSynchronize(setup->stream);
+    EXPECT(error == CUDA_ERROR_INVALID_VALUE);
+    use(setup, memory, 3);
+    CHECK(cuGraphExecDestroy(exec));
+    CHECK(cuGraphDestroy(graph));
+    use(setup, memory, 4); /* it outlives its graph */
+    CHECK(cuMemFree(memory));
+}
+
+static void graphs_with_memory_are_not_changed(const struct graph_setup *setup)
+{
+    CUgraph graph = make_allocation(setup, 1);
+    CUgraphExec exec = graph_instantiate(graph), second;
+    CUgraphNode nodes[4], again;
+    CUDA_MEM_ALLOC_NODE_PARAMS got;
+    CUgraphNodeType type;
+    size_t count = 4;
+    CHECK(cuGraphGetNodes(graph, nodes, &count));
+    EXPECT(count == 4);
+    for (int i = 0; i < 4; i++) {
+        CHECK(cuGraphNodeGetType(nodes[i], &type));
+        if (type == CU_GRAPH_NODE_TYPE_MEM_ALLOC)
+            CHECK(cuGraphMemAllocNodeGetParams(nodes[i], &got));
+        EXPECT(cuGraphDestroyNode(nodes[i]) != CUDA_SUCCESS);
+        CHECK(cuGraphNodeGetType(nodes[i], &type));
+    }
+    EXPECT(cuGraphAddMemFreeNode(&again, graph, NULL, 0, got.dptr) == CUDA_ERROR_INVALID_VALUE);
+    EXPECT(cuGraphAddMemFreeNode(&again, graph, NULL, 0, setup->first) == CUDA_ERROR_INVALID_VALUE);
+    EXPECT(cuGraphInstantiate(&second, graph, 0) != CUDA_SUCCESS);
+    graph_launch(setup, exec);
+    graph_expect(setup->first, 1, 0);
+    CHECK(cuGraphExecDestroy(exec));
+    graph_run(setup, graph);
+    CHECK(cuGraphDestroy(graph));
+}
+
 static void marks_of_graph_memory_are_reset(const struct graph_setup *setup)
 {
     cuuint64_t value = 0;
-    CUgraph graph = graph_make();
-    CUgraphNode node;
-    CUDA_MEM_ALLOC_NODE_PARAMS alloc = allocation();
-    CHECK(cuGraphAddMemAllocNode(&node, graph, NULL, 0, &alloc));
+    CUdeviceptr memory;
+    CUgraph graph = make_lender(&memory);
     graph_run(setup, graph);
     CHECK(cuGraphDestroy(graph));
     EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) >= GRAPH_COUNT * 4);
-    CHECK(cuMemFreeAsync(alloc.dptr, setup->stream));
+    CHECK(cuMemFreeAsync(memory, setup->stream));
     CHECK(cuStreamSynchronize(setup->stream));
     EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) == 0);
     EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_HIGH) >= GRAPH_COUNT * 4);
@@ -91,6 +188,9 @@ int main(void)
 {
     const struct graph_setup setup = graph_open();
     children_have_memory_of_their_own(&setup);
+    memory_is_freed_in_every_way(&setup);
+    what_is_not_freed_is_not_allocated_again(&setup);
+    graphs_with_memory_are_not_changed(&setup);
     marks_of_graph_memory_are_reset(&setup);
     CHECK(cuCtxSynchronize());
     printf("ok\n");

@@ -19,6 +19,16 @@ CUresult vgpu_replay_cuGraphDestroy(struct vgpu_worker *worker,
 
 /* ---- nodes ---- */
 
+/* A node that the driver keeps keeps its id. */
+CUresult vgpu_replay_cuGraphDestroyNode(struct vgpu_worker *worker,
+                                        struct vgpu_call_cuGraphDestroyNode *call)
+{
+    CUresult error = worker->driver->cuGraphDestroyNode(call->node);
+    if (error == CUDA_SUCCESS)
+        vgpu_handles_remove(worker, call->node_id);
+    return error;
+}
+
 static CUresult read_node(struct vgpu_worker *worker, const uint8_t *bytes, uint32_t length,
                           struct vgpu_node_message *message, struct vgpu_node_parameters *out)
 {
