@@ -189,9 +189,11 @@ int vgpu_config_read(struct vgpu_config *config, FILE *file, const char *name, F
         .place.config = config, .file = file, .errors = errors, .name = name};
 
     ini_allow_multiline = false;
+    errno = 0;
     int result = ini_parse_stream(vgpu_config_line, &reader, vgpu_config_key, &reader);
+    int error = errno ? errno : EIO;
     if (ferror(file))
-        return -EIO;
+        return -error;
     if (result < 0)
         return -ENOMEM;
     if (result > 0) {

@@ -60,6 +60,27 @@ static uint32_t vgpu_config_check_folder(const char *key, const char *path, uint
     return 1;
 }
 
+/** What is no mistake, and yet may not be what was meant. */
+static void vgpu_config_check_reservations(const struct vgpu_config *config, FILE *out)
+{
+    bool heeded = strcmp(config->scheduler->name, "deadline") == 0;
+    double reserved = 0;
+
+    for (const struct vgpu_config_vm *vm = config->vms; vm; vm = vm->next) {
+        if (vm->reservation.period)
+            reserved += 100.0 * vm->reservation.budget / vm->reservation.period;
+    }
+    if (reserved > 0 && !heeded)
+        fprintf(out, "reservation= has no effect with scheduler=%s; set scheduler=deadline\n",
+                config->scheduler->name);
+    else if (reserved > 90)
+        fprintf(
+            out,
+            "reservations are %.0f %% of the GPU together: when all of these VMs are there, those "
+            "that come last get none; at most 90 %% can be reserved\n",
+            reserved);
+}
+
 uint32_t vgpu_config_check_host(const struct vgpu_config *config, FILE *out)
 {
     uint32_t wrong = vgpu_config_check_part("worker", config->worker, X_OK, out);
@@ -73,6 +94,7 @@ uint32_t vgpu_config_check_host(const struct vgpu_config *config, FILE *out)
     if (*config->store)
         wrong += vgpu_config_check_folder("store", config->store, 2, out) +
                  vgpu_config_check_store(config->store, out);
+    vgpu_config_check_reservations(config, out);
     if (!getgrnam(config->admin_group))
         fprintf(out,
                 "admin-group=%s: there is no such group, so only root administers; groupadd "

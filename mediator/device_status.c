@@ -77,6 +77,7 @@ static void vgpu_device_measure(struct vgpu_timer *timer)
         vm->measured = counters.gpu_nanoseconds;
     }
     mediator->measured = now;
+    vgpu_health_watch(mediator);
     vgpu_timer_start(mediator->loop, timer, WATCH_MILLISECONDS);
 }
 

@@ -8,6 +8,7 @@
 #include "mediator/config.h"
 #include "mediator/driver_probe.h"
 #include "mediator/events.h"
+#include "mediator/health_watch.h"
 #include "mediator/images.h"
 #include "mediator/lease.h"
 #include "mediator/loop.h"
@@ -41,6 +42,7 @@ struct vgpu_mediator {
     gid_t admin_group; /* whose members administer, beside root */
     bool has_admin_group;
     struct vgpu_health *health; /* NULL: not known */
+    struct vgpu_health_told health_told;
     struct vgpu_timer watchdog; /* runs while there are channels */
     struct vgpu_timer watch;    /* of how busy each VM keeps the GPU */
     uint64_t measured;          /* vgpu_loop_now() when it was looked at */

@@ -107,6 +107,27 @@ static void what_the_host_lacks_is_said(void **state)
     assert_non_null(strstr(output, "soft-library=/usr: it is no file"));
     assert_non_null(strstr(output, "store=/usr: it is no file"));
     unlink(path);
+    assert_int_equal(run_daemon("--check-config --config /usr", output, sizeof(output)), 1);
+    assert_non_null(strstr(output, "cannot read /usr: Is a directory"));
+}
+
+static void reservations_that_do_not_hold_are_said(void **state)
+{
+    char output[4096], options[160], path[] = "/tmp/vgpu-config-XXXXXX";
+    int fd = mkstemp(path);
+    FILE *config = fdopen(fd, "w");
+
+    (void)state;
+    fputs("[vm a]\nreservation=16/33\n[vm b]\nreservation=16/33\n[mediator]\n", config);
+    fflush(config);
+    snprintf(options, sizeof(options), "--check-config --config %s", path);
+    assert_int_equal(run_daemon(options, output, sizeof(output)), 0);
+    assert_non_null(strstr(output, "reservation= has no effect with scheduler=wfq"));
+    fputs("scheduler=deadline\n", config);
+    fclose(config);
+    assert_int_equal(run_daemon(options, output, sizeof(output)), 0);
+    assert_non_null(strstr(output, "reservations are 97 % of the GPU together"));
+    unlink(path);
 }
 
 static void sockets_have_their_modes_and_go_at_the_end(void **state)
@@ -217,6 +238,7 @@ int main(void)
         cmocka_unit_test(cuda_without_a_driver_does_not_start),
         cmocka_unit_test(bad_options_and_settings_start_nothing),
         cmocka_unit_test(what_the_host_lacks_is_said),
+        cmocka_unit_test(reservations_that_do_not_hold_are_said),
         cmocka_unit_test(sockets_have_their_modes_and_go_at_the_end),
         cmocka_unit_test(a_second_mediator_leaves_the_first_alone),
         cmocka_unit_test(a_device_goes_on_with_the_next_mediator),

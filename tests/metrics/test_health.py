@@ -54,6 +54,10 @@ class HealthTest(unittest.TestCase):
             stream.flush()
             return json.loads(stream.readline())
 
+    def told(self):
+        """What events say of the GPU's health."""
+        return [event["text"] for event in self.ask("events")["result"] if event["kind"] == "health"]
+
     def test_signals_are_the_mediators_whatever_threads_the_library_has(self):
         self.mediator.process.terminate()
         self.assertEqual(self.mediator.process.wait(timeout=20 * PATIENCE), 0)
@@ -88,17 +92,25 @@ class HealthTest(unittest.TestCase):
         self.assertAlmostEqual(gpu["vgpu_gpu_xid_last_timestamp_seconds", "31"], before,
                                delta=20 * PATIENCE)
         self.assertEqual(gpu["vgpu_gpu_health",], 1)
+        wait_until(lambda: self.told() == ["error of the GPU: XID 31 (1 since the mediator started)"],
+                   10, "an event")
         self.say(xid=79)
         wait_until(lambda: self.gpu()["vgpu_gpu_health",] == 0, 10, "the GPU has fallen off")
         health = self.ask("show-health")
         self.assertEqual(health["result"]["health"], "trouble")
         self.assertEqual(health["result"]["xid_errors"], "31 (1), 79 (1)")
         self.assertTrue(any("reset it" in note for note in health["notes"]), health)
+        wait_until(lambda: len(self.told()) == 3, 10, "events of the error, and of the trouble")
+        self.assertIn("XID 79 (1 since", self.told()[1])
+        self.assertIn("reset it", self.told()[2])
+        self.assertIn("stop the VMs and reset it", self.mediator.log())
 
     def test_a_lost_gpu_is_trouble(self):
         self.say(lost=1)
         wait_until(lambda: self.gpu()["vgpu_gpu_health",] == 0, 10, "the GPU is lost")
         self.assertIn("lost", self.ask("show-health")["notes"][0])
+        wait_until(lambda: len(self.told()) == 1, 10, "an event")
+        self.assertIn("lost", self.told()[0])
 
     def test_a_library_that_hangs_stops_nobody(self):
         self.assertEqual(self.gpu()["vgpu_gpu_temperature_celsius",], 41)
