@@ -20,7 +20,9 @@ static void client_complain(const char *path, int error)
     const struct group *group = stat(path, &state) == 0 ? getgrgid(state.st_gid) : NULL;
 
     fprintf(stderr, "vgpu-admin: cannot connect to %s: %s; ", path, strerror(error));
-    if (error == EACCES || error == EPERM)
+    if ((error == EACCES || error == EPERM) && group && group->gr_gid == 0)
+        fputs("only root may, as it has no group; see admin-group= in mediator.conf(5)\n", stderr);
+    else if (error == EACCES || error == EPERM)
         fprintf(stderr, "root and the members of the group %s may\n",
                 group ? group->gr_name : "vgpu");
     else if (error == ENOENT || error == ECONNREFUSED || error == EAGAIN)
