@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 
 /**
  * pthread_create for a thread that no signal is delivered to: those are for the program's threads.
@@ -34,6 +35,16 @@ static inline void vgpu_thread_wait(pthread_cond_t *condition, pthread_mutex_t *
     int before;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
     pthread_cond_wait(condition, lock);
+    pthread_setcancelstate(before, &before);
+}
+
+/** The same with an end, of CLOCK_MONOTONIC. */
+static inline void vgpu_thread_wait_until(pthread_cond_t *condition, pthread_mutex_t *lock,
+                                          const struct timespec *end)
+{
+    int before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    pthread_cond_clockwait(condition, lock, CLOCK_MONOTONIC, end);
     pthread_setcancelstate(before, &before);
 }
 

@@ -50,6 +50,8 @@ void vgpu_channel_when_busy(struct vgpu_channel *channel,
 
 /** A fence word of one's own, its value 0. CUDA_ERROR_OUT_OF_MEMORY when all are taken. */
 CUresult vgpu_fence_take(struct vgpu_channel *channel, uint32_t *fence);
+/** The same for those who can do without: some are left to the others. */
+CUresult vgpu_fence_take_spare(struct vgpu_channel *channel, uint32_t *fence);
 void vgpu_fence_put(struct vgpu_channel *channel, uint32_t fence);
 
 /** True if the word has reached `value` (compared as serial numbers: it may wrap). Acquire. */

@@ -60,6 +60,7 @@ struct vgpu_channel {
     pthread_mutex_t fences_lock;
     uint64_t fences[VGPU_FENCES / 64]; /* bit set: taken */
     uint32_t fence_hint;               /* word to search first */
+    uint32_t fences_free;
 
     pthread_mutex_t chunks_lock;
     pthread_cond_t chunk_free;

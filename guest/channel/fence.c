@@ -5,7 +5,8 @@
 #include "guest/channel/channel_private.h"
 #include "interop/thread.h"
 
-#define SHARE 4u /* chunks of one stream, for each that is left to the others but one */
+#define FENCES_KEPT 4096u /* for those who cannot do without */
+#define SHARE       4u    /* chunks of one stream, for each that is left to the others but one */
 
 /* The first fences belong to the staging chunks, one each. */
 static_assert(VGPU_STAGING_CHUNKS <= 64, "they are in the first word of the set");
@@ -16,6 +17,7 @@ void vgpu_fences_init(struct vgpu_channel *channel)
     pthread_mutex_init(&channel->chunks_lock, NULL);
     pthread_cond_init(&channel->chunk_free, NULL);
     channel->fences[0] = (1ull << VGPU_STAGING_CHUNKS) - 1;
+    channel->fences_free = VGPU_FENCES - VGPU_STAGING_CHUNKS;
 }
 
 static uint32_t *fence_word(struct vgpu_channel *channel, uint32_t fence)
@@ -27,20 +29,22 @@ static uint32_t *fence_word(struct vgpu_channel *channel, uint32_t fence)
  * Fences
  */
 
-CUresult vgpu_fence_take(struct vgpu_channel *channel, uint32_t *fence)
+/* Takes one if there are more than `kept`. */
+static CUresult take_beyond(struct vgpu_channel *channel, uint32_t kept, uint32_t *fence)
 {
     CUresult error = vgpu_channel_known_lost(channel);
     if (error)
         return error;
     error = CUDA_ERROR_OUT_OF_MEMORY;
     pthread_mutex_lock(&channel->fences_lock);
-    for (uint32_t i = 0; i < VGPU_FENCES / 64; i++) {
+    for (uint32_t i = 0; i < VGPU_FENCES / 64 && channel->fences_free > kept; i++) {
         uint32_t word = (channel->fence_hint + i) % (VGPU_FENCES / 64);
         if (~channel->fences[word] == 0)
             continue;
         uint32_t bit = (uint32_t)__builtin_ctzll(~channel->fences[word]);
         channel->fences[word] |= 1ull << bit;
         channel->fence_hint = word;
+        channel->fences_free--;
         *fence = word * 64 + bit;
         /* relaxed: the record that asks for the fence is pushed later, with release */
         __atomic_store_n(fence_word(channel, *fence), 0, __ATOMIC_RELAXED);
@@ -51,12 +55,23 @@ CUresult vgpu_fence_take(struct vgpu_channel *channel, uint32_t *fence)
     return error;
 }
 
+CUresult vgpu_fence_take(struct vgpu_channel *channel, uint32_t *fence)
+{
+    return take_beyond(channel, 0, fence);
+}
+
+CUresult vgpu_fence_take_spare(struct vgpu_channel *channel, uint32_t *fence)
+{
+    return take_beyond(channel, FENCES_KEPT, fence);
+}
+
 void vgpu_fence_put(struct vgpu_channel *channel, uint32_t fence)
 {
     if (vgpu_channel_known_lost(channel) || fence >= VGPU_FENCES)
         return;
     pthread_mutex_lock(&channel->fences_lock);
     channel->fences[fence / 64] &= ~(1ull << fence % 64);
+    channel->fences_free++;
     pthread_mutex_unlock(&channel->fences_lock);
 }
 

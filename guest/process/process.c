@@ -34,6 +34,7 @@ struct vgpu_process vgpu_the_process = {
     .team = VGPU_TEAM_INITIALIZER,
     .upcalls.lock = PTHREAD_MUTEX_INITIALIZER,
     .upcalls.changed = PTHREAD_COND_INITIALIZER,
+    .upcalls.freed = PTHREAD_COND_INITIALIZER,
     .ranges = {.lock = PTHREAD_RWLOCK_INITIALIZER, .release = vgpu_host_release},
     .arenas.lock = PTHREAD_MUTEX_INITIALIZER,
     .registered.lock = PTHREAD_MUTEX_INITIALIZER,

@@ -261,6 +261,21 @@ static uint64_t count_record(struct vgpu_stream *stream, uint64_t counted)
     return counted + (vgpu_stream_counted(stream) == counted + 1);
 }
 
+/* *fenced is false if there is none for it, because the program has so many events. Called with the
+ * event's lock. */
+static CUresult take_fence(const struct vgpu_caller *caller, struct vgpu_event *event,
+                           post_function *post, bool *fenced)
+{
+    CUresult error = CUDA_SUCCESS;
+    if (!event->taken && post == post_context_record) /* it knows no other way */
+        error = vgpu_fence_take(caller->channel, &event->fence);
+    else if (!event->taken)
+        error = vgpu_fence_take_spare(caller->channel, &event->fence);
+    event->taken |= error == CUDA_SUCCESS;
+    *fenced = event->taken;
+    return error == CUDA_ERROR_OUT_OF_MEMORY && post != post_context_record ? CUDA_SUCCESS : error;
+}
+
 /* `stream` gets the record, or is the legacy one of the context that does. */
 static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *event,
                        struct vgpu_stream *stream, unsigned int flags, post_function *post)
@@ -269,12 +284,12 @@ static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *even
     pthread_mutex_lock(&event->lock);
     uint64_t counted = vgpu_stream_counted(stream);
     bool fenced = post != post_record || wants_fence(event);
-    if (fenced && !event->taken) {
-        error = vgpu_fence_take(caller->channel, &event->fence);
-        event->taken = error == CUDA_SUCCESS;
-    }
-    if (error == CUDA_SUCCESS)
-        error = (fenced ? post : post_unfenced)(caller, event, stream, flags);
+    if (fenced)
+        error = take_fence(caller, event, post, &fenced);
+    if (fenced && error == CUDA_SUCCESS)
+        error = post(caller, event, stream, flags);
+    else if (post == post_record && error == CUDA_SUCCESS)
+        error = post_unfenced(caller, event, stream, flags);
     if (error == CUDA_SUCCESS) {
         event->recorded = true;
         event->fenced = fenced;

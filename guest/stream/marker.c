@@ -5,6 +5,73 @@
 
 #include "guest/process/process.h"
 
+/* ---- fences that nobody owns, but to which the GPU may still write ---- */
+
+static struct {
+    pthread_mutex_t lock;
+    struct retired {
+        uint32_t fence, value;
+    } * table;
+    size_t count, room;
+    size_t sweep_at; /* as many: else each would have all the others looked at */
+} graveyard = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool bury(uint32_t fence, uint32_t value)
+{
+    if (graveyard.count == graveyard.room) {
+        size_t room = graveyard.room ? graveyard.room * 2 : 64;
+        struct retired *grown = reallocarray(graveyard.table, room, sizeof(*grown));
+        if (grown == NULL)
+            return false; /* the fence stays taken */
+        graveyard.table = grown;
+        graveyard.room = room;
+    }
+    graveyard.table[graveyard.count++] = (struct retired){fence, value};
+    return true;
+}
+
+static void sweep(struct vgpu_channel *channel)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < graveyard.count; i++) {
+        struct retired retired = graveyard.table[i];
+        if (vgpu_fence_reached(channel, retired.fence, retired.value))
+            vgpu_fence_put(channel, retired.fence);
+        else
+            graveyard.table[kept++] = retired;
+    }
+    graveyard.count = kept;
+    graveyard.sweep_at = 2 * kept;
+}
+
+/* Of those that nobody owns, too. */
+static CUresult take_fence(struct vgpu_channel *channel, uint32_t *fence)
+{
+    CUresult error = vgpu_fence_take(channel, fence);
+    if (error != CUDA_ERROR_OUT_OF_MEMORY)
+        return error;
+    pthread_mutex_lock(&graveyard.lock);
+    sweep(channel);
+    pthread_mutex_unlock(&graveyard.lock);
+    return vgpu_fence_take(channel, fence);
+}
+
+void vgpu_fence_retire(uint32_t fence, uint32_t value)
+{
+    struct vgpu_channel *channel = vgpu_process()->channel;
+    if (vgpu_fence_reached(channel, fence, value)) {
+        vgpu_fence_put(channel, fence);
+        return;
+    }
+    pthread_mutex_lock(&graveyard.lock);
+    if (graveyard.count >= graveyard.sweep_at)
+        sweep(channel);
+    bury(fence, value);
+    pthread_mutex_unlock(&graveyard.lock);
+}
+
+/* ---- markers ---- */
+
 /* Called with the marker's lock, when there is work behind which it does not stand. */
 static CUresult post(const struct vgpu_marked *marked, const struct vgpu_caller *caller,
                      uint64_t submitted)
@@ -12,7 +79,7 @@ static CUresult post(const struct vgpu_marked *marked, const struct vgpu_caller 
     struct vgpu_marker *marker = marked->marker;
     CUresult error = CUDA_SUCCESS;
     if (!marker->taken)
-        error = vgpu_fence_take(caller->channel, &marker->fence);
+        error = take_fence(caller->channel, &marker->fence);
     if (error)
         return error;
     marker->taken = true;
@@ -81,54 +148,4 @@ void vgpu_marker_end(struct vgpu_marker *marker)
         vgpu_fence_retire(marker->fence, marker->value);
     marker->taken = false;
     pthread_mutex_destroy(&marker->lock);
-}
-
-/* ---- fences that nobody owns, but to which the GPU may still write ---- */
-
-static struct {
-    pthread_mutex_t lock;
-    struct retired {
-        uint32_t fence, value;
-    } * table;
-    size_t count, room;
-} graveyard = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static bool bury(uint32_t fence, uint32_t value)
-{
-    if (graveyard.count == graveyard.room) {
-        size_t room = graveyard.room ? graveyard.room * 2 : 64;
-        struct retired *grown = reallocarray(graveyard.table, room, sizeof(*grown));
-        if (grown == NULL)
-            return false; /* the fence stays taken */
-        graveyard.table = grown;
-        graveyard.room = room;
-    }
-    graveyard.table[graveyard.count++] = (struct retired){fence, value};
-    return true;
-}
-
-static void sweep(struct vgpu_channel *channel)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < graveyard.count; i++) {
-        struct retired retired = graveyard.table[i];
-        if (vgpu_fence_reached(channel, retired.fence, retired.value))
-            vgpu_fence_put(channel, retired.fence);
-        else
-            graveyard.table[kept++] = retired;
-    }
-    graveyard.count = kept;
-}
-
-void vgpu_fence_retire(uint32_t fence, uint32_t value)
-{
-    struct vgpu_channel *channel = vgpu_process()->channel;
-    if (vgpu_fence_reached(channel, fence, value)) {
-        vgpu_fence_put(channel, fence);
-        return;
-    }
-    pthread_mutex_lock(&graveyard.lock);
-    sweep(channel);
-    bury(fence, value);
-    pthread_mutex_unlock(&graveyard.lock);
 }

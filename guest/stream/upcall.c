@@ -12,6 +12,8 @@
 #define NAP_LEAST  50000u    /* ns between looks now and then */
 #define NAP_MOST   10000000u /* how late a function may be that nobody waits for */
 #define ROOM_FIRST 64u
+/* For who waits for an id: to be woken for each would take longer than what is waited for. */
+#define FREED_ENOUGH 256u
 
 /* ---- ids; called with the lock ---- */
 
@@ -43,6 +45,8 @@ static void release(struct vgpu_upcalls *upcalls, uint32_t id)
         upcalls->soon--;
     *upcall = (struct vgpu_upcall){0};
     upcalls->free[upcalls->free_count++] = id;
+    if (upcalls->free_count == FREED_ENOUGH || upcalls->soon == 0)
+        pthread_cond_broadcast(&upcalls->freed);
 }
 
 static bool is_used(const struct vgpu_upcalls *upcalls, uint32_t id)
@@ -134,6 +138,21 @@ static CUresult start(struct vgpu_process *process)
 
 /* ---- for the program's threads ---- */
 
+/* As many are due as there are ids: as with NVIDIA's driver, who asks for more waits until one has
+ * been run. Called with the lock. */
+static CUresult await_free(struct vgpu_upcalls *upcalls, struct vgpu_channel *channel)
+{
+    CUresult lost = CUDA_SUCCESS;
+    while (upcalls->free_count == 0 && lost == CUDA_SUCCESS) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec++; /* the channel may be lost meanwhile */
+        vgpu_thread_wait_until(&upcalls->freed, &upcalls->lock, &until);
+        lost = vgpu_channel_alive(channel);
+    }
+    return lost;
+}
+
 CUresult vgpu_upcall_register(const struct vgpu_upcall *upcall, uint32_t *id)
 {
     struct vgpu_process *process = vgpu_process();
@@ -141,7 +160,9 @@ CUresult vgpu_upcall_register(const struct vgpu_upcall *upcall, uint32_t *id)
     pthread_mutex_lock(&upcalls->lock);
     CUresult error = start(process);
     if (error == CUDA_SUCCESS && upcalls->free_count == 0 && !grow(upcalls))
-        error = CUDA_ERROR_OUT_OF_MEMORY;
+        error = upcall->use == VGPU_UPCALL_SOON && upcalls->soon
+                    ? await_free(upcalls, process->channel)
+                    : CUDA_ERROR_OUT_OF_MEMORY;
     if (error == CUDA_SUCCESS) {
         *id = upcalls->free[--upcalls->free_count];
         upcalls->table[*id] = *upcall;

@@ -33,6 +33,7 @@ struct vgpu_upcall {
 /** Of a process; zero and its lock initialised to begin with. */
 struct vgpu_upcalls {
     pthread_mutex_t lock;      /* of all but `stop` */
+    pthread_cond_t freed;      /* an id */
     pthread_cond_t changed;    /* there is more to wait for, or to do at once, or `stop` */
     struct vgpu_upcall *table; /* by id */
     uint32_t *free;            /* ids, a stack */
@@ -47,7 +48,8 @@ struct vgpu_upcalls {
 
 /**
  * Gives an id to a function; starts the thread. The id of one that runs once is free when it has
- * run. CUDA_ERROR_OUT_OF_MEMORY: no memory, or VGPU_UPCALLS_MAX are waiting.
+ * run. With VGPU_UPCALLS_MAX of them, VGPU_UPCALL_SOON waits while others of its kind are due.
+ * CUDA_ERROR_OUT_OF_MEMORY: no memory or no id.
  */
 CUresult vgpu_upcall_register(const struct vgpu_upcall *upcall, uint32_t *id);
 

@@ -357,6 +357,14 @@ static void fences_are_ones_own_until_given_back(void **state)
     assert_int_equal(fence, 4711);
     assert_true(vgpu_fence_reached(f->channel, fence, 0));
     assert_false(vgpu_fence_reached(f->channel, fence, 1));
+    vgpu_fence_put(f->channel, 4711);
+    assert_int_equal(vgpu_fence_take_spare(f->channel, &fence), CUDA_ERROR_OUT_OF_MEMORY);
+    for (fence = VGPU_STAGING_CHUNKS; fence < VGPU_FENCES / 2; fence++) {
+        if (fence != 4711)
+            vgpu_fence_put(f->channel, fence);
+    }
+    assert_int_equal(vgpu_fence_take_spare(f->channel, &fence), CUDA_SUCCESS);
+    assert_int_equal(vgpu_fence_take(f->channel, &fence), CUDA_SUCCESS);
     free(taken);
 }
 

@@ -140,6 +140,17 @@ static void test_threads(CUcontext context)
     EXPECT(atomic_load(&own) == 2);
 }
 
+/* More than wait anywhere: who adds to them waits, too. */
+static void test_flood(CUstream stream)
+{
+    enum { FLOOD = 70000 };
+    atomic_int own = 0;
+    for (int i = 0; i < FLOOD; i++)
+        CHECK(cuLaunchHostFunc(stream, add_one, &own));
+    CHECK(cuStreamSynchronize(stream));
+    EXPECT(atomic_load(&own) == FLOOD);
+}
+
 /* ---- callbacks ---- */
 
 struct told {
@@ -193,6 +204,7 @@ int main(void)
     test_many(stream);
     test_waiting(stream);
     test_threads(context);
+    test_flood(stream);
     test_callbacks(stream);
     test_fork(stream);
     /* The program ends while a function is due. */

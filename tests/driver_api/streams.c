@@ -299,6 +299,32 @@ static void test_free_busy(void)
     CHECK(cuStreamDestroy(stream));
 }
 
+/* As many as no pool of ours has; and as many again, none of which lives to be done. */
+static void test_events_without_number(void)
+{
+    enum { NUMBER = 66000 };
+    CUevent *events = calloc(NUMBER, sizeof(CUevent)), brief;
+    float time;
+    for (int i = 0; i < NUMBER; i++) {
+        CHECK(cuEventCreate(&events[i], CU_EVENT_DEFAULT));
+        CHECK(cuEventRecord(events[i], NULL));
+    }
+    CHECK(cuEventSynchronize(events[NUMBER - 1]));
+    for (int i = 0; i < NUMBER; i += 1000)
+        CHECK(cuEventQuery(events[i]));
+    CHECK(cuEventElapsedTime(&time, events[0], events[NUMBER - 1]));
+    for (int i = 0; i < NUMBER; i++)
+        CHECK(cuEventDestroy(events[i]));
+    launch_busy(NULL);
+    for (int i = 0; i < NUMBER; i++) {
+        CHECK(cuEventCreate(&brief, CU_EVENT_DEFAULT));
+        CHECK(cuEventRecord(brief, NULL));
+        CHECK(cuEventDestroy(brief));
+    }
+    CHECK(cuStreamSynchronize(NULL));
+    free(events);
+}
+
 int main(void)
 {
     CUmodule module;
@@ -320,6 +346,7 @@ int main(void)
     test_asked_at_last();
     test_other_streams_work();
     test_free_busy();
+    test_events_without_number();
     printf("streams: all right\n");
     return 0;
 }
