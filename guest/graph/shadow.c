@@ -30,6 +30,7 @@ struct vgpu_shadow_run {
     struct vgpu_shadow_set set;
     uint32_t fence;
     bool posted; /* it has its fence */
+    bool seen;   /* it is done, and what it wrote was copied out */
     bool partial;
     struct vgpu_upcall_list retired; /* no launch calls them once this one is done */
 };
@@ -268,13 +269,19 @@ static void copy_out(const struct vgpu_shadow_run *run, bool done)
 }
 
 /* With the lock. */
-static void remove_run(struct vgpu_shadow_runs *runs, struct vgpu_shadow_run *run)
+static void unlink_run(struct vgpu_shadow_runs *runs, struct vgpu_shadow_run *run)
 {
     struct vgpu_shadow_run **link = &runs->first;
     while (*link != run)
         link = &(*link)->next;
     *link = run->next;
     __atomic_fetch_sub(&runs->count, 1, __ATOMIC_RELAXED);
+}
+
+/* Without the lock: the host may have to wait for the GPU, which may have to wait for a function of
+ * the program. */
+static void end_run(struct vgpu_shadow_run *run)
+{
     if (run->posted)
         vgpu_fence_put(vgpu_process()->channel, run->fence);
     vgpu_shadow_set_clear(&run->set);
@@ -282,23 +289,46 @@ static void remove_run(struct vgpu_shadow_runs *runs, struct vgpu_shadow_run *ru
     free(run);
 }
 
-void vgpu_shadows_collect(void)
+/* Copies out what is done, or may be looked at. Those that are done are returned, to be ended, or
+ * they stay. */
+static struct vgpu_shadow_run *look(bool stay)
 {
     struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
+    struct vgpu_shadow_run *ended = NULL;
     /* Relaxed: who has waited for a launch of another thread has synchronised with that thread. */
     if (__atomic_load_n(&runs->count, __ATOMIC_RELAXED) == 0)
-        return;
+        return NULL;
     pthread_mutex_lock(&runs->lock);
     /* In the order of launches: the last one's bytes stay. */
     for (struct vgpu_shadow_run *run = runs->first, *next; run; run = next) {
         bool done = is_done(run);
         next = run->next;
-        if (done || run->partial)
+        if ((done && !run->seen) || run->partial)
             copy_out(run, done);
-        if (done)
-            remove_run(runs, run);
+        run->seen |= done;
+        if (!done || stay)
+            continue;
+        unlink_run(runs, run);
+        run->next = ended;
+        ended = run;
     }
     pthread_mutex_unlock(&runs->lock);
+    return ended;
+}
+
+void vgpu_shadows_collect(void)
+{
+    struct vgpu_shadow_run *ended = look(false);
+    while (ended) {
+        struct vgpu_shadow_run *run = ended;
+        ended = run->next;
+        end_run(run);
+    }
+}
+
+void vgpu_shadows_show(void)
+{
+    look(true);
 }
 
 void vgpu_shadows_renew(void)
@@ -459,8 +489,9 @@ void vgpu_shadows_not_launched(struct vgpu_shadow_run *run)
     free(run->retired.ids); /* an earlier launch may call them: they stay taken */
     run->retired = (struct vgpu_upcall_list){0};
     pthread_mutex_lock(&runs->lock);
-    remove_run(runs, run);
+    unlink_run(runs, run);
     pthread_mutex_unlock(&runs->lock);
+    end_run(run);
 }
 
 /* ---- captures ---- */

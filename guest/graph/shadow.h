@@ -107,9 +107,13 @@ CUresult vgpu_shadows_launched(const struct vgpu_caller *caller, const struct vg
                                struct vgpu_shadow_run *run);
 void vgpu_shadows_not_launched(struct vgpu_shadow_run *run);
 
-/** After a synchronisation, and before a function of the program: copies out what has been done.
- *  One load from memory if there is nothing. */
+/** After a synchronisation: copies out what has been done. One load from memory if there is
+ *  nothing. */
 void vgpu_shadows_collect(void);
+
+/** The same before a function of the program, for which the host may be waiting: nothing is asked
+ *  of it. */
+void vgpu_shadows_show(void);
 
 /** After a function of the program: what it has changed is known to what is under way. */
 void vgpu_shadows_renew(void);

@@ -75,7 +75,7 @@ static void run(struct vgpu_upcalls *upcalls, struct vgpu_channel *channel,
     }
     upcalls->nap = NAP_LEAST;
     pthread_mutex_unlock(&upcalls->lock);
-    vgpu_shadows_collect(); /* the function may look at what was copied before it */
+    vgpu_shadows_show(); /* the function may look at what was copied before it */
     vgpu_thread_place.upcall = true;
     if (upcall.host)
         upcall.host(upcall.data);
