@@ -121,7 +121,7 @@ CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(int *grid, int *block, CUfunc
     CUresult error = enter(&caller, handle, &function);
     if (error)
         return error;
-    if (grid == NULL || block == NULL ||
+    if (grid == NULL || block == NULL || most < 0 ||
         flags & ~(unsigned int)CU_OCCUPANCY_DISABLE_CACHING_OVERRIDE)
         return CUDA_ERROR_INVALID_VALUE;
     *block = 0;

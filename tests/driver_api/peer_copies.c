@@ -242,6 +242,11 @@ static void test_refusals(CUcontext first, CUstream stream)
     copy.dstPitch = WIDTH;
     copy.dstHeight = TO_Y + BOX_HEIGHT - 1; /* and here layers */
     EXPECT(cuMemcpy3DPeer(&copy) == CUDA_ERROR_INVALID_VALUE);
+    copy.dstZ = 0;
+    copy.Depth = 1; /* of one layer, too: a height of rows that are not all in it */
+    EXPECT(cuMemcpy3DPeer(&copy) == CUDA_ERROR_INVALID_VALUE);
+    copy.dstHeight = 0;
+    CHECK(cuMemcpy3DPeer(&copy));
     copy.dstHeight = HEIGHT;
     copy.dstMemoryType = (CUmemorytype)99;
     EXPECT(cuMemcpy3DPeerAsync(&copy, stream) == CUDA_ERROR_INVALID_VALUE);

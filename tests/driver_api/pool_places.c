@@ -73,6 +73,10 @@ static void test_wrong_places(void)
     EXPECT(cuMemGetMemPool(&pool, &far, pinned) != CUDA_SUCCESS);
     EXPECT(cuMemGetMemPool(&pool, &device, CU_MEM_ALLOCATION_TYPE_INVALID) ==
            CUDA_ERROR_INVALID_VALUE);
+    far.type = CU_MEM_LOCATION_TYPE_HOST;
+    EXPECT(cuMemGetMemPool(&pool, &far, (CUmemAllocationType)99) == CUDA_ERROR_INVALID_VALUE);
+    far = device;
+    far.id = 4711;
     EXPECT(cuMemSetMemPool(NULL, pinned, own) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuMemSetMemPool(&none, pinned, own) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuMemSetMemPool(&far, pinned, own) != CUDA_SUCCESS);

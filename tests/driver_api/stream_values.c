@@ -143,6 +143,12 @@ static void test_refusals(CUstream stream)
     EXPECT(cuStreamWriteValue64(stream, 0, 0, 0) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuStreamWaitValue64(stream, memory, 0, 1u << 20) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuStreamWriteValue64(stream, memory, 0, 1u << 20) == CUDA_ERROR_INVALID_VALUE);
+    /* A hint that the first version took. */
+    EXPECT(cuStreamWriteValue64(stream, memory, 0, CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER) !=
+           CUDA_SUCCESS);
+    if (!supports(CU_DEVICE_ATTRIBUTE_CAN_FLUSH_REMOTE_WRITES))
+        EXPECT(cuStreamWaitValue64(stream, memory, 0, CU_STREAM_WAIT_VALUE_FLUSH) ==
+               CUDA_ERROR_NOT_SUPPORTED);
     CHECK(cuStreamSynchronize(stream));
     CHECK(cuMemFree(memory));
 }

@@ -88,9 +88,11 @@ static CUresult place_of(const struct side *side, const struct vgpu_box *box,
     else
         return side->type == CU_MEMORYTYPE_ARRAY ? place_in_array(side, box, place)
                                                  : CUDA_ERROR_INVALID_VALUE;
-    if (__builtin_add_overflow(side->x, box->width, &reach) || (box->height > 1 && reach > pitch))
+    if (__builtin_add_overflow(side->x, box->width, &reach) ||
+        ((box->height > 1 || box->depth > 1) && reach > pitch))
         return CUDA_ERROR_INVALID_VALUE;
-    if (__builtin_add_overflow(side->y, box->height, &reach) || (box->depth > 1 && reach > height))
+    if (__builtin_add_overflow(side->y, box->height, &reach) ||
+        ((box->depth > 1 || side->height) && reach > height))
         return CUDA_ERROR_INVALID_VALUE;
     if (__builtin_mul_overflow(pitch, height, &place->slice) ||
         __builtin_mul_overflow(side->z, place->slice, &plane) ||

@@ -73,7 +73,8 @@ static CUresult slot_of(const CUmemLocation *location, CUmemAllocationType type,
 {
     struct vgpu_device *device = NULL;
 
-    if (!location)
+    if (!location ||
+        (type != CU_MEM_ALLOCATION_TYPE_PINNED && type != CU_MEM_ALLOCATION_TYPE_MANAGED))
         return CUDA_ERROR_INVALID_VALUE;
     switch (location->type) {
     case CU_MEM_LOCATION_TYPE_DEVICE:
@@ -93,12 +94,7 @@ static CUresult slot_of(const CUmemLocation *location, CUmemAllocationType type,
     default:
         return CUDA_ERROR_INVALID_VALUE;
     }
-    if (type == CU_MEM_ALLOCATION_TYPE_PINNED)
-        *slot = &device->pinned_pools;
-    else if (type == CU_MEM_ALLOCATION_TYPE_MANAGED)
-        *slot = &device->managed_pools;
-    else
-        return CUDA_ERROR_INVALID_VALUE;
+    *slot = type == CU_MEM_ALLOCATION_TYPE_PINNED ? &device->pinned_pools : &device->managed_pools;
     return CUDA_SUCCESS;
 }
 

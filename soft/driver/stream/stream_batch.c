@@ -119,15 +119,23 @@ static CUresult check_place(CUdeviceptr address, unsigned int bytes, unsigned in
     return vgpu_allocation_check(address, bytes, VGPU_SIDE_DEVICE);
 }
 
+static CUresult check_wait(const CUstreamBatchMemOpParams *wait)
+{
+    const unsigned int conditions = CU_STREAM_WAIT_VALUE_NOR, flush = CU_STREAM_WAIT_VALUE_FLUSH;
+
+    if (wait->waitValue.flags & ~(conditions | flush))
+        return CUDA_ERROR_INVALID_VALUE;
+    if (wait->waitValue.flags & flush)
+        return CUDA_ERROR_NOT_SUPPORTED; /* as the device's attribute says */
+    return check_place(wait->waitValue.address, bytes_of(wait), wait->waitValue.flags, conditions);
+}
+
 static CUresult check(const CUstreamBatchMemOpParams *operation)
 {
-    const unsigned int conditions = CU_STREAM_WAIT_VALUE_NOR;
-
     switch (operation->operation) {
     case CU_STREAM_MEM_OP_WAIT_VALUE_32:
-        return check_place(operation->waitValue.address, 4, operation->waitValue.flags, conditions);
     case CU_STREAM_MEM_OP_WAIT_VALUE_64:
-        return check_place(operation->waitValue.address, 8, operation->waitValue.flags, conditions);
+        return check_wait(operation);
     case CU_STREAM_MEM_OP_WRITE_VALUE_32:
         return check_place(operation->writeValue.address, 4, operation->writeValue.flags, 0);
     case CU_STREAM_MEM_OP_WRITE_VALUE_64:
@@ -227,17 +235,18 @@ CUresult cuStreamBatchMemOp(CUstream stream, unsigned int count,
     return cuStreamBatchMemOp_v2(stream, count, operations, flags);
 }
 
-/* One operation, whose flags may have the bits in `known`. */
-static CUresult submit_one(CUstream stream, CUstreamBatchMemOpParams *operation, unsigned int known)
+/* One operation; a write's flags may have the bits in `hints`. */
+static CUresult submit_one(CUstream stream, CUstreamBatchMemOpParams *operation, unsigned int hints)
 {
     struct vgpu_context *context;
     struct vgpu_task *task = NULL;
     CUresult result = vgpu_context_enter(&context);
 
-    /* Waits and writes are laid out alike. */
-    if (result == CUDA_SUCCESS)
-        result = check_place(operation->waitValue.address, bytes_of(operation),
-                             operation->waitValue.flags, known);
+    if (result == CUDA_SUCCESS && is_wait(operation))
+        result = check_wait(operation);
+    else if (result == CUDA_SUCCESS)
+        result = check_place(operation->writeValue.address, bytes_of(operation),
+                             operation->writeValue.flags, hints);
     if (result == CUDA_SUCCESS)
         result = create(&(CUDA_BATCH_MEM_OP_NODE_PARAMS){.ctx = (CUcontext)context,
                                                          .count = 1,
@@ -246,7 +255,7 @@ static CUresult submit_one(CUstream stream, CUstreamBatchMemOpParams *operation,
     return result == CUDA_SUCCESS ? submit(context, stream, task) : result;
 }
 
-#define VALUE_FUNCTION(name, type, member, kind, place, known)                                     \
+#define VALUE_FUNCTION(name, type, member, kind, place, hints)                                     \
     CUresult name(CUstream stream, CUdeviceptr address, type value, unsigned int flags)            \
     {                                                                                              \
         return submit_one(stream,                                                                  \
@@ -254,22 +263,22 @@ static CUresult submit_one(CUstream stream, CUstreamBatchMemOpParams *operation,
                                                                 .address = address,                \
                                                                 .member = value,                   \
                                                                 .flags = flags}},                  \
-                          known);                                                                  \
+                          hints);                                                                  \
     }                                                                                              \
     VGPU_PTSZ(name, (CUstream stream, CUdeviceptr address, type value, unsigned int flags),        \
               (vgpu_per_thread(stream), address, value, flags))
 
-#define WRITE_FUNCTION(name, type, member, bits)                                                   \
-    VALUE_FUNCTION(name, type, member, CU_STREAM_MEM_OP_WRITE_VALUE_##bits, writeValue,            \
-                   CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER)
+/* The first version of a write takes a hint, which changes nothing. */
+#define WRITE_FUNCTION(name, type, member, bits, hints)                                            \
+    VALUE_FUNCTION(name, type, member, CU_STREAM_MEM_OP_WRITE_VALUE_##bits, writeValue, hints)
 #define WAIT_FUNCTION(name, type, member, bits)                                                    \
-    VALUE_FUNCTION(name, type, member, CU_STREAM_MEM_OP_WAIT_VALUE_##bits, waitValue,              \
-                   CU_STREAM_WAIT_VALUE_NOR | CU_STREAM_WAIT_VALUE_FLUSH)
+    VALUE_FUNCTION(name, type, member, CU_STREAM_MEM_OP_WAIT_VALUE_##bits, waitValue, 0)
 
-WRITE_FUNCTION(cuStreamWriteValue32, cuuint32_t, value, 32)
-WRITE_FUNCTION(cuStreamWriteValue32_v2, cuuint32_t, value, 32)
-WRITE_FUNCTION(cuStreamWriteValue64, cuuint64_t, value64, 64)
-WRITE_FUNCTION(cuStreamWriteValue64_v2, cuuint64_t, value64, 64)
+WRITE_FUNCTION(cuStreamWriteValue32, cuuint32_t, value, 32, CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER)
+WRITE_FUNCTION(cuStreamWriteValue32_v2, cuuint32_t, value, 32, 0)
+WRITE_FUNCTION(cuStreamWriteValue64, cuuint64_t, value64, 64,
+               CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER)
+WRITE_FUNCTION(cuStreamWriteValue64_v2, cuuint64_t, value64, 64, 0)
 WAIT_FUNCTION(cuStreamWaitValue32, cuuint32_t, value, 32)
 WAIT_FUNCTION(cuStreamWaitValue32_v2, cuuint32_t, value, 32)
 WAIT_FUNCTION(cuStreamWaitValue64, cuuint64_t, value64, 64)
