@@ -86,7 +86,8 @@ static enum vgpu_fault vgpu_channel_fault(const struct vgpu_channel *channel,
         return VGPU_FAULT_HANG;
     if (!end->signaled && end->status == VGPU_WORKER_EXIT_PROTOCOL)
         return VGPU_FAULT_PROTOCOL;
-    if (!end->signaled && end->status == VGPU_WORKER_EXIT_DRIVER)
+    if (!end->signaled &&
+        (end->status == VGPU_WORKER_EXIT_DRIVER || end->status == VGPU_WORKER_NOT_EXECUTED))
         return VGPU_FAULT_DRIVER;
     return VGPU_FAULT_CRASH;
 }

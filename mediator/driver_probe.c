@@ -108,6 +108,16 @@ static void vgpu_probe_explain(struct vgpu_worker *worker, int answer,
     }
 }
 
+static void vgpu_driver_explain_end(const struct vgpu_config *config,
+                                    const struct vgpu_worker *worker,
+                                    const struct vgpu_worker_end *end, char *why, size_t size)
+{
+    char what[160];
+
+    vgpu_worker_describe_end(worker, end, what, sizeof(what));
+    snprintf(why, size, "the worker %.150s %s", config->worker, what);
+}
+
 /** Returns 0 if the driver works, and a worker that has it open; else `why` says why not. */
 static int vgpu_driver_try(const struct vgpu_config *config, const char *library,
                            struct vgpu_driver *driver, struct vgpu_worker *worker, char *why,
@@ -137,7 +147,7 @@ static int vgpu_driver_try(const struct vgpu_config *config, const char *library
     if (answer != 0 && answer != -ETIMEDOUT) {
         vgpu_probe_last_line(output, why, size);
         if (!*why)
-            vgpu_worker_describe_end(worker, &end, why, size);
+            vgpu_driver_explain_end(config, worker, &end, why, size);
     }
     vgpu_worker_release(worker);
     error = -ENODEV;
@@ -150,7 +160,7 @@ out:
 int vgpu_driver_choose(const struct vgpu_config *config, struct vgpu_driver *driver,
                        struct vgpu_worker *worker)
 {
-    char why[256];
+    char why[384];
 
     if (config->driver != VGPU_DRIVER_SOFT) {
         if (vgpu_driver_try(config, config->cuda_library, driver, worker, why, sizeof(why)) == 0) {

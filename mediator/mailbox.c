@@ -111,6 +111,12 @@ static void vgpu_mailbox_vm_status(struct vgpu_session *session, uint32_t id, co
     vgpu_session_answer(session, id, &status, sizeof(status));
 }
 
+static const char *vgpu_mailbox_no_worker(int error)
+{
+    return error == -EPIPE ? "it ended at once; is the mediator's worker= there?"
+                           : strerror(-error);
+}
+
 static void vgpu_mailbox_open_failed(struct vgpu_session *session, uint32_t id, int error)
 {
     const struct vgpu_vm *vm = session->vm;
@@ -125,7 +131,7 @@ static void vgpu_mailbox_open_failed(struct vgpu_session *session, uint32_t id, 
                             (unsigned long long)(session->hello.window_size >> 20));
     else
         vgpu_mailbox_refuse(session, id, VGPU_MAILBOX_REFUSED, "no worker could be started: %s",
-                            strerror(-error));
+                            vgpu_mailbox_no_worker(error));
 }
 
 static void vgpu_mailbox_channel_open(struct vgpu_session *session, uint32_t id,
@@ -235,7 +241,7 @@ static void vgpu_mailbox_vector_add(struct vgpu_session *session, uint32_t id, c
         vgpu_mailbox_status(session, id, VGPU_MAILBOX_BUSY);
     else if (error)
         vgpu_mailbox_refuse(session, id, VGPU_MAILBOX_REFUSED, "no worker could be started: %s",
-                            strerror(-error));
+                            vgpu_mailbox_no_worker(error));
 }
 
 static void vgpu_mailbox_device(struct vgpu_session *session, uint32_t id, const void *request)

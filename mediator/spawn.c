@@ -18,9 +18,8 @@
 #include "mediator/shared.h"
 #include "protocol/assignment.h"
 
-#define DESCRIPTORS       2 /* VGPU_WORKER_SOCKET and the one after it */
-#define ABOVE             (VGPU_WORKER_IMAGES + 1)
-#define EXIT_NOT_EXECUTED 127
+#define DESCRIPTORS 2 /* VGPU_WORKER_SOCKET and the one after it */
+#define ABOVE       (VGPU_WORKER_IMAGES + 1)
 
 static_assert(VGPU_WORKER_LEDGER - VGPU_WORKER_SOCKET == DESCRIPTORS, "in a row");
 
@@ -40,11 +39,11 @@ static void vgpu_worker_child(const struct vgpu_worker_start *start, const int *
     /* A worker that hangs in a driver does not see its socket close: the kernel must end it. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
-        _exit(EXIT_NOT_EXECUTED);
+        _exit(VGPU_WORKER_NOT_EXECUTED);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     null = null < 0 ? null : fcntl(null, F_DUPFD_CLOEXEC, ABOVE);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0)
-        _exit(EXIT_NOT_EXECUTED);
+        _exit(VGPU_WORKER_NOT_EXECUTED);
     if (start->error_output >= 0)
         dup2(start->error_output, STDERR_FILENO);
     dup2(STDERR_FILENO, STDOUT_FILENO);
@@ -52,11 +51,11 @@ static void vgpu_worker_child(const struct vgpu_worker_start *start, const int *
     for (int i = 0; i < DESCRIPTORS; i++) {
         moved[i] = fcntl(descriptors[i], F_DUPFD_CLOEXEC, ABOVE);
         if (moved[i] < 0)
-            _exit(EXIT_NOT_EXECUTED);
+            _exit(VGPU_WORKER_NOT_EXECUTED);
     }
     for (int i = VGPU_WORKER_SOCKET; i < ABOVE; i++) {
         if (dup2(i < VGPU_WORKER_LEDGER ? moved[i - VGPU_WORKER_SOCKET] : null, i) < 0)
-            _exit(EXIT_NOT_EXECUTED);
+            _exit(VGPU_WORKER_NOT_EXECUTED);
     }
     close_range(ABOVE, ~0u, 0);
     signal(SIGPIPE, SIG_DFL);
@@ -69,7 +68,7 @@ static void vgpu_worker_child(const struct vgpu_worker_start *start, const int *
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     execv(start->path, arguments);
-    _exit(EXIT_NOT_EXECUTED);
+    _exit(VGPU_WORKER_NOT_EXECUTED);
 }
 
 static int vgpu_worker_fork(struct vgpu_worker *worker, const struct vgpu_worker_start *start,
@@ -302,8 +301,9 @@ void vgpu_worker_describe_end(const struct vgpu_worker *worker, const struct vgp
         snprintf(text, size, "could not use the driver (CUDA error %u)", error);
     else if (end->status == VGPU_WORKER_EXIT_PROTOCOL)
         snprintf(text, size, "found garbage in the ring");
-    else if (end->status == EXIT_NOT_EXECUTED)
-        snprintf(text, size, "could not be executed");
+    else if (end->status == VGPU_WORKER_NOT_EXECUTED)
+        snprintf(text, size,
+                 "could not be executed; is the program there? see worker= in mediator.conf(5)");
     else
         snprintf(text, size, "exited with status %d", end->status);
 }

@@ -87,6 +87,9 @@ void vgpu_worker_end(struct vgpu_worker *worker);
 /** Lets go of what is left of a worker that was reaped. */
 void vgpu_worker_release(struct vgpu_worker *worker);
 
+/** The status of a worker whose program could not be executed. */
+#define VGPU_WORKER_NOT_EXECUTED 127
+
 /** "was killed by signal 11 (Segmentation fault)" and the like. */
 void vgpu_worker_describe_end(const struct vgpu_worker *worker, const struct vgpu_worker_end *end,
                               char *text, size_t size);

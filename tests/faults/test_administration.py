@@ -130,6 +130,31 @@ class StoreThatCannotBeWritten(Administered):
         self.assert_out()
 
 
+class WorkerThatIsNotThere(Administered):
+    """As while a package is replaced."""
+    fault_limit = 1
+
+    def test_it_is_no_fault_of_the_vm(self):
+        self.mediator.process.terminate()
+        self.mediator.process.wait()
+        worker = f"{self.mediator.folder}/worker"
+        os.symlink(built("worker", "vgpu-worker"), worker)
+        with open(self.mediator.config, "a", encoding="utf-8") as file:
+            file.write(f"worker={worker}\n")
+        self.mediator.start()
+        os.rename(worker, worker + ".away")
+        for _ in range(3):  # it ends before it is told what to do, or after
+            output, _ = self.program(DRIVER_API).communicate(timeout=10 * PATIENCE)
+            self.assertRegex(output, "CUDA_ERROR_(DEVICE_UNAVAILABLE|SYSTEM_NOT_READY)")
+        self.assertRegex(self.mediator.log(), "could not be executed; is the program there|"
+                         "it ended at once; is the mediator's worker= there")
+        self.assertEqual((self.shown()["faults"], self.shown()["quarantine"]), (0, ""))
+        self.assertLessEqual({fault["kind"] for fault in self.admin("show-faults")}, {"driver"})
+        os.rename(worker + ".away", worker)
+        output, _ = self.program(DRIVER_API).communicate(timeout=30 * PATIENCE)
+        self.assertIn("PASS", output)
+
+
 @unittest.skipUnless(os.getuid() == 0, "only root can be two users")
 class Shares(Administered):
     """Two programs that always want the GPU. What they get is looked at until it is as it should be:
