@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "soft/driver/context.h"
+#include "soft/driver/stream/stream.h"
 
 /* Two devices by their ordinals. */
 static CUresult find(CUdevice one, CUdevice other)
@@ -210,6 +211,7 @@ CUresult cuCtxDisablePeerAccess(CUcontext peerContext)
 
     if (result != CUDA_SUCCESS)
         return result;
+    vgpu_context_drain(context); /* kernels find out what they reach when they run */
     pthread_mutex_lock(&vgpu_driver()->lock);
     at = position_of(context, peer);
     if (at < context->peer_count)

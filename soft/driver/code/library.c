@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "soft/driver/stream/stream.h"
+
 struct placement {
     struct placement *next;
     struct vgpu_module *module; /* with a reference */
@@ -159,6 +161,7 @@ CUresult cuLibraryUnload(CUlibrary handle)
     while (placements) {
         struct placement *placement = placements;
         placements = placement->next;
+        vgpu_context_drain(placement->module->context); /* as for cuModuleUnload */
         vgpu_module_close(placement->module);
         vgpu_object_put(placement->module);
         free(placement);

@@ -313,6 +313,19 @@ CUresult vgpu_allocation_free(uint64_t address, unsigned int kinds)
     return CUDA_SUCCESS;
 }
 
+/* Waits for all work that may use an allocation. */
+static void drain(const struct vgpu_allocation *allocation)
+{
+    if (!allocation->context) {
+        vgpu_device_drain(allocation->device);
+    } else if (in_arena(allocation->kind)) {
+        vgpu_context_drain(allocation->context);
+    } else { /* of the host: every context reaches it */
+        for (int i = 0; i < vgpu_driver()->device_count; i++)
+            vgpu_device_drain(&vgpu_driver()->devices[i]);
+    }
+}
+
 CUresult vgpu_allocation_free_when_idle(uint64_t address, unsigned int kinds, CUresult not_found)
 {
     struct vgpu_allocation found;
@@ -331,10 +344,7 @@ CUresult vgpu_allocation_free_when_idle(uint64_t address, unsigned int kinds, CU
         result = vgpu_context_usable(found.context);
     if (result != CUDA_SUCCESS)
         return result;
-    if (found.context)
-        vgpu_context_drain(found.context);
-    else
-        vgpu_device_drain(found.device);
+    drain(&found);
     return vgpu_allocation_free(address, kinds) == CUDA_SUCCESS ? CUDA_SUCCESS : not_found;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "soft/driver/memory/allocation.h"
+#include "soft/driver/stream/stream.h"
 
 /* ---- lives ---- */
 
@@ -391,6 +392,8 @@ static CUresult set_access(struct vgpu_memory_pool *pool, struct vgpu_device *de
     struct vgpu_allocation found;
     CUresult result = CUDA_SUCCESS;
 
+    if (!reached) /* kernels find out what they reach when they run */
+        vgpu_device_drain(device);
     pthread_mutex_lock(&pool->lock);
     pool->reach = reached ? pool->reach | bit : pool->reach & ~bit;
     pthread_mutex_unlock(&pool->lock);

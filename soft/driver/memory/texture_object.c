@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "soft/driver/memory/texture.h"
+#include "soft/driver/stream/stream.h"
 
 struct texture_object {
     struct vgpu_object object;
@@ -86,6 +87,8 @@ static CUresult end(uint64_t handle, bool is_surface)
 
     if (result != CUDA_SUCCESS)
         return result;
+    /* Kernels that were launched may still read it. */
+    vgpu_context_keep(object->object.owner, object);
     vgpu_object_put(vgpu_object_withdraw(object, VGPU_OBJECT_TEXTURE));
     vgpu_object_put(object);
     return CUDA_SUCCESS;

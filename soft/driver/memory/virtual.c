@@ -400,6 +400,8 @@ static CUresult check_access(const CUmemAccessDesc *wanted)
 static CUresult set_access(const struct vgpu_allocation *mapping, struct vgpu_device *device,
                            CUmemAccess_flags access)
 {
+    if (!access) /* kernels find out what they reach when they run */
+        vgpu_device_drain(device);
     if (device != mapping->device)
         return vgpu_allocation_reach(mapping->address, device, access != 0);
     if (access == mapping->access)

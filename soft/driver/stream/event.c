@@ -13,6 +13,7 @@ struct vgpu_event {
     unsigned int flags;
     /* Guarded by the driver's lock. */
     struct vgpu_mark recorded;     /* the last record */
+    uint64_t recorded_as;          /* its number */
     uint64_t records;              /* how many there were */
     uint64_t time;                 /* nanoseconds, when the last record was reached */
     struct vgpu_captured captured; /* if that was in a capturing stream */
@@ -146,14 +147,17 @@ static void record_release(struct vgpu_task *task)
     vgpu_object_put(((struct record_task *)task)->event);
 }
 
-/* The event means `mark` from now on. */
-static void set_mark(struct vgpu_event *event, const struct vgpu_mark *mark)
+/* The event means `mark` from now on, unless another thread has made a later record known. */
+static void set_mark(struct vgpu_event *event, const struct vgpu_mark *mark, uint64_t record)
 {
-    struct vgpu_stream *old;
+    struct vgpu_stream *old = NULL;
 
     pthread_mutex_lock(&vgpu_driver()->lock);
-    old = event->recorded.stream;
-    event->recorded = (struct vgpu_mark){vgpu_object_share(mark->stream), mark->sequence};
+    if (record > event->recorded_as) {
+        old = event->recorded.stream;
+        event->recorded = (struct vgpu_mark){vgpu_object_share(mark->stream), mark->sequence};
+        event->recorded_as = record;
+    }
     pthread_mutex_unlock(&vgpu_driver()->lock);
     vgpu_object_put(old);
 }
@@ -173,7 +177,7 @@ uint64_t vgpu_event_record_at(struct vgpu_event *event, const struct vgpu_mark *
     uint64_t record = next_record(event);
 
     vgpu_captured_clear(&event->captured);
-    set_mark(event, mark);
+    set_mark(event, mark, record);
     return record;
 }
 
@@ -181,6 +185,7 @@ static CUresult record(struct vgpu_event *event, struct vgpu_stream *stream)
 {
     struct record_task *task = calloc(1, sizeof(*task));
     struct vgpu_mark mark;
+    uint64_t number;
     CUresult result;
 
     if (!task)
@@ -188,12 +193,12 @@ static CUresult record(struct vgpu_event *event, struct vgpu_stream *stream)
     task->task.run = record_run;
     task->task.release = record_release;
     task->event = vgpu_object_share(event);
-    task->record = next_record(event);
+    task->record = number = next_record(event);
     result = vgpu_stream_submit(stream, &task->task, VGPU_SUBMIT_INSTANT, &mark);
     if (result != CUDA_SUCCESS)
         return result;
     vgpu_captured_clear(&event->captured);
-    set_mark(event, &mark);
+    set_mark(event, &mark, number);
     return CUDA_SUCCESS;
 }
 

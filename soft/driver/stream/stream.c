@@ -251,6 +251,15 @@ static bool add_barriers(struct vgpu_stream *stream, struct vgpu_stream_entry *e
     return true;
 }
 
+/* Puts an entry behind all others, for the stream's thread. */
+static void append(struct vgpu_stream *stream, struct vgpu_stream_entry *entry)
+{
+    entry->sequence = ++stream->submitted;
+    *stream->last = entry;
+    stream->last = &entry->next;
+    pthread_cond_signal(&stream->work);
+}
+
 /* Adds an entry, or says that it was refused, and stays the caller's. */
 static CUresult submit(struct vgpu_stream *stream, struct vgpu_stream_entry *entry,
                        enum vgpu_submission how, struct vgpu_mark *mark, bool *refused)
@@ -275,14 +284,11 @@ static CUresult submit(struct vgpu_stream *stream, struct vgpu_stream_entry *ent
         *refused = true;
         return result;
     }
-    stream->submitted++;
-    if (mark)
-        *mark = (struct vgpu_mark){stream, stream->submitted};
     if (how == VGPU_SUBMIT_SYNC)
         entry->outcome = &outcome; // cppcheck-suppress autoVariables ; we wait for it below
-    *stream->last = entry;
-    stream->last = &entry->next;
-    pthread_cond_signal(&stream->work);
+    append(stream, entry);
+    if (mark)
+        *mark = (struct vgpu_mark){stream, stream->submitted};
     if (how == VGPU_SUBMIT_SYNC)
         wait_for(&(struct vgpu_mark){stream, sequence});
     return outcome;
@@ -379,6 +385,54 @@ void vgpu_context_drain(struct vgpu_context *context)
         pthread_mutex_lock(&vgpu_driver()->lock);
     }
     pthread_mutex_unlock(&vgpu_driver()->lock);
+}
+
+struct keep_task {
+    struct vgpu_task task;
+    void *object; /* with a reference */
+};
+
+static CUresult keep_run(struct vgpu_task *task, struct vgpu_context *context)
+{
+    (void)task, (void)context;
+    return CUDA_SUCCESS;
+}
+
+static void keep_release(struct vgpu_task *task)
+{
+    vgpu_object_put(((struct keep_task *)task)->object);
+}
+
+/* Lock held. Also in a stream that is closing, which ends when nothing is in it. */
+static bool keep_in(struct vgpu_stream *stream, void *object)
+{
+    struct keep_task *task = calloc(1, sizeof(*task));
+    struct vgpu_stream_entry *entry = calloc(1, sizeof(*entry));
+
+    if (!task || !entry || start_thread(stream) != CUDA_SUCCESS) {
+        free(task);
+        free(entry);
+        return false;
+    }
+    task->task = (struct vgpu_task){.run = keep_run, .release = keep_release};
+    task->object = vgpu_object_share(object);
+    entry->task = &task->task;
+    append(stream, entry);
+    return true;
+}
+
+void vgpu_context_keep(struct vgpu_context *context, void *object)
+{
+    bool kept = true;
+
+    pthread_mutex_lock(&vgpu_driver()->lock);
+    for (struct vgpu_stream *s = context->streams; s && kept; s = s->next) {
+        if (s->completed != s->submitted)
+            kept = keep_in(s, object);
+    }
+    pthread_mutex_unlock(&vgpu_driver()->lock);
+    if (!kept)
+        vgpu_context_drain(context);
 }
 
 void vgpu_device_drain(const struct vgpu_device *device)

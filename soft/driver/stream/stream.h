@@ -112,7 +112,11 @@ void vgpu_mark_wait(const struct vgpu_mark *mark);
 /** Waits for all that was submitted to the context so far. */
 void vgpu_context_drain(struct vgpu_context *context);
 
-/** The same for all contexts of a device. */
+/** Keeps an object until all that was submitted to the context so far is done, without waiting; it
+ *  waits if there is no memory for that. */
+void vgpu_context_keep(struct vgpu_context *context, void *object);
+
+/** Waits for all that was submitted to any context of a device so far. */
 void vgpu_device_drain(const struct vgpu_device *device);
 
 /** Ends all streams of a context that is being torn down, and waits for their threads. */

@@ -79,6 +79,7 @@ enum {
         1u << VGPU_ALLOCATION_POOL | 1u << VGPU_ALLOCATION_DEVICE | 1u << VGPU_ALLOCATION_MANAGED,
 };
 
+/* Also when the context has failed or ends: the memory is a pool's, and nobody else can free it. */
 static CUresult free_run(struct vgpu_task *task, struct vgpu_context *context)
 {
     (void)context;
@@ -100,6 +101,7 @@ static CUresult free_in(struct vgpu_stream *stream, const struct vgpu_allocation
     task = calloc(1, sizeof(*task));
     if (task) {
         task->task.run = free_run;
+        task->task.always = true;
         task->address = found->address;
         result = vgpu_stream_submit(stream, &task->task, VGPU_SUBMIT_INSTANT, NULL);
     } else {
