@@ -190,9 +190,13 @@ static int socket_mailbox(struct vgpu_transport *transport, const void *request,
 static void signal_event(int event)
 {
     uint64_t one = 1;
+    int cancelling;
+    /* A thread that is cancelled here would leave a record behind for which nobody is woken. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
     /* A full counter (EAGAIN) is a signal that waits to be read: as good. */
     ssize_t written = write(event, &one, sizeof(one));
     (void)written;
+    pthread_setcancelstate(cancelling, &cancelling);
 }
 
 static void socket_ring_doorbell(struct vgpu_transport *transport, uint32_t channel)

@@ -263,6 +263,21 @@ static CUresult join(struct vgpu_registered *registered, const struct vgpu_calle
     return error;
 }
 
+/* The program's threads may be cancelled where files are read: not with the lock. */
+static int take_lock(struct vgpu_registered *registered)
+{
+    int before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    pthread_mutex_lock(&registered->lock);
+    return before;
+}
+
+static void put_lock(struct vgpu_registered *registered, int before)
+{
+    pthread_mutex_unlock(&registered->lock);
+    pthread_setcancelstate(before, &before);
+}
+
 CUresult vgpu_registered_share(struct vgpu_registered *registered, const struct vgpu_caller *caller,
                                const void *memory, size_t bytes, bool *pieced)
 {
@@ -270,9 +285,9 @@ CUresult vgpu_registered_share(struct vgpu_registered *registered, const struct 
     unsigned int pieces = 0;
     if (!pages_around(memory, bytes, &start, &end))
         return CUDA_ERROR_INVALID_VALUE;
-    pthread_mutex_lock(&registered->lock);
+    int before = take_lock(registered);
     CUresult error = join(registered, caller, start, end, &pieces);
-    pthread_mutex_unlock(&registered->lock);
+    put_lock(registered, before);
     *pieced = pieces > 1;
     return error;
 }
@@ -283,7 +298,7 @@ void vgpu_registered_unshare(struct vgpu_registered *registered, struct vgpu_cha
     uintptr_t start, end;
     if (!pages_around(memory, bytes, &start, &end))
         return;
-    pthread_mutex_lock(&registered->lock);
+    int before = take_lock(registered);
     leave(registered, channel, start, end);
-    pthread_mutex_unlock(&registered->lock);
+    put_lock(registered, before);
 }

@@ -43,7 +43,7 @@ static void fill_array(CUarray array, int width, int height, float first)
     float values[WIDTH * HEIGHT];
     CUDA_MEMCPY2D copy;
     for (int i = 0; i < width * height; i++)
-        values[i] = first + (float)(i % width + 100 * (i / width));
+        values[i] = first + (float)(i % width) + 100 * (float)(i / width);
     memset(&copy, 0, sizeof(copy));
     copy.srcMemoryType = CU_MEMORYTYPE_HOST;
     copy.srcHost = values;

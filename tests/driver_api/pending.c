@@ -77,6 +77,28 @@ static void test_recorded_again(void)
     CHECK(cuStreamDestroy(idle));
 }
 
+/* A record that comes to be done after a later one in another stream is of no importance. */
+static void test_recorded_out_of_order(void)
+{
+    CUevent start = new_event(0), event = new_event(0);
+    CUstream idle = new_stream();
+    float before = -1, after = -1;
+    CHECK(cuEventRecord(start, idle));
+    hold(held);
+    CHECK(cuEventRecord(event, held));
+    CHECK(cuEventRecord(event, idle));
+    CHECK(cuEventSynchronize(event));
+    CHECK(cuEventElapsedTime(&before, start, event));
+    let_go(held);
+    CHECK(cuEventQuery(event));
+    CHECK(cuEventSynchronize(event));
+    CHECK(cuEventElapsedTime(&after, start, event));
+    EXPECT(before >= 0 && after >= before);
+    CHECK(cuEventDestroy(start));
+    CHECK(cuEventDestroy(event));
+    CHECK(cuStreamDestroy(idle));
+}
+
 static void test_elapsed(void)
 {
     CUevent start = new_event(0), end = new_event(0);
@@ -349,6 +371,7 @@ int main(void)
     CHECK(cuMemsetD32Async(memory, 0, COUNT, held));
     CHECK(cuCtxSynchronize());
     RUN(test_recorded_again);
+    RUN(test_recorded_out_of_order);
     RUN(test_elapsed);
     RUN(test_destroyed_stream);
     RUN(test_taken_along);

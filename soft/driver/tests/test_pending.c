@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What is ended or changed while a stream is held back that has work for it. */
 #include <pthread.h>
+#include <sched.h>
 #include <time.h>
 
 #include "driver_test.h"
@@ -220,61 +221,66 @@ static void textures_are_there_until_kernels_have_read_them(void **state)
 
 /* ---- events ---- */
 
+enum { ROUNDS = 3000 };
+
 struct recorder {
-    pthread_barrier_t *barrier;
+    unsigned int *turn; /* atomic: rounds that have begun */
+    unsigned int *done; /* atomic: records that were made */
     CUcontext context;
     CUevent event;
     CUstream stream;
 };
 
+/* Records once in each round, as soon as it can. */
 static void *record(void *argument)
 {
     const struct recorder *recorder = argument;
 
     assert_cuda(cuCtxSetCurrent(recorder->context));
-    pthread_barrier_wait(recorder->barrier);
-    assert_cuda(cuEventRecord(recorder->event, recorder->stream));
+    for (unsigned int round = 1; round <= ROUNDS; round++) {
+        while (__atomic_load_n(recorder->turn, __ATOMIC_ACQUIRE) != round)
+            sched_yield();
+        assert_cuda(cuEventRecord(recorder->event, recorder->stream));
+        __atomic_fetch_add(recorder->done, 1, __ATOMIC_RELEASE);
+    }
     return NULL;
 }
 
 /* Two threads record one event: the last record is the one that is asked about, and its time. */
 static void an_event_is_of_one_record(void **state)
 {
-    pthread_barrier_t barrier;
-    struct recorder recorders[2] = {{.barrier = &barrier}};
-    CUevent start;
+    unsigned int turn = 0, done = 0;
+    struct recorder recorders[2] = {{.turn = &turn, .done = &done}};
+    CUevent start = NULL, event = NULL;
+    pthread_t threads[2];
 
     (void)state;
-    assert_int_equal(pthread_barrier_init(&barrier, NULL, 2), 0);
     assert_cuda(cuCtxGetCurrent(&recorders[0].context));
     assert_cuda(cuStreamCreate(&recorders[0].stream, CU_STREAM_NON_BLOCKING));
     assert_cuda(cuEventCreate(&start, 0));
-    assert_cuda(cuEventRecord(start, recorders[0].stream));
-    assert_cuda(cuEventSynchronize(start));
+    assert_cuda(cuEventCreate(&event, 0));
+    recorders[0].event = event;
     recorders[1] = recorders[0];
-    for (int round = 0; round < 300; round++) {
-        pthread_t threads[2];
+    recorders[1].stream = held_stream();
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, record, &recorders[i]), 0);
+    for (unsigned int round = 1; round <= ROUNDS; round++) {
         float milliseconds = -1;
 
-        assert_cuda(cuEventCreate(&recorders[0].event, 0));
-        recorders[1].event = recorders[0].event;
-        recorders[1].stream = held_stream();
-        for (int i = 0; i < 2; i++)
-            assert_int_equal(pthread_create(&threads[i], NULL, record, &recorders[i]), 0);
-        for (int i = 0; i < 2; i++)
-            assert_int_equal(pthread_join(threads[i], NULL), 0);
-        if (cuEventQuery(recorders[0].event) == CUDA_SUCCESS) {
-            assert_cuda(cuEventElapsedTime(&milliseconds, start, recorders[0].event));
+        assert_cuda(cuEventRecord(start, recorders[0].stream));
+        assert_cuda(cuEventSynchronize(start));
+        __atomic_store_n(&turn, round, __ATOMIC_RELEASE);
+        while (__atomic_load_n(&done, __ATOMIC_ACQUIRE) != 2 * round)
+            sched_yield();
+        if (cuEventQuery(event) == CUDA_SUCCESS) {
+            assert_cuda(cuEventElapsedTime(&milliseconds, start, event));
             assert_true(milliseconds >= 0);
         }
-        open_gate();
-        assert_cuda(cuEventSynchronize(recorders[0].event));
-        assert_cuda(cuEventElapsedTime(&milliseconds, start, recorders[0].event));
-        assert_true(milliseconds >= 0);
-        assert_cuda(cuStreamDestroy(recorders[1].stream));
-        assert_cuda(cuEventDestroy(recorders[0].event));
     }
-    pthread_barrier_destroy(&barrier);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    open_gate();
+    assert_cuda(cuEventSynchronize(event));
 }
 
 /* ---- two devices ---- */
