@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cuLogs*: lines are numbered as they come, and an iterator is the number of the next one. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -52,6 +53,29 @@ static void write_line(char *line, const char *message)
                       local.tm_min, local.tm_sec, now.tv_nsec / 1000000, (int)gettid(), message);
     length = length < LINE_BYTES - 2 ? length : LINE_BYTES - 2;
     memcpy(line + length, "\n", 2);
+}
+
+/* To where the user wants to see what is logged, if anywhere. Nothing can be done if it fails. */
+static void show_line(const char *line)
+{
+    const char *wanted = getenv("CUDA_LOG_FILE");
+    bool is_named = false;
+    int file = -1;
+
+    if (!wanted || !*wanted)
+        return;
+    if (strcmp(wanted, "stdout") == 0) {
+        file = STDOUT_FILENO;
+    } else if (strcmp(wanted, "stderr") == 0) {
+        file = STDERR_FILENO;
+    } else {
+        file = open(wanted, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+        is_named = file >= 0;
+    }
+    if (file >= 0)
+        (void)!write(file, line, strlen(line));
+    if (is_named)
+        close(file);
 }
 
 static void tell(const char *message)
@@ -148,6 +172,7 @@ void vgpu_log_keep(const char *message)
 {
     pthread_mutex_lock(&driver_log.lock);
     write_line(line_of(driver_log.count), message);
+    show_line(line_of(driver_log.count));
     driver_log.count++;
     tell(message);
     pthread_mutex_unlock(&driver_log.lock);

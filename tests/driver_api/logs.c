@@ -155,8 +155,41 @@ static void test_refusals(void)
     EXPECT(cuLogsUnregisterCallback(NULL) == CUDA_ERROR_INVALID_VALUE);
 }
 
-int main(void)
+/* Run again with CUDA_LOG_FILE: what is logged is written there, too. */
+static int be_shown(const char *path)
 {
+    static char text[MOST], shown[2 * MOST];
+    CUlogIterator reader;
+    CHECK(cuInit(0));
+    reader = end_of_log();
+    add_error();
+    size_t bytes = read_log(&reader, text);
+    FILE *file = fopen(path, "r");
+    EXPECT(file != NULL && bytes > 0);
+    shown[fread(shown, 1, sizeof(shown) - 1, file)] = 0;
+    fclose(file);
+    unlink(path);
+    EXPECT(strstr(shown, text) != NULL);
+    printf("logs: all is well\n");
+    return 0;
+}
+
+static int show(char *program)
+{
+    char path[] = "/tmp/cuda-log-XXXXXX";
+    int file = mkstemp(path);
+    EXPECT(file >= 0);
+    close(file);
+    unlink(path);
+    EXPECT(setenv("CUDA_LOG_FILE", path, 1) == 0);
+    execl("/proc/self/exe", program, path, NULL);
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        return be_shown(argv[1]);
     CHECK(cuInit(0));
     test_memory();
     test_too_little_room();
@@ -164,6 +197,5 @@ int main(void)
     test_callbacks();
     test_overflow();
     test_refusals();
-    printf("logs: all is well\n");
-    return 0;
+    return show(argv[0]);
 }
