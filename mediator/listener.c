@@ -24,7 +24,8 @@ static void vgpu_listener_ready(struct vgpu_source *source, uint32_t events)
     if ((errno != EMFILE && errno != ENFILE) || listener->reserve < 0)
         return;
     /* Unaccepted, it would keep the loop busy: take it with the reserve, only to hang up. */
-    vgpu_log_client(VGPU_LOG_WARNING, "%s: out of descriptors: a client was turned away",
+    vgpu_log_client(VGPU_LOG_WARNING,
+                    "%s: out of descriptors (LimitNOFILE= of the unit): a client was turned away",
                     listener->path);
     close(listener->reserve);
     socket = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC);

@@ -2,6 +2,7 @@
 #include "mediator/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -228,6 +229,17 @@ static void vgpu_session_dispatch(struct vgpu_session *session)
     vgpu_session_drop_incoming(session);
 }
 
+/** The kernel does not say why it left out descriptors of a message. */
+static bool vgpu_session_is_out_of_descriptors(void)
+{
+    int spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    if (spare < 0)
+        return errno == EMFILE || errno == ENFILE;
+    close(spare);
+    return false;
+}
+
 /** Reads at most to the end of the current header or body. False: nothing more for now. */
 static bool vgpu_session_read(struct vgpu_session *session)
 {
@@ -251,8 +263,13 @@ static bool vgpu_session_read(struct vgpu_session *session)
         return false;
     }
     if (!vgpu_session_take_descriptors(session, &message)) {
-        vgpu_session_fail(session, "descriptors where there should be none, or more than %u",
-                          VGPU_CONTROL_DESCRIPTORS_MAX);
+        if (message.msg_flags & MSG_CTRUNC && vgpu_session_is_out_of_descriptors())
+            vgpu_session_fail(session,
+                              "the mediator has no descriptors left; its administrator can "
+                              "raise LimitNOFILE= of its unit");
+        else
+            vgpu_session_fail(session, "descriptors where there should be none, or more than %u",
+                              VGPU_CONTROL_DESCRIPTORS_MAX);
         return false;
     }
     session->received += (uint32_t)count;

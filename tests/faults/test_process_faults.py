@@ -3,6 +3,7 @@
 """What one party's death or malice does to the others: host processes on the software GPU."""
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -51,6 +52,19 @@ class ProcessFaults(unittest.TestCase):
         program.kill()
         wait_until(lambda: not self.mediator.workers() and self.mediator.idle(), 1,
                    "worker, channel and memory gone")
+
+    def test_a_mediator_without_descriptors_says_so_and_goes_on(self):
+        program = self.loop()
+        pid = self.mediator.process.pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = len(os.listdir(f"/proc/{pid}/fd"))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 2, hard))
+        output, _ = self.mediator.run(DRIVER_API).communicate(timeout=10 * PATIENCE)
+        self.assertIn("the mediator has no descriptors left", output)
+        self.assertIn("LimitNOFILE=", self.mediator.log())
+        self.assertIsNone(program.poll())
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+        self.assert_works()
 
     def test_killed_worker_is_seen_by_its_program_alone(self):
         victim, other = self.loop(), self.loop(4)

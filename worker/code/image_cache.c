@@ -117,12 +117,14 @@ void vgpu_image_cache_store(const struct vgpu_image_cache *cache,
     int file = openat(cache->folder, temporary,
                       O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file < 0) {
-        vgpu_log("image cache: cannot write: %s", strerror(errno));
+        vgpu_log("image cache: cannot write: %s; see image-cache= in mediator.conf(5)",
+                 strerror(errno));
         return;
     }
     bool good = write_file(file, buffer);
     if (close(file) < 0 || !good || renameat(cache->folder, temporary, cache->folder, name) < 0) {
-        vgpu_log("image cache: cannot write: %s", strerror(errno));
+        vgpu_log("image cache: cannot write: %s; see image-cache= in mediator.conf(5)",
+                 strerror(errno));
         unlinkat(cache->folder, temporary, 0);
         return;
     }
