@@ -27,25 +27,36 @@ static inline int vgpu_thread_create(pthread_t *thread, const pthread_attr_t *at
 }
 
 /**
- * pthread_cond_wait of a thread of the program's, which another may cancel: what it holds, nobody
- * would give back. It ends at the next point of the program's own.
+ * From here to vgpu_thread_let_cancel, which is given the result, the thread is not cancelled: what
+ * it holds, nobody would give back. Most system calls are places where it would be.
  */
-static inline void vgpu_thread_wait(pthread_cond_t *condition, pthread_mutex_t *lock)
+static inline int vgpu_thread_keep(void)
 {
     int before;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-    pthread_cond_wait(condition, lock);
+    return before;
+}
+
+static inline void vgpu_thread_let_cancel(int before)
+{
     pthread_setcancelstate(before, &before);
+}
+
+/** pthread_cond_wait that does not end so. */
+static inline void vgpu_thread_wait(pthread_cond_t *condition, pthread_mutex_t *lock)
+{
+    int before = vgpu_thread_keep();
+    pthread_cond_wait(condition, lock);
+    vgpu_thread_let_cancel(before);
 }
 
 /** The same with an end, of CLOCK_MONOTONIC. */
 static inline void vgpu_thread_wait_until(pthread_cond_t *condition, pthread_mutex_t *lock,
                                           const struct timespec *end)
 {
-    int before;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    int before = vgpu_thread_keep();
     pthread_cond_clockwait(condition, lock, CLOCK_MONOTONIC, end);
-    pthread_setcancelstate(before, &before);
+    vgpu_thread_let_cancel(before);
 }
 
 #endif

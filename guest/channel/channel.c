@@ -284,6 +284,7 @@ void vgpu_channel_flush_console(struct vgpu_channel *channel)
     char text[VGPU_REPLY_PAYLOAD_MAX];
     size_t bytes;
     bool printed = false;
+    int cancelling = vgpu_thread_keep();
     /* relaxed: the call below orders what is read */
     while (__atomic_load_n(&channel->header->console_pending, __ATOMIC_RELAXED) != 0 &&
            vgpu_send_vgpuConsoleRead(channel, 0, text, sizeof(text), &bytes) == CUDA_SUCCESS &&
@@ -293,6 +294,7 @@ void vgpu_channel_flush_console(struct vgpu_channel *channel)
     }
     if (printed)
         fflush(stdout);
+    vgpu_thread_let_cancel(cancelling);
 }
 
 /* ------------------------------------------------------------------------------------------------

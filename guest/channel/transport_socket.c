@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "guest/channel/transport.h"
+#include "interop/thread.h"
 #include "protocol/control.h"
 
 #define SOCKET_WINDOW_MOST     (16ull << 30) /* only what is used is there */
@@ -166,9 +167,8 @@ static int socket_mailbox(struct vgpu_transport *transport, const void *request,
         return -EMSGSIZE;
     if (transport->forked)
         return -EHOSTDOWN;
-    int cancelling;
     /* A thread that is cancelled in an exchange would leave the lock, and half an answer. */
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
+    int cancelling = vgpu_thread_keep();
     pthread_mutex_lock(&self->mailbox_lock);
     int error = -EHOSTDOWN;
     if (__atomic_load_n(&header->connected, __ATOMIC_RELAXED)) {
@@ -180,7 +180,7 @@ static int socket_mailbox(struct vgpu_transport *transport, const void *request,
         }
     }
     pthread_mutex_unlock(&self->mailbox_lock);
-    pthread_setcancelstate(cancelling, &cancelling);
+    vgpu_thread_let_cancel(cancelling);
     if (error)
         return error == -EHOSTDOWN ? error : -EIO;
     memcpy(response, box.data, box.length);
@@ -190,13 +190,12 @@ static int socket_mailbox(struct vgpu_transport *transport, const void *request,
 static void signal_event(int event)
 {
     uint64_t one = 1;
-    int cancelling;
     /* A thread that is cancelled here would leave a record behind for which nobody is woken. */
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
+    int cancelling = vgpu_thread_keep();
     /* A full counter (EAGAIN) is a signal that waits to be read: as good. */
     ssize_t written = write(event, &one, sizeof(one));
     (void)written;
-    pthread_setcancelstate(cancelling, &cancelling);
+    vgpu_thread_let_cancel(cancelling);
 }
 
 static void socket_ring_doorbell(struct vgpu_transport *transport, uint32_t channel)
@@ -294,13 +293,19 @@ static int connect_socket(const char *path, char *message, size_t size, int *out
     return 0;
 }
 
-/* A file may not be larger than the process's limit (a signal would tell), this one neither. */
+/* A file may not be larger than the process's limit (a signal would tell), this one neither; and
+ * where addresses are limited, most are the program's. */
 static uint64_t window_size(void)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur >= SOCKET_WINDOW_MOST)
-        return SOCKET_WINDOW_MOST;
-    return limit.rlim_cur / VGPU_WINDOW_MINIMUM_SIZE * VGPU_WINDOW_MINIMUM_SIZE;
+    struct rlimit files = {RLIM_INFINITY, RLIM_INFINITY}, addresses = files;
+    uint64_t size = SOCKET_WINDOW_MOST;
+    getrlimit(RLIMIT_FSIZE, &files);
+    getrlimit(RLIMIT_AS, &addresses);
+    if (files.rlim_cur < size)
+        size = files.rlim_cur;
+    if (addresses.rlim_cur / 4 < size)
+        size = addresses.rlim_cur / 4;
+    return size / VGPU_WINDOW_MINIMUM_SIZE * VGPU_WINDOW_MINIMUM_SIZE;
 }
 
 static int make_window(struct socket_transport *self)
@@ -395,8 +400,9 @@ static void explain_window(int error, char *message, size_t size)
 {
     if (error == -EFBIG)
         vgpu_transport_explain(message, size, error,
-                               "files of this process may have less than the %llu MiB of the "
-                               "smallest window: raise its limit (ulimit -f)",
+                               "the limits of this process leave less than the %llu MiB of the "
+                               "smallest window: raise those of files (ulimit -f) and of "
+                               "addresses (ulimit -v)",
                                VGPU_WINDOW_MINIMUM_SIZE >> 20);
     else
         vgpu_transport_explain(message, size, error, "no memory for a window of %llu MiB: %s",

@@ -15,6 +15,7 @@
 #include "guest/channel/reaper.h"
 #include "guest/channel/registers.h"
 #include "guest/channel/transport.h"
+#include "interop/thread.h"
 
 #define VGPU_PLAIN_VENDOR_ID 0x1af4 /* the same protocol without NVIDIA's ids */
 #define VGPU_PLAIN_DEVICE_ID 0x1111
@@ -69,8 +70,7 @@ static int sysfs_mailbox(struct vgpu_transport *transport, const void *request, 
     struct sysfs_transport *self = sysfs_transport(transport);
     if (transport->forked)
         return -EHOSTDOWN;
-    int cancelling; /* as in an exchange through a socket */
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
+    int cancelling = vgpu_thread_keep();
     pthread_mutex_lock(&self->mailbox_lock);
     int result = vgpu_registers_lock_mailbox(self->resource0);
     if (result == 0) {
@@ -80,7 +80,7 @@ static int sysfs_mailbox(struct vgpu_transport *transport, const void *request, 
         vgpu_registers_unlock(self->resource0, VGPU_LOCK_MAILBOX);
     }
     pthread_mutex_unlock(&self->mailbox_lock);
-    pthread_setcancelstate(cancelling, &cancelling);
+    vgpu_thread_let_cancel(cancelling);
     return result;
 }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "guest/channel/channel_private.h"
+#include "interop/thread.h"
 #include "protocol/latency.h"
 
 /* Where a processor is free for it: a sleeper hears some 30 to 60 us late, which is much of such a
@@ -205,14 +206,13 @@ CUresult vgpu_channel_wait(struct vgpu_channel *channel, vgpu_condition *conditi
                            enum vgpu_wait kind)
 {
     uint64_t start = vgpu_channel_clock();
-    int cancelling;
     /* relaxed: it only says how many do the same */
     uint32_t spinners = __atomic_add_fetch(&channel->spinners, 1, __ATOMIC_RELAXED);
     bool came = spin(channel, condition, argument, spin_limit(channel, kind, spinners));
     __atomic_sub_fetch(&channel->spinners, 1, __ATOMIC_RELAXED);
     CUresult lost = CUDA_SUCCESS;
     /* A thread that is cancelled in its sleep would still be listened to, and hold locks. */
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
+    int cancelling = vgpu_thread_keep();
     while (!came && lost == CUDA_SUCCESS) {
         lost = vgpu_channel_alive(channel);
         /* Looked at after the loss was: what came before it counts. */
@@ -220,7 +220,7 @@ CUresult vgpu_channel_wait(struct vgpu_channel *channel, vgpu_condition *conditi
         if (!came && lost == CUDA_SUCCESS)
             came = doze(channel, condition, argument, kind, vgpu_channel_clock() - start);
     }
-    pthread_setcancelstate(cancelling, &cancelling);
+    vgpu_thread_let_cancel(cancelling);
     if (!came)
         return lost;
     learn(channel, kind, start);

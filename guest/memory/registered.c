@@ -6,6 +6,7 @@
 
 #include "guest/memory/maps.h"
 #include "guest/memory/share.h"
+#include "interop/thread.h"
 
 #define PAGE ((uintptr_t)4096)
 
@@ -266,8 +267,7 @@ static CUresult join(struct vgpu_registered *registered, const struct vgpu_calle
 /* The program's threads may be cancelled where files are read: not with the lock. */
 static int take_lock(struct vgpu_registered *registered)
 {
-    int before;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    int before = vgpu_thread_keep();
     pthread_mutex_lock(&registered->lock);
     return before;
 }
@@ -275,7 +275,7 @@ static int take_lock(struct vgpu_registered *registered)
 static void put_lock(struct vgpu_registered *registered, int before)
 {
     pthread_mutex_unlock(&registered->lock);
-    pthread_setcancelstate(before, &before);
+    vgpu_thread_let_cancel(before);
 }
 
 CUresult vgpu_registered_share(struct vgpu_registered *registered, const struct vgpu_caller *caller,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/memory/share.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -110,6 +111,19 @@ void vgpu_share_copy_pages(void *to, const void *from, size_t bytes)
     copy_words(to, from, PAGE);
 }
 
+/* Not everything can be replaced page by page: huge pages of their own kind are whole. */
+static CUresult replace(struct vgpu_channel *channel, const struct vgpu_share *share, size_t bytes)
+{
+    char *shared = vgpu_channel_extent_memory(channel, &share->extent);
+    if (shared == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    vgpu_share_copy_pages(shared, share->address, bytes);
+    int error = vgpu_channel_map_extent(channel, &share->extent, share->address, true);
+    return error == 0         ? CUDA_SUCCESS
+           : error == -EINVAL ? CUDA_ERROR_NOT_SUPPORTED
+                              : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
 CUresult vgpu_share_over(const struct vgpu_caller *caller, void *address, size_t bytes,
                          struct vgpu_share *share)
 {
@@ -120,13 +134,10 @@ CUresult vgpu_share_over(const struct vgpu_caller *caller, void *address, size_t
     share->address = address;
     error = in_worker(caller, &share->extent, (uintptr_t)address, &mapped);
     if (error == CUDA_SUCCESS) {
-        char *shared = vgpu_channel_extent_memory(caller->channel, &share->extent);
-        if (shared)
-            vgpu_share_copy_pages(shared, address, bytes);
-        if (shared && vgpu_channel_map_extent(caller->channel, &share->extent, address, true) == 0)
-            return CUDA_SUCCESS;
+        error = replace(caller->channel, share, bytes);
+        if (error == CUDA_SUCCESS)
+            return error;
         vgpu_send_vgpuHostUnmap(caller->channel, 0, share->extent.number);
-        error = CUDA_ERROR_OUT_OF_MEMORY;
     }
     vgpu_channel_close_extent(caller->channel, &share->extent);
     return error == CUDA_ERROR_ALREADY_MAPPED ? CUDA_ERROR_NOT_SUPPORTED : error;

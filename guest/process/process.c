@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "guest/channel/trace.h"
 #include "guest/channel/transport.h"
 #include "guest/memory/host_memory.h"
 #include "guest/process/context.h"
+#include "interop/thread.h"
 #include "protocol/send.h"
 
 /** The newest cuda.h whose functions this library has. */
@@ -181,6 +183,7 @@ static CUresult open_channel(struct vgpu_process *process)
     if (process->tried)
         return process->open_error;
     process->tried = true;
+    process->owner = getpid();
     pthread_atfork(NULL, NULL, after_fork);
     process->open_error = vgpu_channel_open(&process->channel);
     if (process->open_error == CUDA_SUCCESS) {
@@ -252,11 +255,13 @@ CUresult cuInit(unsigned int flags)
         return CUDA_ERROR_INVALID_VALUE;
     if (phase_of(process) >= VGPU_PHASE_READY)
         return error;
+    int cancelling = vgpu_thread_keep();
     pthread_mutex_lock(&process->lock);
     error = vgpu_process_ready(process);
     if (error)
         error = initialise(process);
     pthread_mutex_unlock(&process->lock);
+    vgpu_thread_let_cancel(cancelling);
     return error;
 }
 
@@ -268,9 +273,11 @@ CUresult cuDriverGetVersion(int *version)
     if (version == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     if (phase_of(process) == VGPU_PHASE_NEW) {
+        int cancelling = vgpu_thread_keep();
         pthread_mutex_lock(&process->lock);
         open_channel(process);
         pthread_mutex_unlock(&process->lock);
+        vgpu_thread_let_cancel(cancelling);
     }
     *version = NEWEST_VERSION;
     if (process->info.driver_version && process->info.driver_version < NEWEST_VERSION)
@@ -300,6 +307,8 @@ __attribute__((destructor)) static void end_process(void)
     enum vgpu_phase phase = phase_of(process);
     if (phase != VGPU_PHASE_OPEN && phase != VGPU_PHASE_READY)
         return;
+    if (process->owner != getpid())
+        return; /* a child that was made without fork(): all this is its parent's */
     vgpu_channel_flush_console(process->channel);
     enter_phase(process, VGPU_PHASE_OVER);
     if (process->trace)

@@ -36,6 +36,7 @@ enum vgpu_phase {
 struct vgpu_process {
     pthread_mutex_t lock; /* of opening and initialising */
     uint32_t phase;       /* enum vgpu_phase; atomic */
+    pid_t owner;          /* the process that opened the channel */
     bool tried;           /* to open the channel; open_error is the outcome */
     CUresult open_error;
     struct vgpu_channel *channel;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -104,6 +105,25 @@ static void parts_of_the_window_are_used_one_by_one(void **state)
     assert_int_equal(vgpu_transport_use(transport, transport->window_size, 4096), -EINVAL);
     assert_int_equal(vgpu_transport_use(transport, UINT64_MAX - 4095, 4096), -EINVAL);
     vgpu_transport_close(transport);
+}
+
+static void the_window_fits_the_limits_of_the_process(void **state)
+{
+#ifdef __SANITIZE_ADDRESS__ /* whose memory is beyond any limit */
+    (void)state;
+    skip();
+#else
+    struct rlimit before, limit;
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    limit = before;
+    limit.rlim_cur = (rlim_t)8 << 30;
+    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+    struct vgpu_transport *transport = open_transport(*state);
+    assert_true(transport->window_size >= (uint64_t)1 << 30);
+    assert_true(transport->window_size < limit.rlim_cur / 2);
+    vgpu_transport_close(transport);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+#endif
 }
 
 static void messages_of_all_lengths_come_back(void **state)
@@ -281,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SOCKET_TEST(the_window_is_made_and_introduced),
         SOCKET_TEST(parts_of_the_window_are_used_one_by_one),
+        SOCKET_TEST(the_window_fits_the_limits_of_the_process),
         SOCKET_TEST(messages_of_all_lengths_come_back),
         SOCKET_TEST(threads_get_their_own_answers),
         SOCKET_TEST(answers_that_make_no_sense_end_the_connection),

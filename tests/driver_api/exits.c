@@ -2,6 +2,8 @@
 /* Ways to end: with work under way, with exit handlers that still call CUDA, with threads in calls.
  */
 #include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,6 +130,22 @@ static void leave_after_fork(void)
     exit(0);
 }
 
+/* The same where no handler of a fork has run. */
+static void leave_after_clone(void)
+{
+    CUdeviceptr address;
+    int status;
+    set_up();
+    address = check_memory(4096);
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child == 0)
+        exit(0);
+    EXPECT(waitpid(child, &status, 0) == child && status == 0);
+    CHECK(cuMemsetD8(address, 1, 4096));
+    CHECK(cuCtxSynchronize());
+    exit(0);
+}
+
 static void expect_clean(void (*run)(void), const char *name)
 {
     int status = 0;
@@ -150,6 +168,7 @@ int main(void)
     expect_clean(leave_in_a_callback, "in a callback");
     expect_clean(leave_with_threads, "with threads in calls");
     expect_clean(leave_after_fork, "after forks");
+    expect_clean(leave_after_clone, "after a clone");
     printf("exits: all right\n");
     return 0;
 }

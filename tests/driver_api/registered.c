@@ -190,6 +190,30 @@ static void test_moved(void)
     munmap(half, MIB / 2);
 }
 
+/* Pages that are replaced as a whole, if at all; where the machine has such. */
+static void test_huge_pages(void)
+{
+    size_t bytes = 4 * MIB;
+    unsigned char *memory =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+    CUdeviceptr device = check_memory(bytes);
+    if (memory == MAP_FAILED)
+        return;
+    memset(memory, 6, bytes);
+    for (int whole = 0; whole < 2; whole++) {
+        unsigned char *start = whole ? memory : memory + PAGE;
+        CHECK(cuMemHostRegister(start, whole ? bytes : MIB, 0));
+        CHECK(cuMemcpyHtoDAsync(device, memory, bytes, NULL));
+        CHECK(cuCtxSynchronize());
+        memset(memory, 0, bytes);
+        CHECK(cuMemcpyDtoH(memory, device, bytes));
+        CHECK(cuMemHostUnregister(start));
+        expect_value(memory, bytes, 6);
+    }
+    munmap(memory, bytes);
+    CHECK(cuMemFree(device));
+}
+
 /* It may never say that it is freed: a child has there what its parent has. */
 static void test_fork_after_free(void)
 {
@@ -244,6 +268,7 @@ int main(void)
     test_shared_mapping();
     test_fork();
     test_moved();
+    test_huge_pages();
     test_fork_after_free();
     test_context_end(context);
     printf("registered memory: all right\n");
