@@ -220,6 +220,16 @@ class WrongInput(Case):
         os.rename(away, self.mediator.store)
         self.done("register-vm", WEB)
 
+    def test_a_store_that_another_program_has_locked_takes_no_changes(self):
+        other = sqlite3.connect(self.mediator.store, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        self.fails(1, "database is locked; see the disk it is on, other programs that use it",
+                   "register-vm", WEB)
+        self.assertEqual(self.json("list-vms"), [])
+        other.execute("ROLLBACK")
+        self.done("register-vm", WEB)
+
     def test_the_audit_keeps_no_more_of_a_request_than_honest_ones_have(self):
         self.run_admin("quarantine", WEB, "--reason=" + "r" * 9000)
         arguments = self.json("show-audit", "--last=1")[0]["arguments"]

@@ -32,7 +32,8 @@ void vgpu_admin_fail(struct vgpu_admin_call *call, const char *code, const char 
 void vgpu_admin_fail_store(struct vgpu_admin_call *call)
 {
     vgpu_admin_fail(call, "failed",
-                    "%sthe store %s: %s; see the disk it is on, and vgpu-mediator --check-store",
+                    "%sthe store %s: %s; see the disk it is on, other programs that use it, and "
+                    "vgpu-mediator --check-store",
                     call->verb->event ? "nothing was changed: " : "", call->mediator->config.store,
                     vgpu_store_error(call->mediator->store));
 }

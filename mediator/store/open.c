@@ -12,6 +12,8 @@
 
 #include "mediator/store/internal.h"
 
+#define BUSY_MILLISECONDS 200
+
 int vgpu_store_errno(int code)
 {
     switch (code & 0xff) {
@@ -92,7 +94,8 @@ static int vgpu_store_begin_use(struct vgpu_store *store, const char *path)
     if (code != SQLITE_OK)
         return vgpu_store_errno(code);
     sqlite3_extended_result_codes(store->database, 1);
-    sqlite3_busy_timeout(store->database, 2000); /* somebody may be looking with another tool */
+    /* Somebody may be at it with another tool; and the mediator's loop waits meanwhile. */
+    sqlite3_busy_timeout(store->database, BUSY_MILLISECONDS);
     code = sqlite3_exec(store->database, settings, NULL, NULL, NULL);
     return code == SQLITE_OK ? vgpu_schema_migrate(store->database, vgpu_schema_current)
                              : vgpu_store_errno(code);
