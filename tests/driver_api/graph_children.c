@@ -165,6 +165,30 @@ static void inner_nodes_are_asked_and_set(const struct graph_setup *setup)
     CHECK(cuGraphDestroy(outer));
 }
 
+/* A graph that is given away is still the one that it was. */
+static void a_graph_is_moved_into_another(const struct graph_setup *setup)
+{
+    static struct report report, other;
+    CUgraphNodeParams parameters = {.type = CU_GRAPH_NODE_TYPE_GRAPH};
+    CUDA_MEMSET_NODE_PARAMS clear = graph_memset(setup->first, 0);
+    CUDA_MEMCPY3D copy = graph_download(other.out, setup->first);
+    CUgraphNode nodes[NODES], cleared, child;
+    CUgraph inner = make_report(setup, &report, nodes), outer = graph_make();
+    CHECK(cuGraphAddMemsetNode(&cleared, outer, NULL, 0, &clear, setup->context));
+    parameters.graph.graph = inner;
+    parameters.graph.ownership = CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE;
+    CHECK(cuGraphAddNode(&child, outer, &cleared, NULL, 1, &parameters));
+    CUgraphExec exec = graph_instantiate(outer);
+    run_report(setup, exec, &report, 1);
+    CHECK(cuGraphMemcpyNodeSetParams(nodes[DOWNLOADED], &copy));
+    run_report(setup, exec, &report, 2);
+    CHECK(cuGraphExecDestroy(exec));
+    memset(report.out, 0x33, sizeof(report.out));
+    graph_run(setup, outer);
+    EXPECT(other.out[0] == 6 && report.out[0] == 0x33333333 && report.calls == 3);
+    CHECK(cuGraphDestroy(outer));
+}
+
 /* A graph that lies in a node is put into another graph, and cloned by itself. */
 static void inner_graphs_are_taken_elsewhere(const struct graph_setup *setup)
 {
@@ -318,6 +342,7 @@ int main(void)
     work_for_the_program_at_two_depths(&setup);
     inner_nodes_are_asked_and_set(&setup);
     inner_graphs_are_taken_elsewhere(&setup);
+    a_graph_is_moved_into_another(&setup);
     an_update_reaches_inner_graphs(&setup);
     a_child_takes_the_place_of_another(&setup);
     graphs_end_while_they_run(&setup);

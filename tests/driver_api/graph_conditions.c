@@ -249,12 +249,12 @@ static void such_graphs_are_not_copied(const struct conditions *test)
 /* Copies to ordinary memory in a body that is not chosen are not made. */
 static void copies_in_bodies(const struct conditions *test)
 {
-    static unsigned int in[GRAPH_COUNT], out[2][GRAPH_COUNT];
+    static unsigned int in[GRAPH_COUNT], out[3][GRAPH_COUNT];
     const struct graph_setup *setup = &test->setup;
-    CUgraph graph = graph_make();
+    CUgraph graph = graph_make(), captured;
     CUgraphConditionalHandle handle = make_handle(test, graph, 0);
     CUgraphNode setter = add_setter(graph, NULL, test->set, handle, test->word), nodes[2];
-    CUgraph *bodies = add_choice(test, graph, &setter, handle, CU_GRAPH_COND_TYPE_SWITCH, 2);
+    CUgraph *bodies = add_choice(test, graph, &setter, handle, CU_GRAPH_COND_TYPE_SWITCH, 3);
     for (unsigned int i = 0; i < 2; i++) {
         CUDA_MEMCPY3D to = graph_copy(setup->first, 0);
         CUDA_MEMCPY3D from = graph_download(out[i], setup->first);
@@ -263,18 +263,23 @@ static void copies_in_bodies(const struct conditions *test)
         CHECK(cuGraphAddMemcpyNode(&nodes[0], bodies[i], NULL, 0, &to, setup->context));
         CHECK(cuGraphAddMemcpyNode(&nodes[1], bodies[i], nodes, 1, &from, setup->context));
     }
+    CHECK(cuStreamBeginCaptureToGraph(setup->stream, bodies[2], NULL, NULL, 0,
+                                      CU_STREAM_CAPTURE_MODE_GLOBAL));
+    CHECK(cuMemcpyHtoDAsync(setup->first, in, sizeof(in), setup->stream));
+    CHECK(cuMemcpyDtoHAsync(out[2], setup->first, sizeof(in), setup->stream));
+    CHECK(cuStreamEndCapture(setup->stream, &captured));
     CUgraphExec exec = graph_instantiate(graph);
-    for (unsigned int value = 0; value < 6; value++) {
+    for (unsigned int value = 0; value < 8; value++) {
         memset(in, (int)value + 1, sizeof(in));
-        CHECK(cuMemsetD32Async(test->word, value % 3, 1, setup->stream));
+        CHECK(cuMemsetD32Async(test->word, value % 4, 1, setup->stream));
         CHECK(cuGraphLaunch(exec, setup->stream));
-        for (unsigned int i = 0; i < 2; i++) {
-            if (i != value % 3)
+        for (unsigned int i = 0; i < 3; i++) {
+            if (i != value % 4)
                 memset(out[i], 0x77, sizeof(out[i]));
         }
         CHECK(cuStreamSynchronize(setup->stream));
-        for (unsigned int i = 0; i < 2; i++)
-            EXPECT(out[i][0] == (i == value % 3 ? in[0] : 0x77777777) &&
+        for (unsigned int i = 0; i < 3; i++)
+            EXPECT(out[i][0] == (i == value % 4 ? in[0] : 0x77777777) &&
                    out[i][GRAPH_COUNT - 1] == out[i][0]);
     }
     CHECK(cuGraphExecDestroy(exec));

@@ -3,6 +3,7 @@
  * read and written, and what is left alone. */
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "tests/driver_api/graph_parts.h"
 
@@ -332,6 +333,7 @@ static void copies_before_an_event(const struct graph_setup *setup)
     CUDA_MEMCPY3D from = graph_download(out, setup->first);
     CUgraphNode nodes[3];
     CUevent event;
+    alarm(60); /* a launch that waited for its copies would wait for ever */
     CHECK(cuEventCreate(&event, CU_EVENT_DISABLE_TIMING));
     CHECK(cuMemHostAlloc((void **)&gate, sizeof(*gate), CU_MEMHOSTALLOC_DEVICEMAP));
     CHECK(cuMemHostGetDevicePointer(&address, gate, 0));
@@ -360,6 +362,7 @@ static void copies_before_an_event(const struct graph_setup *setup)
     CHECK(cuEventDestroy(event));
     CHECK(cuMemFreeHost(gate));
     unmap(out);
+    alarm(0);
 }
 
 int main(void)
