@@ -31,6 +31,8 @@ struct vgpu_handle {
         uint32_t parameter_bytes; /* of a function's or kernel's packed parameters */
         uint32_t references;      /* to a user object, that the guest holds */
         uint32_t charged;         /* units of graph memory (replay_graph_exec.c), of an exec */
+        CUuserObject function;    /* that goes with the graph for what a host node calls; NULL: none
+                                   * is known */
         struct {                  /* of a stream */
             bool blocks;          /* the legacy stream waits for it, and it for that */
             bool joined;          /* the context's own stream waits for all it has */

@@ -265,6 +265,8 @@ static void settle_set(struct vgpu_node *node, const CUgraphNodeParams *paramete
 {
     vgpu_graph_loses(node->graph, lost);
     vgpu_graph_gains(node->graph, needs);
+    if (parameters->type == CU_GRAPH_NODE_TYPE_HOST)
+        vgpu_upcall_hurry(); /* what it called before may be gone */
     if (parameters->type == CU_GRAPH_NODE_TYPE_GRAPH)
         vgpu_graph_gains(node->graph, &vgpu_graph_find(parameters->graph.graph)->needs);
     /* What was answered before is no longer so. */

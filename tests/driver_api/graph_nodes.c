@@ -268,6 +268,30 @@ static void host_functions_are_set(const struct graph_setup *setup)
     CHECK(cuGraphDestroy(clone));
 }
 
+/* What was refused is forgotten, and nothing else is with it. */
+static void a_refused_function_takes_no_other_away(const struct graph_setup *setup)
+{
+    static int calls[2];
+    CUgraphNodeParams host = {.type = CU_GRAPH_NODE_TYPE_HOST};
+    CUgraph refusing = graph_make(), graph = graph_make();
+    CUDA_HOST_NODE_PARAMS accepted = {count_call, &calls[1]};
+    CUDA_MEMSET_NODE_PARAMS set = graph_memset(setup->first, 1);
+    CUgraphNode node, foreign;
+    CHECK(cuGraphAddMemsetNode(&node, refusing, NULL, 0, &set, setup->context));
+    CHECK(cuGraphAddEmptyNode(&foreign, graph, NULL, 0));
+    host.host.fn = count_call;
+    host.host.userData = &calls[0];
+    EXPECT(cuGraphNodeSetParams(node, &host) != CUDA_SUCCESS);
+    EXPECT(cuGraphAddNode(&node, refusing, &foreign, NULL, 1, &host) != CUDA_SUCCESS);
+    for (int i = 0; i < 4; i++)
+        CHECK(cuGraphAddHostNode(&node, graph, NULL, 0, &accepted));
+    CHECK(cuGraphDestroy(refusing));
+    usleep(50000);
+    graph_run(setup, graph);
+    EXPECT(calls[0] == 0 && calls[1] == 4);
+    CHECK(cuGraphDestroy(graph));
+}
+
 static void attributes_are_copied(const struct graph_setup *setup)
 {
     CUgraphNode nodes[3];
@@ -403,6 +427,7 @@ int main(void)
     nodes_are_set_by_the_calls_for_all(&setup);
     memory_operations_are_set(&setup);
     host_functions_are_set(&setup);
+    a_refused_function_takes_no_other_away(&setup);
     attributes_are_copied(&setup);
     kernels_are_named_in_other_ways(&setup);
     edges_say_more(&setup);

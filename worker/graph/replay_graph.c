@@ -83,6 +83,19 @@ static void keep_node(struct vgpu_worker *worker, struct vgpu_call_vgpuGraphAddN
     worker->handles.named = call->graph_id;
 }
 
+/* A host node is only there with what tells the guest of its end. */
+static CUresult bind_function(struct vgpu_worker *worker, struct vgpu_call_vgpuGraphAddNode *call,
+                              void *data)
+{
+    CUuserObject object = NULL;
+    CUresult error = vgpu_upcall_bind(worker, call->graph, data, &object);
+    if (error)
+        worker->driver->cuGraphDestroyNode(call->node);
+    else
+        worker->handles.table[call->node_id].function = object;
+    return error;
+}
+
 CUresult vgpu_replay_vgpuGraphAddNode(struct vgpu_worker *worker,
                                       struct vgpu_call_vgpuGraphAddNode *call)
 {
@@ -95,16 +108,33 @@ CUresult vgpu_replay_vgpuGraphAddNode(struct vgpu_worker *worker,
         error = check_bodies(worker, &message, call->node_id, bodies, &body_count);
     if (error == CUDA_SUCCESS)
         error = vgpu_node_list_read(worker, call->dependencies, call->dependencies_bytes, &list);
-    if (error == CUDA_SUCCESS && node.parameters.type == CU_GRAPH_NODE_TYPE_HOST)
-        error = vgpu_upcall_bind(worker, call->graph, node.parameters.host.userData);
     if (error == CUDA_SUCCESS)
         error = worker->driver->cuGraphAddNode(
             &call->node, call->graph, list.count ? list.from : NULL, list.count ? list.data : NULL,
             list.count, &node.parameters);
+    if (error == CUDA_SUCCESS && node.parameters.type == CU_GRAPH_NODE_TYPE_HOST)
+        error = bind_function(worker, call, node.parameters.host.userData);
     if (error == CUDA_SUCCESS)
         keep_node(worker, call, &message, &node, bodies, body_count);
     vgpu_node_list_free(&list);
     return error;
+}
+
+/* The graph itself no longer calls what the node called before. */
+static CUresult replace_function(struct vgpu_worker *worker, uint32_t node_id, void *data)
+{
+    struct vgpu_handle *node = &worker->handles.table[node_id];
+    CUuserObject object = NULL;
+    CUgraph graph;
+    CUresult error = vgpu_handles_find(worker, VGPU_KIND_GRAPH, node->owner, (void **)&graph);
+    if (error == CUDA_SUCCESS)
+        error = vgpu_upcall_bind(worker, graph, data, &object);
+    if (error)
+        return error;
+    if (node->function)
+        worker->driver->cuGraphReleaseUserObject(graph, node->function, 1);
+    node->function = object;
+    return CUDA_SUCCESS;
 }
 
 CUresult vgpu_replay_vgpuGraphNodeSet(struct vgpu_worker *worker,
@@ -112,15 +142,12 @@ CUresult vgpu_replay_vgpuGraphNodeSet(struct vgpu_worker *worker,
 {
     struct vgpu_node_message message;
     struct vgpu_node_parameters node;
-    CUgraph graph;
-    uint32_t owner = worker->handles.table[call->node_id].owner;
     CUresult error = read_node(worker, call->parameters, call->parameters_bytes, &message, &node);
-    if (error == CUDA_SUCCESS && node.parameters.type == CU_GRAPH_NODE_TYPE_HOST) {
-        error = vgpu_handles_find(worker, VGPU_KIND_GRAPH, owner, (void **)&graph);
-        if (error == CUDA_SUCCESS)
-            error = vgpu_upcall_bind(worker, graph, node.parameters.host.userData);
-    }
-    return error ? error : worker->driver->cuGraphNodeSetParams(call->node, &node.parameters);
+    if (error == CUDA_SUCCESS)
+        error = worker->driver->cuGraphNodeSetParams(call->node, &node.parameters);
+    if (error == CUDA_SUCCESS && node.parameters.type == CU_GRAPH_NODE_TYPE_HOST)
+        error = replace_function(worker, call->node_id, node.parameters.host.userData);
+    return error;
 }
 
 static CUresult set_in_exec(struct vgpu_worker *worker, CUgraphExec exec, CUgraphNode node,

@@ -13,10 +13,13 @@ CUresult vgpu_replay_vgpuHostFunction(struct vgpu_worker *worker,
     void *data = vgpu_upcall_data(worker, call->upcall);
     if (data == NULL)
         return CUDA_ERROR_INVALID_VALUE;
+    CUuserObject object;
     CUresult error = vgpu_capture_graph(worker, call->stream, &graph);
+    if (error == CUDA_SUCCESS)
+        error = worker->driver->cuLaunchHostFunc(call->stream, vgpu_upcall_run, data);
     if (error == CUDA_SUCCESS && graph)
-        error = vgpu_upcall_bind(worker, graph, data);
-    return error ? error : worker->driver->cuLaunchHostFunc(call->stream, vgpu_upcall_run, data);
+        error = vgpu_upcall_bind(worker, graph, data, &object);
+    return error;
 }
 
 CUresult vgpu_replay_vgpuStreamCallback(struct vgpu_worker *worker,

@@ -102,18 +102,18 @@ void CUDA_CB vgpu_upcall_gone(void *data)
     post(data, VGPU_UPCALL_GONE, CUDA_SUCCESS);
 }
 
-CUresult vgpu_upcall_bind(struct vgpu_worker *worker, CUgraph graph, void *data)
+CUresult vgpu_upcall_bind(struct vgpu_worker *worker, CUgraph graph, void *data,
+                          CUuserObject *object)
 {
     const struct vgpu_driver *driver = worker->driver;
-    CUuserObject object;
     if (driver->cuUserObjectCreate == NULL)
         return CUDA_ERROR_NOT_SUPPORTED;
-    CUresult error = driver->cuUserObjectCreate(&object, data, vgpu_upcall_gone, 1,
+    CUresult error = driver->cuUserObjectCreate(object, data, vgpu_upcall_gone, 1,
                                                 CU_USER_OBJECT_NO_DESTRUCTOR_SYNC);
     if (error)
         return error;
-    error = driver->cuGraphRetainUserObject(graph, object, 1, CU_GRAPH_USER_OBJECT_MOVE);
+    error = driver->cuGraphRetainUserObject(graph, *object, 1, CU_GRAPH_USER_OBJECT_MOVE);
     if (error)
-        driver->cuUserObjectRelease(object, 1);
+        driver->cuUserObjectRelease(*object, 1);
     return error;
 }

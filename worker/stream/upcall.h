@@ -43,9 +43,11 @@ void CUDA_CB vgpu_upcall_callback(CUstream stream, CUresult status, void *data);
  *  often will not run again. */
 void CUDA_CB vgpu_upcall_gone(void *data);
 
-/** Tells the guest when no graph calls the function behind `data` any more: it goes with `graph`,
- *  its clones and what is instantiated of them. For the worker's thread. */
-CUresult vgpu_upcall_bind(struct vgpu_worker *worker, CUgraph graph, void *data);
+/** Tells the guest when no graph calls the function behind `data` any more: `*object` goes with
+ *  `graph`, its clones and what is instantiated of them. Only for what the graph calls indeed: the
+ *  guest frees the id of what was refused by itself. For the worker's thread. */
+CUresult vgpu_upcall_bind(struct vgpu_worker *worker, CUgraph graph, void *data,
+                          CUuserObject *object);
 
 /** Takes so many of the guest's references to a user object (a handle id that was found), which are
  *  then released or given to a graph. CUDA_ERROR_INVALID_VALUE: it does not hold that many; the
