@@ -38,6 +38,8 @@ static char *vgpu_status_fetch(const char *path)
     size_t length = 0;
     ssize_t got = -1;
 
+    if (strlen(path) >= sizeof(address.sun_path))
+        errno = ENAMETOOLONG;
     if (strlen(path) < sizeof(address.sun_path) && fd >= 0 && text) {
         strcpy(address.sun_path, path);
         got = connect(fd, (struct sockaddr *)&address, sizeof(address));
@@ -48,8 +50,10 @@ static char *vgpu_status_fetch(const char *path)
             length += (size_t)got;
     }
     if (got != 0 || length == 0) {
-        fprintf(stderr, "vgpu-status: no snapshot from %s: %s\n", path,
-                got < 0 ? strerror(errno) : "it hung up");
+        fprintf(stderr,
+                "vgpu-status: no snapshot from %s: %s; is vgpu-mediator running, and may you look? "
+                "(--socket PATH, if it listens elsewhere)\n",
+                path, got < 0 ? strerror(errno) : "it hung up");
         free(text);
         text = NULL;
     }
