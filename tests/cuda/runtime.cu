@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the runtime has around kernels: streams, events, copies, pools, graphs, launches of kinds. */
+/* What the runtime has around kernels: streams, events, copies, pools, graphs, launches of kinds.
+ */
 #include "cases.h"
 
 #include <cooperative_groups.h>
@@ -167,7 +168,8 @@ static void grid_barrier()
     for (int i = 0; i < blocks; i++)
         values[i] = 100 * i;
     values.send();
-    CHECK(cudaLaunchCooperativeKernel((void *)pass_around, dim3(blocks), dim3(64), arguments, 0, 0));
+    CHECK(
+        cudaLaunchCooperativeKernel((void *)pass_around, dim3(blocks), dim3(64), arguments, 0, 0));
     values.fetch();
     for (int i = 0; i < blocks; i++)
         EXPECT(values[steps % 2 * blocks + i] == 100 * ((i + steps) % blocks) + steps);
@@ -183,6 +185,64 @@ static void occupancy()
     EXPECT(threads > 0 && smallest > 0);
     CHECK(cudaFuncGetAttributes(&attributes, add));
     EXPECT(attributes.maxThreadsPerBlock >= 256 && attributes.numRegs > 0);
+}
+
+/* As much as a kernel may be given. */
+struct parcel {
+    unsigned char bytes[32700];
+};
+
+__global__ void unpack(parcel given, int *sum)
+{
+    int part = 0;
+    for (int i = threadIdx.x; i < (int)sizeof(given.bytes); i += blockDim.x)
+        part += given.bytes[i];
+    atomicAdd(sum, part);
+}
+
+static void large_parameters()
+{
+    static parcel given;
+    array<int> sum(1);
+    int expected = 0;
+    for (size_t i = 0; i < sizeof(given.bytes); i++)
+        expected += given.bytes[i] = (unsigned char)(i * 7);
+    for (int i = 0; i < 100; i++) /* more than waits anywhere at once */
+        unpack<<<1, 64>>>(given, sum.device);
+    sum.fetch();
+    EXPECT(sum[0] == 100 * expected);
+}
+
+__device__ int counted = 5;
+
+static void reset_in_the_middle()
+{
+    cudaStream_t stream;
+    int *values, value = 9;
+    for (int i = 0; i < 3; i++) {
+        CHECK(cudaMalloc(&values, 400));
+        CHECK(cudaStreamCreate(&stream));
+        CHECK(cudaMemcpyFromSymbol(&value, counted, sizeof(value)));
+        EXPECT(value == 5);
+        value = 9;
+        CHECK(cudaMemcpyToSymbol(counted, &value, sizeof(value)));
+        add<<<1, 100, 0, stream>>>(values, 1, 100);
+        CHECK(cudaDeviceReset());
+    }
+}
+
+static void CUDART_CB leave(void *)
+{
+    exit(0);
+}
+
+/* The runtime's own handlers, too, run in the callback, which the stream waits for. */
+static void exit_in_a_host_function()
+{
+    CHECK(cudaLaunchHostFunc(0, leave, nullptr));
+    CHECK(cudaDeviceSynchronize());
+    for (;;)
+        ;
 }
 
 static void errors()
@@ -202,8 +262,17 @@ static void errors()
 int main(int argc, char **argv)
 {
     static const test_case cases[] = {
-        CASE(streams_and_events), CASE(host_functions), CASE(pitched_copies), CASE(pools),
-        CASE(graphs),             CASE(group_tiles),    CASE(grid_barrier),   CASE(occupancy),
+        CASE(streams_and_events),
+        CASE(host_functions),
+        CASE(pitched_copies),
+        CASE(pools),
+        CASE(graphs),
+        CASE(group_tiles),
+        CASE(grid_barrier),
+        CASE(occupancy),
+        CASE(large_parameters),
+        CASE(reset_in_the_middle),
+        CASE(exit_in_a_host_function),
         CASE(errors),
     };
     return run_cases(argc, argv, cases);

@@ -354,8 +354,8 @@ CUresult cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library,
     return result == CUDA_SUCCESS ? cuModuleGetGlobal_v2(dptr, bytes, module, name) : result;
 }
 
-/* The runtime asks before there is a context: then it is the first device's primary one, which the
-   program is about to use. */
+/* The runtime asks before there is a context, or when that of another copy of it has ended: then it
+   is the first device's primary one, which the program is about to use. */
 static CUresult place_managed(CUlibrary handle, struct vgpu_module **module)
 {
     struct vgpu_context *context;
@@ -365,7 +365,7 @@ static CUresult place_managed(CUlibrary handle, struct vgpu_module **module)
     if (result != CUDA_SUCCESS)
         return result;
     result = vgpu_context_enter(&context);
-    if (result == CUDA_ERROR_INVALID_CONTEXT) {
+    if (result == CUDA_ERROR_INVALID_CONTEXT || result == CUDA_ERROR_CONTEXT_IS_DESTROYED) {
         context = vgpu_device_get(0)->primary;
         result = CUDA_SUCCESS;
     }

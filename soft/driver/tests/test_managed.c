@@ -53,6 +53,28 @@ static void variables_are_used_by_host_and_kernels(void **state)
     assert_cuda(cuLibraryUnload(library));
 }
 
+/* As where a library that has the runtime in it was unloaded, and another one is used. */
+static void variables_are_found_under_a_context_that_has_ended(void **state)
+{
+    static const char ptx[] = ".version 8.0\n.target sm_80\n.address_size 64\n"
+                              ".visible .global .attribute(.managed) .align 4 .u32 both = 5;\n";
+    CUcontext context;
+    CUlibrary library;
+    CUdeviceptr address;
+    size_t size;
+
+    (void)state;
+    assert_cuda(cuDevicePrimaryCtxRetain(&context, 1));
+    assert_cuda(cuCtxPushCurrent(context));
+    assert_cuda(cuDevicePrimaryCtxRelease(1));
+    assert_cuda_error(cuMemAlloc(&address, 4), CUDA_ERROR_CONTEXT_IS_DESTROYED);
+    assert_cuda(cuLibraryLoadData(&library, ptx, NULL, NULL, 0, NULL, NULL, 0));
+    assert_cuda(cuLibraryGetManaged(&address, &size, library, "both"));
+    assert_int_equal(*(int *)(uintptr_t)address, 5);
+    assert_cuda(cuLibraryUnload(library));
+    assert_cuda(cuCtxPopCurrent(&context));
+}
+
 static void advice_is_kept_by_page(void **state)
 {
     CUdeviceptr memory;
@@ -173,6 +195,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         in_context(variables_are_used_by_host_and_kernels),
+        in_context(variables_are_found_under_a_context_that_has_ended),
         in_context(advice_is_kept_by_page),
         in_context(prefetches_are_remembered),
         in_context(every_device_reaches_managed_memory),
