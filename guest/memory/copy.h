@@ -47,8 +47,8 @@ bool vgpu_copy_span(size_t pitch, size_t width, size_t height, size_t *bytes);
 
 /**
  * Looks at device memory before something is done to it. CUDA_ERROR_INVALID_VALUE: it leaves its
- * allocation. *known is cleared if the memory is not known here: then the driver must judge, so
- * that the caller has to wait for it (a variable's address may come from device code).
+ * allocation. *known is cleared if the memory is not known here, or is a graph's: then the driver
+ * must judge, and the caller asks it (a variable's address may come from device code).
  */
 CUresult vgpu_copy_check(CUdeviceptr address, size_t bytes, bool *known);
 

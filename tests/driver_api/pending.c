@@ -343,10 +343,10 @@ static void test_memory_of_graph(CUcontext context)
     CHECK(cuGraphLaunch(exec, held));
     CHECK(cuMemcpyDtoHAsync(&results[1], alloc.dptr, 4, held));
     CHECK(cuMemFreeAsync(alloc.dptr, held));
-    let_go(held);
-    EXPECT(results[0] == 77 && results[1] == 77);
     CHECK(cuGraphExecDestroy(exec));
     CHECK(cuGraphDestroy(graph));
+    let_go(held);
+    EXPECT(results[0] == 77 && results[1] == 77);
 }
 
 #define RUN(test, ...)                                                                             \

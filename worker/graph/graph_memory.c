@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/graph/graph_memory.h"
 
+#include "worker/context.h"
 #include "worker/graph/graph_list.h"
 #include "worker/worker.h"
 
@@ -64,7 +65,7 @@ CUresult vgpu_graph_memory_charge(struct vgpu_worker *worker, CUgraph graph, uin
     CUresult error = add_graph(worker, graph, 0, &sum);
     if (error)
         return error;
-    if (sum.units > UINT32_MAX || !vgpu_ledger_charge(&worker->ledger, sum.units * UNIT_BYTES))
+    if (sum.units > UINT32_MAX || !vgpu_pools_charge(worker, sum.units * UNIT_BYTES))
         return CUDA_ERROR_OUT_OF_MEMORY;
     *units = (uint32_t)sum.units;
     *moves = sum.moves;
@@ -75,6 +76,9 @@ void vgpu_graph_memory_return(struct vgpu_worker *worker, uint32_t units)
 {
     if (units == 0)
         return;
-    worker->driver->cuDeviceGraphMemTrim(0);
-    vgpu_ledger_return(&worker->ledger, (uint64_t)units * UNIT_BYTES);
+    worker->pools.graphs += (uint64_t)units * UNIT_BYTES;
+    worker->pools.untidy = true;
+    /* Else in a quiet moment: a graph that runs ends when it is done, and nobody waits for it. */
+    if (vgpu_contexts_are_done(worker))
+        vgpu_pools_tidy(worker);
 }

@@ -18,7 +18,7 @@ struct vgpu_worker;
 CUresult vgpu_graph_memory_charge(struct vgpu_worker *worker, CUgraph graph, uint32_t *units,
                                   bool *moves);
 
-/** Returns a charge, and has the driver give up what no graph uses. */
+/** Returns a charge when the driver has given up what no graph uses: at once if nothing runs. */
 void vgpu_graph_memory_return(struct vgpu_worker *worker, uint32_t units);
 
 #endif

@@ -89,6 +89,11 @@ void vgpu_pools_tidy(struct vgpu_worker *worker)
     if (!worker->pools.untidy)
         return;
     worker->pools.untidy = false;
+    if (worker->pools.graphs) {
+        worker->driver->cuDeviceGraphMemTrim(0);
+        vgpu_ledger_return(&worker->ledger, worker->pools.graphs);
+        worker->pools.graphs = 0;
+    }
     for (struct vgpu_pool *pool = worker->pools.first; pool; pool = next) {
         next = pool->next;
         if (pool->leaving && ask(worker, pool, CU_MEMPOOL_ATTR_USED_MEM_CURRENT) == 0)

@@ -28,7 +28,8 @@ struct vgpu_pool {
 
 struct vgpu_pools {
     struct vgpu_pool *first;
-    bool untidy; /* memory was freed since they were last trimmed */
+    bool untidy;     /* memory was freed since they were last trimmed */
+    uint64_t graphs; /* bytes of graphs that ended, which the driver has yet to give up */
 };
 
 /** Takes a pool of the driver into the list. CUDA_ERROR_OUT_OF_MEMORY. */

@@ -363,6 +363,31 @@ static void memory_of_graphs_is_charged(void **state)
     fixture_close(channel);
 }
 
+/* The driver might wait for it. */
+static void memory_of_a_graph_that_may_run_is_given_up_later(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = open_graphs();
+    struct vgpu_graph_outcome outcome;
+    uint64_t memory;
+    assert_int_equal(vgpu_send_cuMemAlloc(channel, CONTEXT, &memory, 64), CUDA_SUCCESS);
+    uint64_t used = vgpu_ledger_used(&channel->worker.ledger);
+    make_graph(channel);
+    driver.nodes = 2;
+    allocated = QUOTA / 4;
+    assert_int_equal(instantiate(channel, &outcome), CUDA_SUCCESS);
+    fake.queued = true;
+    vgpu_send_cuMemsetD8Async(channel, CONTEXT, memory, 1, 64, 0);
+    vgpu_send_cuGraphExecDestroy(channel, 0, EXEC);
+    assert_int_equal(vgpu_ledger_used(&channel->worker.ledger), used + QUOTA / 2);
+    fake.queued = false;
+    for (int i = 0; i < 10 && !vgpu_contexts_are_done(&channel->worker); i++)
+        fake_run(NULL, 10);
+    vgpu_pools_tidy(&channel->worker);
+    assert_int_equal(vgpu_ledger_used(&channel->worker.ledger), used);
+    fixture_close(channel);
+}
+
 static void many_names_are_found(void **state)
 {
     (void)state;
@@ -392,6 +417,7 @@ int main(void)
         cmocka_unit_test(copies_touch_the_guests_memory_only),
         cmocka_unit_test(edges_name_nodes),
         cmocka_unit_test(memory_of_graphs_is_charged),
+        cmocka_unit_test(memory_of_a_graph_that_may_run_is_given_up_later),
         cmocka_unit_test(many_names_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
