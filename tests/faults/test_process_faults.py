@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 import subprocess
+import time
 import unittest
 
 from harness import Mediator, PATIENCE, built, parent, wait_until
@@ -52,6 +53,24 @@ class ProcessFaults(unittest.TestCase):
         program.kill()
         wait_until(lambda: not self.mediator.workers() and self.mediator.idle(), 1,
                    "worker, channel and memory gone")
+
+    def test_programs_killed_anywhere_leave_nothing(self):
+        def descriptors():
+            return len(os.listdir(f"/proc/{self.mediator.process.pid}/fd"))
+        self.assert_works()
+        wait_until(self.mediator.idle, 2, "the first program gone")
+        before = descriptors()
+        for name in ("registered", "host_memory", "threads", "graphs", "pools", "surroundings"):
+            for milliseconds in (3, 20, 60):
+                program = self.mediator.run(built("tests", "driver_api", "driver-api-" + name),
+                                            start_new_session=True)
+                self.programs.append(program)
+                time.sleep(milliseconds / 1000)
+                os.killpg(program.pid, signal.SIGKILL)
+        wait_until(lambda: not self.mediator.workers() and self.mediator.idle(), 2,
+                   "workers, channels and memory gone")
+        wait_until(lambda: descriptors() <= before, 2, "descriptors given back")
+        self.assert_works()
 
     def test_a_mediator_without_descriptors_says_so_and_goes_on(self):
         program = self.loop()
