@@ -67,8 +67,10 @@ static CUresult begin(const struct vgpu_caller *caller, struct vgpu_stream *stre
     pthread_mutex_unlock(&captures->lock);
     if (error)
         free(capture);
-    else if (graph)
+    if (error == CUDA_SUCCESS && graph) {
         graph->unnamed = true;
+        vgpu_graph_changed(graph);
+    }
     return vgpu_process_note(vgpu_process(), error);
 }
 
