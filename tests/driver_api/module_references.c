@@ -42,8 +42,10 @@ static void fill_array(CUarray array, int width, int height, float first)
 {
     float values[WIDTH * HEIGHT];
     CUDA_MEMCPY2D copy;
-    for (int i = 0; i < width * height; i++)
-        values[i] = first + (float)(i % width) + 100 * (float)(i / width);
+    for (int y = 0; y < height; y++) {
+        for (int x = 0; x < width; x++)
+            values[y * width + x] = first + (float)(x + 100 * y);
+    }
     memset(&copy, 0, sizeof(copy));
     copy.srcMemoryType = CU_MEMORYTYPE_HOST;
     copy.srcHost = values;
