@@ -336,6 +336,7 @@ static void questions_end_a_capture(const struct setup *setup)
 
 static void queries_end_a_capture(const struct setup *setup)
 {
+    CHECK(cuCtxSynchronize()); /* or there is work that is not done */
     CHECK(cuStreamBeginCapture(setup->stream, CU_STREAM_CAPTURE_MODE_RELAXED));
     CHECK(cuStreamQuery(setup->other));
     CHECK(cuStreamQuery(NULL));
