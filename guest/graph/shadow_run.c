@@ -143,15 +143,18 @@ static void end_run(struct vgpu_shadow_run *run)
     free(run);
 }
 
+/* Relaxed: who has waited for a launch of another thread has synchronised with that thread. */
+static bool is_any_under_way(void)
+{
+    return __atomic_load_n(&vgpu_process()->shadow_runs.count, __ATOMIC_RELAXED) != 0;
+}
+
 /* Copies out what is done, or may be looked at. Those that are done are returned, to be ended, or
- * they stay. */
-static struct vgpu_shadow_run *look(bool stay)
+ * they stay. Not part of its callers, most of whose calls do not come here. */
+static __attribute__((noinline)) struct vgpu_shadow_run *look(bool stay)
 {
     struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
     struct vgpu_shadow_run *ended = NULL;
-    /* Relaxed: who has waited for a launch of another thread has synchronised with that thread. */
-    if (__atomic_load_n(&runs->count, __ATOMIC_RELAXED) == 0)
-        return NULL;
     pthread_mutex_lock(&runs->lock);
     /* In the order of launches: the last one's bytes stay. */
     for (struct vgpu_shadow_run *run = runs->first, *next; run; run = next) {
@@ -170,7 +173,7 @@ static struct vgpu_shadow_run *look(bool stay)
     return ended;
 }
 
-void vgpu_shadows_collect(void)
+static __attribute__((noinline)) void end_done(void)
 {
     struct vgpu_shadow_run *ended = look(false);
     while (ended) {
@@ -180,15 +183,22 @@ void vgpu_shadows_collect(void)
     }
 }
 
+void vgpu_shadows_collect(void)
+{
+    if (is_any_under_way())
+        end_done();
+}
+
 void vgpu_shadows_show(void)
 {
-    look(true);
+    if (is_any_under_way())
+        look(true);
 }
 
 void vgpu_shadows_renew(void)
 {
     struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
-    if (__atomic_load_n(&runs->count, __ATOMIC_RELAXED) == 0)
+    if (!is_any_under_way())
         return;
     pthread_mutex_lock(&runs->lock);
     for (const struct vgpu_shadow_run *run = runs->first; run; run = run->next) {
