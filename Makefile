@@ -65,12 +65,12 @@ build-sanitizers: packages $(SANITIZED)/build.ninja
 # The virtual machines too: guests, mediator and workers are sanitized there. QEMU and the device in
 # it are not, and are those of the other build. What measures, or reads documents, finds there what
 # it found before; what LLVM has made of kernels is not sanitized, and the translation to it is run
-# by soft-jit and the random kernels.
+# by soft-jit and the random kernels. Tests of the suite `once` repeat others in other surroundings.
 test-sanitizers: device
 	@mkdir -p $(SANITIZED)/device && cp -a $(BUILD)/device/. $(SANITIZED)/device/
 	@device/build-device $(SANITIZED)/device
 	@meson test -C $(SANITIZED) --no-rebuild --print-errorlogs --num-processes $(TESTS_AT_ONCE) \
-	    --no-suite bench --no-suite docs --no-suite system --no-suite compiled
+	    --no-suite bench --no-suite docs --no-suite system --no-suite compiled --no-suite once
 
 sanitize: build-sanitizers
 	@$(MAKE) --no-print-directory test-sanitizers
