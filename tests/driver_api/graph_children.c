@@ -308,14 +308,7 @@ static void graphs_end_while_they_run(const struct graph_setup *setup)
     CUdeviceptr word = check_memory(4);
     unsigned int rounds = 2000000;
     void *arguments[] = {&word, &rounds};
-    CUDA_KERNEL_NODE_PARAMS kernel = {.func = busy,
-                                      .gridDimX = 1,
-                                      .gridDimY = 1,
-                                      .gridDimZ = 1,
-                                      .blockDimX = 1,
-                                      .blockDimY = 1,
-                                      .blockDimZ = 1,
-                                      .kernelParams = arguments};
+    CUDA_KERNEL_NODE_PARAMS kernel = graph_single(busy, arguments);
     CUgraphNode nodes[NODES], first, child;
     CUgraph inner = make_report(setup, &report, nodes), outer = graph_make();
     CHECK(cuGraphAddKernelNode(&first, outer, NULL, 0, &kernel));

@@ -46,14 +46,7 @@ static CUgraphNode add_setter(CUgraph graph, const CUgraphNode *before, CUfuncti
                               CUgraphConditionalHandle handle, CUdeviceptr word)
 {
     void *arguments[] = {&handle, &word};
-    CUDA_KERNEL_NODE_PARAMS kernel = {.func = function,
-                                      .gridDimX = 1,
-                                      .gridDimY = 1,
-                                      .gridDimZ = 1,
-                                      .blockDimX = 1,
-                                      .blockDimY = 1,
-                                      .blockDimZ = 1,
-                                      .kernelParams = arguments};
+    CUDA_KERNEL_NODE_PARAMS kernel = graph_single(function, arguments);
     CUgraphNode node;
     CHECK(cuGraphAddKernelNode(&node, graph, before, before ? 1 : 0, &kernel));
     return node;

@@ -20,14 +20,9 @@ CUDA_KERNEL_NODE_PARAMS *graph_fill(const struct graph_setup *setup, struct grap
     kernel->parameters[0] = &kernel->out;
     kernel->parameters[1] = &kernel->value;
     kernel->parameters[2] = &kernel->count;
-    kernel->node = (CUDA_KERNEL_NODE_PARAMS){.func = setup->fill,
-                                             .gridDimX = 8,
-                                             .gridDimY = 1,
-                                             .gridDimZ = 1,
-                                             .blockDimX = 128,
-                                             .blockDimY = 1,
-                                             .blockDimZ = 1,
-                                             .kernelParams = kernel->parameters};
+    kernel->node = graph_single(setup->fill, kernel->parameters);
+    kernel->node.gridDimX = 8;
+    kernel->node.blockDimX = 128;
     return &kernel->node;
 }
 
@@ -39,6 +34,18 @@ CUDA_KERNEL_NODE_PARAMS *graph_add(const struct graph_setup *setup, struct graph
     kernel->parameters[1] = &kernel->in;
     kernel->node.func = setup->add;
     return &kernel->node;
+}
+
+CUDA_KERNEL_NODE_PARAMS graph_single(CUfunction function, void **arguments)
+{
+    return (CUDA_KERNEL_NODE_PARAMS){.func = function,
+                                     .gridDimX = 1,
+                                     .gridDimY = 1,
+                                     .gridDimZ = 1,
+                                     .blockDimX = 1,
+                                     .blockDimY = 1,
+                                     .blockDimZ = 1,
+                                     .kernelParams = arguments};
 }
 
 CUDA_MEMSET_NODE_PARAMS graph_memset(CUdeviceptr memory, unsigned int value)

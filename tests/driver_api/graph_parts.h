@@ -33,6 +33,8 @@ CUDA_KERNEL_NODE_PARAMS *graph_fill(const struct graph_setup *setup, struct grap
 /** out += 3 * in */
 CUDA_KERNEL_NODE_PARAMS *graph_add(const struct graph_setup *setup, struct graph_kernel *kernel,
                                    CUdeviceptr out, CUdeviceptr in);
+/** One thread; the arguments are the caller's. */
+CUDA_KERNEL_NODE_PARAMS graph_single(CUfunction function, void **arguments);
 CUDA_MEMSET_NODE_PARAMS graph_memset(CUdeviceptr memory, unsigned int value);
 CUDA_MEMCPY3D graph_copy(CUdeviceptr to, CUdeviceptr from);
 /** From the device to memory of the program. */

@@ -119,6 +119,9 @@ void vgpu_context_keep(struct vgpu_context *context, void *object);
 /** Waits for all that was submitted to any context of a device so far. */
 void vgpu_device_drain(const struct vgpu_device *device);
 
+/** Ends a stream after what is in it; the reference of the context's list goes with it. */
+void vgpu_stream_close(struct vgpu_stream *stream);
+
 /** Ends all streams of a context that is being torn down, and waits for their threads. */
 void vgpu_context_close_streams(struct vgpu_context *context);
 
