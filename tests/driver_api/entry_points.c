@@ -87,10 +87,6 @@ static void test_refusals(void)
            CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuGetProcAddress_v2("cuMemAlloc", &function, 12000, 1u << 20, &status) ==
            CUDA_ERROR_INVALID_VALUE);
-    EXPECT(cuGetProcAddress_v2(NULL, &function, 12000, LEGACY, &status) ==
-           CUDA_ERROR_INVALID_VALUE);
-    EXPECT(cuGetProcAddress_v2("cuMemAlloc", NULL, 12000, LEGACY, &status) ==
-           CUDA_ERROR_INVALID_VALUE);
     CHECK(cuGetProcAddress_v2("cuMemAlloc", &function, 12000, LEGACY, NULL));
     EXPECT(function == linked("cuMemAlloc_v2"));
 }
