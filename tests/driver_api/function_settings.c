@@ -157,8 +157,10 @@ static void test_required_clusters(void)
     EXPECT(cuLaunchKernelEx(&config, any, NULL, NULL) != CUDA_SUCCESS);
     CHECK(cuLaunchKernel(pairs, 6, 1, 1, 32, 1, 1, 0, NULL, NULL, NULL));
     EXPECT(cuLaunchKernel(pairs, 5, 1, 1, 32, 1, 1, 0, NULL, NULL, NULL) != CUDA_SUCCESS);
-    EXPECT(cuFuncSetAttribute(pairs, width, 2) == CUDA_ERROR_NOT_PERMITTED);
-    EXPECT(cuFuncSetAttribute(pairs, width, 4) == CUDA_ERROR_NOT_PERMITTED);
+    CHECK(cuFuncSetAttribute(pairs, width, 2)); /* as it is */
+    EXPECT(cuFuncSetAttribute(pairs, width, 4) == CUDA_ERROR_INVALID_VALUE);
+    EXPECT(cuFuncSetAttribute(pairs, width, 0) == CUDA_ERROR_INVALID_VALUE);
+    EXPECT(cuFuncSetAttribute(pairs, height, 2) == CUDA_ERROR_INVALID_VALUE);
     EXPECT(of_function(pairs, width) == 2);
     CHECK(cuCtxSynchronize());
     CHECK(cuModuleUnload(module));

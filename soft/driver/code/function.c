@@ -105,6 +105,7 @@ static CUresult set(const struct vgpu_kernel_info *info, const struct vgpu_kerne
                     int value)
 {
     int64_t room = (int64_t)VGPU_SOFT_BLOCK_SHARED_OPTIN - (int64_t)needs->static_shared_bytes;
+    unsigned int at;
 
     switch (attribute) {
     case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES:
@@ -126,11 +127,11 @@ static CUresult set(const struct vgpu_kernel_info *info, const struct vgpu_kerne
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT:
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:
-        if (info->cluster[0])
-            return CUDA_ERROR_NOT_PERMITTED; /* its code has said so */
-        if (value < 0)
+        at = attribute - CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH;
+        /* What its code has said stays. */
+        if (value < 0 || (info->cluster[0] && info->cluster[at] != (uint32_t)value))
             return CUDA_ERROR_INVALID_VALUE;
-        settings->cluster[attribute - CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH] = (uint32_t)value;
+        settings->cluster[at] = (uint32_t)value;
         return CUDA_SUCCESS;
     default:
         return CUDA_ERROR_INVALID_VALUE;

@@ -68,7 +68,7 @@ CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *dynamicSmemSize, CUfunc
     struct vgpu_kernel_needs needs;
     struct vgpu_function *function;
     CUresult result = enter(func, &function, &needs);
-    size_t taken;
+    size_t most;
 
     if (result != CUDA_SUCCESS)
         return result;
@@ -77,10 +77,11 @@ CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *dynamicSmemSize, CUfunc
         vgpu_object_put(function);
         return CUDA_ERROR_INVALID_VALUE;
     }
-    taken = needs.static_shared_bytes + VGPU_SOFT_BLOCK_SHARED_RESERVED;
-    *dynamicSmemSize = VGPU_SOFT_SM_SHARED / (size_t)numBlocks - taken;
-    if (*dynamicSmemSize > VGPU_SOFT_BLOCK_SHARED_OPTIN - needs.static_shared_bytes)
-        *dynamicSmemSize = VGPU_SOFT_BLOCK_SHARED_OPTIN - needs.static_shared_bytes;
+    /* As NVIDIA's driver, which does not count what is reserved for each block. */
+    *dynamicSmemSize = VGPU_SOFT_SM_SHARED / (size_t)numBlocks - needs.static_shared_bytes;
+    most = vgpu_kernel_dynamic_limit(&needs, &function->settings);
+    if (*dynamicSmemSize > most)
+        *dynamicSmemSize = most;
     vgpu_object_put(function);
     return CUDA_SUCCESS;
 }
@@ -166,24 +167,24 @@ CUresult cuOccupancyMaxPotentialClusterSize(int *clusterSize, CUfunction func,
     struct vgpu_kernel_needs needs;
     struct vgpu_function *function;
     CUresult result = enter(func, &function, &needs);
-    uint32_t own[3];
 
     if (result != CUDA_SUCCESS)
         return result;
-    vgpu_function_required_cluster(function, own);
     if (clusterSize && config)
-        *clusterSize = (int)(own[0] ? own[0] * own[1] * own[2] : most_blocks(function));
+        *clusterSize = (int)most_blocks(function);
     else
         result = CUDA_ERROR_INVALID_VALUE;
     vgpu_object_put(function);
     return result;
 }
 
-/* The shape that the launch asks for, or else the kernel; none if neither does. */
+/* The shape that the launch asks for, or else the kernel; single blocks if neither does. */
 static CUresult find_cluster(const struct vgpu_function *function, const CUlaunchConfig *config,
                              uint32_t cluster[3])
 {
     vgpu_function_required_cluster(function, cluster);
+    if (cluster[0] == 0)
+        cluster[0] = cluster[1] = cluster[2] = 1;
     for (unsigned int i = 0; i < config->numAttrs && config->attrs; i++) {
         const CUlaunchAttributeValue *value = &config->attrs[i].value;
 
