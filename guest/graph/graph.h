@@ -53,7 +53,7 @@ struct vgpu_exec_host;
 
 struct vgpu_graph_exec {
     struct vgpu_object object;
-    cuuint64_t flags;          /* that it was instantiated with, and that say what it is */
+    cuuint64_t flags;          /* those that it tells of what it was instantiated with */
     unsigned long long serial; /* another one after each update of the whole */
     bool updated;              /* as a whole: its nodes may use what those of its graph do not */
     uint64_t launches;         /* so far */

@@ -60,7 +60,8 @@ static CUresult instantiate(CUgraphExec *handle, CUgraph graph_handle,
     if (exec == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     exec->object.end = end_exec;
-    exec->flags = parameters->flags & ~(cuuint64_t)CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD;
+    exec->flags = parameters->flags & (CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH |
+                                       CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH);
     exec->serial = vgpu_process_new_id(process);
     error = take_needs(exec, graph)
                 ? vgpu_process_note(process, vgpu_send_vgpuGraphInstantiate(
@@ -98,7 +99,7 @@ CUresult cuGraphInstantiateWithParams_ptsz(CUgraphExec *exec, CUgraph graph,
                : CUDA_ERROR_INVALID_VALUE;
 }
 
-/* The upload of this form has no stream to go to: the next launch does it. */
+/* The upload of this form has no stream to go to. */
 CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long flags)
 {
     CUDA_GRAPH_INSTANTIATE_PARAMS parameters = {.flags = flags};

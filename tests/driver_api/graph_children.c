@@ -174,10 +174,19 @@ static void a_graph_is_moved_into_another(const struct graph_setup *setup)
     CUDA_MEMCPY3D copy = graph_download(other.out, setup->first);
     CUgraphNode nodes[NODES], cleared, child;
     CUgraph inner = make_report(setup, &report, nodes), outer = graph_make();
+    CUgraph elsewhere = graph_make(), clone;
     CHECK(cuGraphAddMemsetNode(&cleared, outer, NULL, 0, &clear, setup->context));
     parameters.graph.graph = inner;
     parameters.graph.ownership = CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE;
     CHECK(cuGraphAddNode(&child, outer, &cleared, NULL, 1, &parameters));
+    EXPECT(child_of(outer) == inner);
+    /* It is cloned and grows as before, but does not move again. */
+    EXPECT(cuGraphAddNode(&child, elsewhere, NULL, NULL, 0, &parameters) ==
+           CUDA_ERROR_NOT_SUPPORTED);
+    CHECK(cuGraphDestroy(elsewhere));
+    CHECK(cuGraphClone(&clone, inner));
+    CHECK(cuGraphDestroy(clone));
+    CHECK(cuGraphAddEmptyNode(&child, inner, &nodes[CALLED], 1));
     CUgraphExec exec = graph_instantiate(outer);
     run_report(setup, exec, &report, 1);
     CHECK(cuGraphMemcpyNodeSetParams(nodes[DOWNLOADED], &copy));
@@ -189,7 +198,22 @@ static void a_graph_is_moved_into_another(const struct graph_setup *setup)
     CHECK(cuGraphDestroy(outer));
 }
 
-/* A graph that lies in a node is put into another graph, and cloned by itself. */
+/* A graph that lies in a node is the node's alone. */
+static void expect_owned(CUgraph inner)
+{
+    CUgraph other = graph_make();
+    CUgraphNode child;
+    CUgraphExec exec;
+    size_t count = 1;
+    EXPECT(cuGraphAddChildGraphNode(&child, other, NULL, 0, inner) == CUDA_ERROR_NOT_SUPPORTED);
+    EXPECT(cuGraphInstantiate(&exec, inner, 0) == CUDA_ERROR_NOT_SUPPORTED);
+    EXPECT(cuGraphDestroy(inner) == CUDA_ERROR_INVALID_VALUE);
+    CHECK(cuGraphGetNodes(other, NULL, &count));
+    EXPECT(count == 0);
+    CHECK(cuGraphDestroy(other));
+}
+
+/* A clone of such a graph is a graph as any, and goes into others. */
 static void inner_graphs_are_taken_elsewhere(const struct graph_setup *setup)
 {
     static struct report report;
@@ -198,10 +222,11 @@ static void inner_graphs_are_taken_elsewhere(const struct graph_setup *setup)
     CUgraph inner = child_of(child_of(outer)), other = graph_make();
     CUDA_MEMSET_NODE_PARAMS clear = graph_memset(setup->first, 0);
     CUgraphNode cleared;
-    CHECK(cuGraphAddMemsetNode(&cleared, other, NULL, 0, &clear, setup->context));
-    CHECK(cuGraphAddChildGraphNode(&child, other, &cleared, 1, inner));
+    expect_owned(inner);
     CHECK(cuGraphClone(&clone, inner));
     CHECK(cuGraphDestroy(outer));
+    CHECK(cuGraphAddMemsetNode(&cleared, other, NULL, 0, &clear, setup->context));
+    CHECK(cuGraphAddChildGraphNode(&child, other, &cleared, 1, clone));
     CUgraphExec exec = graph_instantiate(other);
     run_report(setup, exec, &report, 8);
     CHECK(cuGraphExecDestroy(exec));

@@ -136,7 +136,7 @@ static void children_take_turns(const struct graph_setup *setup)
 {
     CUgraphNode nodes[2][3], child, extra;
     CUgraph children[2] = {graph_diamond(setup, nodes[0]), graph_diamond(setup, nodes[1])};
-    CUgraph outer = graph_make(), inside;
+    CUgraph outer = graph_make(), inside, larger;
     struct graph_kernel kernel;
     CHECK(cuGraphKernelNodeSetParams(nodes[1][1], graph_fill(setup, &kernel, setup->first, 100)));
     CHECK(cuGraphAddChildGraphNode(&child, outer, NULL, 0, children[0]));
@@ -153,11 +153,12 @@ static void children_take_turns(const struct graph_setup *setup)
     CHECK(cuGraphExecChildGraphNodeSetParams(exec, child, children[1]));
     graph_launch(setup, exec);
     graph_expect(setup->first, 215, 1);
-    CHECK(cuGraphAddEmptyNode(&extra, children[0], &nodes[0][2], 1));
-    EXPECT(cuGraphExecChildGraphNodeSetParams(exec, child, children[0]) != CUDA_SUCCESS);
+    CHECK(cuGraphClone(&larger, children[0]));
+    CHECK(cuGraphAddEmptyNode(&extra, larger, NULL, 0));
+    EXPECT(cuGraphExecChildGraphNodeSetParams(exec, child, larger) != CUDA_SUCCESS);
+    CHECK(cuGraphDestroy(larger));
     graph_launch(setup, exec);
     graph_expect(setup->first, 215, 1);
-    CHECK(cuGraphDestroyNode(extra));
     CHECK(cuGraphExecChildGraphNodeSetParams(exec, child, children[0]));
     CHECK(cuGraphDestroy(children[0])); /* what was taken does not go with it */
     graph_launch(setup, exec);

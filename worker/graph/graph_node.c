@@ -164,7 +164,7 @@ static CUresult decode_child(struct vgpu_worker *worker, const struct vgpu_node_
     /* A graph that a node has already is not to be given away again. */
     if (error == CUDA_SUCCESS && wire->ownership == CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE &&
         worker->handles.table[wire->graph].owner)
-        error = CUDA_ERROR_INVALID_VALUE;
+        error = CUDA_ERROR_NOT_SUPPORTED;
     return error;
 }
 

@@ -66,13 +66,13 @@ static CUresult check(const struct vgpu_graph *graph, CUDA_GRAPH_INSTANTIATE_PAR
     bool once = graph && (vgpu_graph_has_memory_nodes(graph) ||
                           vgpu_graph_contains(graph, CU_GRAPH_NODE_TYPE_CONDITIONAL));
 
-    if (!graph || graph->parent || graph->capturing || (params->flags & ~known) ||
-        (once && graph->executables) ||
+    if (!graph || graph->capturing || (params->flags & ~known) || (once && graph->executables) ||
         ((params->flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH) &&
          (params->flags & CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH)))
         return CUDA_ERROR_INVALID_VALUE;
-    if (params->flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH)
-        return CUDA_ERROR_NOT_SUPPORTED; /* kernels here cannot launch graphs */
+    /* What a node owns is nobody else's, and kernels here cannot launch graphs. */
+    if (graph->parent || (params->flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH))
+        return CUDA_ERROR_NOT_SUPPORTED;
     if (has_unused_condition(graph)) {
         params->result_out = CUDA_GRAPH_INSTANTIATE_CONDITIONAL_HANDLE_UNUSED;
         return CUDA_ERROR_INVALID_VALUE;
@@ -234,8 +234,9 @@ CUresult cuGraphExecGetFlags(CUgraphExec hGraphExec, cuuint64_t *flags)
         return result;
     vgpu_graphs_lock();
     executable = vgpu_executable_find(hGraphExec);
+    /* Of the others NVIDIA's driver tells nothing. */
     if (executable && flags)
-        *flags = executable->flags;
+        *flags = executable->flags & CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
     else
         result = CUDA_ERROR_INVALID_VALUE;
     vgpu_graphs_unlock();

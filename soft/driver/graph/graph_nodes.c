@@ -58,12 +58,12 @@ static CUresult fill_child(struct vgpu_node *node, CUgraphNodeParams *params)
 
     if (!child || child->capturing || (unsigned int)params->graph.ownership > 1)
         return CUDA_ERROR_INVALID_VALUE;
-    if (vgpu_graph_contains(child, CU_GRAPH_NODE_TYPE_CONDITIONAL) ||
+    if (child->parent || vgpu_graph_contains(child, CU_GRAPH_NODE_TYPE_CONDITIONAL) ||
         (!move && vgpu_graph_has_memory_nodes(child)))
         return CUDA_ERROR_NOT_SUPPORTED;
     if (!move)
         return vgpu_node_copy_body(node, child);
-    if (child->parent || child->executables || child == vgpu_graph_root(node->graph))
+    if (child->executables || child == vgpu_graph_root(node->graph))
         return CUDA_ERROR_INVALID_VALUE;
     node->bodies = calloc(1, sizeof(struct vgpu_graph *));
     if (!node->bodies)
