@@ -9,6 +9,13 @@ static cuuint64_t graph_memory(CUgraphMem_attribute attribute)
     return bytes;
 }
 
+/* What is freed is given back by this only. */
+static void trim(void)
+{
+    CHECK(cuDeviceGraphMemTrim(0));
+    EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) == 0);
+}
+
 static CUDA_MEM_ALLOC_NODE_PARAMS allocation(void)
 {
     return (CUDA_MEM_ALLOC_NODE_PARAMS){
@@ -55,7 +62,8 @@ static void children_have_memory_of_their_own(const struct graph_setup *setup)
     }
     CHECK(cuGraphExecDestroy(exec));
     CHECK(cuGraphDestroy(outer));
-    EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) == 0);
+    trim();
+    EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT) == 0);
 }
 
 /* A graph that allocates and does not free. */
@@ -98,7 +106,7 @@ static void memory_is_freed_in_every_way(const struct graph_setup *setup)
         graph_launch(setup, freeing);
     }
     EXPECT(cuGraphAddMemFreeNode(&node, graph, NULL, 0, memory) == CUDA_ERROR_INVALID_VALUE);
-    EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) == 0);
+    trim();
     CHECK(cuGraphExecDestroy(freeing));
     CHECK(cuGraphDestroy(freer));
     CHECK(cuGraphExecDestroy(exec));
@@ -167,12 +175,11 @@ static void marks_of_graph_memory_are_reset(const struct graph_setup *setup)
     EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) >= GRAPH_COUNT * 4);
     CHECK(cuMemFreeAsync(memory, setup->stream));
     CHECK(cuStreamSynchronize(setup->stream));
-    EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) == 0);
+    trim();
     EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_HIGH) >= GRAPH_COUNT * 4);
     EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH) >= GRAPH_COUNT * 4);
     CHECK(cuDeviceSetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_HIGH, &value));
     EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_HIGH) == 0);
-    CHECK(cuDeviceGraphMemTrim(0));
     CHECK(cuDeviceSetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH, &value));
     EXPECT(graph_memory(CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH) ==
            graph_memory(CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT));

@@ -539,9 +539,9 @@ CUresult cuDeviceSetGraphMemAttribute(CUdevice device, CUgraphMem_attribute attr
         return CUDA_ERROR_INVALID_VALUE;
     vgpu_graphs_lock();
     if (attr == CU_GRAPH_MEM_ATTR_USED_MEM_HIGH)
-        found->graph_used_high = 0;
+        found->graph_used_high = total(found, true);
     else if (attr == CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH)
-        found->graph_reserved_high = 0;
+        found->graph_reserved_high = total(found, false);
     else
         result = CUDA_ERROR_INVALID_VALUE;
     vgpu_graphs_unlock();
