@@ -246,9 +246,12 @@ static void run_exchange(const struct graph_setup *setup, CUgraph graph, struct 
     CHECK(cuGraphExecDestroy(exec));
 }
 
+/* Only page-locked memory is read when the copy's turn has come: other memory is read as it is at
+ * the launch. */
 static void functions_of_the_program_see_the_copies(const struct graph_setup *setup)
 {
     struct exchange exchange = {map(0), map(0), 0};
+    CHECK(cuMemHostRegister(exchange.in, BYTES, 0));
     CUgraph graph = make_exchange(setup, &exchange), outer = graph_make();
     CUgraphNode child;
     run_exchange(setup, graph, &exchange);
@@ -262,6 +265,30 @@ static void functions_of_the_program_see_the_copies(const struct graph_setup *se
     CHECK(cuMemcpyHtoDAsync(setup->second, exchange.in, BYTES, setup->stream));
     CHECK(cuStreamEndCapture(setup->stream, &graph));
     run_exchange(setup, graph, &exchange);
+    CHECK(cuGraphDestroy(graph));
+    CHECK(cuMemHostUnregister(exchange.in));
+    unmap(exchange.in);
+    unmap(exchange.out);
+}
+
+/* What the launch found there, as NVIDIA's driver has it, or what the function wrote. */
+static void functions_write_to_ordinary_memory(const struct graph_setup *setup)
+{
+    struct exchange exchange = {map(0), map(0), 0};
+    CUgraph graph = make_exchange(setup, &exchange);
+    CUgraphExec exec = graph_instantiate(graph);
+    for (unsigned int value = 5; value < 8; value++) {
+        unsigned int got = 0;
+        for (unsigned int i = 0; i < GRAPH_COUNT; i++)
+            exchange.in[i] = value;
+        CHECK(cuMemsetD32Async(setup->first, value + 10, GRAPH_COUNT, setup->stream));
+        graph_launch(setup, exec);
+        EXPECT(exchange.seen == value + 10);
+        CHECK(cuMemcpyDtoH(&got, setup->second, sizeof(got)));
+        EXPECT(got == value || got == value + 110);
+        graph_expect(setup->second, got, 0);
+    }
+    CHECK(cuGraphExecDestroy(exec));
     CHECK(cuGraphDestroy(graph));
     unmap(exchange.in);
     unmap(exchange.out);
@@ -376,6 +403,7 @@ int main(void)
     captured_copies_are_set(&setup);
     what_does_not_run_writes_nothing(&setup);
     functions_of_the_program_see_the_copies(&setup);
+    functions_write_to_ordinary_memory(&setup);
     functions_change_what_was_copied(&setup);
     a_copy_is_set_after_an_update(&setup);
     copies_before_an_event(&setup);
