@@ -219,8 +219,9 @@ CUresult cuLogsUnregisterCallback(CUlogsCallbackHandle handle)
 
 CUresult cuLogsCurrent(CUlogIterator *iterator_out, unsigned int flags)
 {
-    if (!iterator_out || flags)
-        return refuse("[cuLogsCurrent] the iterator is NULL, or the flags are not 0");
+    (void)flags; /* here and below NVIDIA's driver does not look at them either */
+    if (!iterator_out)
+        return refuse("[cuLogsCurrent] the iterator is NULL");
     pthread_mutex_lock(&driver_log.lock);
     advance(iterator_out);
     pthread_mutex_unlock(&driver_log.lock);
@@ -233,8 +234,9 @@ CUresult cuLogsDumpToFile(CUlogIterator *iterator, const char *pathToFile, unsig
     FILE *file;
     bool written;
 
-    if (!pathToFile || flags)
-        return refuse("[cuLogsDumpToFile] the path is NULL, or the flags are not 0");
+    (void)flags;
+    if (!pathToFile)
+        return refuse("[cuLogsDumpToFile] the path is NULL");
     file = fopen(pathToFile, "we");
     if (!file)
         return refuse("[cuLogsDumpToFile] the file cannot be opened: see whether its folder is "
@@ -255,9 +257,9 @@ CUresult cuLogsDumpToMemory(CUlogIterator *iterator, char *buffer, size_t *size,
     struct portion portion;
     CUresult result = CUDA_SUCCESS;
 
-    if (!buffer || !size || flags)
-        return refuse(
-            "[cuLogsDumpToMemory] the buffer or its size is NULL, or the flags are not 0");
+    (void)flags;
+    if (!buffer || !size)
+        return refuse("[cuLogsDumpToMemory] the buffer or its size is NULL");
     pthread_mutex_lock(&driver_log.lock);
     portion = portion_from(iterator);
     while (portion.lines > 0 && bytes_of(portion) + 1 > *size)
@@ -267,10 +269,8 @@ CUresult cuLogsDumpToMemory(CUlogIterator *iterator, char *buffer, size_t *size,
         *size = strlen(buffer);
         advance(iterator);
     } else {
-        if (*size > 0)
-            *buffer = '\0';
+        result = portion.wanted > 0 && *size > 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
         *size = 0;
-        result = portion.wanted > 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
     }
     pthread_mutex_unlock(&driver_log.lock);
     return result;
