@@ -130,17 +130,18 @@ CUresult cuParamSetf(CUfunction function, int offset, float value)
     return cuParamSetv(function, offset, &value, sizeof(value));
 }
 
-/* A texture reference is bound where the module declares it; there is nothing to set. */
+/* A texture reference is bound where the module declares it; there is nothing to set, whichever
+ * unit it is for. */
 CUresult cuParamSetTexRef(CUfunction function, int unit, CUtexref reference)
 {
     struct setting *setting;
     unsigned int flags;
     CUresult error = take(function, &setting);
+    (void)unit;
     if (error)
         return error;
     put();
-    return unit == CU_PARAM_TR_DEFAULT ? cuTexRefGetFlags(&flags, reference)
-                                       : CUDA_ERROR_INVALID_VALUE;
+    return cuTexRefGetFlags(&flags, reference);
 }
 
 CUresult cuLaunchGridAsync(CUfunction function, int width, int height, CUstream stream)

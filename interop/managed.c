@@ -197,7 +197,7 @@ static CUresult check_locations(const CUmemLocation *locations, const size_t *in
     if (!locations || !indices || count == 0 || count > ranges || indices[0] != 0)
         return CUDA_ERROR_INVALID_VALUE;
     for (size_t i = 0; result == CUDA_SUCCESS && i < count; i++) {
-        if (indices[i] >= ranges || (i > 0 && indices[i] <= indices[i - 1]))
+        if (indices[i] >= ranges || (i > 0 && indices[i] < indices[i - 1]))
             return CUDA_ERROR_INVALID_VALUE;
         result = check_location(&locations[i]);
     }
@@ -213,8 +213,8 @@ CUresult cuMemPrefetchBatchAsync(CUdeviceptr *dptrs, size_t *sizes, size_t count
     if (result == CUDA_SUCCESS)
         result = check_locations(prefetchLocs, prefetchLocIdxs, numPrefetchLocs, count);
     for (size_t i = 0, at = 0; result == CUDA_SUCCESS && i < count; i++) {
-        if (at + 1 < numPrefetchLocs && prefetchLocIdxs[at + 1] == i)
-            at++;
+        while (at + 1 < numPrefetchLocs && prefetchLocIdxs[at + 1] == i)
+            at++; /* several may begin here: that of the last one is left */
         result = prefetch(dptrs[i], sizes[i], &prefetchLocs[at]);
     }
     return result;

@@ -287,8 +287,9 @@ CUresult cuTexRefSetMipmappedArray(CUtexref hTexRef, CUmipmappedArray hMipmapped
 
     if (result != CUDA_SUCCESS)
         return result;
-    result =
-        Flags == CU_TRSA_OVERRIDE_FORMAT ? bind(reference, &resource) : CUDA_ERROR_INVALID_VALUE;
+    /* Levels bring their format in any case. */
+    result = Flags & ~(unsigned int)CU_TRSA_OVERRIDE_FORMAT ? CUDA_ERROR_INVALID_VALUE
+                                                            : bind(reference, &resource);
     if (result == CUDA_SUCCESS) {
         whole = reference->holder;
         reference->format = whole->descriptor.Format;

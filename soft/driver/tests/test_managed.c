@@ -138,8 +138,10 @@ static void prefetches_are_remembered(void **state)
                      CU_DEVICE_CPU);
     assert_cuda(cuMemDiscardBatchAsync(ranges, sizes, 2, 0, stream));
     starts[1] = 0;
-    assert_cuda_error(cuMemPrefetchBatchAsync(ranges, sizes, 2, places, starts, 2, 0, stream),
-                      CUDA_ERROR_INVALID_VALUE);
+    assert_cuda(cuMemPrefetchBatchAsync(ranges, sizes, 2, places, starts, 2, 0, stream));
+    assert_int_equal(
+        number(CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION, memory + 2 * PAGE, 2 * PAGE),
+        CU_DEVICE_CPU);
     assert_cuda_error(cuMemPrefetchBatchAsync(ranges, sizes, 2, places, starts, 1, 0, NULL),
                       CUDA_ERROR_INVALID_VALUE);
     assert_cuda_error(cuMemPrefetchAsync(memory, 5 * PAGE, device, 0, stream),

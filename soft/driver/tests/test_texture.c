@@ -565,9 +565,9 @@ static void what_is_refused_leaves_a_reference_as_it_was(void **state)
     assert_cuda_error(cuTexRefSetAddress2D(texture, &plane, memory, 513), CUDA_ERROR_INVALID_VALUE);
     assert_cuda_error(cuTexRefSetAddress2D(texture, &plane, memory + (1 << 30), 512),
                       CUDA_ERROR_INVALID_VALUE);
-    assert_cuda_error(cuTexRefSetMipmappedArray(texture, whole, 0), CUDA_ERROR_INVALID_VALUE);
     assert_cuda(cuTexRefGetArray(&bound, texture));
     assert_ptr_equal(bound, array);
+    assert_cuda(cuTexRefSetMipmappedArray(texture, whole, 0));
     /* That coordinates go from 0 to 1 may be said afterwards. */
     assert_cuda(cuTexRefSetMipmappedArray(texture, whole, CU_TRSA_OVERRIDE_FORMAT));
     assert_cuda(cuTexRefGetMipmappedArray(&said, texture));
