@@ -15,6 +15,10 @@ CUresult vgpu_copy_check_3d(const CUDA_MEMCPY3D *copy, CUstream stream);
  */
 CUresult vgpu_copy_submit_3d(const CUDA_MEMCPY3D *copy, CUstream stream, bool during_call);
 
+/** For what cannot be captured: CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED if the stream captures, which
+ * is over then. */
+CUresult vgpu_copy_refuse_capture(CUstream stream);
+
 /** CUDA_ERROR_INVALID_CONTEXT unless it lives; NULL is the current one. */
 CUresult vgpu_copy_check_context(CUcontext context);
 

@@ -154,6 +154,8 @@ CUresult cuMemcpy3DPeerAsync(const CUDA_MEMCPY3D_PEER *pCopy, CUstream hStream)
     CUDA_MEMCPY3D box;
     CUresult result = as_3d(pCopy, &box);
 
+    if (result == CUDA_SUCCESS)
+        result = vgpu_copy_refuse_capture(hStream);
     return result == CUDA_SUCCESS ? cuMemcpy3DAsync_v2(&box, hStream) : result;
 }
 

@@ -308,6 +308,16 @@ CUresult vgpu_copy_submit_3d(const CUDA_MEMCPY3D *copy, CUstream handle, bool du
     return error ? error : carry_out(&caller, stream, &plan, during_call);
 }
 
+CUresult vgpu_copy_refuse_capture(CUstream handle)
+{
+    struct vgpu_caller caller;
+    struct vgpu_stream *stream;
+    CUresult error = vgpu_caller_enter_stream(&caller, handle, &stream);
+    if (error)
+        return error;
+    return vgpu_capture_of(stream) ? vgpu_capture_wait_stream(stream) : CUDA_SUCCESS;
+}
+
 CUresult vgpu_copy_check_context(CUcontext handle)
 {
     return vgpu_context_find(handle) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;

@@ -271,6 +271,22 @@ CUresult vgpu_copy_submit_3d(const CUDA_MEMCPY3D *copy, CUstream stream, bool du
     return vgpu_copy(copy, stream, during_call ? VGPU_COPY_WAIT : VGPU_COPY_ORDER);
 }
 
+CUresult vgpu_copy_refuse_capture(CUstream handle)
+{
+    struct vgpu_context *context;
+    struct vgpu_stream *stream;
+    CUresult result = vgpu_context_enter(&context);
+
+    if (result == CUDA_SUCCESS)
+        result = vgpu_stream_resolve(context, handle, &stream);
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (vgpu_capture_has(stream))
+        result = vgpu_capture_check_wait(stream);
+    vgpu_object_put(stream);
+    return result;
+}
+
 CUresult vgpu_copy_check_context(CUcontext handle)
 {
     struct vgpu_context *context;
