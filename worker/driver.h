@@ -81,7 +81,6 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice
     X(cuOccupancyAvailableDynamicSMemPerBlock)                                                     \
     X(cuOccupancyMaxActiveClusters)                                                                \
     X(cuOccupancyMaxPotentialClusterSize)                                                          \
-    X(cuLaunchKernel)                                                                              \
     X(cuLaunchKernelEx)                                                                            \
     X(cuStreamCreateWithPriority)                                                                  \
     X(cuStreamDestroy)                                                                             \

@@ -31,9 +31,7 @@ static struct {
     int socket; /* the mediator's end */
 } guest;
 
-CUresult run_driver(CUfunction function, unsigned int grid_x, unsigned int grid_y,
-                    unsigned int grid_z, unsigned int block_x, unsigned int block_y,
-                    unsigned int block_z, unsigned int shared, CUstream stream, void **parameters,
+CUresult run_driver(const CUlaunchConfig *config, CUfunction function, void **parameters,
                     void **extra);
 
 static void push(void)
@@ -46,13 +44,13 @@ static void push(void)
     guest.under_way++;
 }
 
-CUresult run_driver(CUfunction function, unsigned int grid_x, unsigned int grid_y,
-                    unsigned int grid_z, unsigned int block_x, unsigned int block_y,
-                    unsigned int block_z, unsigned int shared, CUstream stream, void **parameters,
+CUresult run_driver(const CUlaunchConfig *config, CUfunction function, void **parameters,
                     void **extra)
 {
-    (void)function, (void)stream, (void)parameters, (void)extra;
-    assert_int_equal(grid_x + grid_y + grid_z + block_x + block_y + block_z + shared, 6 + 7);
+    (void)function, (void)parameters, (void)extra;
+    assert_int_equal(config->gridDimX + config->gridDimY + config->gridDimZ + config->blockDimX +
+                         config->blockDimY + config->blockDimZ + config->sharedMemBytes,
+                     6 + 7);
     fake_pass(LAUNCH_NANOSECONDS);
     if (guest.left)
         push();
@@ -87,7 +85,7 @@ int main(int argc, char **argv)
     struct vgpu_worker *worker = &channel->worker;
     fixture_load(channel, "image");
     worker->handles.table[FUNCTION].parameter_bytes = parameter_bytes;
-    fake_driver_table()->cuLaunchKernel = run_driver;
+    fake_driver_table()->cuLaunchKernelEx = run_driver;
     channel->page.watch.limit = WATCHDOG;
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
     worker->socket = sockets[1];

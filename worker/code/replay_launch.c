@@ -36,8 +36,9 @@ static CUresult copy_attributes(struct vgpu_worker *worker, const uint8_t *bytes
     return error;
 }
 
-static CUresult launch_with_attributes(struct vgpu_worker *worker,
-                                       const struct vgpu_call_vgpuLaunch *call, void **extra)
+/* By way of the structure also where there are no attributes: a driver is done with that a little
+ * sooner than with eleven arguments (docs/performance.md). */
+CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgpuLaunch *call)
 {
     CUlaunchAttribute attributes[VGPU_LAUNCH_ATTRIBUTES_MAX];
     CUlaunchConfig config = {
@@ -51,27 +52,20 @@ static CUresult launch_with_attributes(struct vgpu_worker *worker,
         .hStream = call->stream,
         .attrs = attributes,
     };
-    CUresult error = copy_attributes(worker, call->attributes, call->attributes_bytes, attributes,
-                                     &config.numAttrs);
-    if (error)
-        return error;
-    return worker->driver->cuLaunchKernelEx(&config, call->function, NULL, extra);
-}
-
-CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgpuLaunch *call)
-{
     size_t bytes = call->parameters_bytes;
-    if (bytes != worker->handles.table[call->function_id].parameter_bytes)
-        return CUDA_ERROR_INVALID_VALUE; /* the driver would read past the end of a shorter one */
     /* The payload begins with them, so they are aligned as strictly as anything is. */
     void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)call->parameters,
                      CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes, CU_LAUNCH_PARAM_END};
+    if (bytes != worker->handles.table[call->function_id].parameter_bytes)
+        return CUDA_ERROR_INVALID_VALUE; /* the driver would read past the end of a shorter one */
     worker->current->launched = call->stream;
-    if (call->attributes_bytes)
-        return launch_with_attributes(worker, call, bytes ? extra : NULL);
-    return worker->driver->cuLaunchKernel(
-        call->function, call->grid_x, call->grid_y, call->grid_z, call->block_x, call->block_y,
-        call->block_z, call->shared_bytes, call->stream, NULL, bytes ? extra : NULL);
+    if (call->attributes_bytes) {
+        CUresult error = copy_attributes(worker, call->attributes, call->attributes_bytes,
+                                         attributes, &config.numAttrs);
+        if (error)
+            return error;
+    }
+    return worker->driver->cuLaunchKernelEx(&config, call->function, NULL, bytes ? extra : NULL);
 }
 
 CUresult vgpu_replay_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(

@@ -244,21 +244,6 @@ static CUresult f_launch(const CUlaunchConfig *config, CUfunction function, void
     fake.launched = *config;
     return fake_queue(config->hStream, (struct fake_operation){.kind = LAUNCH});
 }
-static CUresult f_launch_plain(CUfunction function, unsigned int grid_x, unsigned int grid_y,
-                               unsigned int grid_z, unsigned int block_x, unsigned int block_y,
-                               unsigned int block_z, unsigned int shared, CUstream stream,
-                               void **parameters, void **extra)
-{
-    const CUlaunchConfig config = {.gridDimX = grid_x,
-                                   .gridDimY = grid_y,
-                                   .gridDimZ = grid_z,
-                                   .blockDimX = block_x,
-                                   .blockDimY = block_y,
-                                   .blockDimZ = block_z,
-                                   .sharedMemBytes = shared,
-                                   .hStream = stream};
-    return f_launch(&config, function, parameters, extra);
-}
 static CUresult f_link_create(unsigned int count, CUjit_option *options, void **values,
                               CUlinkState *state)
 {
@@ -335,6 +320,5 @@ void fake_code_add(struct vgpu_driver *table)
     table->cuFuncSetCacheConfig = f_cache;
     table->cuFuncGetParamInfo = f_function_parameter;
     table->cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags = f_occupancy;
-    table->cuLaunchKernel = f_launch_plain;
     table->cuLaunchKernelEx = f_launch;
 }
