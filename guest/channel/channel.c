@@ -102,7 +102,7 @@ static bool is_welcome(struct vgpu_channel *channel, void *argument)
 static CUresult back_off(struct vgpu_channel *channel)
 {
     channel->trace.backed_off++;
-    return vgpu_channel_wait(channel, is_welcome, NULL, VGPU_WAIT_ROOM);
+    return vgpu_channel_wait(channel, is_welcome, NULL, VGPU_WAIT_ADMISSION);
 }
 
 /* Called with the producer's lock: records wait in the order of the program. */

@@ -81,7 +81,9 @@ typedef bool vgpu_condition(struct vgpu_channel *channel, void *argument);
 enum vgpu_wait {
     VGPU_WAIT_WORK,   /* a reply or a fence */
     VGPU_WAIT_UPCALL, /* a function of the program that is due: not the program's own thread */
-    VGPU_WAIT_ROOM,   /* in the ring: the host raises no interrupt for it, so it is polled */
+    /* These two are polled: the host raises no interrupt for them. */
+    VGPU_WAIT_ROOM,      /* in the ring, which is full */
+    VGPU_WAIT_ADMISSION, /* of another call, where the VM's are limited */
 };
 
 /** Spins, then sleeps, until `condition` or until the channel is lost (then its error). */

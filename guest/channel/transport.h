@@ -27,9 +27,10 @@ struct vgpu_transport_operations {
     int (*mailbox)(struct vgpu_transport *transport, const void *request, size_t length,
                    void *response);
     void (*ring_doorbell)(struct vgpu_transport *transport, uint32_t channel);
-    /** Sleeps until the host raises an interrupt or `nanoseconds` have passed; may wake early. An
-     *  interrupt wakes one sleeper: with `interrupts`, one thread at a time sleeps here. */
-    void (*sleep)(struct vgpu_transport *transport, uint64_t nanoseconds);
+    /** Sleeps until `nanoseconds` have passed or, if it is to `listen`, the host raises an
+     * interrupt; may wake early. An interrupt wakes one sleeper: with `interrupts`, one thread at a
+     * time listens. */
+    void (*sleep)(struct vgpu_transport *transport, uint64_t nanoseconds, bool listen);
     /** Frees all; in a forked child it only frees the child's copies. */
     void (*close)(struct vgpu_transport *transport);
     /** In a forked child: closes its copies of the descriptors, so that they keep nothing alive. */

@@ -205,12 +205,12 @@ static void socket_ring_doorbell(struct vgpu_transport *transport, uint32_t chan
         signal_event(socket_transport(transport)->doorbell);
 }
 
-static void socket_sleep(struct vgpu_transport *transport, uint64_t nanoseconds)
+static void socket_sleep(struct vgpu_transport *transport, uint64_t nanoseconds, bool listen)
 {
     struct socket_transport *self = socket_transport(transport);
     struct timespec limit = {.tv_sec = (time_t)(nanoseconds / 1000000000),
                              .tv_nsec = (long)(nanoseconds % 1000000000)};
-    struct pollfd events[2] = {{.fd = self->interrupt, .events = POLLIN},
+    struct pollfd events[2] = {{.fd = listen ? self->interrupt : -1, .events = POLLIN},
                                {.fd = self->socket, .events = POLLRDHUP}};
     if (transport->forked || ppoll(events, 2, &limit, NULL) <= 0)
         return;

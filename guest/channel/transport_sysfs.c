@@ -92,9 +92,9 @@ static void sysfs_ring_doorbell(struct vgpu_transport *transport, uint32_t chann
     *(volatile uint32_t *)(bar + VGPU_DOORBELL_OFFSET + channel * sizeof(uint32_t)) = 1;
 }
 
-static void sysfs_sleep(struct vgpu_transport *transport, uint64_t nanoseconds)
+static void sysfs_sleep(struct vgpu_transport *transport, uint64_t nanoseconds, bool listen)
 {
-    (void)transport;
+    (void)transport, (void)listen;
     struct timespec time = {.tv_nsec = nanoseconds < SLEEP_LIMIT ? (long)nanoseconds : SLEEP_LIMIT};
     nanosleep(&time, NULL);
 }

@@ -10,7 +10,8 @@
 /* Where a processor is free for it: a sleeper hears some 30 to 60 us late, which is much of such a
  * wait. NVIDIA's driver spins through all waits, however long. */
 #define SPIN_NANOSECONDS 2000000u
-#define SPIN_ROOM        400000u   /* for room in the ring, of which there is enough till then */
+#define SPIN_ADMISSION   400000u   /* the little that is let in at a time may soon be done */
+#define SPIN_ROOM        20000u    /* the worker has a whole ring to do till then */
 #define SPIN_SILENTLY    100000u   /* then the worker is told to stay awake, too */
 #define SPIN_FEW_CORES   40000u    /* about two round trips of a small call */
 #define SPIN_CAUTIOUS    5000u     /* while nothing has come soon of late */
@@ -59,9 +60,11 @@ void vgpu_sleepers_init(struct vgpu_channel *channel)
 
 static uint64_t spin_time(const struct vgpu_channel *channel, enum vgpu_wait kind)
 {
+    if (kind == VGPU_WAIT_ROOM)
+        return SPIN_ROOM;
     if (channel->few_cores)
         return SPIN_FEW_CORES;
-    return kind == VGPU_WAIT_ROOM ? SPIN_ROOM : SPIN_NANOSECONDS;
+    return kind == VGPU_WAIT_ADMISSION ? SPIN_ADMISSION : SPIN_NANOSECONDS;
 }
 
 /* How long spinning is likely to be worth it, and leaves processors for those who compute. */
@@ -165,7 +168,7 @@ static void sleepers_sleep(struct vgpu_channel *channel, uint32_t seen, uint64_t
     if (sleepers->wakes == seen) {
         sleepers->listening = true;
         pthread_mutex_unlock(&sleepers->lock);
-        channel->transport->operations->sleep(channel->transport, nanoseconds);
+        channel->transport->operations->sleep(channel->transport, nanoseconds, true);
         pthread_mutex_lock(&sleepers->lock);
         sleepers->listening = false;
         sleepers->wakes++;
@@ -187,11 +190,12 @@ static bool doze(struct vgpu_channel *channel, vgpu_condition *condition, void *
                  enum vgpu_wait kind, uint64_t waited)
 {
     struct vgpu_transport *transport = channel->transport;
-    bool interrupted = kind != VGPU_WAIT_ROOM && transport->interrupts;
+    bool polled = kind == VGPU_WAIT_ROOM || kind == VGPU_WAIT_ADMISSION || !transport->interrupts;
     uint64_t time =
-        interrupted ? nap(waited, SLEEP_LEAST, SLEEP_MOST) : nap(waited, POLL_LEAST, POLL_MOST);
-    if (!transport->interrupts) {
-        transport->operations->sleep(transport, time);
+        polled ? nap(waited, POLL_LEAST, POLL_MOST) : nap(waited, SLEEP_LEAST, SLEEP_MOST);
+    /* A worker that is busy shall not look around for who waits for nothing but room. */
+    if (kind == VGPU_WAIT_ROOM || !transport->interrupts) {
+        transport->operations->sleep(transport, time, false);
         return false;
     }
     uint32_t seen = sleepers_enter(channel);

@@ -257,12 +257,12 @@ struct patient {
 };
 
 /* As the transport's, but patient: a lost interrupt is not covered up by the end of a nap. */
-static void sleep_long(struct vgpu_transport *transport, uint64_t nanoseconds)
+static void sleep_long(struct vgpu_transport *transport, uint64_t nanoseconds, bool listen)
 {
     struct fixture *f = ((const struct patient *)transport->operations)->fixture;
     struct pollfd event = {.fd = f->fake.interrupt, .events = POLLIN};
     uint64_t count;
-    (void)nanoseconds;
+    (void)nanoseconds, (void)listen;
     if (poll(&event, 1, 5000) != 1 || read(f->fake.interrupt, &count, sizeof(count)) < 0)
         __atomic_add_fetch(&f->disorder, 1, __ATOMIC_RELAXED);
 }
@@ -507,10 +507,31 @@ static void what_has_come_is_not_asked_for_again(void **state)
     for (int i = 0; i < 20; i++) {
         uint32_t came = 0;
         assert_int_equal(
-            vgpu_channel_wait(f->channel, comes_at_the_last_moment, &came, VGPU_WAIT_ROOM),
+            vgpu_channel_wait(f->channel, comes_at_the_last_moment, &came, VGPU_WAIT_ADMISSION),
             CUDA_SUCCESS);
         assert_int_equal(came, 1);
     }
+}
+
+struct late {
+    uint64_t at;
+    uint32_t told; /* how often anybody was told of the sleeper */
+};
+
+static bool comes_late(struct vgpu_channel *channel, void *argument)
+{
+    struct late *late = argument;
+    late->told += __atomic_load_n(&channel->header->guest_sleeps, __ATOMIC_RELAXED);
+    return vgpu_channel_clock() > late->at;
+}
+
+static void who_waits_for_room_tells_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct late late = {.at = vgpu_channel_clock() + 5000000};
+    assert_int_equal(vgpu_channel_wait(f->channel, comes_late, &late, VGPU_WAIT_ROOM),
+                     CUDA_SUCCESS);
+    assert_int_equal(late.told, 0);
 }
 
 #define CHANNEL_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -526,6 +547,7 @@ int main(void)
         CHANNEL_TEST(a_full_ring_waits_for_the_worker),
         CHANNEL_TEST(what_comes_before_the_sleep_is_seen),
         CHANNEL_TEST(what_has_come_is_not_asked_for_again),
+        CHANNEL_TEST(who_waits_for_room_tells_nobody),
         CHANNEL_TEST(no_sleeper_misses_its_interrupt),
         CHANNEL_TEST(fences_are_ones_own_until_given_back),
         CHANNEL_TEST(fences_compare_as_serial_numbers),

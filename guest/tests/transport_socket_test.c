@@ -252,7 +252,7 @@ static void a_sleeper_notices_the_end_of_the_mediator(void **state)
     uint64_t start = milliseconds();
     fake_mediator_hang_up(fake);
     while (!vgpu_transport_lost(transport, header->generation) && milliseconds() - start < 5000)
-        transport->operations->sleep(transport, 10000000000ull);
+        transport->operations->sleep(transport, 10000000000ull, true);
     assert_true(milliseconds() - start < 2000);
     vgpu_transport_close(transport);
 }
@@ -263,10 +263,12 @@ static void an_interrupt_wakes_a_sleeper_once(void **state)
     struct vgpu_transport *transport = open_transport(fake);
     uint64_t one = 1, start = milliseconds();
     assert_int_equal(write(fake->interrupt, &one, sizeof(one)), sizeof(one));
-    transport->operations->sleep(transport, 10000000000ull);
+    transport->operations->sleep(transport, 50000000, false); /* it is for who listens */
+    assert_true(milliseconds() - start >= 49);
+    transport->operations->sleep(transport, 10000000000ull, true);
     assert_true(milliseconds() - start < 5000);
     start = milliseconds();
-    transport->operations->sleep(transport, 50000000); /* the interrupt is gone: all of it */
+    transport->operations->sleep(transport, 50000000, true); /* the interrupt is gone: all of it */
     assert_true(milliseconds() - start >= 49);
     vgpu_transport_close(transport);
 }
