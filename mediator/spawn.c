@@ -66,8 +66,8 @@ static void vgpu_worker_child(const struct vgpu_worker_start *start, const int *
      * free for pinned memory here is free there, too, and device pointers, which a driver takes
      * from the same places, are nobody's host pointers. */
     personality(ADDR_COMPAT_LAYOUT);
-    /* What a driver keeps for its calls lies in large pages then: a launch is done 3 % sooner
-     * (docs/performance.md). */
+    /* What a driver keeps for its calls lies in large pages then, where the kernel has some:
+     * natively a launch took 3 % less (docs/performance.md). */
     setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 0);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

@@ -28,7 +28,7 @@ static void copy(const struct copied *what, CUdeviceptr device, size_t bytes, bo
 static unsigned int repeats(size_t bytes)
 {
     size_t times = ((size_t)1 << 30) / bytes;
-    /* Processors that threads woke up on are slow for some milliseconds: most shall come later. */
+    /* The first after smaller ones are slow (docs/performance.md): most shall not be such. */
     unsigned int most = bench_times(&bench, 1000, 5);
     return times < 3 ? 3 : times > most ? most : (unsigned int)times;
 }

@@ -5,6 +5,7 @@ plots are drawn from that. With --write they are made so."""
 import json
 import os
 import re
+import statistics
 import sys
 import tempfile
 import unittest
@@ -29,7 +30,7 @@ def rows():
     lines = []
     for name in cases:
         for what, values, limit, kind in report.bars(cases, name):
-            value = sorted(values)[len(values) // 2]
+            value = statistics.median(values)
             sign = "at least" if kind == "least" else "at most"
             lines.append(f"| {name}: {what} | {value:.3g} | {sign} {limit:.3g} |\n")
     return "".join(lines)
