@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What bench/fairness/run measured, against what must hold: tables and plots. A case is a list of its
-runs; what is told is the median of them, and from where to where they went."""
+runs; what is told is the median of them, and from where to where they went. Cases are compared turn by
+turn, as processors are faster at one time than at another."""
 import json
 import os
 import statistics
@@ -101,11 +102,19 @@ BARS = {"alone": (bar_native,), "cap-": (bar_cap,), "weights-": (bar_shares,),
         "equal-8": (bar_jain, bar_throughput), "equal-": (bar_jain,)}
 
 
+def of_turn(cases, name, place):
+    """Of each case the run of the same turn; all, where there are more or fewer of them."""
+    count = len(cases[name])
+    return {other: runs[place:place + 1] if len(runs) == count else runs
+            for other, runs in cases.items()}
+
+
 def bars(cases, name):
     """(what, values of all runs, bar, least or most) of a case; none where it cannot be told."""
     found = []
     for wanted in next((bars for start, bars in BARS.items() if name.startswith(start)), ()):
-        of_runs = [wanted(cases, run) for run in cases[name]]
+        of_runs = [wanted(of_turn(cases, name, place), run)
+                   for place, run in enumerate(cases[name])]
         if None not in of_runs:
             what, _, limit, kind = of_runs[0]
             found.append((what, [value for _, value, _, _ in of_runs], limit, kind))
