@@ -32,6 +32,7 @@ enum {
     THOROUGH_NANOSECONDS = 1000000, /* between questions to the driver */
     SLEEP_LEAST = 20000,            /* while something is under way */
     SLEEP_MOST = 1000000,
+    SLEEP_HUNG = 5000000,        /* where a bell wakes us: for faults, behind which none rings */
     SLEEP_MOST_AWAITED = 100000, /* if the guest has gone to sleep over it */
     REST_MILLISECONDS = 5000,    /* without a primitive, before its context goes */
     RECORDS_PER_LOOK = 16,       /* how often a busy worker looks at the clock */
@@ -195,7 +196,7 @@ static uint64_t sleep_time(const struct loop *loop, uint64_t waited)
     uint64_t time = vgpu_throttle_pause(loop->worker);
 
     if (worker->fences.count)
-        return sooner(time, vgpu_bell_is_hung(worker) ? SLEEP_MOST : pause_after(loop, waited));
+        return sooner(time, vgpu_bell_is_hung(worker) ? SLEEP_HUNG : pause_after(loop, waited));
     if (worker->reserve.count)
         time = sooner(time, waited < VGPU_RESERVE_NANOSECONDS ? VGPU_RESERVE_NANOSECONDS - waited
                                                               : RESERVE_AGAIN);
