@@ -5,14 +5,6 @@
 
 #include "soft/driver/graph/capture_state.h"
 
-static CUresult enter(CUstream handle, struct vgpu_stream **stream)
-{
-    struct vgpu_context *context;
-    CUresult result = vgpu_context_enter(&context);
-
-    return result == CUDA_SUCCESS ? vgpu_stream_resolve(context, handle, stream) : result;
-}
-
 /* ---- beginning ---- */
 
 /* Where and after what a capture begins. */
@@ -84,7 +76,7 @@ static CUresult begin(struct vgpu_stream *stream, const struct beginning *beginn
 static CUresult begin_in(CUstream handle, const struct beginning *beginning)
 {
     struct vgpu_stream *stream;
-    CUresult result = enter(handle, &stream);
+    CUresult result = vgpu_stream_enter(handle, &stream);
 
     if (result != CUDA_SUCCESS)
         return result;
@@ -192,7 +184,7 @@ static CUresult end(struct vgpu_stream *stream, CUgraph *graph)
 CUresult cuStreamEndCapture(CUstream hStream, CUgraph *phGraph)
 {
     struct vgpu_stream *stream;
-    CUresult result = enter(hStream, &stream);
+    CUresult result = vgpu_stream_enter(hStream, &stream);
 
     if (result != CUDA_SUCCESS)
         return result;
@@ -266,7 +258,7 @@ static CUresult tell(struct vgpu_stream *stream, const struct answers *answers)
 static CUresult ask(CUstream handle, const struct answers *answers)
 {
     struct vgpu_stream *stream;
-    CUresult result = enter(handle, &stream);
+    CUresult result = vgpu_stream_enter(handle, &stream);
 
     if (result != CUDA_SUCCESS)
         return result;
@@ -329,7 +321,7 @@ CUresult cuStreamUpdateCaptureDependencies_v2(CUstream hStream, CUgraphNode *dep
 {
     struct vgpu_links after = {0};
     struct vgpu_stream *stream;
-    CUresult result = enter(hStream, &stream);
+    CUresult result = vgpu_stream_enter(hStream, &stream);
 
     if (result != CUDA_SUCCESS)
         return result;

@@ -302,13 +302,10 @@ static CUresult take(CUgraphExec handle, struct vgpu_executable **executable,
 CUresult cuGraphLaunch(CUgraphExec hGraphExec, CUstream hStream)
 {
     struct vgpu_executable *executable;
-    struct vgpu_context *context;
     struct vgpu_stream *stream;
     struct vgpu_graph *plan;
-    CUresult result = vgpu_context_enter(&context);
+    CUresult result = vgpu_stream_enter(hStream, &stream);
 
-    if (result == CUDA_SUCCESS)
-        result = vgpu_stream_resolve(context, hStream, &stream);
     if (result != CUDA_SUCCESS)
         return result;
     result = take(hGraphExec, &executable, &plan);
@@ -328,12 +325,9 @@ CUresult cuGraphLaunch(CUgraphExec hGraphExec, CUstream hStream)
 /* There is nowhere to upload to; what remains are the errors. */
 CUresult cuGraphUpload(CUgraphExec hGraphExec, CUstream hStream)
 {
-    struct vgpu_context *context;
     struct vgpu_stream *stream;
-    CUresult result = vgpu_context_enter(&context);
+    CUresult result = vgpu_stream_enter(hStream, &stream);
 
-    if (result == CUDA_SUCCESS)
-        result = vgpu_stream_resolve(context, hStream, &stream);
     if (result != CUDA_SUCCESS)
         return result;
     vgpu_graphs_lock();

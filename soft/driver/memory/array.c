@@ -527,13 +527,10 @@ CUresult cuMipmappedArrayGetMemoryRequirements(CUDA_ARRAY_MEMORY_REQUIREMENTS *m
 
 CUresult cuMemMapArrayAsync(CUarrayMapInfo *mapInfoList, unsigned int count, CUstream hStream)
 {
-    struct vgpu_context *context;
     struct vgpu_stream *stream;
-    CUresult result = vgpu_context_enter(&context);
+    CUresult result = vgpu_stream_enter(hStream, &stream);
 
     (void)mapInfoList, (void)count;
-    if (result == CUDA_SUCCESS)
-        result = vgpu_stream_resolve(context, hStream, &stream);
     if (result != CUDA_SUCCESS)
         return result;
     vgpu_object_put(stream);

@@ -273,12 +273,9 @@ CUresult vgpu_copy_submit_3d(const CUDA_MEMCPY3D *copy, CUstream stream, bool du
 
 CUresult vgpu_copy_refuse_capture(CUstream handle)
 {
-    struct vgpu_context *context;
     struct vgpu_stream *stream;
-    CUresult result = vgpu_context_enter(&context);
+    CUresult result = vgpu_stream_enter(handle, &stream);
 
-    if (result == CUDA_SUCCESS)
-        result = vgpu_stream_resolve(context, handle, &stream);
     if (result != CUDA_SUCCESS)
         return result;
     if (vgpu_capture_has(stream))

@@ -34,12 +34,9 @@ CUresult vgpu_managed_enter(void)
 
 CUresult vgpu_managed_enter_stream(CUstream handle)
 {
-    struct vgpu_context *context;
     struct vgpu_stream *stream;
-    CUresult result = vgpu_context_enter(&context);
+    CUresult result = vgpu_stream_enter(handle, &stream);
 
-    if (result == CUDA_SUCCESS)
-        result = vgpu_stream_resolve(context, handle, &stream);
     if (result == CUDA_SUCCESS)
         vgpu_object_put(stream);
     return result;

@@ -82,6 +82,9 @@ void vgpu_stream_init_attributes(struct vgpu_stream *stream);
 CUresult vgpu_stream_resolve(struct vgpu_context *context, CUstream handle,
                              struct vgpu_stream **stream);
 
+/** The same in the current context, for calls that need it for nothing else. */
+CUresult vgpu_stream_enter(CUstream handle, struct vgpu_stream **stream);
+
 /**
  * Puts `task` at the stream's end and owns the caller's reference from then on, also on errors. In
  * a capturing stream it becomes a node instead, or is refused. `mark` may be NULL; it is filled in

@@ -48,18 +48,10 @@ static bool is_valid(CUstreamAttrID attribute, const CUstreamAttrValue *value)
     }
 }
 
-static CUresult enter(CUstream handle, struct vgpu_stream **stream)
-{
-    struct vgpu_context *context;
-    CUresult result = vgpu_context_enter(&context);
-
-    return result == CUDA_SUCCESS ? vgpu_stream_resolve(context, handle, stream) : result;
-}
-
 CUresult cuStreamGetAttribute(CUstream handle, CUstreamAttrID attribute, CUstreamAttrValue *value)
 {
     struct vgpu_stream *stream;
-    CUresult result = enter(handle, &stream);
+    CUresult result = vgpu_stream_enter(handle, &stream);
 
     if (result != CUDA_SUCCESS)
         return result;
@@ -87,7 +79,7 @@ CUresult cuStreamSetAttribute(CUstream handle, CUstreamAttrID attribute,
                               const CUstreamAttrValue *value)
 {
     struct vgpu_stream *stream;
-    CUresult result = enter(handle, &stream);
+    CUresult result = vgpu_stream_enter(handle, &stream);
 
     if (result != CUDA_SUCCESS)
         return result;
@@ -107,11 +99,11 @@ CUresult cuStreamSetAttribute(CUstream handle, CUstreamAttrID attribute,
 CUresult cuStreamCopyAttributes(CUstream to_handle, CUstream from_handle)
 {
     struct vgpu_stream *to, *from;
-    CUresult result = enter(to_handle, &to);
+    CUresult result = vgpu_stream_enter(to_handle, &to);
 
     if (result != CUDA_SUCCESS)
         return result;
-    result = enter(from_handle, &from);
+    result = vgpu_stream_enter(from_handle, &from);
     if (result == CUDA_SUCCESS) {
         pthread_mutex_lock(&vgpu_driver()->lock);
         to->window = from->window;

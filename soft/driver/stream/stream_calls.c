@@ -5,15 +5,6 @@
 #include "interop/per_thread.h"
 #include "soft/driver/graph/capture.h"
 
-/* Resolves a stream for a call that needs no more than its name. */
-static CUresult enter(CUstream handle, struct vgpu_stream **stream)
-{
-    struct vgpu_context *context;
-    CUresult result = vgpu_context_enter(&context);
-
-    return result == CUDA_SUCCESS ? vgpu_stream_resolve(context, handle, stream) : result;
-}
-
 /* ---- waiting ---- */
 
 static CUresult nothing_run(struct vgpu_task *task, struct vgpu_context *context)
@@ -26,7 +17,7 @@ CUresult cuStreamSynchronize(CUstream hStream)
 {
     struct vgpu_stream *stream;
     struct vgpu_task *task;
-    CUresult result = enter(hStream, &stream);
+    CUresult result = vgpu_stream_enter(hStream, &stream);
 
     if (result != CUDA_SUCCESS)
         return result;
@@ -63,7 +54,7 @@ static bool is_idle(const struct vgpu_stream *stream)
 CUresult cuStreamQuery(CUstream hStream)
 {
     struct vgpu_stream *stream;
-    CUresult result = enter(hStream, &stream);
+    CUresult result = vgpu_stream_enter(hStream, &stream);
 
     if (result != CUDA_SUCCESS)
         return result;
@@ -91,7 +82,7 @@ CUresult cuStreamQuery(CUstream hStream)
     CUresult name(CUstream handle, type *out)                                                      \
     {                                                                                              \
         struct vgpu_stream *stream;                                                                \
-        CUresult result = enter(handle, &stream);                                                  \
+        CUresult result = vgpu_stream_enter(handle, &stream);                                      \
         if (result != CUDA_SUCCESS)                                                                \
             return result;                                                                         \
         result = (out) ? vgpu_capture_check_ask(stream, captured) : CUDA_ERROR_INVALID_VALUE;      \

@@ -75,6 +75,14 @@ CUresult vgpu_stream_resolve(struct vgpu_context *context, CUstream handle,
     return result;
 }
 
+CUresult vgpu_stream_enter(CUstream handle, struct vgpu_stream **stream)
+{
+    struct vgpu_context *context;
+    CUresult result = vgpu_context_enter(&context);
+
+    return result == CUDA_SUCCESS ? vgpu_stream_resolve(context, handle, stream) : result;
+}
+
 /* ---- creating and destroying ---- */
 
 CUresult cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority)
