@@ -48,10 +48,15 @@ void vgpu_channel_before_calls(struct vgpu_channel *channel,
 void vgpu_channel_when_busy(struct vgpu_channel *channel,
                             bool (*function)(struct vgpu_channel *channel));
 
-/** A fence word of one's own, its value 0. CUDA_ERROR_OUT_OF_MEMORY when all are taken. */
-CUresult vgpu_fence_take(struct vgpu_channel *channel, uint32_t *fence);
+/**
+ * A fence word of one's own, and the value that it has: those to be asked for come after it. A word
+ * never steps back, whoever owns it: the worker may not have seen yet that the value before was
+ * reached, and would wait for it. CUDA_ERROR_OUT_OF_MEMORY when all are taken.
+ */
+CUresult vgpu_fence_take(struct vgpu_channel *channel, uint32_t *fence, uint32_t *value);
 /** The same for those who can do without: some are left to the others. */
-CUresult vgpu_fence_take_spare(struct vgpu_channel *channel, uint32_t *fence);
+CUresult vgpu_fence_take_spare(struct vgpu_channel *channel, uint32_t *fence, uint32_t *value);
+/** Gives one back of which all values that were asked for have been reached. */
 void vgpu_fence_put(struct vgpu_channel *channel, uint32_t fence);
 
 /** True if the word has reached `value` (compared as serial numbers: it may wrap). Acquire. */

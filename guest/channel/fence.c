@@ -30,7 +30,8 @@ static uint32_t *fence_word(struct vgpu_channel *channel, uint32_t fence)
  */
 
 /* Takes one if there are more than `kept`. */
-static CUresult take_beyond(struct vgpu_channel *channel, uint32_t kept, uint32_t *fence)
+static CUresult take_beyond(struct vgpu_channel *channel, uint32_t kept, uint32_t *fence,
+                            uint32_t *value)
 {
     CUresult error = vgpu_channel_known_lost(channel);
     if (error)
@@ -46,8 +47,8 @@ static CUresult take_beyond(struct vgpu_channel *channel, uint32_t kept, uint32_
         channel->fence_hint = word;
         channel->fences_free--;
         *fence = word * 64 + bit;
-        /* relaxed: the record that asks for the fence is pushed later, with release */
-        __atomic_store_n(fence_word(channel, *fence), 0, __ATOMIC_RELAXED);
+        /* relaxed: who gave it back had seen this value, under the lock's order */
+        *value = __atomic_load_n(fence_word(channel, *fence), __ATOMIC_RELAXED);
         error = CUDA_SUCCESS;
         break;
     }
@@ -55,14 +56,14 @@ static CUresult take_beyond(struct vgpu_channel *channel, uint32_t kept, uint32_
     return error;
 }
 
-CUresult vgpu_fence_take(struct vgpu_channel *channel, uint32_t *fence)
+CUresult vgpu_fence_take(struct vgpu_channel *channel, uint32_t *fence, uint32_t *value)
 {
-    return take_beyond(channel, 0, fence);
+    return take_beyond(channel, 0, fence, value);
 }
 
-CUresult vgpu_fence_take_spare(struct vgpu_channel *channel, uint32_t *fence)
+CUresult vgpu_fence_take_spare(struct vgpu_channel *channel, uint32_t *fence, uint32_t *value)
 {
-    return take_beyond(channel, FENCES_KEPT, fence);
+    return take_beyond(channel, FENCES_KEPT, fence, value);
 }
 
 void vgpu_fence_put(struct vgpu_channel *channel, uint32_t fence)

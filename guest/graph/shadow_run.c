@@ -15,14 +15,12 @@
 struct vgpu_shadow_run {
     struct vgpu_shadow_run *next;
     struct vgpu_shadow_set set;
-    uint32_t fence;
-    bool posted; /* it has its fence */
-    bool seen;   /* it is done, and what it wrote was copied out */
+    uint32_t fence, value; /* what the fence reaches */
+    bool posted;           /* it has its fence */
+    bool seen;             /* it is done, and what it wrote was copied out */
     bool partial;
     struct vgpu_upcall_list retired; /* no launch calls them once this one is done */
 };
-
-#define RUN_DONE 1u /* what its fence reaches */
 
 /* ---- copying by the CPU ---- */
 
@@ -107,7 +105,7 @@ static bool is_there(const struct vgpu_shadow *shadow)
 
 static bool is_done(const struct vgpu_shadow_run *run)
 {
-    return run->posted && vgpu_fence_reached(vgpu_process()->channel, run->fence, RUN_DONE);
+    return run->posted && vgpu_fence_reached(vgpu_process()->channel, run->fence, run->value);
 }
 
 /* With the lock. */
@@ -236,13 +234,13 @@ static CUresult fill_in(const struct vgpu_caller *caller, const struct vgpu_shad
     while (error == CUDA_SUCCESS) {
         pthread_mutex_lock(&runs->lock);
         const struct vgpu_shadow_run *user = find_user(shadow);
-        uint32_t fence = user ? user->fence : 0;
+        uint32_t fence = user ? user->fence : 0, value = user ? user->value : 0;
         if (user == NULL)
             each_row(shadow, row_in);
         pthread_mutex_unlock(&runs->lock);
         if (user == NULL)
             break;
-        error = vgpu_caller_wait(caller, fence, RUN_DONE);
+        error = vgpu_caller_wait(caller, fence, value);
     }
     return error;
 }
@@ -324,13 +322,13 @@ CUresult vgpu_shadows_launched(const struct vgpu_caller *caller, const struct vg
                                struct vgpu_shadow_run *run)
 {
     struct vgpu_shadow_runs *runs = &vgpu_process()->shadow_runs;
-    uint32_t fence;
+    uint32_t fence, value;
     if (run == NULL)
         return CUDA_SUCCESS;
-    CUresult error = vgpu_fence_take(caller->channel, &fence);
+    CUresult error = vgpu_fence_take(caller->channel, &fence, &value);
     if (error == CUDA_SUCCESS) {
         error = vgpu_send_vgpuFence(caller->channel, caller->context, stream->object.id, fence,
-                                    RUN_DONE);
+                                    ++value);
         if (error)
             vgpu_fence_put(caller->channel, fence);
     }
@@ -340,6 +338,7 @@ CUresult vgpu_shadows_launched(const struct vgpu_caller *caller, const struct vg
     }
     pthread_mutex_lock(&runs->lock);
     run->fence = fence;
+    run->value = value;
     run->posted = true;
     pthread_mutex_unlock(&runs->lock);
     return CUDA_SUCCESS;

@@ -268,12 +268,26 @@ static CUresult take_fence(const struct vgpu_caller *caller, struct vgpu_event *
 {
     CUresult error = CUDA_SUCCESS;
     if (!event->taken && post == post_context_record) /* it knows no other way */
-        error = vgpu_fence_take(caller->channel, &event->fence);
+        error = vgpu_fence_take(caller->channel, &event->fence, &event->value);
     else if (!event->taken)
-        error = vgpu_fence_take_spare(caller->channel, &event->fence);
+        error = vgpu_fence_take_spare(caller->channel, &event->fence, &event->value);
     event->taken |= error == CUDA_SUCCESS;
     *fenced = event->taken;
     return error == CUDA_ERROR_OUT_OF_MEMORY && post != post_context_record ? CUDA_SUCCESS : error;
+}
+
+/* Of two streams the one that comes later may be that of the earlier record, which would have the
+ * fence step back: it is given up. `writer` is the stream's number, or 0 for a context, whose
+ * records are not always in the same stream. Called with the event's lock. */
+static void change_writer(const struct vgpu_caller *caller, struct vgpu_event *event,
+                          unsigned long long writer)
+{
+    bool same = writer && event->writer == writer;
+    if (event->taken && !same && !vgpu_fence_reached(caller->channel, event->fence, event->value)) {
+        vgpu_fence_retire(event->fence, event->value);
+        event->taken = false;
+    }
+    event->writer = writer;
 }
 
 /* `stream` gets the record, or is the legacy one of the context that does. */
@@ -284,6 +298,7 @@ static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *even
     pthread_mutex_lock(&event->lock);
     uint64_t counted = vgpu_stream_counted(stream);
     bool fenced = post != post_record || wants_fence(event);
+    change_writer(caller, event, post == post_context_record ? 0 : stream->unique);
     if (fenced)
         error = take_fence(caller, event, post, &fenced);
     if (fenced && error == CUDA_SUCCESS)

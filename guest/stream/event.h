@@ -16,11 +16,12 @@ struct vgpu_event {
     bool done;   /* the driver has said so of the last record */
     uint64_t records;
     bool asked; /* the program has asked for the last record, not only had streams wait for it */
-    bool taken; /* `fence` is ours, and `value` was posted to it last */
+    bool taken; /* `fence` is ours, and `value` was posted to it last, or it was taken with that */
     uint32_t fence;
     uint32_t value;
     struct vgpu_stream *stream; /* of the last record; it may be gone: it has another `unique` */
     unsigned long long unique;
+    unsigned long long writer;  /* of the last record: the stream's `unique`, 0: the context */
     uint64_t counted;           /* so much of what was counted there is done when the record is */
     unsigned long long capture; /* that it was last recorded in; 0: in none; atomic */
     bool in_graph;              /* a node of a graph records it: only the driver knows when */

@@ -45,15 +45,15 @@ static void sweep(struct vgpu_channel *channel)
 }
 
 /* Of those that nobody owns, too. */
-static CUresult take_fence(struct vgpu_channel *channel, uint32_t *fence)
+static CUresult take_fence(struct vgpu_channel *channel, struct vgpu_marker *marker)
 {
-    CUresult error = vgpu_fence_take(channel, fence);
+    CUresult error = vgpu_fence_take(channel, &marker->fence, &marker->value);
     if (error != CUDA_ERROR_OUT_OF_MEMORY)
         return error;
     pthread_mutex_lock(&graveyard.lock);
     sweep(channel);
     pthread_mutex_unlock(&graveyard.lock);
-    return vgpu_fence_take(channel, fence);
+    return vgpu_fence_take(channel, &marker->fence, &marker->value);
 }
 
 void vgpu_fence_retire(uint32_t fence, uint32_t value)
@@ -79,7 +79,7 @@ static CUresult post(const struct vgpu_marked *marked, const struct vgpu_caller 
     struct vgpu_marker *marker = marked->marker;
     CUresult error = CUDA_SUCCESS;
     if (!marker->taken)
-        error = take_fence(caller->channel, &marker->fence);
+        error = take_fence(caller->channel, marker);
     if (error)
         return error;
     marker->taken = true;

@@ -18,7 +18,7 @@ struct vgpu_marker {
     pthread_mutex_t lock;
     bool taken; /* `fence` is ours */
     uint32_t fence;
-    uint32_t value;   /* that was posted last */
+    uint32_t value;   /* that was posted last, or that it was taken with */
     uint64_t covered; /* how much of the work it stands behind */
     bool idle;        /* the driver said that all of that was done */
 };

@@ -86,15 +86,15 @@ static void *wait_for_ever(void *argument)
     struct vgpu_channel *channel = waiter->channel;
     static const uint8_t payload[60000];
     struct vgpu_staging staging;
-    uint32_t fence;
+    uint32_t fence, value;
     switch (waiter->waiting) {
     case IN_A_CALL:
         waiter->error = call(channel);
         break;
     case IN_A_FENCE:
-        waiter->error = vgpu_fence_take(channel, &fence);
+        waiter->error = vgpu_fence_take(channel, &fence, &value);
         if (!waiter->error)
-            waiter->error = vgpu_fence_wait(channel, fence, 1);
+            waiter->error = vgpu_fence_wait(channel, fence, value + 1);
         break;
     case IN_A_FULL_RING:
         while (!waiter->error) {
@@ -118,11 +118,11 @@ static void check_every_function_fails(struct vgpu_channel *channel, CUresult ex
 {
     struct vgpu_call_header header = {.call = 1};
     struct vgpu_staging staging;
-    uint32_t fence;
+    uint32_t fence, value;
     uint64_t start = milliseconds();
     assert_int_equal(call(channel), expected);
     assert_int_equal(vgpu_channel_post(channel, &header, NULL, 0, NULL, 0), expected);
-    assert_int_equal(vgpu_fence_take(channel, &fence), expected);
+    assert_int_equal(vgpu_fence_take(channel, &fence, &value), expected);
     assert_int_equal(vgpu_fence_wait(channel, 9, 1), expected);
     assert_int_equal(vgpu_staging_take(channel, NULL, VGPU_STAGING_WAIT, &staging), expected);
     assert_int_equal(vgpu_channel_take_error(channel), expected);
@@ -314,12 +314,12 @@ static int child_has_no_cuda(struct vgpu_channel *channel)
 {
     struct vgpu_call_header header = {.call = 1};
     struct vgpu_staging staging;
-    uint32_t fence;
+    uint32_t fence, value;
     alarm(5); /* a wait in the child is a failure */
     int wrong = call(channel) != CUDA_ERROR_NOT_INITIALIZED;
     wrong += vgpu_channel_post(channel, &header, NULL, 0, NULL, 0) != CUDA_ERROR_NOT_INITIALIZED;
     wrong += vgpu_channel_alive(channel) != CUDA_ERROR_NOT_INITIALIZED;
-    wrong += vgpu_fence_take(channel, &fence) != CUDA_ERROR_NOT_INITIALIZED;
+    wrong += vgpu_fence_take(channel, &fence, &value) != CUDA_ERROR_NOT_INITIALIZED;
     wrong += vgpu_fence_wait(channel, 9, 1) != CUDA_ERROR_NOT_INITIALIZED;
     wrong +=
         vgpu_staging_take(channel, NULL, VGPU_STAGING_WAIT, &staging) != CUDA_ERROR_NOT_INITIALIZED;

@@ -343,36 +343,46 @@ static void fences_are_ones_own_until_given_back(void **state)
 {
     struct fixture *f = *state;
     uint8_t *taken = calloc(1, VGPU_FENCES);
-    uint32_t fence, count = 0;
-    while (vgpu_fence_take(f->channel, &fence) == CUDA_SUCCESS) {
+    uint32_t fence, value, count = 0;
+    while (vgpu_fence_take(f->channel, &fence, &value) == CUDA_SUCCESS) {
         assert_true(fence < VGPU_FENCES && !taken[fence]);
+        assert_int_equal(value, 0);
         taken[fence] = 1;
         count++;
     }
     assert_int_equal(count, VGPU_FENCES - VGPU_STAGING_CHUNKS);
-    assert_int_equal(vgpu_fence_take(f->channel, &fence), CUDA_ERROR_OUT_OF_MEMORY);
-    fake_mediator_write_fence(&f->fake, 4711, 12);
+    assert_int_equal(vgpu_fence_take(f->channel, &fence, &value), CUDA_ERROR_OUT_OF_MEMORY);
     vgpu_fence_put(f->channel, 4711);
-    assert_int_equal(vgpu_fence_take(f->channel, &fence), CUDA_SUCCESS);
-    assert_int_equal(fence, 4711);
-    assert_true(vgpu_fence_reached(f->channel, fence, 0));
-    assert_false(vgpu_fence_reached(f->channel, fence, 1));
-    vgpu_fence_put(f->channel, 4711);
-    assert_int_equal(vgpu_fence_take_spare(f->channel, &fence), CUDA_ERROR_OUT_OF_MEMORY);
+    assert_int_equal(vgpu_fence_take_spare(f->channel, &fence, &value), CUDA_ERROR_OUT_OF_MEMORY);
     for (fence = VGPU_STAGING_CHUNKS; fence < VGPU_FENCES / 2; fence++) {
         if (fence != 4711)
             vgpu_fence_put(f->channel, fence);
     }
-    assert_int_equal(vgpu_fence_take_spare(f->channel, &fence), CUDA_SUCCESS);
-    assert_int_equal(vgpu_fence_take(f->channel, &fence), CUDA_SUCCESS);
+    assert_int_equal(vgpu_fence_take_spare(f->channel, &fence, &value), CUDA_SUCCESS);
+    assert_int_equal(vgpu_fence_take(f->channel, &fence, &value), CUDA_SUCCESS);
     free(taken);
+}
+
+/* The worker may look late at what the last owner waited for. */
+static void a_fence_does_not_step_back_when_another_takes_it(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t fence, again, value;
+    assert_int_equal(vgpu_fence_take(f->channel, &fence, &value), CUDA_SUCCESS);
+    fake_mediator_write_fence(&f->fake, fence, value + 12);
+    vgpu_fence_put(f->channel, fence);
+    assert_int_equal(vgpu_fence_take(f->channel, &again, &value), CUDA_SUCCESS);
+    assert_int_equal(again, fence);
+    assert_int_equal(value, 12);
+    assert_true(vgpu_fence_reached(f->channel, fence, 12));
+    assert_false(vgpu_fence_reached(f->channel, fence, 13));
 }
 
 static void fences_compare_as_serial_numbers(void **state)
 {
     struct fixture *f = *state;
-    uint32_t fence;
-    assert_int_equal(vgpu_fence_take(f->channel, &fence), CUDA_SUCCESS);
+    uint32_t fence, value;
+    assert_int_equal(vgpu_fence_take(f->channel, &fence, &value), CUDA_SUCCESS);
     fake_mediator_write_fence(&f->fake, fence, UINT32_MAX);
     assert_true(vgpu_fence_reached(f->channel, fence, UINT32_MAX - 5));
     assert_false(vgpu_fence_reached(f->channel, fence, 3));
@@ -383,9 +393,9 @@ static void fences_compare_as_serial_numbers(void **state)
 static void a_fence_wait_ends_when_the_worker_writes_it(void **state)
 {
     struct fixture *f = *state;
-    uint32_t fence;
-    assert_int_equal(vgpu_fence_take(f->channel, &fence), CUDA_SUCCESS);
-    for (uint32_t value = 1; value < 300; value++) {
+    uint32_t fence, value;
+    assert_int_equal(vgpu_fence_take(f->channel, &fence, &value), CUDA_SUCCESS);
+    for (value = 1; value < 300; value++) {
         assert_int_equal(vgpu_send_vgpuFence(f->channel, 0, 0, fence, value), CUDA_SUCCESS);
         assert_int_equal(vgpu_fence_wait(f->channel, fence, value), CUDA_SUCCESS);
         assert_true(vgpu_fence_reached(f->channel, fence, value));
@@ -409,9 +419,9 @@ static void a_deferred_error_is_taken_once_and_ends_fence_waits(void **state)
 {
     struct fixture *f = *state;
     struct vgpu_channel_header *header = fake_mediator_channel(&f->fake);
-    uint32_t fence;
+    uint32_t fence, value;
     assert_int_equal(vgpu_channel_take_error(f->channel), CUDA_SUCCESS);
-    assert_int_equal(vgpu_fence_take(f->channel, &fence), CUDA_SUCCESS);
+    assert_int_equal(vgpu_fence_take(f->channel, &fence, &value), CUDA_SUCCESS);
     header->deferred_error = CUDA_ERROR_LAUNCH_FAILED;
     assert_int_equal(vgpu_fence_wait(f->channel, fence, 1), CUDA_SUCCESS);
     assert_false(vgpu_fence_reached(f->channel, fence, 1));
@@ -550,6 +560,7 @@ int main(void)
         CHANNEL_TEST(who_waits_for_room_tells_nobody),
         CHANNEL_TEST(no_sleeper_misses_its_interrupt),
         CHANNEL_TEST(fences_are_ones_own_until_given_back),
+        CHANNEL_TEST(a_fence_does_not_step_back_when_another_takes_it),
         CHANNEL_TEST(fences_compare_as_serial_numbers),
         CHANNEL_TEST(a_fence_wait_ends_when_the_worker_writes_it),
         CHANNEL_TEST(round_trips_are_counted),
