@@ -150,8 +150,11 @@ static uint64_t vgpu_lease_measure(struct vgpu_scheduler *scheduler, struct vgpu
     uint64_t since = vm->charged_at > tenant->since ? vm->charged_at : tenant->since;
 
     (void)scheduler;
-    for (struct vgpu_channel *channel = vm->channels; channel; channel = channel->next_of_vm)
+    for (struct vgpu_channel *channel = vm->channels; channel; channel = channel->next_of_vm) {
         sum += __atomic_load_n(&channel->worker.page->gpu_nanoseconds, __ATOMIC_RELAXED);
+        if (__atomic_load_n(&channel->worker.page->lease.left, __ATOMIC_RELAXED))
+            vm->may_charge = CHARGE_MOST; /* as it runs when the VM has no lease, too */
+    }
     /* Several workers can be busy at once, and a page can say anything: no more is charged than the
      * time in which the VM had a lease. */
     if ((tenant->state == VGPU_TENANT_HOLDS || tenant->state == VGPU_TENANT_ENDS) && now > since)

@@ -18,6 +18,7 @@
 #define HURRY_TURN         2000000u    /* nanoseconds: more than is in flight in most turns */
 #define HURRY_WAIT         500000u     /* what it takes who may preempt; others wait for longer */
 #define STALL              50000000u   /* nanoseconds without room for a record */
+#define WAITING_MOST       50000000u   /* nanoseconds that may begin at once, beside others */
 #define HANDOVER           200000u /* nanoseconds from a lease's return to the next one's work */
 
 /* Has the mediator look at the page. If the socket is full, it has yet to look for an older one. */
@@ -49,9 +50,18 @@ static void set_wants(struct vgpu_worker *worker, bool wants)
     __atomic_store_n(&worker->page->lease.wants, wants, __ATOMIC_RELAXED);
 }
 
+/* Relaxed: the exchange that follows brings it over. */
+static void note_left(struct vgpu_worker *worker)
+{
+    uint32_t left = worker->fences.waits != 0;
+
+    if (worker->page->lease.left != left)
+        __atomic_store_n(&worker->page->lease.left, left, __ATOMIC_RELAXED);
+}
+
 static bool has_drained(struct vgpu_worker *worker)
 {
-    if (worker->fences.count)
+    if (vgpu_fence_oldest(worker))
         return false;
     for (struct vgpu_context *context = worker->contexts; context; context = context->next) {
         vgpu_usage_reached(worker, context, !worker->fences.unwatched);
@@ -88,17 +98,45 @@ static void learn(struct vgpu_lease *lease, uint32_t from, uint32_t to, uint64_t
     }
 }
 
-/* Takes out the batches that the GPU has reached the end of. */
+/* Nanoseconds of those of the batches `from` to `to` that have records behind a wait for the
+ * program. */
+static uint64_t waiting_of(const struct vgpu_worker *worker, uint32_t from, uint32_t to)
+{
+    const struct vgpu_fences *fences = &worker->fences;
+    uint32_t number = from;
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < fences->count && fences->waits; i++) { /* in the order of batches */
+        const struct vgpu_mark *mark = &fences->marks[i];
+        if (!mark->waits || mark->kind == VGPU_MARK_WAIT || (int32_t)(mark->batch - number) < 0)
+            continue;
+        if ((int32_t)(mark->batch - to) >= 0)
+            break;
+        sum += worker->lease.batches[mark->batch % VGPU_LEASE_BATCHES].estimate;
+        number = mark->batch + 1;
+    }
+    return sum;
+}
+
+/* Takes out the batches that the GPU has reached the end of, but for what waits for the program. */
 static void take_out_done(struct vgpu_worker *worker)
 {
     struct vgpu_lease *lease = &worker->lease;
-    uint32_t oldest = worker->fences.count ? worker->fences.marks[0].batch : lease->filling;
+    const struct vgpu_mark *mark = vgpu_fence_oldest(worker);
+    uint32_t oldest = mark ? mark->batch : lease->filling;
     uint32_t first = lease->first;
 
-    if ((int32_t)(oldest - first) <= 0) /* marks from before there were batches count as older */
+    if ((int32_t)(oldest - first) < 0) /* marks from before there were batches count as older */
+        return;
+    if (worker->fences.waits == 0)
+        lease->waiting = 0;
+    if (oldest == first)
         return;
     uint64_t measured = __atomic_load_n(&worker->page->gpu_nanoseconds, __ATOMIC_RELAXED);
-    learn(lease, first, oldest, measured - lease->measured);
+    uint64_t waiting = waiting_of(worker, first, oldest);
+    if (waiting == 0) /* all of it has run */
+        learn(lease, first, oldest, measured - lease->measured);
+    lease->waiting += waiting;
     lease->measured = measured;
     for (; first != oldest; first++) {
         struct vgpu_lease_batch *batch = &lease->batches[first % VGPU_LEASE_BATCHES];
@@ -157,7 +195,7 @@ static bool fits(struct vgpu_worker *worker, const struct vgpu_call_header *head
         take_out_done(worker); /* all of it, if there are no marks to wait for */
     }
     if (lease->filling - lease->first == VGPU_LEASE_BATCHES - 1 ||
-        (lease->in_flight >= window && lease->in_flight > 0))
+        (lease->in_flight >= window && lease->in_flight > 0) || lease->waiting >= WAITING_MOST)
         return has_stalled(lease);
     lease->refused = 0;
     if (lease->estimates[kind] == 0) /* it could be long: alone, and drained */
@@ -241,7 +279,7 @@ uint64_t vgpu_lease_hurry(const struct vgpu_worker *worker, bool waits)
     uint32_t state = state_of(worker);
 
     if (state == VGPU_LEASE_ENDING ||
-        (state == VGPU_LEASE_BOUNDED && (waits || worker->fences.count > 0)))
+        (state == VGPU_LEASE_BOUNDED && (waits || vgpu_fence_oldest(worker))))
         return HURRY_TURN;
     return state == VGPU_LEASE_NONE && waits ? HURRY_WAIT : 0;
 }
@@ -254,6 +292,7 @@ void vgpu_lease_look(struct vgpu_worker *worker, bool waits)
     if (!has_nearly_drained(worker) && !has_drained(worker))
         return;
     set_wants(worker, waits);
+    note_left(worker);
     /* If the mediator was quicker, and has given up waiting, it has to know all the same. */
     exchange(worker, VGPU_LEASE_ENDING, VGPU_LEASE_NONE);
     tell(worker);
@@ -265,6 +304,7 @@ void vgpu_lease_rest(struct vgpu_worker *worker)
 
     if ((state != VGPU_LEASE_OPEN && state != VGPU_LEASE_BOUNDED) || !has_drained(worker))
         return;
+    note_left(worker);
     /* Of an open lease nobody wants to know: it is taken when somebody asks. */
     if (exchange(worker, state, state | VGPU_LEASE_IDLE) && state == VGPU_LEASE_BOUNDED)
         tell(worker);

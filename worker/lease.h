@@ -29,6 +29,7 @@ struct vgpu_lease {
     uint32_t first;   /* number of the oldest that is in flight */
     uint32_t filling; /* number of the one that records are added to */
     uint64_t in_flight;
+    uint64_t waiting;  /* nanoseconds more that stand behind waits for the program, at most */
     uint64_t refused;  /* time since when a record has not fitted; 0: none waits for that */
     bool uncounted;    /* more may be in flight: what came under an open lease, or had to */
     uint64_t measured; /* GPU time when the last batch was reached */

@@ -34,19 +34,6 @@ static uint64_t share_of(uint64_t limit)
     return limit / 1000 / PARTS_OF_LIMIT;
 }
 
-void vgpu_watch_stream(struct vgpu_worker *worker, CUstream stream)
-{
-    struct vgpu_watch *watch = &worker->watch;
-
-    uint32_t call = worker->record->call;
-
-    if (call != VGPU_CALL_cuStreamWaitValue32 && call != VGPU_CALL_cuStreamWaitValue64 &&
-        call != VGPU_CALL_cuStreamBatchMemOp)
-        return;
-    watch->waiting = true;
-    watch->waiter = stream == CU_STREAM_LEGACY ? NULL : stream;
-}
-
 void vgpu_watch_begin(struct vgpu_worker *worker)
 {
     worker->watch.pieced = worker->watch.expected = 0;
@@ -92,10 +79,7 @@ void vgpu_watch_mark(struct vgpu_worker *worker, struct vgpu_mark *mark)
     struct vgpu_watch *watch = &worker->watch;
 
     mark->pieced = watch->pieced;
-    mark->waits = watch->waiting && watch->waiter == mark->stream;
-    if (mark->waits)
-        watch->waiting = false;
-    if (mark->event == NULL || mark->kind == VGPU_MARK_BEGIN)
+    if (mark->event == NULL || mark->kind == VGPU_MARK_BEGIN || mark->kind == VGPU_MARK_WAIT)
         return;
     mark->records = watch->unmeasured;
     mark->work = watch->kind;
@@ -138,12 +122,25 @@ static uint32_t patience_for(const struct vgpu_worker *worker, const struct vgpu
     return mark->pieced > PATIENCE_MANY ? PATIENCE_MANY : mark->pieced ? mark->pieced : 1;
 }
 
+/* The oldest of what the GPU is at; else what waits for the program: NULL, if that is no work. */
+static const struct vgpu_mark *oldest_work(const struct vgpu_worker *worker)
+{
+    const struct vgpu_fences *fences = &worker->fences;
+    const struct vgpu_mark *oldest = vgpu_fence_oldest(worker);
+
+    for (uint32_t i = 0; i < fences->count && !oldest; i++) {
+        if (fences->marks[i].kind != VGPU_MARK_WAIT)
+            oldest = &fences->marks[i];
+    }
+    return oldest;
+}
+
 void vgpu_watch_look(struct vgpu_worker *worker, uint64_t now)
 {
-    const struct vgpu_mark *oldest = worker->fences.marks;
+    const struct vgpu_mark *oldest = oldest_work(worker);
     struct vgpu_watch *watch = &worker->watch;
 
-    if (worker->fences.count == 0) {
+    if (oldest == NULL) {
         if (watch->since) {
             watch->since = 0;
             publish(worker, now);

@@ -7,8 +7,9 @@
  * own. Pieces of many records get more patience, should they be long after all.
  *
  * Only the oldest mark is looked at: work waits for nothing that was submitted later, so whatever
- * hangs is the oldest sooner or later, and a long queue has a new oldest all the time. For the
- * worker's thread.
+ * hangs is the oldest sooner or later, and a long queue has a new oldest all the time. What stands
+ * behind a wait for the program (worker/stream/wait.h) comes after all that does not, and with more
+ * patience. For the worker's thread.
  */
 #ifndef VGPU_WORKER_WATCH_H
 #define VGPU_WORKER_WATCH_H
@@ -29,21 +30,16 @@ struct vgpu_watch {
     uint64_t since;    /* CLOCK_MONOTONIC when it was seen first as that; 0: there was none */
     uint32_t patience; /* that it gets, in limits */
 
-    uint32_t pieced;     /* records of the piece that has no mark yet */
-    uint32_t expected;   /* microseconds that they will take */
-    uint32_t kind;       /* of the last of them */
-    bool alone;          /* nothing may come to it */
-    bool waiting;        /* a wait for the guest's program has no mark behind it */
-    uint32_t unmeasured; /* records since the last mark with an event */
-    CUstream waiter;
+    uint32_t pieced;                 /* records of the piece that has no mark yet */
+    uint32_t expected;               /* microseconds that they will take */
+    uint32_t kind;                   /* of the last of them */
+    bool alone;                      /* nothing may come to it */
+    uint32_t unmeasured;             /* records since the last mark with an event */
     uint32_t took[VGPU_WATCH_KINDS]; /* microseconds of a record of this kind, and 1; 0: unknown */
 };
 
-/** A record that names `stream`, and brings no work, is about to be replayed. */
-void vgpu_watch_stream(struct vgpu_worker *worker, CUstream stream);
-
-/** One that brings work is: if it is not to share a mark with what came before, that gets marks
- *  now. */
+/** A record that brings work is about to be replayed: if it is not to share a mark with what came
+ * before, that gets marks now. */
 void vgpu_watch_add(struct vgpu_worker *worker);
 
 /** Marks are behind all that there is: the next piece begins. */

@@ -83,6 +83,12 @@ class Limits(Administered):
         output, _ = program.communicate(timeout=30 * PATIENCE)
         self.assertEqual((program.returncode, output), (0, "all ended\n"))
 
+    def test_a_bounded_lease_does_not_count_what_waits_for_the_program(self):
+        self.admin("register-vm", self.vm, "--share-cap=90")
+        program = self.mediator.run(built("tests", "faults", "waiting_stream"))
+        output, _ = program.communicate(timeout=30 * PATIENCE)  # else it takes minutes
+        self.assertEqual((program.returncode, output), (0, "all ended\n"))
+
     def test_memory_has_one_ledger_whichever_way_it_is_taken(self):
         bytes_taken, quota = 16 << 20, 256 << 20
         self.admin("register-vm", self.vm, f"--memory={quota}")

@@ -53,11 +53,11 @@ static uint32_t count_marks(const struct vgpu_fences *fences, uint32_t batch)
         const struct vgpu_mark *mark = &fences->marks[i];
         if ((int32_t)(mark->batch - batch) > 0)
             break;
-        count += mark->kind != VGPU_MARK_BEGIN;
+        count += mark->kind != VGPU_MARK_BEGIN && !mark->waits;
         if (mark->kind == VGPU_MARK_CPU)
             break;
     }
-    return count;
+    return count || fences->waits == 0 ? count : 1; /* where all wait, any is news */
 }
 
 bool vgpu_bell_await(struct vgpu_worker *worker, uint32_t batch)

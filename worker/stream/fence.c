@@ -6,6 +6,7 @@
 #include "worker/context.h"
 #include "worker/graph/capture.h"
 #include "worker/log.h"
+#include "worker/stream/wait.h"
 #include "worker/worker.h"
 
 /* Each costs as much as a launch: so many answers of "not yet" a look takes. */
@@ -40,11 +41,27 @@ static bool has_fence(const struct vgpu_mark *mark)
     return mark->kind == VGPU_MARK_GPU || mark->kind == VGPU_MARK_CPU;
 }
 
+const struct vgpu_mark *vgpu_fence_oldest(const struct vgpu_worker *worker)
+{
+    const struct vgpu_fences *fences = &worker->fences;
+    for (uint32_t i = 0; i < fences->count; i++) {
+        if (!fences->marks[i].waits)
+            return &fences->marks[i];
+    }
+    return NULL;
+}
+
 /* Ends a mark: its event is accounted or given back, and it is free to be taken out. */
 static void end_mark(struct vgpu_worker *worker, struct vgpu_mark *mark, bool reached)
 {
     struct vgpu_context *context = mark->context;
-    if (mark->kind != VGPU_MARK_BEGIN)
+    if (mark->waits && reached)
+        vgpu_wait_reached(worker, mark);
+    if (mark->kind == VGPU_MARK_WAIT) {
+        vgpu_wait_end(worker, mark, reached);
+        return;
+    }
+    if (mark->kind != VGPU_MARK_BEGIN && !mark->waits)
         context->usage.pending--;
     if (mark->event && reached)
         vgpu_usage_account(worker, context, mark);
@@ -177,7 +194,7 @@ static bool look_at_place(struct vgpu_worker *worker, struct look *look, uint32_
         write_before(worker, mark);
         write_by_cpu(worker, mark);
     }
-    look->news |= mark->kind != VGPU_MARK_BEGIN;
+    look->news |= mark->kind != VGPU_MARK_BEGIN && mark->kind != VGPU_MARK_WAIT;
     look->wakes |= mark->kind == VGPU_MARK_CPU || !vgpu_bell_is_hung(worker);
     look->ended = true;
     end_mark(worker, mark, true);
@@ -251,6 +268,7 @@ static CUresult place(struct vgpu_worker *worker, struct vgpu_mark mark)
     mark.context = worker->current;
     mark.batch = worker->lease.filling;
     mark.number = worker->fences.placed++;
+    mark.waits = mark.kind == VGPU_MARK_WAIT || vgpu_wait_holds(worker, mark.context, mark.stream);
     if (mark.kind == VGPU_MARK_GPU)
         error = place_write(worker, &mark);
     else
@@ -262,7 +280,9 @@ static CUresult place(struct vgpu_worker *worker, struct vgpu_mark mark)
         vgpu_usage_put(worker, mark.context, mark.event);
         return error;
     }
-    if (mark.kind != VGPU_MARK_BEGIN)
+    if (mark.kind == VGPU_MARK_WAIT)
+        worker->fences.waits++;
+    else if (mark.kind != VGPU_MARK_BEGIN && !mark.waits)
         mark.context->usage.pending++;
     vgpu_watch_mark(worker, &mark);
     worker->fences.marks[worker->fences.count++] = mark;

@@ -24,6 +24,7 @@ enum vgpu_mark_kind {
     VGPU_MARK_TIME,  /* an event: time is accounted, faults are found, idleness may begin */
     VGPU_MARK_GPU,   /* a fence that the GPU writes, and no event */
     VGPU_MARK_CPU,   /* an event, and a fence that the worker writes */
+    VGPU_MARK_WAIT,  /* an event right behind a wait for the program: worker/stream/wait.h */
 };
 
 struct vgpu_mark {
@@ -37,12 +38,12 @@ struct vgpu_mark {
     uint32_t number; /* of the mark, counted from the worker's first */
     uint64_t idle;   /* vgpu_usage_idle() when it was placed */
     uint64_t placed; /* if nothing was before it: when; else 0 */
+    bool waits;      /* the GPU is not at what it is behind, but at a wait for the program */
 
     /* for the watchdog: worker/watch.h */
     uint32_t pieced;  /* records between this mark and the one before */
     uint32_t records; /* since the last mark with an event */
     uint32_t work;    /* kind of the last of them */
-    bool waits;       /* for something that the guest's program has yet to do */
 };
 
 struct vgpu_fences {
@@ -50,6 +51,7 @@ struct vgpu_fences {
     uint32_t count, room;
     uint32_t asking;  /* place of the mark at which the next thorough look begins to ask */
     uint32_t placed;  /* marks so far */
+    uint32_t waits;   /* marks of that kind: most programs have none */
     bool first_asked; /* the last look has asked for the oldest */
     bool by_cpu;      /* the driver cannot let the GPU write */
     bool unwatched;   /* nobody has looked for some time, says the loop */
@@ -68,6 +70,9 @@ void vgpu_fence_mark(struct vgpu_worker *worker, CUstream stream, enum vgpu_mark
  *  also asks the driver, so that faults are found and time is accounted; of many marks that are not
  *  reached some at a time. Returns true if there was something new. */
 bool vgpu_fence_poll(struct vgpu_worker *worker, bool thorough);
+
+/** The oldest mark that the GPU is at work for; NULL: there is none. */
+const struct vgpu_mark *vgpu_fence_oldest(const struct vgpu_worker *worker);
 
 /** Ends all marks of a context that is current and about to go, after all its work was done. */
 void vgpu_fence_finish(struct vgpu_worker *worker, struct vgpu_context *context);

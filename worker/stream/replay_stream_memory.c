@@ -3,6 +3,7 @@
  * the GPU may reach is the driver's to check: it knows what is mapped for it. */
 #include <string.h>
 
+#include "worker/stream/wait.h"
 #include "worker/worker.h"
 
 #define OPERATIONS_MAX 255u
@@ -14,6 +15,26 @@ CUresult vgpu_replay_cuStreamWriteValue32(struct vgpu_worker *worker,
     return driver->cuStreamWriteValue32
                ? driver->cuStreamWriteValue32(call->stream, call->address, call->value, call->flags)
                : CUDA_ERROR_NOT_SUPPORTED;
+}
+
+CUresult vgpu_replay_cuStreamWaitValue32(struct vgpu_worker *worker,
+                                         struct vgpu_call_cuStreamWaitValue32 *call)
+{
+    CUresult error =
+        worker->driver->cuStreamWaitValue32(call->stream, call->address, call->value, call->flags);
+    if (error == CUDA_SUCCESS)
+        vgpu_wait_place(worker, call->stream);
+    return error;
+}
+
+CUresult vgpu_replay_cuStreamWaitValue64(struct vgpu_worker *worker,
+                                         struct vgpu_call_cuStreamWaitValue64 *call)
+{
+    CUresult error =
+        worker->driver->cuStreamWaitValue64(call->stream, call->address, call->value, call->flags);
+    if (error == CUDA_SUCCESS)
+        vgpu_wait_place(worker, call->stream);
+    return error;
 }
 
 static bool is_operation(CUstreamBatchMemOpType type)
@@ -39,11 +60,17 @@ CUresult vgpu_replay_cuStreamBatchMemOp(struct vgpu_worker *worker,
     if (call->operations_bytes % sizeof(*operations) != 0 || count > OPERATIONS_MAX)
         return CUDA_ERROR_INVALID_VALUE;
     memcpy(operations, call->operations, call->operations_bytes);
+    bool waits = false;
     for (unsigned int i = 0; i < count; i++) {
         if (!is_operation(operations[i].operation))
             return CUDA_ERROR_INVALID_VALUE;
+        waits |= operations[i].operation == CU_STREAM_MEM_OP_WAIT_VALUE_32 ||
+                 operations[i].operation == CU_STREAM_MEM_OP_WAIT_VALUE_64;
     }
-    return worker->driver->cuStreamBatchMemOp(call->stream, count, operations, 0);
+    CUresult error = worker->driver->cuStreamBatchMemOp(call->stream, count, operations, 0);
+    if (error == CUDA_SUCCESS && waits)
+        vgpu_wait_place(worker, call->stream);
+    return error;
 }
 
 CUresult vgpu_replay_cuStreamGetAttribute(struct vgpu_worker *worker,

@@ -4,6 +4,7 @@
 
 #include "worker/graph/capture.h"
 #include "worker/stream/upcall.h"
+#include "worker/stream/wait.h"
 #include "worker/worker.h"
 
 CUresult vgpu_replay_vgpuHostFunction(struct vgpu_worker *worker,
@@ -19,6 +20,8 @@ CUresult vgpu_replay_vgpuHostFunction(struct vgpu_worker *worker,
         error = worker->driver->cuLaunchHostFunc(call->stream, vgpu_upcall_run, data);
     if (error == CUDA_SUCCESS && graph)
         error = vgpu_upcall_bind(worker, graph, data, &object);
+    if (error == CUDA_SUCCESS)
+        vgpu_wait_place(worker, call->stream);
     return error;
 }
 
@@ -26,8 +29,13 @@ CUresult vgpu_replay_vgpuStreamCallback(struct vgpu_worker *worker,
                                         struct vgpu_call_vgpuStreamCallback *call)
 {
     void *data = vgpu_upcall_data(worker, call->upcall);
-    return data ? worker->driver->cuStreamAddCallback(call->stream, vgpu_upcall_callback, data, 0)
-                : CUDA_ERROR_INVALID_VALUE;
+    if (data == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult error =
+        worker->driver->cuStreamAddCallback(call->stream, vgpu_upcall_callback, data, 0);
+    if (error == CUDA_SUCCESS)
+        vgpu_wait_place(worker, call->stream);
+    return error;
 }
 
 /* ---- user objects: the driver trusts its caller not to release what it does not hold ---- */

@@ -3,6 +3,7 @@
 
 #include "worker/context.h"
 #include "worker/graph/capture.h"
+#include "worker/stream/wait.h"
 #include "worker/worker.h"
 
 const bool vgpu_usage_works[VGPU_CALL_MAX + 1] = {
@@ -98,13 +99,11 @@ void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
     if (context == NULL || worker->record == NULL ||
         (worker->captures && vgpu_capture_holds(worker, stream)))
         return;
-    if (!vgpu_usage_brings_work(worker->record->call)) {
-        vgpu_watch_stream(worker, stream);
+    if (!vgpu_usage_brings_work(worker->record->call))
         return;
-    }
     struct vgpu_usage *usage = &context->usage;
     vgpu_watch_add(worker);
-    if (vgpu_usage_is_idle(context))
+    if (vgpu_usage_is_idle(context) && !vgpu_wait_holds(worker, context, stream))
         end_idleness(worker, context, stream);
     struct vgpu_usage_stream *entry = is_recent(usage, stream)
                                           ? &usage->streams[usage->recent]
@@ -273,6 +272,33 @@ void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context
     vgpu_usage_put(worker, context, usage->last);
     usage->last = event;
     usage->last_idle = mark->idle;
+}
+
+bool vgpu_usage_has_work(const struct vgpu_context *context, CUstream stream)
+{
+    const struct vgpu_usage *usage = &context->usage;
+    for (uint32_t i = 0; i < usage->stream_count; i++) {
+        if (usage->streams[i].stream == stream)
+            return !usage->streams[i].fenced;
+    }
+    return false;
+}
+
+void vgpu_usage_resume(struct vgpu_worker *worker, struct vgpu_context *context,
+                       const struct vgpu_mark *mark)
+{
+    struct vgpu_usage *usage = &context->usage;
+    if (!vgpu_usage_is_idle(context)) {
+        vgpu_usage_put(worker, context, mark->event);
+        return;
+    }
+    struct vgpu_mark begin = *mark;
+    begin.kind = VGPU_MARK_BEGIN;
+    begin.idle = vgpu_usage_idle(context);
+    worker->busy_contexts++;
+    usage->idle_since = 0;
+    usage->begun = true;
+    vgpu_usage_account(worker, context, &begin);
 }
 
 void vgpu_usage_destroy(struct vgpu_worker *worker, struct vgpu_context *context)

@@ -79,6 +79,14 @@ void vgpu_usage_reached(struct vgpu_worker *worker, struct vgpu_context *context
 /** The context has failed: nothing of its work will be reached. */
 void vgpu_usage_failed(struct vgpu_worker *worker, struct vgpu_context *context);
 
+/** Whether a stream has work without a fence or mark behind it. */
+bool vgpu_usage_has_work(const struct vgpu_context *context, CUstream stream);
+
+/** A stream goes on at this mark: if there was no other work, idleness ends there. Takes the mark's
+ *  event over. */
+void vgpu_usage_resume(struct vgpu_worker *worker, struct vgpu_context *context,
+                       const struct vgpu_mark *mark);
+
 /** No work is left, as far as is known. */
 bool vgpu_usage_is_idle(const struct vgpu_context *context);
 
