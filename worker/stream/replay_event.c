@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the guest waits for: fences behind a stream, behind a context, behind an event. */
 #include "worker/context.h"
+#include "worker/stream/wait.h"
 #include "worker/worker.h"
 
 enum { LOOKS = 50 }; /* at events that are done soon */
@@ -31,6 +32,7 @@ CUresult vgpu_replay_vgpuFenceContext(struct vgpu_worker *worker,
     CUresult error = vgpu_context_gather(worker, &stream);
     if (error)
         vgpu_worker_defer(worker, error);
+    vgpu_wait_place_behind(worker, stream);
     vgpu_fence_place(worker, stream, call->fence, call->value);
     vgpu_usage_fenced_all(worker, worker->current);
     return CUDA_SUCCESS;
@@ -59,12 +61,22 @@ CUresult vgpu_replay_vgpuContextRecord(struct vgpu_worker *worker,
         return CUDA_ERROR_INVALID_VALUE;
     CUstream stream;
     CUresult error = vgpu_context_gather(worker, &stream);
+    vgpu_wait_place_behind(worker, stream);
     vgpu_fence_place(worker, stream, call->fence, call->value);
     vgpu_usage_fenced_all(worker, worker->current);
     if (error == CUDA_SUCCESS)
         error = driver->cuCtxRecordEvent(worker->current->object, call->event);
     if (error == CUDA_ERROR_NOT_SUPPORTED)
         error = driver->cuEventRecord(call->event, stream);
+    return error;
+}
+
+CUresult vgpu_replay_cuStreamWaitEvent(struct vgpu_worker *worker,
+                                       struct vgpu_call_cuStreamWaitEvent *call)
+{
+    CUresult error = worker->driver->cuStreamWaitEvent(call->stream, call->event, call->flags);
+    if (error == CUDA_SUCCESS)
+        vgpu_wait_place_behind(worker, call->stream);
     return error;
 }
 

@@ -11,6 +11,12 @@ void vgpu_wait_place(struct vgpu_worker *worker, CUstream stream)
         vgpu_fence_mark(worker, stream == CU_STREAM_LEGACY ? NULL : stream, VGPU_MARK_WAIT);
 }
 
+void vgpu_wait_place_behind(struct vgpu_worker *worker, CUstream stream)
+{
+    if (worker->fences.waits)
+        vgpu_wait_place(worker, stream);
+}
+
 static bool is_in(const struct vgpu_mark *mark, const struct vgpu_context *context, CUstream stream)
 {
     return mark->context == context && mark->stream == stream;

@@ -4,8 +4,9 @@
  * a function of its own to return. What stands behind such a wait is not at work, however long that
  * takes: it is no time of the GPU's, and a lease ends without it. So there is a mark
  * (worker/stream/fence.h) behind each wait; the marks behind that one do not count before it was
- * reached. Of streams that wait for such a stream, by an event or as the legacy stream does, it is
- * not known: they are taken for work that is long. For the worker's thread.
+ * reached. While there are any, streams that wait for others are marked as well: those may have
+ * such a wait before them. Blocking streams and the legacy one, which wait for each other with each
+ * piece of work, are not: theirs is taken for work that is long. For the worker's thread.
  */
 #ifndef VGPU_WORKER_WAIT_H
 #define VGPU_WORKER_WAIT_H
@@ -19,6 +20,9 @@ struct vgpu_mark;
 
 /** `stream` of the current context has got a wait. */
 void vgpu_wait_place(struct vgpu_worker *worker, CUstream stream);
+
+/** It waits for other streams. */
+void vgpu_wait_place_behind(struct vgpu_worker *worker, CUstream stream);
 
 /** Whether the stream has a wait that is not known to be over. */
 bool vgpu_wait_holds(const struct vgpu_worker *worker, const struct vgpu_context *context,

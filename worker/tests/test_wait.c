@@ -114,6 +114,29 @@ static void a_lease_ends_without_what_waits(void **state)
     close_rig(&rig);
 }
 
+static void so_does_it_without_what_waits_for_that(void **state)
+{
+    struct rig rig = open_rig(600 * 1000);
+
+    (void)state;
+    assert_int_equal(vgpu_send_cuEventCreate(rig.channel, CONTEXT, EVENT, 0), CUDA_SUCCESS);
+    wait_in(&rig, STREAM);
+    assert_int_equal(vgpu_send_cuEventRecordWithFlags(rig.channel, CONTEXT, EVENT, STREAM, 0),
+                     CUDA_SUCCESS);
+    assert_int_equal(vgpu_send_cuStreamWaitEvent(rig.channel, CONTEXT, STREAM2, EVENT, 0),
+                     CUDA_SUCCESS);
+    assert_true(try_launch(&rig, STREAM2));
+    assert_int_equal(vgpu_send_vgpuFenceContext(rig.channel, CONTEXT, 100, 7), CUDA_SUCCESS);
+    end_lease(&rig);
+    assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
+    vgpu_fence_finish(rig.worker, rig.worker->current); /* now all of it runs */
+    assert_int_equal(fixture_fence(rig.channel, 100), 7);
+    assert_int_equal(rig.worker->fences.count, 0);
+    assert_int_equal(rig.worker->fences.waits, 0);
+    assert_int_equal(rig.worker->contexts->usage.pending, 0);
+    close_rig(&rig);
+}
+
 static void other_streams_go_on(void **state)
 {
     struct rig rig = open_rig(1000);
@@ -274,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lease_ends_without_what_waits),
+        cmocka_unit_test(so_does_it_without_what_waits_for_that),
         cmocka_unit_test(other_streams_go_on),
         cmocka_unit_test(so_much_may_wait_as_others_can_bear_at_once),
         cmocka_unit_test(what_waits_is_counted_when_it_runs),
