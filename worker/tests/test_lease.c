@@ -1,48 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include <errno.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "worker/tests/fixture.h"
-
-#define WINDOW 1000000u
-
-/* A worker with a context, a function and the mediator's end of its socket. */
-struct rig {
-    struct vgpu_channel *channel;
-    struct vgpu_worker *worker;
-    struct vgpu_worker_lease *lease;
-    int mediator;
-};
-
-static struct rig open_rig(uint32_t state)
-{
-    struct rig rig = {.channel = fixture_open_context()};
-    int sockets[2];
-
-    fixture_load(rig.channel, "image");
-    fake.queued = true;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, sockets), 0);
-    rig.worker = &rig.channel->worker;
-    rig.worker->socket = sockets[0];
-    rig.mediator = sockets[1];
-    rig.lease = &rig.channel->page.lease;
-    rig.lease->state = state;
-    rig.lease->window = WINDOW;
-    return rig;
-}
-
-static void close_rig(struct rig *rig)
-{
-    close(rig->worker->socket);
-    close(rig->mediator);
-    fixture_close(rig->channel);
-}
+#include "worker/tests/lease_rig.h"
 
 /* How often the worker has spoken since the last time. */
-static int heard(const struct rig *rig)
+static int heard(const struct lease_rig *rig)
 {
     struct vgpu_worker_message message;
     int count = 0;
@@ -54,22 +17,13 @@ static int heard(const struct rig *rig)
     return count;
 }
 
-static bool admits(const struct rig *rig, enum vgpu_call call)
+static bool admits(const struct lease_rig *rig, enum vgpu_call call)
 {
     const struct vgpu_call_header header = {.call = (uint16_t)call, .context = CONTEXT};
     return vgpu_lease_admits(rig->worker, &header);
 }
 
-/* What the loop does with a launch, if it may. */
-static bool try_launch(struct rig *rig)
-{
-    if (!admits(rig, VGPU_CALL_vgpuLaunch))
-        return false;
-    assert_int_equal(fixture_launch(rig->channel, 0), CUDA_SUCCESS);
-    return true;
-}
-
-static void finish(struct rig *rig)
+static void finish(struct lease_rig *rig)
 {
     vgpu_usage_cover(rig->worker);
     fake_run(NULL, UINT32_MAX);
@@ -78,7 +32,7 @@ static void finish(struct rig *rig)
 
 static void without_a_lease_only_work_waits(void **state)
 {
-    struct rig rig = open_rig(VGPU_LEASE_NONE);
+    struct lease_rig rig = lease_rig_open(VGPU_LEASE_NONE);
 
     (void)state;
     assert_true(admits(&rig, VGPU_CALL_cuMemAlloc));
@@ -89,17 +43,17 @@ static void without_a_lease_only_work_waits(void **state)
     assert_int_equal(heard(&rig), 1); /* once is enough */
     assert_int_equal(rig.lease->wants, 1);
     rig.lease->state = VGPU_LEASE_BOUNDED;
-    assert_true(try_launch(&rig));
+    assert_true(lease_rig_launch(&rig, 0));
     assert_int_equal(rig.lease->wants, 0);
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 static void a_lease_that_ends_is_given_back_when_all_is_done(void **state)
 {
-    struct rig rig = open_rig(VGPU_LEASE_OPEN);
+    struct lease_rig rig = lease_rig_open(VGPU_LEASE_OPEN);
 
     (void)state;
-    assert_true(try_launch(&rig));
+    assert_true(lease_rig_launch(&rig, 0));
     rig.lease->state = VGPU_LEASE_ENDING;
     assert_false(admits(&rig, VGPU_CALL_vgpuLaunch));
     vgpu_lease_look(rig.worker, true);
@@ -109,28 +63,21 @@ static void a_lease_that_ends_is_given_back_when_all_is_done(void **state)
     assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
     assert_int_equal(rig.lease->wants, 1);
     assert_int_equal(heard(&rig), 1);
-    close_rig(&rig);
-}
-
-/* As if everything had been seen before. */
-static void know_all(struct rig *rig, uint32_t nanoseconds)
-{
-    for (uint32_t i = 0; i < VGPU_LEASE_KINDS; i++)
-        rig->worker->lease.estimates[i] = nanoseconds;
+    lease_rig_close(&rig);
 }
 
 static void a_lease_is_given_back_while_its_last_work_ends(void **state)
 {
-    struct rig rig = open_rig(VGPU_LEASE_BOUNDED);
+    struct lease_rig rig = lease_rig_open(VGPU_LEASE_BOUNDED);
 
     (void)state;
-    know_all(&rig, 50000);
-    assert_true(try_launch(&rig));
+    lease_rig_know_all(&rig, 50000);
+    assert_true(lease_rig_launch(&rig, 0));
     rig.lease->state = VGPU_LEASE_ENDING;
     vgpu_lease_look(rig.worker, true);
     assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
     assert_int_equal(heard(&rig), 1);
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 static void work_that_may_be_long_is_waited_for(void **state)
@@ -139,33 +86,33 @@ static void work_that_may_be_long_is_waited_for(void **state)
 
     (void)state;
     for (int i = 0; i < 2; i++) {
-        struct rig rig = open_rig(first[i]);
+        struct lease_rig rig = lease_rig_open(first[i]);
 
-        know_all(&rig, i ? 50000 : 0); /* not known, or not counted */
-        assert_true(try_launch(&rig));
+        lease_rig_know_all(&rig, i ? 50000 : 0); /* not known, or not counted */
+        assert_true(lease_rig_launch(&rig, 0));
         rig.lease->state = VGPU_LEASE_ENDING;
         vgpu_lease_look(rig.worker, true);
         assert_int_equal(rig.lease->state, VGPU_LEASE_ENDING);
         finish(&rig);
         vgpu_lease_look(rig.worker, true);
         assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
-        close_rig(&rig);
+        lease_rig_close(&rig);
     }
 }
 
 static void an_idle_lease_can_be_taken_until_there_is_work(void **state)
 {
-    struct rig rig = open_rig(VGPU_LEASE_OPEN);
+    struct lease_rig rig = lease_rig_open(VGPU_LEASE_OPEN);
 
     (void)state;
-    assert_true(try_launch(&rig));
+    assert_true(lease_rig_launch(&rig, 0));
     vgpu_lease_rest(rig.worker);
     assert_int_equal(rig.lease->state, VGPU_LEASE_OPEN); /* the launch is under way */
     finish(&rig);
     vgpu_lease_rest(rig.worker);
     assert_int_equal(rig.lease->state, VGPU_LEASE_OPEN | VGPU_LEASE_IDLE);
     assert_int_equal(heard(&rig), 0);
-    assert_true(try_launch(&rig));
+    assert_true(lease_rig_launch(&rig, 0));
     assert_int_equal(rig.lease->state, VGPU_LEASE_OPEN);
     finish(&rig);
     rig.lease->state = VGPU_LEASE_BOUNDED;
@@ -173,49 +120,49 @@ static void an_idle_lease_can_be_taken_until_there_is_work(void **state)
     assert_int_equal(rig.lease->state, VGPU_LEASE_BOUNDED | VGPU_LEASE_IDLE);
     assert_int_equal(heard(&rig), 1); /* others wait for it */
     rig.lease->state = VGPU_LEASE_NONE;
-    assert_false(try_launch(&rig));
+    assert_false(lease_rig_launch(&rig, 0));
     assert_int_equal(heard(&rig), 1);
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 static void work_that_waits_for_a_record_gets_it(void **state)
 {
     const struct timespec pause = {.tv_nsec = 60000000};
-    struct rig rig = open_rig(VGPU_LEASE_BOUNDED);
+    struct lease_rig rig = lease_rig_open(VGPU_LEASE_BOUNDED);
 
     (void)state;
-    assert_true(try_launch(&rig)); /* for all that is known it never ends */
-    assert_false(try_launch(&rig));
+    assert_true(lease_rig_launch(&rig, 0)); /* for all that is known it never ends */
+    assert_false(lease_rig_launch(&rig, 0));
     nanosleep(&pause, NULL);
-    assert_true(try_launch(&rig));
-    assert_false(try_launch(&rig)); /* and not more than that */
-    close_rig(&rig);
+    assert_true(lease_rig_launch(&rig, 0));
+    assert_false(lease_rig_launch(&rig, 0)); /* and not more than that */
+    lease_rig_close(&rig);
 }
 
-static int launches_in_flight(struct rig *rig)
+static int launches_in_flight(struct lease_rig *rig)
 {
     int count = 0;
-    while (try_launch(rig) && count < 100000)
+    while (lease_rig_launch(rig, 0) && count < 100000)
         count++;
     return count;
 }
 
 static void a_bounded_lease_bounds_what_is_in_flight(void **state)
 {
-    struct rig rig = open_rig(VGPU_LEASE_BOUNDED);
+    struct lease_rig rig = lease_rig_open(VGPU_LEASE_BOUNDED);
 
     (void)state;
     int unknown = launches_in_flight(&rig);
     assert_in_range(unknown, 1, 8); /* each could be long */
-    assert_false(try_launch(&rig));
+    assert_false(lease_rig_launch(&rig, 0));
     finish(&rig);
-    assert_true(try_launch(&rig)); /* as soon as there is room */
-    close_rig(&rig);
+    assert_true(lease_rig_launch(&rig, 0)); /* as soon as there is room */
+    lease_rig_close(&rig);
 }
 
 static void estimates_follow_what_was_measured(void **state)
 {
-    struct rig rig = open_rig(VGPU_LEASE_BOUNDED);
+    struct lease_rig rig = lease_rig_open(VGPU_LEASE_BOUNDED);
     const uint64_t lasts[] = {10000, 400000, 20000}; /* nanoseconds */
 
     (void)state;
@@ -232,27 +179,28 @@ static void estimates_follow_what_was_measured(void **state)
             rig.channel->page.gpu_nanoseconds = before + took;
         }
         /* up to a batch more than the window */
-        assert_in_range((uint64_t)count * lasts[i], WINDOW / 2, WINDOW + WINDOW / 2);
+        assert_in_range((uint64_t)count * lasts[i], LEASE_RIG_WINDOW / 2,
+                        LEASE_RIG_WINDOW + LEASE_RIG_WINDOW / 2);
     }
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 /* So many launches, each a batch of its own. */
-static void launch_batches(struct rig *rig, uint32_t count)
+static void launch_batches(struct lease_rig *rig, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        assert_true(try_launch(rig));
+        assert_true(lease_rig_launch(rig, 0));
 }
 
 static void what_is_waited_for_is_half_of_the_window_or_all(void **state)
 {
-    struct rig rig = open_rig(VGPU_LEASE_BOUNDED);
+    struct lease_rig rig = lease_rig_open(VGPU_LEASE_BOUNDED);
     const struct vgpu_lease *lease = &rig.worker->lease;
 
     (void)state;
-    know_all(&rig, WINDOW / 4);
+    lease_rig_know_all(&rig, LEASE_RIG_WINDOW / 4);
     launch_batches(&rig, 4);
-    assert_false(try_launch(&rig));
+    assert_false(lease_rig_launch(&rig, 0));
     assert_int_equal(lease->filling - lease->first, 4);
     assert_int_equal(vgpu_lease_awaited(rig.worker, true), lease->first + 1);
     assert_int_equal(vgpu_lease_awaited(rig.worker, false), lease->filling);
@@ -263,23 +211,23 @@ static void what_is_waited_for_is_half_of_the_window_or_all(void **state)
     assert_int_equal(vgpu_lease_awaited(rig.worker, true), lease->filling);
     rig.lease->state = VGPU_LEASE_NONE;
     assert_int_equal(vgpu_lease_awaited(rig.worker, true), lease->filling);
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 static void a_lease_taken_while_it_ended_is_asked_for_again(void **state)
 {
-    struct rig rig = open_rig(VGPU_LEASE_NONE);
+    struct lease_rig rig = lease_rig_open(VGPU_LEASE_NONE);
 
     (void)state;
-    assert_false(try_launch(&rig));
+    assert_false(lease_rig_launch(&rig, 0));
     assert_int_equal(heard(&rig), 1);
     rig.lease->state = VGPU_LEASE_ENDING; /* granted and ended before the worker looked */
-    assert_false(try_launch(&rig));
+    assert_false(lease_rig_launch(&rig, 0));
     vgpu_lease_look(rig.worker, true);
     assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
     assert_int_equal(rig.lease->wants, 1);
     assert_int_equal(heard(&rig), 1);
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 int main(void)

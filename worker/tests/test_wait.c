@@ -1,22 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A stream waits for the guest's program: what that costs the VM, its lease and its account. */
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "worker/tests/lease_rig.h"
 
-#include "worker/tests/fixture.h"
-
-#define WINDOW      1000000u /* nanoseconds */
-#define MILLISECOND 1000000u
+#define MILLISECOND 1000000u /* in nanoseconds */
 #define SECOND      1000000000ull
-
-/* A worker with two streams, and the mediator's end of its socket. */
-struct rig {
-    struct vgpu_channel *channel;
-    struct vgpu_worker *worker;
-    struct vgpu_worker_lease *lease;
-    int mediator;
-};
 
 /* Streams run when the test says so: that is all that the fake has to know of waits. */
 static CUresult take_wait(CUstream stream, CUdeviceptr address, cuuint32_t value,
@@ -26,54 +13,27 @@ static CUresult take_wait(CUstream stream, CUdeviceptr address, cuuint32_t value
     return CUDA_SUCCESS;
 }
 
-static struct rig open_rig(uint32_t estimate)
+/* A bounded lease, two streams, and work that takes so many nanoseconds. */
+static struct lease_rig open_rig(uint32_t estimate)
 {
-    struct rig rig = {.channel = fixture_open_context()};
-    int sockets[2];
+    struct lease_rig rig = lease_rig_open(VGPU_LEASE_BOUNDED);
 
-    fixture_load(rig.channel, "image");
     for (uint32_t id = STREAM; id <= STREAM2; id++)
         assert_int_equal(vgpu_send_cuStreamCreateWithPriority(rig.channel, CONTEXT, id,
                                                               CU_STREAM_NON_BLOCKING, 0),
                          CUDA_SUCCESS);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, sockets), 0);
     fake_driver_table()->cuStreamWaitValue32 = take_wait;
-    fake.queued = true;
-    rig.worker = &rig.channel->worker;
-    rig.worker->socket = sockets[0];
-    rig.mediator = sockets[1];
-    rig.lease = &rig.channel->page.lease;
-    rig.lease->state = VGPU_LEASE_BOUNDED;
-    rig.lease->window = WINDOW;
-    for (uint32_t i = 0; i < VGPU_LEASE_KINDS; i++)
-        rig.worker->lease.estimates[i] = estimate;
+    lease_rig_know_all(&rig, estimate);
     return rig;
 }
 
-static void close_rig(struct rig *rig)
-{
-    close(rig->worker->socket);
-    close(rig->mediator);
-    fixture_close(rig->channel);
-}
-
-static void wait_in(struct rig *rig, uint32_t stream)
+static void wait_in(struct lease_rig *rig, uint32_t stream)
 {
     assert_int_equal(vgpu_send_cuStreamWaitValue32(rig->channel, CONTEXT, stream, 4096, 1, 0),
                      CUDA_SUCCESS);
 }
 
-static bool try_launch(struct rig *rig, uint32_t stream)
-{
-    const struct vgpu_call_header header = {.call = VGPU_CALL_vgpuLaunch, .context = CONTEXT};
-
-    if (!vgpu_lease_admits(rig->worker, &header))
-        return false;
-    assert_int_equal(fixture_launch(rig->channel, stream), CUDA_SUCCESS);
-    return true;
-}
-
-static void run(struct rig *rig, uint32_t id)
+static void run(struct lease_rig *rig, uint32_t id)
 {
     void *stream;
 
@@ -81,42 +41,42 @@ static void run(struct rig *rig, uint32_t id)
     fake_run(stream, UINT32_MAX);
 }
 
-static void end_lease(struct rig *rig)
+static void end_lease(struct lease_rig *rig)
 {
     rig->lease->state = VGPU_LEASE_ENDING;
     vgpu_lease_look(rig->worker, false);
 }
 
-static uint64_t worked(const struct rig *rig)
+static uint64_t worked(const struct lease_rig *rig)
 {
     return rig->channel->page.gpu_nanoseconds;
 }
 
 static void a_lease_ends_without_what_waits(void **state)
 {
-    struct rig rig = open_rig(600 * 1000); /* more than what a lease may leave undone */
+    struct lease_rig rig = open_rig(600 * 1000); /* more than what a lease may leave undone */
 
     (void)state;
     wait_in(&rig, STREAM);
-    assert_true(try_launch(&rig, STREAM));
+    assert_true(lease_rig_launch(&rig, STREAM));
     end_lease(&rig);
     assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
     assert_int_equal(rig.lease->left, 1);
     assert_int_equal(rig.worker->busy_contexts, 0);
     rig.lease->state = VGPU_LEASE_BOUNDED;
-    assert_true(try_launch(&rig, STREAM2)); /* and what does not is waited for */
+    assert_true(lease_rig_launch(&rig, STREAM2)); /* and what does not is waited for */
     end_lease(&rig);
     assert_int_equal(rig.lease->state, VGPU_LEASE_ENDING);
     run(&rig, STREAM2);
     vgpu_fence_poll(rig.worker, true);
     vgpu_lease_look(rig.worker, false);
     assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 static void so_does_it_without_what_waits_for_that(void **state)
 {
-    struct rig rig = open_rig(600 * 1000);
+    struct lease_rig rig = open_rig(600 * 1000);
 
     (void)state;
     assert_int_equal(vgpu_send_cuEventCreate(rig.channel, CONTEXT, EVENT, 0), CUDA_SUCCESS);
@@ -125,7 +85,7 @@ static void so_does_it_without_what_waits_for_that(void **state)
                      CUDA_SUCCESS);
     assert_int_equal(vgpu_send_cuStreamWaitEvent(rig.channel, CONTEXT, STREAM2, EVENT, 0),
                      CUDA_SUCCESS);
-    assert_true(try_launch(&rig, STREAM2));
+    assert_true(lease_rig_launch(&rig, STREAM2));
     assert_int_equal(vgpu_send_vgpuFenceContext(rig.channel, CONTEXT, 100, 7), CUDA_SUCCESS);
     end_lease(&rig);
     assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
@@ -134,60 +94,60 @@ static void so_does_it_without_what_waits_for_that(void **state)
     assert_int_equal(rig.worker->fences.count, 0);
     assert_int_equal(rig.worker->fences.waits, 0);
     assert_int_equal(rig.worker->contexts->usage.pending, 0);
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 static void other_streams_go_on(void **state)
 {
-    struct rig rig = open_rig(1000);
+    struct lease_rig rig = open_rig(1000);
 
     (void)state;
     wait_in(&rig, STREAM);
-    assert_true(try_launch(&rig, STREAM));
+    assert_true(lease_rig_launch(&rig, STREAM));
     for (int i = 0; i < 5000; i++) {
-        bool admitted = try_launch(&rig, STREAM2);
+        bool admitted = lease_rig_launch(&rig, STREAM2);
         if (!admitted) {
             run(&rig, STREAM2);
             vgpu_fence_poll(rig.worker, true);
-            admitted = try_launch(&rig, STREAM2);
+            admitted = lease_rig_launch(&rig, STREAM2);
         }
         assert_true(admitted);
     }
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 static void so_much_may_wait_as_others_can_bear_at_once(void **state)
 {
-    struct rig rig = open_rig(10 * MILLISECOND);
+    struct lease_rig rig = open_rig(10 * MILLISECOND);
     int count = 0;
 
     (void)state;
     wait_in(&rig, STREAM);
-    while (count < 100 && try_launch(&rig, STREAM)) {
+    while (count < 100 && lease_rig_launch(&rig, STREAM)) {
         vgpu_fence_poll(rig.worker, true);
         count++;
     }
     assert_int_equal(count, 5);
-    assert_false(try_launch(&rig, STREAM2));
+    assert_false(lease_rig_launch(&rig, STREAM2));
     run(&rig, STREAM);
     vgpu_fence_poll(rig.worker, true);
-    assert_true(try_launch(&rig, STREAM2));
-    close_rig(&rig);
+    assert_true(lease_rig_launch(&rig, STREAM2));
+    lease_rig_close(&rig);
 }
 
 static void what_waits_is_counted_when_it_runs(void **state)
 {
-    struct rig rig = open_rig(1000);
+    struct lease_rig rig = open_rig(1000);
 
     (void)state;
-    assert_true(try_launch(&rig, STREAM)); /* the account has begun */
+    assert_true(lease_rig_launch(&rig, STREAM)); /* the account has begun */
     vgpu_usage_cover(rig.worker);
     run(&rig, STREAM);
     vgpu_fence_poll(rig.worker, true);
     uint64_t before = worked(&rig);
     for (int round = 1; round <= 3; round++) {
         wait_in(&rig, STREAM);
-        assert_true(try_launch(&rig, STREAM));
+        assert_true(lease_rig_launch(&rig, STREAM));
         vgpu_usage_cover(rig.worker);
         vgpu_fence_poll(rig.worker, true);
         fake_pass(SECOND);
@@ -201,17 +161,17 @@ static void what_waits_is_counted_when_it_runs(void **state)
     }
     end_lease(&rig);
     assert_int_equal(rig.lease->left, 0);
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 static void a_fence_that_is_reached_ends_the_waits_before_it(void **state)
 {
-    struct rig rig = open_rig(1000);
+    struct lease_rig rig = open_rig(1000);
 
     (void)state;
     wait_in(&rig, STREAM);
     wait_in(&rig, STREAM);
-    assert_true(try_launch(&rig, STREAM));
+    assert_true(lease_rig_launch(&rig, STREAM));
     assert_int_equal(vgpu_send_vgpuFence(rig.channel, CONTEXT, STREAM, 100, 7), CUDA_SUCCESS);
     assert_int_equal(rig.worker->fences.waits, 2);
     run(&rig, STREAM);
@@ -219,20 +179,20 @@ static void a_fence_that_is_reached_ends_the_waits_before_it(void **state)
     assert_true(vgpu_fence_poll(rig.worker, false)); /* no event is asked for */
     assert_int_equal(rig.worker->fences.count, 0);
     assert_int_equal(rig.worker->fences.waits, 0);
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 static void behind_the_next_wait_it_still_waits(void **state)
 {
-    struct rig rig = open_rig(1000);
+    struct lease_rig rig = open_rig(1000);
     void *stream;
 
     (void)state;
     wait_in(&rig, STREAM);
-    assert_true(try_launch(&rig, STREAM));
+    assert_true(lease_rig_launch(&rig, STREAM));
     vgpu_usage_cover(rig.worker);
     wait_in(&rig, STREAM);
-    assert_true(try_launch(&rig, STREAM));
+    assert_true(lease_rig_launch(&rig, STREAM));
     vgpu_usage_cover(rig.worker);
     assert_int_equal(vgpu_handles_find(rig.worker, VGPU_KIND_STREAM, STREAM, &stream), 0);
     fake_run(stream, 1); /* the first wait is over */
@@ -246,17 +206,17 @@ static void behind_the_next_wait_it_still_waits(void **state)
     run(&rig, STREAM);
     vgpu_fence_poll(rig.worker, true);
     assert_int_equal(rig.worker->fences.count, 0);
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 static void when_the_context_fails_waits_end(void **state)
 {
-    struct rig rig = open_rig(1000);
+    struct lease_rig rig = open_rig(1000);
 
     (void)state;
     wait_in(&rig, STREAM);
-    assert_true(try_launch(&rig, STREAM));
-    assert_true(try_launch(&rig, STREAM2));
+    assert_true(lease_rig_launch(&rig, STREAM));
+    assert_true(lease_rig_launch(&rig, STREAM2));
     vgpu_usage_cover(rig.worker);
     fake.sticky = CUDA_ERROR_LAUNCH_FAILED;
     vgpu_fence_poll(rig.worker, true);
@@ -265,12 +225,12 @@ static void when_the_context_fails_waits_end(void **state)
     assert_int_equal(rig.worker->contexts->usage.pending, 0);
     end_lease(&rig);
     assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 static void the_watchdog_has_patience_with_what_waits(void **state)
 {
-    struct rig rig = open_rig(1000);
+    struct lease_rig rig = open_rig(1000);
     const struct vgpu_worker_watch *shown = &rig.channel->page.watch;
 
     (void)state;
@@ -278,19 +238,19 @@ static void the_watchdog_has_patience_with_what_waits(void **state)
     vgpu_fence_poll(rig.worker, true);
     vgpu_watch_look(rig.worker, 10);
     assert_int_equal(shown->since, 0); /* nothing is behind it */
-    assert_true(try_launch(&rig, STREAM));
+    assert_true(lease_rig_launch(&rig, STREAM));
     vgpu_usage_cover(rig.worker);
     vgpu_fence_poll(rig.worker, true);
     vgpu_watch_look(rig.worker, 20);
     assert_int_equal(shown->since, 20);
     assert_int_equal(shown->patience, VGPU_WATCH_PATIENCE);
-    assert_true(try_launch(&rig, STREAM2));
+    assert_true(lease_rig_launch(&rig, STREAM2));
     vgpu_usage_cover(rig.worker);
     vgpu_fence_poll(rig.worker, true);
     vgpu_watch_look(rig.worker, 30);
     assert_int_equal(shown->since, 30); /* what the GPU is at comes first */
     assert_int_equal(shown->patience, 1);
-    close_rig(&rig);
+    lease_rig_close(&rig);
 }
 
 int main(void)
