@@ -18,6 +18,7 @@
 #define HURRY_TURN         2000000u    /* nanoseconds: more than is in flight in most turns */
 #define HURRY_WAIT         500000u     /* what it takes who may preempt; others wait for longer */
 #define STALL              50000000u   /* nanoseconds without room for a record */
+#define STALLS_MOST        8u          /* that have more records go each time */
 #define WAITING_MOST       50000000u   /* nanoseconds that may begin at once, beside others */
 #define HANDOVER           200000u /* nanoseconds from a lease's return to the next one's work */
 
@@ -144,6 +145,7 @@ static void take_out_done(struct vgpu_worker *worker)
         *batch = (struct vgpu_lease_batch){0};
     }
     lease->first = oldest;
+    lease->stalls = lease->forced = 0;
     lease->uncounted = false; /* the marks were behind all that came before */
 }
 
@@ -167,15 +169,21 @@ static bool is_full(const struct vgpu_lease *lease, uint64_t window)
 }
 
 /* What is in flight may wait for the very record that does not fit, as a kernel does that runs
- * until a copy tells it to end: so now and then one goes, fitting or not. */
+ * until a copy tells it to end: so now and then one goes, fitting or not, then two, then four: it
+ * may be the last of many. */
 static bool has_stalled(struct vgpu_lease *lease)
 {
     uint64_t time = vgpu_timing_now();
 
     if (lease->refused == 0)
         lease->refused = time;
-    if (time - lease->refused < STALL)
+    if (lease->forced == 0 && time - lease->refused < STALL)
         return false;
+    if (lease->forced == 0) {
+        lease->forced = 1u << lease->stalls;
+        lease->stalls += lease->stalls < STALLS_MOST;
+    }
+    lease->forced--;
     lease->refused = 0;
     lease->uncounted = true;
     return true;

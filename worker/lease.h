@@ -31,6 +31,8 @@ struct vgpu_lease {
     uint64_t in_flight;
     uint64_t waiting;  /* nanoseconds more that stand behind waits for the program, at most */
     uint64_t refused;  /* time since when a record has not fitted; 0: none waits for that */
+    uint32_t stalls;   /* how often in a row that took too long, and nothing was reached */
+    uint32_t forced;   /* records that go although they do not fit */
     bool uncounted;    /* more may be in flight: what came under an open lease, or had to */
     uint64_t measured; /* GPU time when the last batch was reached */
     struct vgpu_lease_batch batches[VGPU_LEASE_BATCHES]; /* by number, modulo */

@@ -139,6 +139,27 @@ static void work_that_waits_for_a_record_gets_it(void **state)
     lease_rig_close(&rig);
 }
 
+static void work_that_waits_for_many_records_gets_more_each_time(void **state)
+{
+    const struct timespec pause = {.tv_nsec = 60000000};
+    struct lease_rig rig = lease_rig_open(VGPU_LEASE_BOUNDED);
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        assert_true(lease_rig_launch(&rig, 0)); /* for all that is known it never ends */
+        for (int most = 1; most <= 4; most *= 2) {
+            assert_false(lease_rig_launch(&rig, 0));
+            nanosleep(&pause, NULL);
+            for (int i = 0; i < most; i++)
+                assert_true(lease_rig_launch(&rig, 0));
+        }
+        assert_false(lease_rig_launch(&rig, 0));
+        finish(&rig); /* something was reached: from the beginning */
+        lease_rig_know_all(&rig, 2 * LEASE_RIG_WINDOW);
+    }
+    lease_rig_close(&rig);
+}
+
 static int launches_in_flight(struct lease_rig *rig)
 {
     int count = 0;
@@ -238,6 +259,7 @@ int main(void)
         cmocka_unit_test(a_lease_is_given_back_while_its_last_work_ends),
         cmocka_unit_test(work_that_may_be_long_is_waited_for),
         cmocka_unit_test(work_that_waits_for_a_record_gets_it),
+        cmocka_unit_test(work_that_waits_for_many_records_gets_more_each_time),
         cmocka_unit_test(an_idle_lease_can_be_taken_until_there_is_work),
         cmocka_unit_test(a_bounded_lease_bounds_what_is_in_flight),
         cmocka_unit_test(estimates_follow_what_was_measured),
