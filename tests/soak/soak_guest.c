@@ -20,6 +20,9 @@ struct soak {
     CUdeviceptr counter;
     unsigned int counted; /* what the counter has to be */
     uint8_t *sent, *received;
+    unsigned int *gate; /* what streams wait for, as they wait for `waits` more each time */
+    CUdeviceptr gate_address;
+    unsigned int waits; /* atomic: functions of streams that are gone may read it */
 };
 
 /* splitmix64 */
@@ -137,6 +140,38 @@ static void do_events(struct soak *soak)
     CHECK(cuStreamDestroy(other));
 }
 
+static void CUDA_CB await_gate(void *data)
+{
+    const struct soak *soak = data;
+    const struct timespec pause = {.tv_nsec = 20000};
+
+    while (__atomic_load_n(soak->gate, __ATOMIC_ACQUIRE) <
+           __atomic_load_n(&soak->waits, __ATOMIC_RELAXED))
+        nanosleep(&pause, NULL);
+}
+
+/* One stream waits for us, until another has done its work. */
+static void do_wait(struct soak *soak)
+{
+    bool function = next(soak) % 2;
+    CUstream other;
+
+    __atomic_store_n(&soak->waits, soak->waits + 1, __ATOMIC_RELAXED);
+    CHECK(cuStreamCreate(&other, CU_STREAM_NON_BLOCKING));
+    if (function)
+        CHECK(cuLaunchHostFunc(other, await_gate, soak));
+    else
+        CHECK(
+            cuStreamWaitValue32(other, soak->gate_address, soak->waits, CU_STREAM_WAIT_VALUE_GEQ));
+    CHECK(cuMemsetD32Async(soak->counter + sizeof(soak->counted), soak->waits, 1, other));
+    do_launches(soak);
+    check_counter(soak);
+    __atomic_store_n(soak->gate, soak->waits, __ATOMIC_RELEASE);
+    if (next(soak) % 2)
+        CHECK(cuStreamSynchronize(other));
+    CHECK(cuStreamDestroy(other));
+}
+
 static void do_module(struct soak *soak)
 {
     CHECK(cuStreamSynchronize(soak->stream));
@@ -156,7 +191,7 @@ static void step(struct soak *soak)
 {
     static void (*const steps[])(struct soak *) = {
         do_launches, do_launches, do_copies, do_copies, do_pool,
-        do_graph,    do_events,   do_module, do_pause,
+        do_graph,    do_events,   do_wait,   do_module, do_pause,
     };
 
     steps[next(soak) % (sizeof(steps) / sizeof(*steps))](soak);
@@ -184,13 +219,18 @@ int main(int argc, char **argv)
     CHECK(cuModuleLoadData(&soak.module, add_one_ptx));
     soak.add_one = check_function(soak.module, "add_one");
     CHECK(cuStreamCreate(&soak.stream, CU_STREAM_NON_BLOCKING));
-    soak.counter = check_memory(sizeof(soak.counted));
+    soak.counter = check_memory(2 * sizeof(soak.counted));
+    CHECK(cuMemHostAlloc((void **)&soak.gate, sizeof(*soak.gate), 0));
+    CHECK(cuMemHostGetDevicePointer(&soak.gate_address, soak.gate, 0));
+    *soak.gate = 0;
     CHECK(cuMemsetD32Async(soak.counter, 0, 1, soak.stream));
     for (; now() < end; steps++)
         step(&soak);
     check_counter(&soak);
+    CHECK(cuCtxSynchronize());
     CHECK(cuStreamDestroy(soak.stream));
     CHECK(cuMemFree(soak.counter));
+    CHECK(cuMemFreeHost(soak.gate));
     CHECK(cuModuleUnload(soak.module));
     CHECK(cuDevicePrimaryCtxRelease(0));
     free(soak.sent);
