@@ -157,12 +157,19 @@ static uint64_t pause_after(const struct loop *loop, uint64_t waited)
     return pause < SLEEP_LEAST ? SLEEP_LEAST : pause > most ? most : pause;
 }
 
+/* Something is to be seen of the GPU. Where streams wait for the program with nothing behind that,
+ * nobody wants to know when they have. */
+static bool is_to_be_looked_at(const struct vgpu_fences *fences)
+{
+    return fences->count > fences->waits;
+}
+
 /* How long it is likely to be worth it. Who waits for the GPU sends more when that is done. */
 static uint64_t spin_time(const struct loop *loop)
 {
     const struct vgpu_channel_header *channel = vgpu_worker_channel(loop->worker);
     /* relaxed: a hint */
-    if (loop->worker->fences.count && loop->spin == SPIN_NANOSECONDS &&
+    if (is_to_be_looked_at(&loop->worker->fences) && loop->spin == SPIN_NANOSECONDS &&
         __atomic_load_n(&channel->guest_waits, __ATOMIC_RELAXED))
         return SPIN_AWAITED;
     return loop->credit ? loop->spin : loop->spin / SPIN_RARELY;
@@ -195,7 +202,7 @@ static uint64_t sleep_time(const struct loop *loop, uint64_t waited)
     const struct vgpu_worker *worker = loop->worker;
     uint64_t time = vgpu_throttle_pause(loop->worker);
 
-    if (worker->fences.count)
+    if (is_to_be_looked_at(&worker->fences))
         return sooner(time, vgpu_bell_is_hung(worker) ? SLEEP_HUNG : pause_after(loop, waited));
     if (worker->reserve.count)
         time = sooner(time, waited < VGPU_RESERVE_NANOSECONDS ? VGPU_RESERVE_NANOSECONDS - waited

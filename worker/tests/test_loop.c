@@ -34,12 +34,22 @@ static void *share(size_t bytes)
     return memory;
 }
 
+/* Nothing runs any more. */
+static CUresult wait_for_ever(CUstream stream, CUdeviceptr address, cuuint32_t value,
+                              unsigned int flags)
+{
+    (void)stream, (void)address, (void)value, (void)flags;
+    fake.queued = true;
+    return CUDA_SUCCESS;
+}
+
 static int run_worker(const struct guest *guest, int socket, bool with_extent)
 {
     struct vgpu_worker worker;
     struct vgpu_primitive primitive;
     struct vgpu_ledger_page ledger = {.quota = QUOTA};
     const struct vgpu_driver *driver = fake_driver();
+    fake_driver_table()->cuStreamWaitValue32 = wait_for_ever;
     if (vgpu_worker_create(&worker, driver, guest->page, &ledger) < 0)
         return 99;
     worker.socket = socket;
@@ -247,6 +257,20 @@ static void an_idle_worker_costs_nothing_and_wakes(void **state)
     assert_int_equal(hang_up(&guest), VGPU_WORKER_EXIT_OK);
 }
 
+static void so_does_one_whose_guest_has_a_stream_wait(void **state)
+{
+    (void)state;
+    struct guest guest = start(true);
+    make_context(&guest);
+    push_call(&guest, VGPU_CALL_cuStreamWaitValue32, CONTEXT, (uint32_t[]){0, 0, 4096, 0, 1, 0}, 6);
+    pause_for(20);
+    await(&guest.header->ring.consumer_sleeps, 1);
+    uint64_t before = processor_time(guest.worker);
+    pause_for(300);
+    assert_true(processor_time(guest.worker) - before < 1000000);
+    assert_int_equal(hang_up(&guest), VGPU_WORKER_EXIT_OK);
+}
+
 static void a_sleeping_guest_gets_the_interrupt(void **state)
 {
     (void)state;
@@ -346,6 +370,7 @@ int main(void)
         cmocka_unit_test(a_long_stream_of_records_keeps_its_order),
         cmocka_unit_test(garbage_ends_the_worker),
         cmocka_unit_test(an_idle_worker_costs_nothing_and_wakes),
+        cmocka_unit_test(so_does_one_whose_guest_has_a_stream_wait),
         cmocka_unit_test(a_sleeping_guest_gets_the_interrupt),
         cmocka_unit_test(the_mediator_is_answered),
         cmocka_unit_test(a_busy_worker_notices_the_end),
