@@ -19,7 +19,7 @@
 #define HURRY_WAIT         500000u     /* what it takes who may preempt; others wait for longer */
 #define STALL              50000000u   /* nanoseconds without room for a record */
 #define STALLS_MOST        8u          /* that have more records go each time */
-#define WAITING_MOST       50000000u   /* nanoseconds that may begin at once, beside others */
+#define WAITING_MOST       10000000u   /* nanoseconds that may begin at once, beside others */
 #define HANDOVER           200000u /* nanoseconds from a lease's return to the next one's work */
 
 /* Has the mediator look at the page. If the socket is full, it has yet to look for an older one. */
@@ -100,12 +100,12 @@ static void learn(struct vgpu_lease *lease, uint32_t from, uint32_t to, uint64_t
 }
 
 /* Nanoseconds of those of the batches `from` to `to` that have records behind a wait for the
- * program. */
+ * program. What is long, or may be, is half of what may wait. */
 static uint64_t waiting_of(const struct vgpu_worker *worker, uint32_t from, uint32_t to)
 {
     const struct vgpu_fences *fences = &worker->fences;
+    uint64_t window = __atomic_load_n(&worker->page->lease.window, __ATOMIC_RELAXED), sum = 0;
     uint32_t number = from;
-    uint64_t sum = 0;
 
     for (uint32_t i = 0; i < fences->count && fences->waits; i++) { /* in the order of batches */
         const struct vgpu_mark *mark = &fences->marks[i];
@@ -113,7 +113,8 @@ static uint64_t waiting_of(const struct vgpu_worker *worker, uint32_t from, uint
             continue;
         if ((int32_t)(mark->batch - to) >= 0)
             break;
-        sum += worker->lease.batches[mark->batch % VGPU_LEASE_BATCHES].estimate;
+        uint64_t estimate = worker->lease.batches[mark->batch % VGPU_LEASE_BATCHES].estimate;
+        sum += estimate > window ? WAITING_MOST / 2 : estimate;
         number = mark->batch + 1;
     }
     return sum;
