@@ -39,6 +39,7 @@ struct vgpu_channel {
     uint64_t offset;
     struct vgpu_worker worker;
     struct vgpu_gpu_share gpu_share;
+    uint64_t late; /* of the page's, as far as it was charged: mediator/lease.c */
     uint32_t latency[VGPU_LATENCY_BUCKETS]; /* round trips that the VM's totals have */
     struct vgpu_channel_extent {
         uint64_t offset;

@@ -143,17 +143,26 @@ static bool vgpu_lease_reclaim(struct vgpu_scheduler *scheduler, struct vgpu_ten
     return all;
 }
 
+/** GPU time, since this was last asked, of work that chose its time itself. */
+static uint64_t vgpu_lease_late(struct vgpu_channel *channel)
+{
+    uint64_t late = __atomic_load_n(&channel->worker.page->lease.late, __ATOMIC_RELAXED);
+    uint64_t more = late > channel->late ? late - channel->late : 0;
+
+    channel->late = late;
+    return more < CHARGE_MOST ? more : CHARGE_MOST;
+}
+
 static uint64_t vgpu_lease_measure(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
 {
     struct vgpu_vm *vm = vgpu_lease_vm(tenant);
-    uint64_t sum = vm->totals.gpu_nanoseconds, now = vgpu_loop_now();
+    uint64_t sum = vm->totals.gpu_nanoseconds, late = 0, now = vgpu_loop_now();
     uint64_t since = vm->charged_at > tenant->since ? vm->charged_at : tenant->since;
 
     (void)scheduler;
     for (struct vgpu_channel *channel = vm->channels; channel; channel = channel->next_of_vm) {
         sum += __atomic_load_n(&channel->worker.page->gpu_nanoseconds, __ATOMIC_RELAXED);
-        if (__atomic_load_n(&channel->worker.page->lease.left, __ATOMIC_RELAXED))
-            vm->may_charge = CHARGE_MOST; /* as it runs when the VM has no lease, too */
+        late += vgpu_lease_late(channel);
     }
     /* Several workers can be busy at once, and a page can say anything: no more is charged than the
      * time in which the VM had a lease. */
@@ -162,11 +171,13 @@ static uint64_t vgpu_lease_measure(struct vgpu_scheduler *scheduler, struct vgpu
     if (vm->may_charge > CHARGE_MOST)
         vm->may_charge = CHARGE_MOST;
     uint64_t used = sum > vm->charged ? sum - vm->charged : 0;
+    late = late < used ? late : used;
+    used -= late;
     used = used < vm->may_charge ? used : vm->may_charge;
     vm->may_charge -= used;
     vm->charged = sum;
     vm->charged_at = now;
-    return used;
+    return used + late;
 }
 
 static const struct vgpu_scheduler_operations vgpu_lease_operations = {

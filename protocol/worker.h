@@ -77,9 +77,8 @@ struct vgpu_worker_lease {
     uint32_t state;  /* exchanged by both sides; acquire and release */
     uint32_t wants;  /* worker: 1: a record waits for a lease; relaxed, a message follows */
     uint64_t window; /* mediator: nanoseconds of GPU time in flight at most, when bounded */
-    uint32_t left;   /* worker: 1: what waits for the guest's program outlasts the lease; relaxed,
-                        the exchange of the state follows */
-    uint32_t reserved;
+    uint64_t late;   /* worker: nanoseconds of the page's GPU time that had waited for the guest's
+                        program and ran without a lease; 64-bit atomic, relaxed */
 };
 
 /** What the mediator's watchdog sees of a worker. 64-bit words, relaxed; times are CLOCK_MONOTONIC

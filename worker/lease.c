@@ -51,15 +51,6 @@ static void set_wants(struct vgpu_worker *worker, bool wants)
     __atomic_store_n(&worker->page->lease.wants, wants, __ATOMIC_RELAXED);
 }
 
-/* Relaxed: the exchange that follows brings it over. */
-static void note_left(struct vgpu_worker *worker)
-{
-    uint32_t left = worker->fences.waits != 0;
-
-    if (worker->page->lease.left != left)
-        __atomic_store_n(&worker->page->lease.left, left, __ATOMIC_RELAXED);
-}
-
 static bool has_drained(struct vgpu_worker *worker)
 {
     if (vgpu_fence_oldest(worker))
@@ -301,10 +292,15 @@ void vgpu_lease_look(struct vgpu_worker *worker, bool waits)
     if (!has_nearly_drained(worker) && !has_drained(worker))
         return;
     set_wants(worker, waits);
-    note_left(worker);
     /* If the mediator was quicker, and has given up waiting, it has to know all the same. */
     exchange(worker, VGPU_LEASE_ENDING, VGPU_LEASE_NONE);
     tell(worker);
+}
+
+void vgpu_lease_account(struct vgpu_worker *worker, uint64_t nanoseconds)
+{
+    if (state_of(worker) == VGPU_LEASE_NONE)
+        __atomic_fetch_add(&worker->page->lease.late, nanoseconds, __ATOMIC_RELAXED);
 }
 
 void vgpu_lease_rest(struct vgpu_worker *worker)
@@ -313,7 +309,6 @@ void vgpu_lease_rest(struct vgpu_worker *worker)
 
     if ((state != VGPU_LEASE_OPEN && state != VGPU_LEASE_BOUNDED) || !has_drained(worker))
         return;
-    note_left(worker);
     /* Of an open lease nobody wants to know: it is taken when somebody asks. */
     if (exchange(worker, state, state | VGPU_LEASE_IDLE) && state == VGPU_LEASE_BOUNDED)
         tell(worker);

@@ -57,6 +57,9 @@ uint64_t vgpu_lease_hurry(const struct vgpu_worker *worker, bool waits);
  *  (`waits`), the lease can be given back, or nothing is in flight any more. */
 uint32_t vgpu_lease_awaited(const struct vgpu_worker *worker, bool waits);
 
+/** What had waited for the guest's program took so long, and may have had no lease. */
+void vgpu_lease_account(struct vgpu_worker *worker, uint64_t nanoseconds);
+
 /** To be called before sleeping with nothing in the ring: lets the mediator take the lease away
  *  without a word, if nothing is in flight. */
 void vgpu_lease_rest(struct vgpu_worker *worker);

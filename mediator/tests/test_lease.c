@@ -154,6 +154,25 @@ static void no_more_is_charged_than_time_passed(void **state)
     assert_true(bench.vms[0].tenant.virtual - before < 4 * 10000000000ull);
 }
 
+static void what_ran_without_a_lease_is_charged_all_the_same(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        uint64_t before = bench.vms[0].tenant.virtual;
+        asks(0);
+        says(0, VGPU_LEASE_OPEN | VGPU_LEASE_IDLE);
+        asks(2); /* which takes the lease away */
+        assert_int_equal(lease(0), VGPU_LEASE_NONE);
+        bench.pages[0]->gpu_nanoseconds += 1000000000;
+        bench.pages[0]->lease.late += late ? 1000000000 : 0;
+        asks(0);
+        says(2, VGPU_LEASE_BOUNDED | VGPU_LEASE_IDLE);
+        bool charged = bench.vms[0].tenant.virtual - before >= 1000000000;
+        assert_int_equal(charged, late);
+        says(0, VGPU_LEASE_OPEN | VGPU_LEASE_IDLE);
+    }
+}
+
 static void a_worker_that_ends_gives_its_vms_lease_back(void **state)
 {
     (void)state;
@@ -227,6 +246,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(reservations_are_taken_while_there_is_room, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(pools_have_weights, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_ran_without_a_lease_is_charged_all_the_same, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_worker_that_ends_gives_its_vms_lease_back, set_up,
                                         tear_down),
     };

@@ -280,6 +280,7 @@ static CUresult place(struct vgpu_worker *worker, struct vgpu_mark mark)
         vgpu_usage_put(worker, mark.context, mark.event);
         return error;
     }
+    mark.waited = mark.waits;
     if (mark.kind == VGPU_MARK_WAIT)
         worker->fences.waits++;
     else if (mark.kind != VGPU_MARK_BEGIN && !mark.waits)

@@ -265,6 +265,8 @@ void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context
         __atomic_fetch_add(&worker->page->gpu_nanoseconds, passed - idled, __ATOMIC_RELAXED);
         vgpu_busy_count(&worker->page->busy, time - (passed - idled), time);
         vgpu_watch_learn(worker, mark, passed - idled);
+        if (mark->waited)
+            vgpu_lease_account(worker, passed - idled);
     }
     if (usage->idle_since == 0)
         vgpu_busy_begin(&worker->page->busy, time);

@@ -61,7 +61,6 @@ static void a_lease_ends_without_what_waits(void **state)
     assert_true(lease_rig_launch(&rig, STREAM));
     end_lease(&rig);
     assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
-    assert_int_equal(rig.lease->left, 1);
     assert_int_equal(rig.worker->busy_contexts, 0);
     rig.lease->state = VGPU_LEASE_BOUNDED;
     assert_true(lease_rig_launch(&rig, STREAM2)); /* and what does not is waited for */
@@ -166,8 +165,28 @@ static void what_waits_is_counted_when_it_runs(void **state)
         assert_in_range(worked(&rig) - before, FAKE_STEP_NANOSECONDS,
                         (uint64_t)round * 4 * FAKE_STEP_NANOSECONDS);
     }
+    assert_int_equal(rig.lease->late, 0); /* it had a lease */
+    lease_rig_close(&rig);
+}
+
+static void what_runs_without_a_lease_is_told(void **state)
+{
+    struct lease_rig rig = open_rig(1000);
+
+    (void)state;
+    assert_true(lease_rig_launch(&rig, STREAM));
+    vgpu_usage_cover(rig.worker);
+    run(&rig, STREAM);
+    vgpu_fence_poll(rig.worker, true);
+    uint64_t before = worked(&rig);
+    wait_in(&rig, STREAM);
+    assert_true(lease_rig_launch(&rig, STREAM));
     end_lease(&rig);
-    assert_int_equal(rig.lease->left, 0);
+    assert_int_equal(rig.lease->state, VGPU_LEASE_NONE);
+    run(&rig, STREAM);
+    vgpu_fence_poll(rig.worker, true);
+    assert_true(worked(&rig) > before);
+    assert_int_equal(rig.lease->late, worked(&rig) - before);
     lease_rig_close(&rig);
 }
 
@@ -268,6 +287,7 @@ int main(void)
         cmocka_unit_test(other_streams_go_on),
         cmocka_unit_test(so_much_may_wait_as_others_can_bear_at_once),
         cmocka_unit_test(what_waits_is_counted_when_it_runs),
+        cmocka_unit_test(what_runs_without_a_lease_is_told),
         cmocka_unit_test(a_fence_that_is_reached_ends_the_waits_before_it),
         cmocka_unit_test(behind_the_next_wait_it_still_waits),
         cmocka_unit_test(when_the_context_fails_waits_end),
