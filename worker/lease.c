@@ -90,25 +90,27 @@ static void learn(struct vgpu_lease *lease, uint32_t from, uint32_t to, uint64_t
     }
 }
 
-/* Nanoseconds of those of the batches `from` to `to` that have records behind a wait for the
- * program. What is long, or may be, is half of what may wait. */
-static uint64_t waiting_of(const struct vgpu_worker *worker, uint32_t from, uint32_t to)
+/* Of those of the batches `from` to `to` that have records behind a wait for the program, notes
+ * with a mark how many nanoseconds that is. What is long, or may be, is half of what may wait.
+ * Returns whether there are any. */
+static bool leave_waiting(struct vgpu_worker *worker, uint32_t from, uint32_t to)
 {
     const struct vgpu_fences *fences = &worker->fences;
-    uint64_t window = __atomic_load_n(&worker->page->lease.window, __ATOMIC_RELAXED), sum = 0;
+    uint64_t window = __atomic_load_n(&worker->page->lease.window, __ATOMIC_RELAXED);
     uint32_t number = from;
 
     for (uint32_t i = 0; i < fences->count && fences->waits; i++) { /* in the order of batches */
-        const struct vgpu_mark *mark = &fences->marks[i];
+        struct vgpu_mark *mark = &fences->marks[i];
         if (!mark->waits || mark->kind == VGPU_MARK_WAIT || (int32_t)(mark->batch - number) < 0)
             continue;
         if ((int32_t)(mark->batch - to) >= 0)
             break;
         uint64_t estimate = worker->lease.batches[mark->batch % VGPU_LEASE_BATCHES].estimate;
-        sum += estimate > window ? WAITING_MOST / 2 : estimate;
+        mark->left = estimate > window ? WAITING_MOST / 2 : estimate;
+        worker->lease.waiting += mark->left;
         number = mark->batch + 1;
     }
-    return sum;
+    return number != from;
 }
 
 /* Takes out the batches that the GPU has reached the end of, but for what waits for the program. */
@@ -119,17 +121,11 @@ static void take_out_done(struct vgpu_worker *worker)
     uint32_t oldest = mark ? mark->batch : lease->filling;
     uint32_t first = lease->first;
 
-    if ((int32_t)(oldest - first) < 0) /* marks from before there were batches count as older */
-        return;
-    if (worker->fences.waits == 0)
-        lease->waiting = 0;
-    if (oldest == first)
+    if ((int32_t)(oldest - first) <= 0) /* marks from before there were batches count as older */
         return;
     uint64_t measured = __atomic_load_n(&worker->page->gpu_nanoseconds, __ATOMIC_RELAXED);
-    uint64_t waiting = waiting_of(worker, first, oldest);
-    if (waiting == 0) /* all of it has run */
+    if (!leave_waiting(worker, first, oldest)) /* all of it has run */
         learn(lease, first, oldest, measured - lease->measured);
-    lease->waiting += waiting;
     lease->measured = measured;
     for (; first != oldest; first++) {
         struct vgpu_lease_batch *batch = &lease->batches[first % VGPU_LEASE_BATCHES];

@@ -63,6 +63,7 @@ static void end_mark(struct vgpu_worker *worker, struct vgpu_mark *mark, bool re
     }
     if (mark->kind != VGPU_MARK_BEGIN && !mark->waits)
         context->usage.pending--;
+    worker->lease.waiting -= mark->left;
     if (mark->event && reached)
         vgpu_usage_account(worker, context, mark);
     else

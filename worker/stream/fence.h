@@ -40,6 +40,7 @@ struct vgpu_mark {
     uint64_t placed; /* if nothing was before it: when; else 0 */
     bool waits;      /* the GPU is not at what it is behind, but at a wait for the program */
     bool waited;     /* so it was when it was placed */
+    uint64_t left;   /* while it waits: part of vgpu_lease.waiting */
 
     /* for the watchdog: worker/watch.h */
     uint32_t pieced;  /* records between this mark and the one before */

@@ -160,18 +160,24 @@ void vgpu_usage_cover(struct vgpu_worker *worker)
     vgpu_watch_begin(worker);
 }
 
+void vgpu_usage_cover_stream(struct vgpu_worker *worker, CUstream stream)
+{
+    struct vgpu_context *context = worker->current;
+    if (context == NULL || find(&context->usage, stream) == NULL ||
+        vgpu_capture_holds(worker, stream))
+        return;
+    vgpu_usage_forget(context, stream);
+    vgpu_fence_mark(worker, canonical(stream), VGPU_MARK_TIME);
+    if (context->usage.stream_count == 0)
+        vgpu_watch_begin(worker);
+}
+
 void vgpu_usage_sample(struct vgpu_worker *worker)
 {
     struct vgpu_context *context = worker->current;
     if (context == NULL || context->usage.recent >= context->usage.stream_count)
         return;
-    CUstream stream = context->usage.streams[context->usage.recent].stream;
-    if (vgpu_capture_holds(worker, stream))
-        return;
-    vgpu_usage_forget(context, stream);
-    vgpu_fence_mark(worker, stream, VGPU_MARK_TIME);
-    if (context->usage.stream_count == 0)
-        vgpu_watch_begin(worker);
+    vgpu_usage_cover_stream(worker, context->usage.streams[context->usage.recent].stream);
 }
 
 /* No work of the context is left. */

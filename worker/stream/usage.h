@@ -70,7 +70,10 @@ void vgpu_usage_forget(struct vgpu_context *context, CUstream stream);
 /** Places marks with events behind all streams of the current context that have none. */
 void vgpu_usage_cover(struct vgpu_worker *worker);
 
-/** Marks as vgpu_usage_cover, behind one stream of them: that which was named last. */
+/** Marks as vgpu_usage_cover, behind one stream. */
+void vgpu_usage_cover_stream(struct vgpu_worker *worker, CUstream stream);
+
+/** The same behind that stream which was named last. */
 void vgpu_usage_sample(struct vgpu_worker *worker);
 
 /** Marks were reached: if no work is left, idleness begins. `watched`: it was seen at once. */

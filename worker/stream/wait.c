@@ -5,6 +5,11 @@
 #include "worker/graph/capture.h"
 #include "worker/worker.h"
 
+void vgpu_wait_prepare(struct vgpu_worker *worker, CUstream stream)
+{
+    vgpu_usage_cover_stream(worker, stream);
+}
+
 void vgpu_wait_place(struct vgpu_worker *worker, CUstream stream)
 {
     if (worker->current && !vgpu_capture_holds(worker, stream))
@@ -61,6 +66,8 @@ void vgpu_wait_end(struct vgpu_worker *worker, struct vgpu_mark *wait, bool over
     for (; behind; behind = next_behind(worker, behind)) { /* as if it had been placed now */
         behind->waits = false;
         behind->idle = idle;
+        worker->lease.waiting -= behind->left;
+        behind->left = 0;
         context->usage.pending += behind->kind != VGPU_MARK_BEGIN;
     }
     wait->context = NULL;

@@ -18,7 +18,10 @@ struct vgpu_worker;
 struct vgpu_context;
 struct vgpu_mark;
 
-/** `stream` of the current context has got a wait. */
+/** `stream` of the current context is about to get a wait: what it has so far does not wait. */
+void vgpu_wait_prepare(struct vgpu_worker *worker, CUstream stream);
+
+/** It has got it. */
 void vgpu_wait_place(struct vgpu_worker *worker, CUstream stream);
 
 /** It waits for other streams. */

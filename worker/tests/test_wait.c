@@ -141,6 +141,43 @@ static void so_much_may_wait_as_others_can_bear_at_once(void **state)
     }
 }
 
+static void what_came_before_the_wait_does_not_wait(void **state)
+{
+    struct lease_rig rig = open_rig(600 * 1000);
+
+    (void)state;
+    assert_true(lease_rig_launch(&rig, STREAM));
+    wait_in(&rig, STREAM);
+    vgpu_usage_cover(rig.worker);
+    end_lease(&rig);
+    assert_int_equal(rig.lease->state, VGPU_LEASE_ENDING);
+    assert_int_equal(rig.worker->contexts->usage.pending, 1);
+    run(&rig, STREAM);
+    lease_rig_close(&rig);
+}
+
+/* The wait of each round is over before the worker looks, and the next is there already. */
+static void rounds_of_waits_do_not_add_up(void **state)
+{
+    struct lease_rig rig = open_rig(600 * 1000);
+
+    (void)state;
+    wait_in(&rig, STREAM);
+    for (int round = 0; round < 100; round++) {
+        assert_true(lease_rig_launch(&rig, STREAM));
+        vgpu_usage_cover(rig.worker);
+        assert_true(lease_rig_launch(&rig, STREAM2));
+        vgpu_usage_cover(rig.worker);
+        run(&rig, STREAM2);
+        run(&rig, STREAM);
+        wait_in(&rig, STREAM);
+        vgpu_fence_poll(rig.worker, true);
+        assert_int_equal(rig.worker->fences.waits, 1);
+    }
+    assert_int_equal(rig.worker->lease.waiting, 0);
+    lease_rig_close(&rig);
+}
+
 static void what_waits_is_counted_when_it_runs(void **state)
 {
     struct lease_rig rig = open_rig(1000);
@@ -286,6 +323,8 @@ int main(void)
         cmocka_unit_test(so_does_it_without_what_waits_for_that),
         cmocka_unit_test(other_streams_go_on),
         cmocka_unit_test(so_much_may_wait_as_others_can_bear_at_once),
+        cmocka_unit_test(what_came_before_the_wait_does_not_wait),
+        cmocka_unit_test(rounds_of_waits_do_not_add_up),
         cmocka_unit_test(what_waits_is_counted_when_it_runs),
         cmocka_unit_test(what_runs_without_a_lease_is_told),
         cmocka_unit_test(a_fence_that_is_reached_ends_the_waits_before_it),
