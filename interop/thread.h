@@ -50,12 +50,14 @@ static inline void vgpu_thread_wait(pthread_cond_t *condition, pthread_mutex_t *
     vgpu_thread_let_cancel(before);
 }
 
-/** The same with an end, of CLOCK_MONOTONIC. */
-static inline void vgpu_thread_wait_until(pthread_cond_t *condition, pthread_mutex_t *lock,
-                                          const struct timespec *end)
+/** The same for a second at most, for who has to look at something else, too. */
+static inline void vgpu_thread_wait_second(pthread_cond_t *condition, pthread_mutex_t *lock)
 {
+    struct timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec++;
     int before = vgpu_thread_keep();
-    pthread_cond_clockwait(condition, lock, CLOCK_MONOTONIC, end);
+    pthread_cond_clockwait(condition, lock, CLOCK_MONOTONIC, &end);
     vgpu_thread_let_cancel(before);
 }
 

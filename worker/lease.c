@@ -293,6 +293,12 @@ void vgpu_lease_look(struct vgpu_worker *worker, bool waits)
     tell(worker);
 }
 
+void vgpu_lease_resume(struct vgpu_worker *worker, struct vgpu_mark *mark)
+{
+    worker->lease.waiting -= mark->left;
+    mark->left = 0;
+}
+
 void vgpu_lease_account(struct vgpu_worker *worker, uint64_t nanoseconds)
 {
     if (state_of(worker) == VGPU_LEASE_NONE)

@@ -17,6 +17,7 @@
 
 struct vgpu_worker;
 struct vgpu_call_header;
+struct vgpu_mark;
 
 /** Records with marks behind them (worker/stream/fence.h), which carry the batch's number. */
 struct vgpu_lease_batch {
@@ -56,6 +57,9 @@ uint64_t vgpu_lease_hurry(const struct vgpu_worker *worker, bool waits);
 /** The batch at whose end there is something to do: there is room for a record that waits for it
  *  (`waits`), the lease can be given back, or nothing is in flight any more. */
 uint32_t vgpu_lease_awaited(const struct vgpu_worker *worker, bool waits);
+
+/** What waited behind a mark does not any more. */
+void vgpu_lease_resume(struct vgpu_worker *worker, struct vgpu_mark *mark);
 
 /** What had waited for the guest's program took so long, and may have had no lease. */
 void vgpu_lease_account(struct vgpu_worker *worker, uint64_t nanoseconds);

@@ -163,14 +163,10 @@ static CUresult take_slot(struct vgpu_channel *channel, uint32_t *slot)
     if (error)
         return error;
     pthread_mutex_lock(&channel->slots_lock);
-    while (channel->slots == 0) { /* their holders wait for the worker or learn of its loss */
-        /* With an end: where several threads wait, a signal can be lost in glibc (its bug 25847).
-         */
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec++;
-        vgpu_thread_wait_until(&channel->slot_free, &channel->slots_lock, &until);
-    }
+    /* Their holders wait for the worker or learn of its loss. With an end, as a signal can be lost
+     * in glibc where several threads wait (its bug 25847). */
+    while (channel->slots == 0)
+        vgpu_thread_wait_second(&channel->slot_free, &channel->slots_lock);
     *slot = (uint32_t)__builtin_ctzll(channel->slots);
     channel->slots &= ~(1ull << *slot);
     pthread_mutex_unlock(&channel->slots_lock);

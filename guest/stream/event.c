@@ -277,17 +277,15 @@ static CUresult take_fence(const struct vgpu_caller *caller, struct vgpu_event *
 }
 
 /* Of two streams the one that comes later may be that of the earlier record, which would have the
- * fence step back: it is given up. `writer` is the stream's number, or 0 for a context, whose
- * records are not always in the same stream. Called with the event's lock. */
+ * fence step back: it is given up. Called with the event's lock. */
 static void change_writer(const struct vgpu_caller *caller, struct vgpu_event *event,
-                          unsigned long long writer)
+                          const struct vgpu_stream *stream, bool of_context)
 {
-    bool same = writer && event->writer == writer;
+    bool same = event->unique == stream->unique && !event->of_context && !of_context;
     if (event->taken && !same && !vgpu_fence_reached(caller->channel, event->fence, event->value)) {
         vgpu_fence_retire(event->fence, event->value);
         event->taken = false;
     }
-    event->writer = writer;
 }
 
 /* `stream` gets the record, or is the legacy one of the context that does. */
@@ -298,7 +296,7 @@ static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *even
     pthread_mutex_lock(&event->lock);
     uint64_t counted = vgpu_stream_counted(stream);
     bool fenced = post != post_record || wants_fence(event);
-    change_writer(caller, event, post == post_context_record ? 0 : stream->unique);
+    change_writer(caller, event, stream, post == post_context_record);
     if (fenced)
         error = take_fence(caller, event, post, &fenced);
     if (fenced && error == CUDA_SUCCESS)
@@ -314,6 +312,7 @@ static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *even
         __atomic_store_n(&event->capture, 0, __ATOMIC_RELAXED);
         event->stream = stream;
         event->unique = stream->unique;
+        event->of_context = post == post_context_record;
         event->counted = post == post_fence ? counted /* as the launch is */
                                             : count_record(stream, counted);
     }

@@ -21,7 +21,7 @@ struct vgpu_event {
     uint32_t value;
     struct vgpu_stream *stream; /* of the last record; it may be gone: it has another `unique` */
     unsigned long long unique;
-    unsigned long long writer;  /* of the last record: the stream's `unique`, 0: the context */
+    bool of_context;            /* the last record is, and not always in the same stream */
     uint64_t counted;           /* so much of what was counted there is done when the record is */
     unsigned long long capture; /* that it was last recorded in; 0: in none; atomic */
     bool in_graph;              /* a node of a graph records it: only the driver knows when */

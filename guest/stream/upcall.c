@@ -144,11 +144,8 @@ static CUresult await_free(struct vgpu_upcalls *upcalls, struct vgpu_channel *ch
 {
     CUresult lost = CUDA_SUCCESS;
     while (upcalls->free_count == 0 && lost == CUDA_SUCCESS) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec++; /* the channel may be lost meanwhile */
-        vgpu_thread_wait_until(&upcalls->freed, &upcalls->lock, &until);
-        lost = vgpu_channel_alive(channel);
+        vgpu_thread_wait_second(&upcalls->freed, &upcalls->lock);
+        lost = vgpu_channel_alive(channel); /* it may be lost meanwhile */
     }
     return lost;
 }

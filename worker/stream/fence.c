@@ -63,7 +63,7 @@ static void end_mark(struct vgpu_worker *worker, struct vgpu_mark *mark, bool re
     }
     if (mark->kind != VGPU_MARK_BEGIN && !mark->waits)
         context->usage.pending--;
-    worker->lease.waiting -= mark->left;
+    vgpu_lease_resume(worker, mark);
     if (mark->event && reached)
         vgpu_usage_account(worker, context, mark);
     else
@@ -267,9 +267,11 @@ static CUresult place(struct vgpu_worker *worker, struct vgpu_mark mark)
     if (!make_room(&worker->fences))
         return CUDA_ERROR_OUT_OF_MEMORY;
     mark.context = worker->current;
+    mark.stream = vgpu_mark_stream(mark.stream);
     mark.batch = worker->lease.filling;
     mark.number = worker->fences.placed++;
-    mark.waits = mark.kind == VGPU_MARK_WAIT || vgpu_wait_holds(worker, mark.context, mark.stream);
+    mark.waits = mark.waited =
+        mark.kind == VGPU_MARK_WAIT || vgpu_wait_holds(worker, mark.context, mark.stream);
     if (mark.kind == VGPU_MARK_GPU)
         error = place_write(worker, &mark);
     else
@@ -281,7 +283,6 @@ static CUresult place(struct vgpu_worker *worker, struct vgpu_mark mark)
         vgpu_usage_put(worker, mark.context, mark.event);
         return error;
     }
-    mark.waited = mark.waits;
     if (mark.kind == VGPU_MARK_WAIT)
         worker->fences.waits++;
     else if (mark.kind != VGPU_MARK_BEGIN && !mark.waits)
@@ -302,10 +303,8 @@ void vgpu_fence_mark(struct vgpu_worker *worker, CUstream stream, enum vgpu_mark
 void vgpu_fence_place(struct vgpu_worker *worker, CUstream stream, uint32_t fence, uint32_t value)
 {
     struct vgpu_context *context = worker->current;
-    struct vgpu_mark mark = {.stream = stream == CU_STREAM_LEGACY ? NULL : stream,
-                             .kind = VGPU_MARK_GPU,
-                             .fence = fence,
-                             .value = value};
+    struct vgpu_mark mark = {
+        .stream = stream, .kind = VGPU_MARK_GPU, .fence = fence, .value = value};
     if (worker->fences.by_cpu || worker->prints || context->extent == 0)
         mark.kind = VGPU_MARK_CPU;
     /* A thread of the guest may have begun a capture since another asked for the fence. */

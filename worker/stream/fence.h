@@ -59,6 +59,12 @@ struct vgpu_fences {
     bool unwatched;   /* nobody has looked for some time, says the loop */
 };
 
+/** The name by which marks know a stream: the legacy one has two. */
+static inline CUstream vgpu_mark_stream(CUstream stream)
+{
+    return stream == CU_STREAM_LEGACY ? NULL : stream;
+}
+
 void vgpu_fences_destroy(struct vgpu_fences *fences);
 
 /** Has `value` written to a fence after all that `stream` of the current context has. Failures are

@@ -75,7 +75,7 @@ CUresult vgpu_replay_cuStreamWaitEvent(struct vgpu_worker *worker,
                                        struct vgpu_call_cuStreamWaitEvent *call)
 {
     if (worker->fences.waits)
-        vgpu_wait_prepare(worker, call->stream);
+        vgpu_usage_cover_stream(worker, call->stream);
     CUresult error = worker->driver->cuStreamWaitEvent(call->stream, call->event, call->flags);
     if (error == CUDA_SUCCESS)
         vgpu_wait_place_behind(worker, call->stream);

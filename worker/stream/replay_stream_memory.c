@@ -20,7 +20,7 @@ CUresult vgpu_replay_cuStreamWriteValue32(struct vgpu_worker *worker,
 CUresult vgpu_replay_cuStreamWaitValue32(struct vgpu_worker *worker,
                                          struct vgpu_call_cuStreamWaitValue32 *call)
 {
-    vgpu_wait_prepare(worker, call->stream);
+    vgpu_usage_cover_stream(worker, call->stream);
     CUresult error =
         worker->driver->cuStreamWaitValue32(call->stream, call->address, call->value, call->flags);
     if (error == CUDA_SUCCESS)
@@ -31,7 +31,7 @@ CUresult vgpu_replay_cuStreamWaitValue32(struct vgpu_worker *worker,
 CUresult vgpu_replay_cuStreamWaitValue64(struct vgpu_worker *worker,
                                          struct vgpu_call_cuStreamWaitValue64 *call)
 {
-    vgpu_wait_prepare(worker, call->stream);
+    vgpu_usage_cover_stream(worker, call->stream);
     CUresult error =
         worker->driver->cuStreamWaitValue64(call->stream, call->address, call->value, call->flags);
     if (error == CUDA_SUCCESS)
@@ -70,7 +70,7 @@ CUresult vgpu_replay_cuStreamBatchMemOp(struct vgpu_worker *worker,
                  operations[i].operation == CU_STREAM_MEM_OP_WAIT_VALUE_64;
     }
     if (waits)
-        vgpu_wait_prepare(worker, call->stream);
+        vgpu_usage_cover_stream(worker, call->stream);
     CUresult error = worker->driver->cuStreamBatchMemOp(call->stream, count, operations, 0);
     if (error == CUDA_SUCCESS && waits)
         vgpu_wait_place(worker, call->stream);

@@ -15,7 +15,7 @@ CUresult vgpu_replay_vgpuHostFunction(struct vgpu_worker *worker,
     if (data == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     CUuserObject object;
-    vgpu_wait_prepare(worker, call->stream);
+    vgpu_usage_cover_stream(worker, call->stream);
     CUresult error = vgpu_capture_graph(worker, call->stream, &graph);
     if (error == CUDA_SUCCESS)
         error = worker->driver->cuLaunchHostFunc(call->stream, vgpu_upcall_run, data);
@@ -32,7 +32,7 @@ CUresult vgpu_replay_vgpuStreamCallback(struct vgpu_worker *worker,
     void *data = vgpu_upcall_data(worker, call->upcall);
     if (data == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    vgpu_wait_prepare(worker, call->stream);
+    vgpu_usage_cover_stream(worker, call->stream);
     CUresult error =
         worker->driver->cuStreamAddCallback(call->stream, vgpu_upcall_callback, data, 0);
     if (error == CUDA_SUCCESS)

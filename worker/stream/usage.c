@@ -17,21 +17,16 @@ const bool vgpu_usage_works[VGPU_CALL_MAX + 1] = {
     [VGPU_CALL_cuGraphLaunch] = true,      [VGPU_CALL_vgpuGraphLaunchJudged] = true,
 };
 
-static CUstream canonical(CUstream stream)
-{
-    return stream == CU_STREAM_LEGACY ? NULL : stream;
-}
-
 static bool is_recent(const struct vgpu_usage *usage, CUstream stream)
 {
     return usage->recent < usage->stream_count &&
-           usage->streams[usage->recent].stream == canonical(stream);
+           usage->streams[usage->recent].stream == vgpu_mark_stream(stream);
 }
 
 /* The one that was named last, or that comes after it, mostly: streams are used in turns. */
 static struct vgpu_usage_stream *find(struct vgpu_usage *usage, CUstream stream)
 {
-    CUstream wanted = canonical(stream);
+    CUstream wanted = vgpu_mark_stream(stream);
     uint32_t place = usage->recent;
     for (uint32_t i = 0; i < usage->stream_count; i++, place++) {
         if (place >= usage->stream_count)
@@ -63,7 +58,7 @@ static struct vgpu_usage_stream *find_or_add(struct vgpu_worker *worker,
         set_fenced(usage, &usage->streams[--usage->stream_count], true);
     usage->recent = usage->stream_count;
     entry = &usage->streams[usage->stream_count++];
-    *entry = (struct vgpu_usage_stream){.stream = canonical(stream), .fenced = true};
+    *entry = (struct vgpu_usage_stream){.stream = vgpu_mark_stream(stream), .fenced = true};
     return entry;
 }
 
@@ -78,6 +73,13 @@ uint64_t vgpu_usage_idle(struct vgpu_context *context)
     return usage->idle;
 }
 
+static void become_busy(struct vgpu_worker *worker, struct vgpu_usage *usage)
+{
+    worker->busy_contexts++;
+    usage->idle_since = 0;
+    usage->begun = true;
+}
+
 /* Work comes, to a context that had none. */
 __attribute__((cold)) static void end_idleness(struct vgpu_worker *worker,
                                                struct vgpu_context *context, CUstream stream)
@@ -88,18 +90,15 @@ __attribute__((cold)) static void end_idleness(struct vgpu_worker *worker,
         vgpu_fence_mark(worker, stream, VGPU_MARK_BEGIN); /* which will tell when it begins */
     else
         vgpu_busy_begin(&worker->page->busy, usage->idle_since);
-    worker->busy_contexts++;
-    usage->idle_since = 0;
-    usage->begun = true;
+    become_busy(worker, usage);
 }
 
 void vgpu_usage_stream(struct vgpu_worker *worker, CUstream stream)
 {
     struct vgpu_context *context = worker->current;
     if (context == NULL || worker->record == NULL ||
+        !vgpu_usage_brings_work(worker->record->call) ||
         (worker->captures && vgpu_capture_holds(worker, stream)))
-        return;
-    if (!vgpu_usage_brings_work(worker->record->call))
         return;
     struct vgpu_usage *usage = &context->usage;
     vgpu_watch_add(worker);
@@ -167,7 +166,7 @@ void vgpu_usage_cover_stream(struct vgpu_worker *worker, CUstream stream)
         vgpu_capture_holds(worker, stream))
         return;
     vgpu_usage_forget(context, stream);
-    vgpu_fence_mark(worker, canonical(stream), VGPU_MARK_TIME);
+    vgpu_fence_mark(worker, stream, VGPU_MARK_TIME);
     if (context->usage.stream_count == 0)
         vgpu_watch_begin(worker);
 }
@@ -282,14 +281,10 @@ void vgpu_usage_account(struct vgpu_worker *worker, struct vgpu_context *context
     usage->last_idle = mark->idle;
 }
 
-bool vgpu_usage_has_work(const struct vgpu_context *context, CUstream stream)
+bool vgpu_usage_has_work(struct vgpu_context *context, CUstream stream)
 {
-    const struct vgpu_usage *usage = &context->usage;
-    for (uint32_t i = 0; i < usage->stream_count; i++) {
-        if (usage->streams[i].stream == stream)
-            return !usage->streams[i].fenced;
-    }
-    return false;
+    const struct vgpu_usage_stream *entry = find(&context->usage, stream);
+    return entry && !entry->fenced;
 }
 
 void vgpu_usage_resume(struct vgpu_worker *worker, struct vgpu_context *context,
@@ -303,9 +298,7 @@ void vgpu_usage_resume(struct vgpu_worker *worker, struct vgpu_context *context,
     struct vgpu_mark begin = *mark;
     begin.kind = VGPU_MARK_BEGIN;
     begin.idle = vgpu_usage_idle(context);
-    worker->busy_contexts++;
-    usage->idle_since = 0;
-    usage->begun = true;
+    become_busy(worker, usage);
     vgpu_usage_account(worker, context, &begin);
 }
 

@@ -83,7 +83,7 @@ void vgpu_usage_reached(struct vgpu_worker *worker, struct vgpu_context *context
 void vgpu_usage_failed(struct vgpu_worker *worker, struct vgpu_context *context);
 
 /** Whether a stream has work without a fence or mark behind it. */
-bool vgpu_usage_has_work(const struct vgpu_context *context, CUstream stream);
+bool vgpu_usage_has_work(struct vgpu_context *context, CUstream stream);
 
 /** A stream goes on at this mark: if there was no other work, idleness ends there. Takes the mark's
  *  event over. */

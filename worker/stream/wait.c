@@ -5,15 +5,10 @@
 #include "worker/graph/capture.h"
 #include "worker/worker.h"
 
-void vgpu_wait_prepare(struct vgpu_worker *worker, CUstream stream)
-{
-    vgpu_usage_cover_stream(worker, stream);
-}
-
 void vgpu_wait_place(struct vgpu_worker *worker, CUstream stream)
 {
     if (worker->current && !vgpu_capture_holds(worker, stream))
-        vgpu_fence_mark(worker, stream == CU_STREAM_LEGACY ? NULL : stream, VGPU_MARK_WAIT);
+        vgpu_fence_mark(worker, stream, VGPU_MARK_WAIT);
 }
 
 void vgpu_wait_place_behind(struct vgpu_worker *worker, CUstream stream)
@@ -35,8 +30,7 @@ bool vgpu_wait_holds(const struct vgpu_worker *worker, const struct vgpu_context
         return false;
     for (uint32_t i = 0; i < fences->count; i++) {
         const struct vgpu_mark *mark = &fences->marks[i];
-        if (mark->kind == VGPU_MARK_WAIT &&
-            is_in(mark, context, stream == CU_STREAM_LEGACY ? NULL : stream))
+        if (mark->kind == VGPU_MARK_WAIT && is_in(mark, context, vgpu_mark_stream(stream)))
             return true;
     }
     return false;
@@ -66,8 +60,7 @@ void vgpu_wait_end(struct vgpu_worker *worker, struct vgpu_mark *wait, bool over
     for (; behind; behind = next_behind(worker, behind)) { /* as if it had been placed now */
         behind->waits = false;
         behind->idle = idle;
-        worker->lease.waiting -= behind->left;
-        behind->left = 0;
+        vgpu_lease_resume(worker, behind);
         context->usage.pending += behind->kind != VGPU_MARK_BEGIN;
     }
     wait->context = NULL;

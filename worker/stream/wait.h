@@ -18,10 +18,8 @@ struct vgpu_worker;
 struct vgpu_context;
 struct vgpu_mark;
 
-/** `stream` of the current context is about to get a wait: what it has so far does not wait. */
-void vgpu_wait_prepare(struct vgpu_worker *worker, CUstream stream);
-
-/** It has got it. */
+/** `stream` of the current context has got a wait. What it had before does not wait, so that was to
+ *  be covered first, by vgpu_usage_cover_stream(). */
 void vgpu_wait_place(struct vgpu_worker *worker, CUstream stream);
 
 /** It waits for other streams. */
