@@ -71,8 +71,9 @@ def write(data, folder):
     made = plots.write(results, folder)
     text = ["# Natively and through vgpu", "",
             "Made by `bench/run`: medians (and quartiles) of "
-            f"{about['repeats']} alternating runs of each program; ratios are of the two runs of one "
-            "repeat.", "", f"- {about['gpu']}; {about['cpu']}",
+            f"{about['repeats']} alternating runs of each program, of several turns each where a "
+            "microsecond of the processor matters; ratios are of the two runs of one repeat or turn.",
+            "", f"- {about['gpu']}; {about['cpu']}",
             f"- commit {about['commit']}, {about['date']}" +
             (", little work (--small)" if about["small"] else ""), ""]
     text += [f"- {name} failed: {said.splitlines()[-1]}"

@@ -32,6 +32,9 @@ void bench_begin(struct bench *bench, int argc, char **argv)
     *bench = (struct bench){0};
     for (int i = 1; i < argc; i++)
         bench->small |= strcmp(argv[i], "--small") == 0;
+    const char *turns = getenv("BENCH_TURNS");
+    bench->waits_for_turns = turns != NULL;
+    bench->turns_left = turns ? (unsigned int)strtoul(turns, NULL, 10) : 1;
     BENCH(cuInit(0));
     BENCH(cuDevicePrimaryCtxRetain(&bench->context, 0));
     BENCH(cuCtxSetCurrent(bench->context));
@@ -43,6 +46,21 @@ void bench_begin(struct bench *bench, int argc, char **argv)
     bench_launch(bench, NULL);
     bench_launch_scale(bench, NULL);
     BENCH(cuCtxSynchronize());
+}
+
+bool bench_turn(struct bench *bench)
+{
+    int character = '\n';
+    if (bench->turns_left == 0)
+        return false;
+    bench->turns_left--;
+    if (bench->waits_for_turns) {
+        printf("turn\n");
+        fflush(stdout);
+        while ((character = getchar()) != '\n' && character != EOF)
+            ;
+    }
+    return character != EOF;
 }
 
 void bench_launch(const struct bench *bench, CUstream stream)

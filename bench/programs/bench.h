@@ -23,10 +23,16 @@ struct bench {
     CUmodule module;
     CUfunction empty, scale, busy; /* of kernels.cu */
     CUdeviceptr memory;            /* 1 MiB, for kernels to write to */
+    unsigned int turns_left;       /* BENCH_TURNS in the environment; 1 without it */
+    bool waits_for_turns;
 };
 
 /** Makes device 0's primary context current and loads the kernels; understands --small. */
 void bench_begin(struct bench *bench, int argc, char **argv);
+
+/** Whether there is another turn of everything that is measured. Where BENCH_TURNS is set that
+ *  begins with a line on the standard input, after the program has said "turn". */
+bool bench_turn(struct bench *bench);
 
 /** How often to do something: `often`, or `seldom` with --small. */
 static inline unsigned int bench_times(const struct bench *bench, unsigned int often,

@@ -27,10 +27,9 @@ static void copy(const struct copied *what, CUdeviceptr device, size_t bytes, bo
 
 static unsigned int repeats(size_t bytes)
 {
-    size_t times = ((size_t)1 << 30) / bytes;
-    /* The first after smaller ones are slow (docs/performance.md): most shall not be such. */
-    unsigned int most = bench_times(&bench, 1000, 5);
-    return times < 3 ? 3 : times > most ? most : (unsigned int)times;
+    size_t times = ((size_t)1 << 27) / bytes;
+    unsigned int most = bench_times(&bench, 200, 5);
+    return times == 0 ? 1 : times > most ? most : (unsigned int)times;
 }
 
 static void measure(const struct copied *what, CUdeviceptr device, size_t bytes, bool up)
@@ -54,7 +53,7 @@ static void queue(const struct copied *what, CUdeviceptr device, size_t bytes, b
 {
     static struct bench_samples enqueue, all;
     unsigned int count = bench_times(&bench, 64, 8);
-    for (unsigned int turn = 0; turn < bench_times(&bench, 20, 3); turn++) {
+    for (unsigned int turn = 0; turn < bench_times(&bench, 5, 3); turn++) {
         uint64_t start = bench_now();
         for (unsigned int i = 0; i < count; i++)
             BENCH(up ? cuMemcpyHtoDAsync(device, what->host, bytes, what->stream)
@@ -71,7 +70,7 @@ static void queue(const struct copied *what, CUdeviceptr device, size_t bytes, b
 static void within_device(CUdeviceptr device, size_t bytes)
 {
     static struct bench_samples samples;
-    for (unsigned int turn = 0; turn < bench_times(&bench, 20, 3); turn++) {
+    for (unsigned int turn = 0; turn < bench_times(&bench, 5, 3); turn++) {
         uint64_t start = bench_now();
         BENCH(cuMemcpyDtoD(device, device + bytes / 2, bytes / 2));
         BENCH(cuCtxSynchronize());
@@ -80,10 +79,25 @@ static void within_device(CUdeviceptr device, size_t bytes)
     bench_print(&samples, "GB/s", (double)bytes / 2, "copy.within_device.%010zu", bytes / 2);
 }
 
-int main(int argc, char **argv)
+static void measure_all(const struct copied kinds[3], CUdeviceptr device, size_t most)
 {
     static const size_t sizes[] = {4,       256,      4096,      65536,   1 << 20,
                                    4 << 20, 16 << 20, 256 << 20, 1u << 30};
+    for (size_t kind = 0; kind < 3; kind++) {
+        for (int up = 1; up >= 0; up--) {
+            for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes) && sizes[i] <= most; i++)
+                measure(&kinds[kind], device, sizes[i], up);
+        }
+    }
+    for (int up = 1; up >= 0; up--) {
+        queue(&kinds[2], device, 4096, up);
+        queue(&kinds[2], device, 1 << 20, up);
+    }
+    within_device(device, most);
+}
+
+int main(int argc, char **argv)
+{
     CUdeviceptr device;
     bench_begin(&bench, argc, argv);
     size_t most = bench_times(&bench, 1u << 30, 4 << 20);
@@ -96,16 +110,7 @@ int main(int argc, char **argv)
     memset(kinds[0].host, 1, most); /* pages that were never touched are another question */
     memset(kinds[1].host, 2, most);
     BENCH(cuMemAlloc(&device, most));
-    for (size_t kind = 0; kind < sizeof(kinds) / sizeof(*kinds); kind++) {
-        for (int up = 1; up >= 0; up--) {
-            for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes) && sizes[i] <= most; i++)
-                measure(&kinds[kind], device, sizes[i], up);
-        }
-    }
-    for (int up = 1; up >= 0; up--) {
-        queue(&kinds[2], device, 4096, up);
-        queue(&kinds[2], device, 1 << 20, up);
-    }
-    within_device(device, most);
+    while (bench_turn(&bench))
+        measure_all(kinds, device, most);
     return 0;
 }
