@@ -3,6 +3,7 @@
 can start."""
 import os
 import subprocess
+import time
 
 from harness import PATIENCE, built
 
@@ -46,9 +47,9 @@ class Tenants:
             program.stdin.write(word + "\n")
             program.stdin.flush()
 
-    def stop(self):
-        """What each of them counted, as text."""
-        self.say("stop")
+    def stop(self, since=0, until=None):
+        """What each of them counted between two times (monotonic nanoseconds), as text."""
+        self.say(f"{since} {until or time.monotonic_ns()}")
         said = []
         for program in self.programs:
             text, _ = program.communicate(timeout=120 * PATIENCE)

@@ -3,10 +3,11 @@
  * One tenant of bench/fairness/run: UID ROUNDS BATCH DEPTH GAP_US. Becomes that user (0: stays who
  * it is), so that the mediator takes it for a tenant of its own; says "ready"; from the first line
  * of input to the next keeps DEPTH requests of BATCH kernels of ROUNDS rounds under way, or with a
- * gap one after the other; then prints how many there were, how long they took, and what was done
- * in a second. Without rounds a request is BATCH times some memory, taken, written to and given
- * back. UID alone: prints how many rounds a kernel of a microsecond has, measured with nobody else
- * there.
+ * gap one after the other. The second line is SINCE UNTIL, monotonic nanoseconds: prints how many
+ * requests ended then, how long they had taken, and what was done in a second. The time is the same
+ * for all tenants, whose turns would else count more or less often by chance. Without rounds a
+ * request is BATCH times some memory, taken, written to and given back. UID alone: prints how many
+ * rounds a kernel of a microsecond has, measured with nobody else there.
  */
 #include <assert.h>
 #include <poll.h>
@@ -20,8 +21,12 @@
 enum {
     DEPTH_MOST = 64,
     REQUESTS_MOST = 1 << 20,
-    RAMP_NANOSECONDS = 500000000, /* of work that is not counted, to begin with */
     FLOOD_BYTES = 4 << 20,
+};
+
+struct reply {
+    uint64_t ended;
+    double took; /* microseconds */
 };
 
 struct tenant {
@@ -30,11 +35,8 @@ struct tenant {
     CUevent ends[DEPTH_MOST];
     uint64_t begins[DEPTH_MOST];
     unsigned int rounds, batch, depth, gap;
-    double *replies; /* microseconds */
+    struct reply *replies;
     unsigned int count;
-    uint64_t begun, ramped,
-        last;       /* when the first request after the ramp ended, and the last one */
-    uint64_t ended; /* requests between these */
 };
 
 static void launch(struct tenant *tenant, unsigned int rounds)
@@ -87,12 +89,8 @@ static void end_request(struct tenant *tenant, unsigned int place)
     BENCH(cuEventSynchronize(tenant->ends[place]));
     uint64_t now = bench_now();
     if (tenant->count < REQUESTS_MOST)
-        tenant->replies[tenant->count++] = (double)(now - tenant->begins[place]) / 1e3;
-    tenant->last = now;
-    if (tenant->ramped)
-        tenant->ended++;
-    else if (now - tenant->begun > RAMP_NANOSECONDS)
-        tenant->ramped = now;
+        tenant->replies[tenant->count++] =
+            (struct reply){now, (double)(now - tenant->begins[place]) / 1e3};
 }
 
 static void begin_request(struct tenant *tenant, unsigned int place)
@@ -113,7 +111,6 @@ static void work(struct tenant *tenant)
                              .tv_sec = tenant->gap / 1000000};
     unsigned int begun = 0, ended = 0;
     assert(tenant->depth > 0);
-    tenant->begun = bench_now();
     while (!has_input()) {
         if (begun - ended == tenant->depth)
             end_request(tenant, ended++ % tenant->depth);
@@ -127,20 +124,32 @@ static void work(struct tenant *tenant)
 
 static int by_size(const void *a, const void *b)
 {
-    double first = *(const double *)a, second = *(const double *)b;
+    double first = ((const struct reply *)a)->took, second = ((const struct reply *)b)->took;
     return (first > second) - (first < second);
 }
 
-static void report(struct tenant *tenant)
+/* Keeps those of a time. */
+static void choose(struct tenant *tenant, uint64_t since, uint64_t until)
 {
+    unsigned int kept = 0;
+    for (unsigned int i = 0; i < tenant->count; i++) {
+        if (tenant->replies[i].ended > since && tenant->replies[i].ended <= until)
+            tenant->replies[kept++] = tenant->replies[i];
+    }
+    tenant->count = kept;
+}
+
+static void report(struct tenant *tenant, uint64_t since, uint64_t until)
+{
+    choose(tenant, since, until);
     qsort(tenant->replies, tenant->count, sizeof(*tenant->replies), by_size);
     printf("requests %u\n", tenant->count);
     if (tenant->count)
-        printf("reply_p50_us %.1f\nreply_p99_us %.1f\n", tenant->replies[tenant->count / 2],
-               tenant->replies[(unsigned int)(0.99 * tenant->count)]);
-    if (tenant->ended)
-        printf("rounds_per_second %.0f\n", (double)tenant->ended * tenant->batch * tenant->rounds *
-                                               1e9 / (double)(tenant->last - tenant->ramped));
+        printf("reply_p50_us %.1f\nreply_p99_us %.1f\n", tenant->replies[tenant->count / 2].took,
+               tenant->replies[(unsigned int)(0.99 * tenant->count)].took);
+    if (until > since)
+        printf("rounds_per_second %.0f\n", (double)tenant->count * tenant->batch * tenant->rounds *
+                                               1e9 / (double)(until - since));
 }
 
 static void become(const char *uid)
@@ -185,6 +194,10 @@ int main(int argc, char **argv)
         return 1;
     work(&tenant);
     BENCH(cuStreamSynchronize(tenant.stream));
-    report(&tenant);
+    char *rest;
+    if (!fgets(line, sizeof(line), stdin))
+        return 1;
+    uint64_t since = strtoull(line, &rest, 10), until = strtoull(rest, NULL, 10);
+    report(&tenant, since, until);
     return 0;
 }
