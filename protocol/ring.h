@@ -98,6 +98,12 @@ static inline int vgpu_ring_pop(struct vgpu_ring_consumer *ring, struct vgpu_cal
     return 1;
 }
 
+/** Whether a record is there to be taken out: a look, no more. */
+static inline bool vgpu_ring_has(const struct vgpu_ring_consumer *ring)
+{
+    return __atomic_load_n(&ring->indices->tail, __ATOMIC_RELAXED) != ring->head;
+}
+
 /** Says "I sleep"; returns false (and takes it back) if a record has arrived meanwhile. */
 bool vgpu_ring_sleep(struct vgpu_ring_consumer *ring);
 void vgpu_ring_awake(struct vgpu_ring_consumer *ring);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "worker/code/launch_chain.h"
 #include "worker/stream/usage.h"
 
 struct vgpu_worker;
@@ -30,6 +31,7 @@ struct vgpu_context {
     CUstream *leaving; /* streams that were destroyed while they had work, until that is done */
     uint32_t leaving_count, leaving_room;
     struct vgpu_usage usage;
+    struct vgpu_chain_graph chains[VGPU_CHAIN_SIZES];
 };
 
 /** Remembers a stream that was made in the current context; forgets one that is gone. */

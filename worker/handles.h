@@ -28,14 +28,18 @@ struct vgpu_handle {
     uint32_t next, previous;      /* among those with the same owner; 0 for none */
     uint32_t kind;                /* enum vgpu_kind; NONE: the id is free */
     union {
-        uint32_t parameter_bytes; /* of a function's or kernel's packed parameters */
-        uint32_t references;      /* to a user object, that the guest holds */
-        uint32_t charged;         /* units of graph memory (replay_graph_exec.c), of an exec */
-        CUuserObject function;    /* that goes with the graph for what a host node calls; NULL: none
-                                   * is known */
-        struct {                  /* of a stream */
-            bool blocks;          /* the legacy stream waits for it, and it for that */
-            bool joined;          /* the context's own stream waits for all it has */
+        struct {                      /* of a function or kernel */
+            uint32_t parameter_bytes; /* packed */
+            bool goes_alone;          /* a node of a graph did not become it */
+        };
+        uint32_t references;     /* to a user object, that the guest holds */
+        uint32_t charged;        /* units of graph memory (replay_graph_exec.c), of an exec */
+        CUuserObject function;   /* that goes with the graph for what a host node calls; NULL: none
+                                  * is known */
+        struct {                 /* of a stream */
+            bool blocks;         /* the legacy stream waits for it, and it for that */
+            bool joined;         /* the context's own stream waits for all it has */
+            bool has_attributes; /* that nodes of a graph have not */
         };
     };
 };
@@ -44,6 +48,7 @@ struct vgpu_handles {
     struct vgpu_handle *table; /* VGPU_HANDLE_MAX entries, touched only where used */
     uint32_t end;              /* above the highest id that was ever used */
     uint32_t named;            /* owner named by the record that is being replayed; 0: none */
+    uint32_t stream;           /* the id that was looked up last; the legacy stream's are 0 and 1 */
 };
 
 int vgpu_handles_create(struct vgpu_handles *handles);

@@ -35,11 +35,12 @@ enum {
     SLEEP_HUNG = 5000000,        /* where a bell wakes us: for faults, behind which none rings */
     SLEEP_MOST_AWAITED = 100000, /* if the guest has gone to sleep over it */
     REST_MILLISECONDS = 5000,    /* without a primitive, before its context goes */
-    RECORDS_PER_LOOK = 16,       /* how often a busy worker looks at the clock */
-    LOOK_NANOSECONDS = 200000,   /* and then at its fences */
-    LOOK_AWAITED = 20000,        /* if the guest needs that */
-    RESERVE_AGAIN = 100000000,   /* if freed memory could not be given back yet */
-    HURRY_LOOK = 4000,           /* between questions to the driver while a lease is waited for */
+    PAUSES = 4, /* looks at the ring alone, of 0.05 us, between those at all that may happen */
+    RECORDS_PER_LOOK = 16,     /* how often a busy worker looks at the clock */
+    LOOK_NANOSECONDS = 200000, /* and then at its fences */
+    LOOK_AWAITED = 20000,      /* if the guest needs that */
+    RESERVE_AGAIN = 100000000, /* if freed memory could not be given back yet */
+    HURRY_LOOK = 4000,         /* between questions to the driver while a lease is waited for */
 };
 
 static_assert(VGPU_CALL_MAX < VGPU_WORKER_CALLS_MAX, "every call has a counter");
@@ -84,7 +85,7 @@ static void report(struct vgpu_worker *worker, const struct vgpu_call_header *he
 {
     if (result->result != CUDA_SUCCESS && result->result != CUDA_ERROR_NOT_READY &&
         result->result != VGPU_RESULT_LATER)
-        count_one(&worker->page->failed[vgpu_call_class(header->call)]);
+        vgpu_worker_failed(worker, header->call);
     if (header->flags & VGPU_CALL_WANTS_REPLY) {
         if (worker->prints) /* many synchronous calls bring out what was printed */
             vgpu_console_publish(&worker->console, vgpu_worker_channel(worker));
@@ -92,6 +93,18 @@ static void report(struct vgpu_worker *worker, const struct vgpu_call_header *he
     } else if (result->result != CUDA_SUCCESS) {
         vgpu_worker_defer(worker, (CUresult)result->result);
     }
+}
+
+/* Before a record that does not add to them: the launches that were collected go, and their graphs
+ * before functions do. */
+static inline void end_chain(struct vgpu_worker *worker, const struct vgpu_call_header *header)
+{
+    if (worker->chain.count &&
+        (header->call != VGPU_CALL_vgpuLaunch || header->context != worker->current_id))
+        vgpu_launch_chain_go(worker);
+    if (worker->chain.has_graphs &&
+        (header->call == VGPU_CALL_cuModuleUnload || header->call == VGPU_CALL_cuLibraryUnload))
+        vgpu_launch_chain_forget_all(worker);
 }
 
 /* Most of what lies between two launches, so it is part of the loop. */
@@ -102,6 +115,7 @@ replay_record(struct vgpu_worker *worker, const struct vgpu_call_header *header,
     struct vgpu_result result;
     struct vgpu_worker_page *page = worker->page;
 
+    end_chain(worker, header);
     worker->record = header;
     worker->sequence = header->sequence;
     __atomic_store_n(&page->watch.call, header->call, __ATOMIC_RELAXED);
@@ -257,6 +271,13 @@ static void tidy_memory(struct vgpu_worker *worker, uint64_t waited)
         vgpu_reserve_empty(worker);
 }
 
+/* Who waits for an answer waits for us to see the question. */
+static void pause_for_record(const struct loop *loop, bool full)
+{
+    for (int i = 0; i < PAUSES && (full || !vgpu_ring_has(&loop->ring)); i++)
+        __builtin_ia32_pause();
+}
+
 /* Nothing is in the ring, or must not be taken out. Returns false when the worker shall end. */
 __attribute__((noinline)) static bool wait_for_work(struct loop *loop, bool full)
 {
@@ -295,7 +316,7 @@ __attribute__((noinline)) static bool wait_for_work(struct loop *loop, bool full
         if (waited > SPIN_ALONE)
             sched_yield();
         else
-            __builtin_ia32_pause();
+            pause_for_record(loop, full);
         return true;
     }
     /* Marks were waited for, and have been reached without being news: nothing else would wake us.
@@ -324,6 +345,7 @@ __attribute__((noinline)) static bool look_around(struct loop *loop)
     bool urgent = worker->fences.by_cpu || worker->prints || guest_sleeps(worker);
     if (time - loop->thorough >= THOROUGH_NANOSECONDS) {
         loop->thorough = loop->looked = time;
+        vgpu_launch_chain_go(worker);
         vgpu_usage_sample(worker);
         vgpu_fence_poll(worker, true);
         vgpu_watch_look(worker, time);
@@ -408,6 +430,7 @@ static enum vgpu_worker_exit run_channel(struct loop *loop)
             return VGPU_WORKER_EXIT_PROTOCOL;
         }
         if (got == 0) {
+            vgpu_launch_chain_go(worker);
             if ((full || !loop->held) && !wait_for_work(loop, full))
                 return VGPU_WORKER_EXIT_OK;
             continue;
@@ -454,6 +477,7 @@ enum vgpu_worker_exit vgpu_loop_run(struct vgpu_worker *worker, struct vgpu_prim
         return run_primitives(&loop);
     loop.spin = sysconf(_SC_NPROCESSORS_ONLN) > 2 ? SPIN_NANOSECONDS : SPIN_FEW_CPUS;
     vgpu_ring_consumer_init(&loop.ring, worker->extent);
+    worker->chain.enabled = !worker->driver->is_software; /* its launches take less than that */
     enum vgpu_worker_exit status = run_channel(&loop);
     settle(worker);
     return status;

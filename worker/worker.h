@@ -16,6 +16,7 @@
 #include "worker/code/image_buffer.h"
 #include "worker/code/image_cache.h"
 #include "worker/code/jit.h"
+#include "worker/code/launch_chain.h"
 #include "worker/console.h"
 #include "worker/driver.h"
 #include "worker/graph/graph_names.h"
@@ -76,6 +77,7 @@ struct vgpu_worker {
     struct vgpu_console console;
     struct vgpu_upcalls upcalls;
     struct vgpu_graph_names graph_names;
+    struct vgpu_launch_chain chain;
 };
 
 /** Sets all up but the descriptors, the page and the extent, which the caller fills in before or
@@ -110,6 +112,7 @@ static inline CUresult vgpu_worker_stream(struct vgpu_worker *worker, uint32_t i
 {
     struct vgpu_handles *handles = &worker->handles;
 
+    handles->stream = id;
     if (id <= 1) {
         *stream = id == 0 ? NULL : CU_STREAM_LEGACY;
     } else {
@@ -121,6 +124,9 @@ static inline CUresult vgpu_worker_stream(struct vgpu_worker *worker, uint32_t i
     vgpu_usage_stream(worker, *stream);
     return CUDA_SUCCESS;
 }
+
+/** Counts a call that failed. */
+void vgpu_worker_failed(struct vgpu_worker *worker, uint32_t call);
 
 /** Reports an asynchronous failure of the current record; the first one is kept until the guest
  *  takes it. Wakes the guest. */

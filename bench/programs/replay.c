@@ -33,6 +33,7 @@ static struct {
 
 CUresult run_driver(const CUlaunchConfig *config, CUfunction function, void **parameters,
                     void **extra);
+CUresult run_graph(CUgraphExec exec, CUstream stream);
 
 static void push(void)
 {
@@ -44,6 +45,15 @@ static void push(void)
     guest.under_way++;
 }
 
+static void pass_launch(void)
+{
+    fake_pass(LAUNCH_NANOSECONDS);
+    if (guest.left)
+        push();
+    if (--guest.under_way == 0)
+        close(guest.socket);
+}
+
 CUresult run_driver(const CUlaunchConfig *config, CUfunction function, void **parameters,
                     void **extra)
 {
@@ -51,12 +61,73 @@ CUresult run_driver(const CUlaunchConfig *config, CUfunction function, void **pa
     assert_int_equal(config->gridDimX + config->gridDimY + config->gridDimZ + config->blockDimX +
                          config->blockDimY + config->blockDimZ + config->sharedMemBytes,
                      6 + 7);
-    fake_pass(LAUNCH_NANOSECONDS);
-    if (guest.left)
-        push();
-    if (--guest.under_way == 0)
-        close(guest.socket);
+    pass_launch();
     return CUDA_SUCCESS;
+}
+
+/* Launches that come together do so in a graph, of which all that is known is how many nodes it has
+ * got: they are made one after the other. */
+static uint32_t nodes[VGPU_CHAIN_SIZES];
+static uint32_t graphs;
+
+static CUresult make_graph(CUgraph *graph, unsigned int flags)
+{
+    *graph = (CUgraph)&nodes[graphs++];
+    return flags ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+}
+
+static CUresult add_node(CUgraphNode *node, CUgraph graph, const CUgraphNode *dependencies,
+                         const CUgraphEdgeData *data, size_t count, CUgraphNodeParams *parameters)
+{
+    (void)dependencies, (void)data, (void)count, (void)parameters;
+    ++*(uint32_t *)(void *)graph;
+    *node = (CUgraphNode)graph;
+    return CUDA_SUCCESS;
+}
+
+static CUresult instantiate(CUgraphExec *exec, CUgraph graph,
+                            CUDA_GRAPH_INSTANTIATE_PARAMS *parameters)
+{
+    (void)parameters;
+    *exec = (CUgraphExec)graph;
+    return CUDA_SUCCESS;
+}
+
+static CUresult set_node(CUgraphExec exec, CUgraphNode node, CUgraphNodeParams *parameters)
+{
+    (void)exec, (void)node, (void)parameters;
+    return CUDA_SUCCESS;
+}
+
+static CUresult destroy_exec(CUgraphExec exec)
+{
+    (void)exec;
+    return CUDA_SUCCESS;
+}
+
+static CUresult destroy_graph(CUgraph graph)
+{
+    (void)graph;
+    return CUDA_SUCCESS;
+}
+
+CUresult run_graph(CUgraphExec exec, CUstream stream)
+{
+    (void)stream;
+    for (uint32_t i = *(uint32_t *)(void *)exec; i; i--)
+        pass_launch();
+    return CUDA_SUCCESS;
+}
+
+static void take_graphs(struct vgpu_driver *table)
+{
+    table->cuGraphCreate = make_graph;
+    table->cuGraphAddNode = add_node;
+    table->cuGraphInstantiateWithParams = instantiate;
+    table->cuGraphExecNodeSetParams = set_node;
+    table->cuGraphLaunch = run_graph;
+    table->cuGraphExecDestroy = destroy_exec;
+    table->cuGraphDestroy = destroy_graph;
 }
 
 /* As the guest's library packs it: protocol/calls/code.calls. */
@@ -86,6 +157,7 @@ int main(int argc, char **argv)
     fixture_load(channel, "image");
     worker->handles.table[FUNCTION].parameter_bytes = parameter_bytes;
     fake_driver_table()->cuLaunchKernelEx = run_driver;
+    take_graphs(fake_driver_table());
     channel->page.watch.limit = WATCHDOG;
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
     worker->socket = sockets[1];

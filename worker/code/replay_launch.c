@@ -36,9 +36,8 @@ static CUresult copy_attributes(struct vgpu_worker *worker, const uint8_t *bytes
     return error;
 }
 
-/* By way of the structure also where there are no attributes: a driver is done with that a little
- * sooner than with eleven arguments (docs/performance.md). */
-CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgpuLaunch *call)
+static CUresult launch_with_attributes(struct vgpu_worker *worker,
+                                       const struct vgpu_call_vgpuLaunch *call)
 {
     CUlaunchAttribute attributes[VGPU_LAUNCH_ATTRIBUTES_MAX];
     CUlaunchConfig config = {
@@ -56,16 +55,22 @@ CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgp
     /* The payload begins with them, so they are aligned as strictly as anything is. */
     void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)call->parameters,
                      CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes, CU_LAUNCH_PARAM_END};
-    if (bytes != worker->handles.table[call->function_id].parameter_bytes)
+    CUresult error = copy_attributes(worker, call->attributes, call->attributes_bytes, attributes,
+                                     &config.numAttrs);
+    return error ? error
+                 : worker->driver->cuLaunchKernelEx(&config, call->function, NULL,
+                                                    bytes ? extra : NULL);
+}
+
+CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgpuLaunch *call)
+{
+    if (call->parameters_bytes != worker->handles.table[call->function_id].parameter_bytes)
         return CUDA_ERROR_INVALID_VALUE; /* the driver would read past the end of a shorter one */
     worker->current->launched = call->stream;
-    if (call->attributes_bytes) {
-        CUresult error = copy_attributes(worker, call->attributes, call->attributes_bytes,
-                                         attributes, &config.numAttrs);
-        if (error)
-            return error;
-    }
-    return worker->driver->cuLaunchKernelEx(&config, call->function, NULL, bytes ? extra : NULL);
+    if (vgpu_launch_chain_collect(worker, call))
+        return CUDA_SUCCESS;
+    return call->attributes_bytes ? launch_with_attributes(worker, call)
+                                  : vgpu_launch_alone(worker, call);
 }
 
 CUresult vgpu_replay_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(

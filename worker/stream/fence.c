@@ -264,6 +264,7 @@ static CUresult place_write(struct vgpu_worker *worker, const struct vgpu_mark *
 static CUresult place(struct vgpu_worker *worker, struct vgpu_mark mark)
 {
     CUresult error;
+    vgpu_launch_chain_go(worker); /* a mark is behind all that was let in before */
     if (!make_room(&worker->fences))
         return CUDA_ERROR_OUT_OF_MEMORY;
     mark.context = worker->current;

@@ -12,7 +12,9 @@ void vgpu_context_add_stream(struct vgpu_worker *worker, uint32_t id)
     struct vgpu_context *context = worker->current;
     CUstream stream = worker->handles.table[id].object;
     unsigned int flags = 0;
-    if (context == NULL || worker->driver->cuStreamGetFlags(stream, &flags) != CUDA_SUCCESS)
+    int priority = 0;
+    if (context == NULL || worker->driver->cuStreamGetFlags(stream, &flags) != CUDA_SUCCESS ||
+        worker->driver->cuStreamGetPriority(stream, &priority) != CUDA_SUCCESS)
         return;
     if (context->stream_count == context->stream_room) {
         uint32_t room = context->stream_room ? context->stream_room * 2 : 16;
@@ -25,6 +27,7 @@ void vgpu_context_add_stream(struct vgpu_worker *worker, uint32_t id)
     context->streams[context->stream_count++] = id;
     worker->handles.table[id].blocks = !(flags & CU_STREAM_NON_BLOCKING);
     worker->handles.table[id].joined = true; /* there is nothing in it yet */
+    worker->handles.table[id].has_attributes = priority != 0;
 }
 
 void vgpu_context_drop_stream(struct vgpu_context *context, uint32_t id, CUstream stream)

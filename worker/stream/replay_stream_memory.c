@@ -103,9 +103,17 @@ CUresult vgpu_replay_cuStreamSetAttribute(struct vgpu_worker *worker,
     case CU_STREAM_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
     case CU_STREAM_ATTRIBUTE_MEM_SYNC_DOMAIN:
     case CU_LAUNCH_ATTRIBUTE_NVLINK_UTIL_CENTRIC_SCHEDULING:
+        vgpu_launch_chain_leave_out(worker, call->stream);
         return worker->driver->cuStreamSetAttribute(call->stream, (CUstreamAttrID)call->attribute,
                                                     &value);
     default: /* the others are not a stream's; one that names an object must not get through */
         return CUDA_ERROR_INVALID_VALUE;
     }
+}
+
+CUresult vgpu_replay_cuStreamCopyAttributes(struct vgpu_worker *worker,
+                                            struct vgpu_call_cuStreamCopyAttributes *call)
+{
+    vgpu_launch_chain_leave_out(worker, call->target);
+    return worker->driver->cuStreamCopyAttributes(call->target, call->source);
 }

@@ -303,6 +303,12 @@ static CUresult f_stream_destroy(CUstream stream)
     fake_forget(fake_need(stream, STREAM));
     return fake_check();
 }
+static CUresult f_stream_priority(CUstream stream, int *priority)
+{
+    fake_need(stream, STREAM);
+    *priority = 0;
+    return fake_check();
+}
 static CUresult f_stream_flags(CUstream stream, unsigned int *flags)
 {
     *flags = fake_need_stream(stream)->flags;
@@ -473,6 +479,7 @@ static const struct vgpu_driver functions = {
     .cuStreamCreateWithPriority = f_stream,
     .cuStreamDestroy = f_stream_destroy,
     .cuStreamGetFlags = f_stream_flags,
+    .cuStreamGetPriority = f_stream_priority,
     .cuStreamSynchronize = f_stream_synchronise,
     .cuStreamWaitEvent = f_stream_wait,
     .cuEventCreate = f_event,

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/code/launch_chain.h"
+
+#include <string.h>
+
+#include "worker/context.h"
+#include "worker/worker.h"
+
+#define ALIGNMENT 16u /* of the strictest parameter */
+
+static bool has_room(const struct vgpu_launch_chain *chain, uint32_t bytes)
+{
+    return chain->count < VGPU_CHAIN_MOST && bytes <= VGPU_CHAIN_PARAMETER_BYTES - chain->bytes;
+}
+
+/* Whether a launch is in a graph what it is in its stream, and nobody waits for its result. Beside
+ * other tenants launches are counted one by one. */
+static bool is_plain(const struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call)
+{
+    const struct vgpu_handle *table = worker->handles.table;
+    /* relaxed: the lease was looked at when the record was let in */
+    return call->attributes_bytes == 0 && worker->record->flags == 0 && worker->captures == 0 &&
+           !table[worker->handles.stream].has_attributes && !table[call->function_id].goes_alone &&
+           __atomic_load_n(&worker->page->lease.state, __ATOMIC_RELAXED) == VGPU_LEASE_OPEN;
+}
+
+bool vgpu_launch_chain_collect(struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call)
+{
+    struct vgpu_launch_chain *chain = &worker->chain;
+    uint32_t bytes = (call->parameters_bytes + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+    bool plain = chain->enabled && is_plain(worker, call) && bytes <= VGPU_CHAIN_PARAMETER_BYTES;
+    if (chain->count &&
+        (!plain || chain->launches[0].call.stream != call->stream || !has_room(chain, bytes)))
+        vgpu_launch_chain_go(worker);
+    if (!plain)
+        return false;
+    struct vgpu_collected_launch *launch = &chain->launches[chain->count++];
+    launch->call = *call;
+    launch->call.parameters =
+        memcpy(chain->parameters + chain->bytes, call->parameters, call->parameters_bytes);
+    launch->sequence = worker->sequence;
+    chain->bytes += bytes;
+    if (chain->count == VGPU_CHAIN_MOST)
+        vgpu_launch_chain_go(worker);
+    return true;
+}
+
+/* The parameters as a launch takes them, for as long as `bytes` and the call are there. */
+#define PACKED(call, bytes)                                                                        \
+    {                                                                                              \
+        CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)(call)->parameters, CU_LAUNCH_PARAM_BUFFER_SIZE,   \
+            &(bytes), CU_LAUNCH_PARAM_END                                                          \
+    }
+
+/* By way of the structure also where there are no attributes: a driver is done with that a little
+ * sooner than with eleven arguments (docs/performance.md). */
+CUresult vgpu_launch_alone(struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call)
+{
+    CUlaunchAttribute none;
+    const CUlaunchConfig config = {
+        .gridDimX = call->grid_x,
+        .gridDimY = call->grid_y,
+        .gridDimZ = call->grid_z,
+        .blockDimX = call->block_x,
+        .blockDimY = call->block_y,
+        .blockDimZ = call->block_z,
+        .sharedMemBytes = call->shared_bytes,
+        .hStream = call->stream,
+        .attrs = &none,
+    };
+    size_t bytes = call->parameters_bytes;
+    void *extra[] = PACKED(call, bytes);
+    return worker->driver->cuLaunchKernelEx(&config, call->function, NULL, bytes ? extra : NULL);
+}
+
+/* What a node is to launch, but for the parameters. The rest of the node is zero. */
+static void describe(const struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call,
+                     CUgraphNodeParams *node)
+{
+    bool is_kernel = worker->handles.table[call->function_id].kind == VGPU_KIND_KERNEL;
+    node->type = CU_GRAPH_NODE_TYPE_KERNEL;
+    node->kernel.func = is_kernel ? NULL : call->function;
+    node->kernel.kern = is_kernel ? (CUkernel)call->function : NULL;
+    node->kernel.gridDimX = call->grid_x;
+    node->kernel.gridDimY = call->grid_y;
+    node->kernel.gridDimZ = call->grid_z;
+    node->kernel.blockDimX = call->block_x;
+    node->kernel.blockDimY = call->block_y;
+    node->kernel.blockDimZ = call->block_z;
+    node->kernel.sharedMemBytes = call->shared_bytes;
+}
+
+static void drop(struct vgpu_worker *worker, struct vgpu_chain_graph *graph)
+{
+    if (graph->exec)
+        worker->driver->cuGraphExecDestroy(graph->exec);
+    if (graph->graph)
+        worker->driver->cuGraphDestroy(graph->graph);
+    *graph = (struct vgpu_chain_graph){0};
+}
+
+/* Makes a node of the graph to be, or changes one of the graph that is. What does not become one
+ * goes alone from now on: not every kernel can be, or follow any other. */
+static CUresult place(struct vgpu_worker *worker, struct vgpu_chain_graph *graph, uint32_t number,
+                      const struct vgpu_collected_launch *launch, CUgraphNodeParams *node)
+{
+    CUgraphNode *place = &graph->nodes[number];
+    size_t bytes = launch->call.parameters_bytes;
+    void *extra[] = PACKED(&launch->call, bytes);
+    describe(worker, &launch->call, node);
+    node->kernel.extra = bytes ? extra : NULL;
+    CUresult error =
+        graph->exec ? worker->driver->cuGraphExecNodeSetParams(graph->exec, *place, node)
+                    : worker->driver->cuGraphAddNode(place, graph->graph, number ? place - 1 : NULL,
+                                                     NULL, number > 0, node);
+    if (error)
+        worker->handles.table[launch->call.function_id].goes_alone = true;
+    return error;
+}
+
+static CUresult place_all(struct vgpu_worker *worker, struct vgpu_chain_graph *graph,
+                          const struct vgpu_collected_launch *launches, uint32_t count)
+{
+    CUgraphNodeParams node = {0};
+    CUresult error = CUDA_SUCCESS;
+    for (uint32_t i = 0; i < count && error == CUDA_SUCCESS; i++)
+        error = place(worker, graph, i, &launches[i], &node);
+    return error;
+}
+
+static CUresult make(struct vgpu_worker *worker, struct vgpu_chain_graph *graph,
+                     const struct vgpu_collected_launch *launches, uint32_t count)
+{
+    CUDA_GRAPH_INSTANTIATE_PARAMS parameters = {0};
+    CUresult error = worker->driver->cuGraphCreate(&graph->graph, 0), refused = error;
+    if (error == CUDA_SUCCESS)
+        error = place_all(worker, graph, launches, count);
+    if (error == CUDA_SUCCESS)
+        error = refused =
+            worker->driver->cuGraphInstantiateWithParams(&graph->exec, graph->graph, &parameters);
+    if (error)
+        drop(worker, graph);
+    graph->refused = refused != CUDA_SUCCESS;
+    worker->chain.has_graphs |= graph->exec != NULL;
+    return error;
+}
+
+static bool go_together(struct vgpu_worker *worker, struct vgpu_chain_graph *graph,
+                        const struct vgpu_collected_launch *launches, uint32_t count)
+{
+    CUresult error = CUDA_SUCCESS;
+    if (graph->refused)
+        return false;
+    if (graph->exec == NULL)
+        error = make(worker, graph, launches, count);
+    else
+        error = place_all(worker, graph, launches, count);
+    if (error == CUDA_SUCCESS)
+        error = worker->driver->cuGraphLaunch(graph->exec, launches[0].call.stream);
+    return error == CUDA_SUCCESS;
+}
+
+static void go_alone(struct vgpu_worker *worker, const struct vgpu_collected_launch *launch)
+{
+    CUresult error = vgpu_launch_alone(worker, &launch->call);
+    if (error == CUDA_SUCCESS)
+        return;
+    uint32_t sequence = worker->sequence;
+    worker->sequence = launch->sequence; /* whose failure it is */
+    vgpu_worker_failed(worker, VGPU_CALL_vgpuLaunch);
+    vgpu_worker_defer(worker, error);
+    worker->sequence = sequence;
+}
+
+void vgpu_launch_chain_go(struct vgpu_worker *worker)
+{
+    struct vgpu_launch_chain *chain = &worker->chain;
+    uint32_t count = chain->count, gone = 0, size = VGPU_CHAIN_MOST;
+    chain->count = chain->bytes = 0;
+    for (uint32_t i = 0; i < VGPU_CHAIN_SIZES; i++, size /= 2) {
+        if (count - gone >= size &&
+            go_together(worker, &worker->current->chains[i], &chain->launches[gone], size))
+            gone += size;
+    }
+    for (; gone < count; gone++)
+        go_alone(worker, &chain->launches[gone]);
+}
+
+void vgpu_launch_chain_leave_out(struct vgpu_worker *worker, CUstream stream)
+{
+    struct vgpu_handle *table = worker->handles.table;
+    if (vgpu_mark_stream(stream) == NULL)
+        table[0].has_attributes = table[1].has_attributes = true; /* the legacy stream's ids */
+    else
+        table[vgpu_handles_id(worker, VGPU_KIND_STREAM, stream)].has_attributes = true;
+}
+
+void vgpu_launch_chain_forget(struct vgpu_worker *worker, struct vgpu_context *context)
+{
+    for (uint32_t i = 0; i < VGPU_CHAIN_SIZES; i++)
+        drop(worker, &context->chains[i]);
+}
+
+void vgpu_launch_chain_forget_all(struct vgpu_worker *worker)
+{
+    for (struct vgpu_context *context = worker->contexts; context; context = context->next)
+        vgpu_launch_chain_forget(worker, context);
+    worker->chain.has_graphs = false;
+}

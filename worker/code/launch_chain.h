@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Launches that wait in the ring one behind the other, for the same stream, go to the driver
+ * together: as a graph of 16, 8 or 4 kernels in a chain, of which only what is launched changes. A
+ * driver takes 3 us for each launch, but 2 us for such a graph and 0.12 us for each kernel in it,
+ * and the GPU is sooner at the next kernel (docs/performance.md). What is left over goes one by
+ * one, and so does what would not be in a graph as it is in its stream. For the worker's thread.
+ */
+#ifndef VGPU_WORKER_CODE_LAUNCH_CHAIN_H
+#define VGPU_WORKER_CODE_LAUNCH_CHAIN_H
+
+#include <cuda.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocol/replay.h"
+
+#define VGPU_CHAIN_MOST            16u
+#define VGPU_CHAIN_SIZES           3u    /* graphs of 16, 8, 4 */
+#define VGPU_CHAIN_PARAMETER_BYTES 4096u /* of all that are collected */
+
+struct vgpu_worker;
+struct vgpu_context;
+
+/** Of a context: the graphs, made when they are first needed. Zero to begin with. */
+struct vgpu_chain_graph {
+    CUgraph graph;
+    CUgraphExec exec; /* NULL: not yet */
+    CUgraphNode nodes[VGPU_CHAIN_MOST];
+    bool refused; /* the driver makes none */
+};
+
+struct vgpu_collected_launch {
+    struct vgpu_call_vgpuLaunch call; /* its parameters are a copy */
+    uint32_t sequence;
+};
+
+/** Of a worker. Zero to begin with. */
+struct vgpu_launch_chain {
+    bool enabled;    /* by the loop, which sees to it that what is collected goes */
+    bool has_graphs; /* some context has */
+    uint32_t count;  /* of those that are collected, all for the same stream */
+    uint32_t bytes;
+    struct vgpu_collected_launch launches[VGPU_CHAIN_MOST];
+    _Alignas(16) uint8_t parameters[VGPU_CHAIN_PARAMETER_BYTES];
+};
+
+/** Collects the launch that is being replayed, to go with others; false if it has to go by itself,
+ *  and then all that came before it have gone. */
+bool vgpu_launch_chain_collect(struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call);
+
+/** Launches what was collected. Failures are deferred. */
+void vgpu_launch_chain_go(struct vgpu_worker *worker);
+
+/** Launches in this stream go by themselves from now on: it has attributes that nodes of a graph
+ *  have not. */
+void vgpu_launch_chain_leave_out(struct vgpu_worker *worker, CUstream stream);
+
+/** Gives the graphs back, of which functions are about to go. */
+void vgpu_launch_chain_forget(struct vgpu_worker *worker, struct vgpu_context *context);
+void vgpu_launch_chain_forget_all(struct vgpu_worker *worker);
+
+/** One launch, at once. */
+CUresult vgpu_launch_alone(struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call);
+
+#endif
