@@ -31,12 +31,13 @@ struct vgpu_context {
     CUstream *leaving; /* streams that were destroyed while they had work, until that is done */
     uint32_t leaving_count, leaving_room;
     struct vgpu_usage usage;
-    struct vgpu_chain_graph chains[VGPU_CHAIN_SIZES];
+    struct vgpu_chain_graphs chains[VGPU_CHAIN_STREAMS];
 };
 
 /** Remembers a stream that was made in the current context; forgets one that is gone. */
 void vgpu_context_add_stream(struct vgpu_worker *worker, uint32_t id);
-void vgpu_context_drop_stream(struct vgpu_context *context, uint32_t id, CUstream stream);
+void vgpu_context_drop_stream(struct vgpu_worker *worker, struct vgpu_context *context, uint32_t id,
+                              CUstream stream);
 
 /** Destroys those of the streams that leave whose work is done; with `all`, every one. */
 void vgpu_context_let_go(struct vgpu_worker *worker, struct vgpu_context *context, bool all);

@@ -122,7 +122,7 @@ void vgpu_handles_remove(struct vgpu_worker *worker, uint32_t id)
     while (table[id].children)
         vgpu_handles_remove(worker, table[id].children);
     if (table[id].kind == VGPU_KIND_STREAM)
-        vgpu_context_drop_stream(table[id].context, id, table[id].object);
+        vgpu_context_drop_stream(worker, table[id].context, id, table[id].object);
     if (is_graph(table[id].kind))
         vgpu_graph_names_remove(&worker->graph_names, table[id].object);
     if (table[id].kind == VGPU_KIND_EXEC)

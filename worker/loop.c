@@ -101,7 +101,7 @@ static inline void end_chain(struct vgpu_worker *worker, const struct vgpu_call_
 {
     if (worker->chain.count &&
         (header->call != VGPU_CALL_vgpuLaunch || header->context != worker->current_id))
-        vgpu_launch_chain_go(worker);
+        vgpu_launch_chain_interrupt(worker);
     if (worker->chain.has_graphs &&
         (header->call == VGPU_CALL_cuModuleUnload || header->call == VGPU_CALL_cuLibraryUnload))
         vgpu_launch_chain_forget_all(worker);

@@ -124,7 +124,7 @@ static void end_context(struct vgpu_worker *worker, struct vgpu_context *context
     vgpu_fence_finish(worker, context);
     vgpu_usage_destroy(worker, context);
     vgpu_context_let_go(worker, context, true);
-    vgpu_launch_chain_forget(worker, context);
+    vgpu_launch_chain_forget_context(worker, context);
     vgpu_linkers_end(worker, context);
     if (context->scrub)
         driver->cuStreamDestroy(context->scrub);

@@ -7,6 +7,7 @@
 #include "worker/worker.h"
 
 #define ALIGNMENT 16u /* of the strictest parameter */
+#define ALONE     16u /* launches after an interruption */
 
 static bool has_room(const struct vgpu_launch_chain *chain, uint32_t bytes)
 {
@@ -14,13 +15,15 @@ static bool has_room(const struct vgpu_launch_chain *chain, uint32_t bytes)
 }
 
 /* Whether a launch is in a graph what it is in its stream, and nobody waits for its result. Beside
- * other tenants launches are counted one by one. */
+ * other tenants launches are counted one by one, and behind a wait for the program a driver takes
+ * fewer that are in graphs before it makes us wait. */
 static bool is_plain(const struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call)
 {
     const struct vgpu_handle *table = worker->handles.table;
     /* relaxed: the lease was looked at when the record was let in */
     return call->attributes_bytes == 0 && worker->record->flags == 0 && worker->captures == 0 &&
-           !table[worker->handles.stream].has_attributes && !table[call->function_id].goes_alone &&
+           worker->fences.waits == 0 && !table[worker->handles.stream].has_attributes &&
+           !table[call->function_id].goes_alone &&
            __atomic_load_n(&worker->page->lease.state, __ATOMIC_RELAXED) == VGPU_LEASE_OPEN;
 }
 
@@ -29,11 +32,16 @@ bool vgpu_launch_chain_collect(struct vgpu_worker *worker, const struct vgpu_cal
     struct vgpu_launch_chain *chain = &worker->chain;
     uint32_t bytes = (call->parameters_bytes + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
     bool plain = chain->enabled && is_plain(worker, call) && bytes <= VGPU_CHAIN_PARAMETER_BYTES;
-    if (chain->count &&
-        (!plain || chain->launches[0].call.stream != call->stream || !has_room(chain, bytes)))
+    if (chain->count && (!plain || chain->launches[0].call.stream != call->stream))
+        vgpu_launch_chain_interrupt(worker);
+    if (chain->count && !has_room(chain, bytes))
         vgpu_launch_chain_go(worker);
     if (!plain)
         return false;
+    if (chain->alone) {
+        chain->alone--;
+        return false;
+    }
     struct vgpu_collected_launch *launch = &chain->launches[chain->count++];
     launch->call = *call;
     launch->call.parameters =
@@ -145,6 +153,23 @@ static CUresult make(struct vgpu_worker *worker, struct vgpu_chain_graph *graph,
     return error;
 }
 
+/* NULL: it has none, and gets none. */
+static struct vgpu_chain_graphs *graphs_of(struct vgpu_context *context, CUstream stream)
+{
+    struct vgpu_chain_graphs *unused = NULL;
+    stream = vgpu_mark_stream(stream);
+    for (uint32_t i = 0; i < VGPU_CHAIN_STREAMS; i++) {
+        struct vgpu_chain_graphs *graphs = &context->chains[i];
+        if (graphs->used && graphs->stream == stream)
+            return graphs;
+        if (!graphs->used && unused == NULL)
+            unused = graphs;
+    }
+    if (unused)
+        *unused = (struct vgpu_chain_graphs){.used = true, .stream = stream};
+    return unused;
+}
+
 static bool go_together(struct vgpu_worker *worker, struct vgpu_chain_graph *graph,
                         const struct vgpu_collected_launch *launches, uint32_t count)
 {
@@ -176,14 +201,24 @@ void vgpu_launch_chain_go(struct vgpu_worker *worker)
 {
     struct vgpu_launch_chain *chain = &worker->chain;
     uint32_t count = chain->count, gone = 0, size = VGPU_CHAIN_MOST;
+    struct vgpu_chain_graphs *graphs = NULL;
+    if (count >= VGPU_CHAIN_LEAST)
+        graphs = graphs_of(worker->current, chain->launches[0].call.stream);
     chain->count = chain->bytes = 0;
-    for (uint32_t i = 0; i < VGPU_CHAIN_SIZES; i++, size /= 2) {
+    for (uint32_t i = 0; i < VGPU_CHAIN_SIZES && graphs; i++, size /= 2) {
         if (count - gone >= size &&
-            go_together(worker, &worker->current->chains[i], &chain->launches[gone], size))
+            go_together(worker, &graphs->sizes[i], &chain->launches[gone], size))
             gone += size;
     }
     for (; gone < count; gone++)
         go_alone(worker, &chain->launches[gone]);
+}
+
+void vgpu_launch_chain_interrupt(struct vgpu_worker *worker)
+{
+    if (worker->chain.count < VGPU_CHAIN_LEAST)
+        worker->chain.alone = ALONE;
+    vgpu_launch_chain_go(worker);
 }
 
 void vgpu_launch_chain_leave_out(struct vgpu_worker *worker, CUstream stream)
@@ -195,15 +230,31 @@ void vgpu_launch_chain_leave_out(struct vgpu_worker *worker, CUstream stream)
         table[vgpu_handles_id(worker, VGPU_KIND_STREAM, stream)].has_attributes = true;
 }
 
-void vgpu_launch_chain_forget(struct vgpu_worker *worker, struct vgpu_context *context)
+static void forget(struct vgpu_worker *worker, struct vgpu_chain_graphs *graphs)
 {
     for (uint32_t i = 0; i < VGPU_CHAIN_SIZES; i++)
-        drop(worker, &context->chains[i]);
+        drop(worker, &graphs->sizes[i]);
+    graphs->used = false;
+}
+
+void vgpu_launch_chain_forget_stream(struct vgpu_worker *worker, struct vgpu_context *context,
+                                     CUstream stream)
+{
+    for (uint32_t i = 0; i < VGPU_CHAIN_STREAMS; i++) {
+        if (context->chains[i].used && context->chains[i].stream == stream)
+            forget(worker, &context->chains[i]);
+    }
+}
+
+void vgpu_launch_chain_forget_context(struct vgpu_worker *worker, struct vgpu_context *context)
+{
+    for (uint32_t i = 0; i < VGPU_CHAIN_STREAMS; i++)
+        forget(worker, &context->chains[i]);
 }
 
 void vgpu_launch_chain_forget_all(struct vgpu_worker *worker)
 {
     for (struct vgpu_context *context = worker->contexts; context; context = context->next)
-        vgpu_launch_chain_forget(worker, context);
+        vgpu_launch_chain_forget_context(worker, context);
     worker->chain.has_graphs = false;
 }

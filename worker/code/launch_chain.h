@@ -4,7 +4,8 @@
  * together: as a graph of 16, 8 or 4 kernels in a chain, of which only what is launched changes. A
  * driver takes 3 us for each launch, but 2 us for such a graph and 0.12 us for each kernel in it,
  * and the GPU is sooner at the next kernel (docs/performance.md). What is left over goes one by
- * one, and so does what would not be in a graph as it is in its stream. For the worker's thread.
+ * one, and so does what would not be in a graph as it is in its stream. Each stream has graphs of
+ * its own, because a graph waits for its last run, wherever that was. For the worker's thread.
  */
 #ifndef VGPU_WORKER_CODE_LAUNCH_CHAIN_H
 #define VGPU_WORKER_CODE_LAUNCH_CHAIN_H
@@ -16,18 +17,27 @@
 #include "protocol/replay.h"
 
 #define VGPU_CHAIN_MOST            16u
-#define VGPU_CHAIN_SIZES           3u    /* graphs of 16, 8, 4 */
+#define VGPU_CHAIN_LEAST           4u
+#define VGPU_CHAIN_SIZES           3u /* graphs of 16, 8, 4 */
+#define VGPU_CHAIN_STREAMS         8u /* of a context, that have graphs: launches in others go alone */
 #define VGPU_CHAIN_PARAMETER_BYTES 4096u /* of all that are collected */
 
 struct vgpu_worker;
 struct vgpu_context;
 
-/** Of a context: the graphs, made when they are first needed. Zero to begin with. */
+/** Made when it is first needed. */
 struct vgpu_chain_graph {
     CUgraph graph;
     CUgraphExec exec; /* NULL: not yet */
     CUgraphNode nodes[VGPU_CHAIN_MOST];
     bool refused; /* the driver makes none */
+};
+
+/** Of a context: the graphs of a stream. Zero to begin with. */
+struct vgpu_chain_graphs {
+    bool used;
+    CUstream stream; /* as marks know it */
+    struct vgpu_chain_graph sizes[VGPU_CHAIN_SIZES];
 };
 
 struct vgpu_collected_launch {
@@ -39,6 +49,7 @@ struct vgpu_collected_launch {
 struct vgpu_launch_chain {
     bool enabled;    /* by the loop, which sees to it that what is collected goes */
     bool has_graphs; /* some context has */
+    uint32_t alone;  /* so many launches go by themselves, as few came one behind the other */
     uint32_t count;  /* of those that are collected, all for the same stream */
     uint32_t bytes;
     struct vgpu_collected_launch launches[VGPU_CHAIN_MOST];
@@ -52,12 +63,18 @@ bool vgpu_launch_chain_collect(struct vgpu_worker *worker, const struct vgpu_cal
 /** Launches what was collected. Failures are deferred. */
 void vgpu_launch_chain_go(struct vgpu_worker *worker);
 
+/** The same, as something else comes: where that comes after few launches, none are collected for a
+ *  while. */
+void vgpu_launch_chain_interrupt(struct vgpu_worker *worker);
+
 /** Launches in this stream go by themselves from now on: it has attributes that nodes of a graph
  *  have not. */
 void vgpu_launch_chain_leave_out(struct vgpu_worker *worker, CUstream stream);
 
-/** Gives the graphs back, of which functions are about to go. */
-void vgpu_launch_chain_forget(struct vgpu_worker *worker, struct vgpu_context *context);
+/** Gives graphs back: of a stream or context that ends, or all, as functions are about to go. */
+void vgpu_launch_chain_forget_stream(struct vgpu_worker *worker, struct vgpu_context *context,
+                                     CUstream stream);
+void vgpu_launch_chain_forget_context(struct vgpu_worker *worker, struct vgpu_context *context);
 void vgpu_launch_chain_forget_all(struct vgpu_worker *worker);
 
 /** One launch, at once. */

@@ -30,11 +30,13 @@ void vgpu_context_add_stream(struct vgpu_worker *worker, uint32_t id)
     worker->handles.table[id].has_attributes = priority != 0;
 }
 
-void vgpu_context_drop_stream(struct vgpu_context *context, uint32_t id, CUstream stream)
+void vgpu_context_drop_stream(struct vgpu_worker *worker, struct vgpu_context *context, uint32_t id,
+                              CUstream stream)
 {
     if (context == NULL)
         return;
     vgpu_usage_forget(context, stream);
+    vgpu_launch_chain_forget_stream(worker, context, stream);
     if (context->launched == stream)
         context->launched = NULL;
     for (uint32_t i = 0; i < context->stream_count; i++) {

@@ -5,7 +5,7 @@
 #include "worker/graph/capture.h"
 #include "worker/tests/fixture.h"
 
-#define NODES_MOST 64u
+#define NODES_MOST 128u
 
 /* The fake's graphs: chains of kernel nodes. Handles of nodes are addresses of these. */
 static struct {
@@ -15,7 +15,7 @@ static struct {
     uint32_t launched; /* graphs */
     uint32_t ran[256]; /* the kernels' numbers, of launches and graphs, in their order */
     uint32_t ran_count;
-    uint32_t execs_first[8], execs_nodes[8]; /* of each executable graph */
+    uint32_t execs_first[16], execs_nodes[16]; /* of each executable graph */
     CUresult refuses, refuses_kernel;
 } driver;
 
@@ -272,6 +272,62 @@ static void what_a_graph_would_change_goes_alone(void **state)
     fixture_close(channel);
 }
 
+static void nothing_is_collected_while_a_stream_waits_for_the_program(void **state)
+{
+    struct vgpu_channel *channel = open_chain();
+
+    (void)state;
+    channel->worker.fences.waits++;
+    expect_alone(channel, STREAM);
+    channel->worker.fences.waits--;
+    fixture_close(channel);
+}
+
+static void each_stream_has_graphs_of_its_own(void **state)
+{
+    struct vgpu_channel *channel = open_chain();
+    uint32_t stream = OTHER;
+
+    (void)state;
+    launch_some(channel, STREAM, 0, 16);
+    launch_some(channel, STREAM2, 16, 32);
+    launch_some(channel, 0, 32, 48);
+    launch_some(channel, 1, 48, 64); /* the same by another name */
+    launch_some(channel, STREAM, 64, 80);
+    expect_ran(80);
+    assert_int_equal(driver.execs, 3);
+    assert_int_equal(vgpu_send_cuStreamDestroy(channel, CONTEXT, STREAM), CUDA_SUCCESS);
+    assert_int_equal(driver.destroyed, 2);
+    for (; stream < OTHER + VGPU_CHAIN_STREAMS; stream++) {
+        assert_int_equal(vgpu_send_cuStreamCreateWithPriority(channel, CONTEXT, stream, 0, 0),
+                         CUDA_SUCCESS);
+        launch_some(channel, stream, 0, 4);
+        vgpu_launch_chain_go(&channel->worker);
+    }
+    assert_int_equal(driver.execs, VGPU_CHAIN_STREAMS + 1);
+    assert_int_equal(fake.launches, 8); /* in the two streams for which there were none */
+    fixture_close(channel);
+}
+
+static void who_is_interrupted_collects_none_for_a_while(void **state)
+{
+    struct vgpu_channel *channel = open_chain();
+
+    (void)state;
+    launch_some(channel, STREAM, 0, 3);
+    launch(channel, STREAM2, 3);
+    expect_ran(4);
+    for (uint32_t i = 4; i < 19; i++) { /* at once */
+        launch(channel, i % 2 ? STREAM : STREAM2, i);
+        expect_ran(i + 1);
+    }
+    launch(channel, STREAM, 19);
+    expect_ran(19);
+    vgpu_launch_chain_go(&channel->worker);
+    expect_ran(20);
+    fixture_close(channel);
+}
+
 static void a_kernel_that_no_node_becomes_goes_alone(void **state)
 {
     struct vgpu_channel *channel = open_chain();
@@ -348,6 +404,9 @@ int main(void)
         cmocka_unit_test(what_comes_between_stays_between),
         cmocka_unit_test(fewer_go_together_where_parameters_are_many),
         cmocka_unit_test(what_a_graph_would_change_goes_alone),
+        cmocka_unit_test(nothing_is_collected_while_a_stream_waits_for_the_program),
+        cmocka_unit_test(each_stream_has_graphs_of_its_own),
+        cmocka_unit_test(who_is_interrupted_collects_none_for_a_while),
         cmocka_unit_test(a_kernel_that_no_node_becomes_goes_alone),
         cmocka_unit_test(so_do_all_where_the_driver_makes_no_graphs),
         cmocka_unit_test(a_failure_is_that_of_its_launch),
