@@ -50,7 +50,8 @@ static inline void vgpu_thread_wait(pthread_cond_t *condition, pthread_mutex_t *
     vgpu_thread_let_cancel(before);
 }
 
-/** The same for a second at most, for who has to look at something else, too. */
+/** The same for a second at most: for who has to look at something else, too, and where several
+ *  threads wait, of which glibc may leave one asleep (its bug 25847). */
 static inline void vgpu_thread_wait_second(pthread_cond_t *condition, pthread_mutex_t *lock)
 {
     struct timespec end;

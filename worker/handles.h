@@ -30,7 +30,7 @@ struct vgpu_handle {
     union {
         struct {                      /* of a function or kernel */
             uint32_t parameter_bytes; /* packed */
-            bool goes_alone;          /* a node of a graph did not become it */
+            bool goes_alone;          /* a node of a graph cannot, or might not, become it */
         };
         uint32_t references;     /* to a user object, that the guest holds */
         uint32_t charged;        /* units of graph memory (replay_graph_exec.c), of an exec */

@@ -156,6 +156,7 @@ int main(int argc, char **argv)
     struct vgpu_worker *worker = &channel->worker;
     fixture_load(channel, "image");
     worker->handles.table[FUNCTION].parameter_bytes = parameter_bytes;
+    worker->handles.table[FUNCTION].goes_alone = false; /* the fake's have all attributes */
     fake_driver_table()->cuLaunchKernelEx = run_driver;
     take_graphs(fake_driver_table());
     channel->page.watch.limit = WATCHDOG;

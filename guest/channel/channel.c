@@ -163,8 +163,7 @@ static CUresult take_slot(struct vgpu_channel *channel, uint32_t *slot)
     if (error)
         return error;
     pthread_mutex_lock(&channel->slots_lock);
-    /* Their holders wait for the worker or learn of its loss. With an end, as a signal can be lost
-     * in glibc where several threads wait (its bug 25847). */
+    /* Their holders wait for the worker or learn of its loss. */
     while (channel->slots == 0)
         vgpu_thread_wait_second(&channel->slot_free, &channel->slots_lock);
     *slot = (uint32_t)__builtin_ctzll(channel->slots);

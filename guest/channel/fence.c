@@ -195,7 +195,7 @@ static void choose_chunk(struct vgpu_channel *channel, const void *owner, bool w
         chunk = may_have_more(&choice, owner) ? choice.ready : wait ? choice.oldest : NULL;
         if (chunk || !wait || choice.mine == 0)
             break;
-        vgpu_thread_wait(&channel->chunk_free, &channel->chunks_lock);
+        vgpu_thread_wait_second(&channel->chunk_free, &channel->chunks_lock);
     }
     if (chunk) {
         chunk->taken = true;

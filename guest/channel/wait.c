@@ -163,8 +163,8 @@ static void sleepers_sleep(struct vgpu_channel *channel, uint32_t seen, uint64_t
 {
     struct vgpu_sleepers *sleepers = &channel->sleepers;
     pthread_mutex_lock(&sleepers->lock);
-    while (sleepers->wakes == seen && sleepers->listening) /* its time is limited, so ours is */
-        pthread_cond_wait(&sleepers->woken, &sleepers->lock);
+    while (sleepers->wakes == seen && sleepers->listening)
+        vgpu_thread_wait_second(&sleepers->woken, &sleepers->lock);
     if (sleepers->wakes == seen) {
         sleepers->listening = true;
         pthread_mutex_unlock(&sleepers->lock);

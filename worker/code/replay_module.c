@@ -141,7 +141,18 @@ static CUresult get_parameter(const struct vgpu_driver *driver, const struct lau
     return driver->cuFuncGetParamInfo(what->function, index, offset, size);
 }
 
-/* Describes it for the guest, and notes with its handle how many bytes of parameters it takes. */
+/* What a node of a graph, which was of another kernel before, need not take over. */
+static bool has_clusters(const struct vgpu_function_info *info)
+{
+    for (int i = CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET;
+         i <= CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH; i++) {
+        if (info->attribute[i])
+            return true;
+    }
+    return false;
+}
+
+/* Describes it for the guest, and notes with its handle what launches have to know. */
 static CUresult describe(struct vgpu_worker *worker, uint32_t id, const struct launchable *what,
                          uint8_t *reply, uint32_t *reply_bytes)
 {
@@ -169,6 +180,7 @@ static CUresult describe(struct vgpu_worker *worker, uint32_t id, const struct l
     if (error != CUDA_ERROR_INVALID_VALUE)
         return error;
     worker->handles.table[id].parameter_bytes = info.parameter_bytes;
+    worker->handles.table[id].goes_alone = has_clusters(&info);
     *reply_bytes = (uint32_t)(offsetof(struct vgpu_function_info, parameter) +
                               info.parameter_count * sizeof(info.parameter[0]));
     memcpy(reply, &info, *reply_bytes);
@@ -264,4 +276,28 @@ CUresult vgpu_replay_vgpuLibraryKernelName(struct vgpu_worker *worker,
 {
     ANSWER_NAME_OF(CUkernel, call->library, cuLibraryGetKernelCount, cuLibraryEnumerateKernels,
                    cuKernelGetName)
+}
+
+/* One that is to have clusters goes alone, as one does that was compiled for them. */
+static void note_attribute(struct vgpu_worker *worker, enum vgpu_kind kind, const void *object,
+                           uint32_t attribute)
+{
+    if (attribute >= CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET)
+        worker->handles.table[vgpu_handles_id(worker, kind, object)].goes_alone = true;
+}
+
+CUresult vgpu_replay_cuFuncSetAttribute(struct vgpu_worker *worker,
+                                        struct vgpu_call_cuFuncSetAttribute *call)
+{
+    note_attribute(worker, VGPU_KIND_FUNCTION, call->function, call->attribute);
+    return worker->driver->cuFuncSetAttribute(call->function, (CUfunction_attribute)call->attribute,
+                                              call->value);
+}
+
+CUresult vgpu_replay_cuKernelSetAttribute(struct vgpu_worker *worker,
+                                          struct vgpu_call_cuKernelSetAttribute *call)
+{
+    note_attribute(worker, VGPU_KIND_KERNEL, call->kernel, call->attribute);
+    return worker->driver->cuKernelSetAttribute((CUfunction_attribute)call->attribute, call->value,
+                                                call->kernel, call->device);
 }

@@ -113,6 +113,15 @@ static CUresult f_fill(CUdeviceptr address, unsigned char value, size_t count, C
     return CUDA_SUCCESS;
 }
 
+static int clusters; /* as the function has them */
+
+static CUresult f_attribute(int *value, CUfunction_attribute attribute, CUfunction function)
+{
+    (void)function;
+    *value = attribute == CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH ? clusters : 0;
+    return CUDA_SUCCESS;
+}
+
 static struct vgpu_channel *open_chain(void)
 {
     struct vgpu_channel *channel = fixture_open_context();
@@ -126,6 +135,7 @@ static struct vgpu_channel *open_chain(void)
     table->cuGraphExecNodeSetParams = f_set;
     table->cuGraphLaunch = f_launch;
     table->cuMemsetD8Async = f_fill;
+    table->cuFuncGetAttribute = f_attribute;
     launch_alone = table->cuLaunchKernelEx;
     table->cuLaunchKernelEx = f_launch_alone;
     fixture_load(channel, "image");
@@ -272,6 +282,27 @@ static void what_a_graph_would_change_goes_alone(void **state)
     fixture_close(channel);
 }
 
+static void so_does_a_kernel_that_has_clusters(void **state)
+{
+    clusters = 2;
+    struct vgpu_channel *channel = open_chain();
+
+    (void)state;
+    clusters = 0;
+    expect_alone(channel, STREAM);
+    channel->worker.handles.table[FUNCTION].goes_alone = false;
+    assert_int_equal(vgpu_send_cuFuncSetAttribute(channel, CONTEXT, FUNCTION,
+                                                  CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                                  65536),
+                     CUDA_SUCCESS);
+    assert_false(channel->worker.handles.table[FUNCTION].goes_alone);
+    assert_int_equal(vgpu_send_cuFuncSetAttribute(channel, CONTEXT, FUNCTION,
+                                                  CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH, 2),
+                     CUDA_SUCCESS);
+    expect_alone(channel, STREAM);
+    fixture_close(channel);
+}
+
 static void nothing_is_collected_while_a_stream_waits_for_the_program(void **state)
 {
     struct vgpu_channel *channel = open_chain();
@@ -404,6 +435,7 @@ int main(void)
         cmocka_unit_test(what_comes_between_stays_between),
         cmocka_unit_test(fewer_go_together_where_parameters_are_many),
         cmocka_unit_test(what_a_graph_would_change_goes_alone),
+        cmocka_unit_test(so_does_a_kernel_that_has_clusters),
         cmocka_unit_test(nothing_is_collected_while_a_stream_waits_for_the_program),
         cmocka_unit_test(each_stream_has_graphs_of_its_own),
         cmocka_unit_test(who_is_interrupted_collects_none_for_a_while),
