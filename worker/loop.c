@@ -477,7 +477,7 @@ enum vgpu_worker_exit vgpu_loop_run(struct vgpu_worker *worker, struct vgpu_prim
         return run_primitives(&loop);
     loop.spin = sysconf(_SC_NPROCESSORS_ONLN) > 2 ? SPIN_NANOSECONDS : SPIN_FEW_CPUS;
     vgpu_ring_consumer_init(&loop.ring, worker->extent);
-    worker->chain.enabled = !worker->driver->is_software; /* its launches take less than that */
+    worker->chain.enabled = true;
     enum vgpu_worker_exit status = run_channel(&loop);
     settle(worker);
     return status;
