@@ -73,19 +73,13 @@ static void reply(struct vgpu_worker *worker, const struct vgpu_call_header *hea
     vgpu_worker_wake(worker);
 }
 
-/* Read by the mediator, written by this thread alone, so that no locked instruction is needed. */
-static void count_one(uint64_t *counter)
-{
-    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
-}
-
 /* What came of a record, if that is not nothing. */
 static void report(struct vgpu_worker *worker, const struct vgpu_call_header *header,
                    const struct vgpu_result *result, const uint8_t *answer)
 {
     if (result->result != CUDA_SUCCESS && result->result != CUDA_ERROR_NOT_READY &&
         result->result != VGPU_RESULT_LATER)
-        vgpu_worker_failed(worker, header->call);
+        vgpu_worker_count(&worker->page->failed[vgpu_call_class(header->call)]);
     if (header->flags & VGPU_CALL_WANTS_REPLY) {
         if (worker->prints) /* many synchronous calls bring out what was printed */
             vgpu_console_publish(&worker->console, vgpu_worker_channel(worker));
@@ -129,8 +123,8 @@ replay_record(struct vgpu_worker *worker, const struct vgpu_call_header *header,
     worker->record = NULL; /* it is the caller's */
     if (error || worker->garbage)
         return -EPROTO;
-    count_one(&page->calls_total);
-    count_one(&page->calls[header->call]);
+    vgpu_worker_count(&page->calls_total);
+    vgpu_worker_count(&page->calls[header->call]);
     if (began)
         vgpu_timing_end(page, which, began);
     if (header->flags || result.result != CUDA_SUCCESS)

@@ -53,13 +53,6 @@ void vgpu_worker_wake(struct vgpu_worker *worker)
         vgpu_log("cannot raise the interrupt: %s", strerror(errno));
 }
 
-void vgpu_worker_failed(struct vgpu_worker *worker, uint32_t call)
-{
-    uint64_t *counter = &worker->page->failed[vgpu_call_class(call)];
-    /* Read by the mediator, written by this thread alone. */
-    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
-}
-
 void vgpu_worker_defer(struct vgpu_worker *worker, CUresult error)
 {
     struct vgpu_channel_header *header = vgpu_worker_channel(worker);

@@ -125,8 +125,12 @@ static inline CUresult vgpu_worker_stream(struct vgpu_worker *worker, uint32_t i
     return CUDA_SUCCESS;
 }
 
-/** Counts a call that failed. */
-void vgpu_worker_failed(struct vgpu_worker *worker, uint32_t call);
+/** Counts one more of something in the page. That is read by the mediator and written by this
+ *  thread alone, so that no locked instruction is needed. */
+static inline void vgpu_worker_count(uint64_t *counter)
+{
+    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+}
 
 /** Reports an asynchronous failure of the current record; the first one is kept until the guest
  *  takes it. Wakes the guest. */

@@ -53,7 +53,8 @@ bool vgpu_launch_chain_collect(struct vgpu_worker *worker, const struct vgpu_cal
     return true;
 }
 
-/* The parameters as a launch takes them, for as long as `bytes` and the call are there. */
+/* The parameters as a launch takes them, for as long as `bytes` and the call are there. A payload
+ * begins with them, so they are aligned as strictly as anything is. */
 #define PACKED(call, bytes)                                                                        \
     {                                                                                              \
         CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)(call)->parameters, CU_LAUNCH_PARAM_BUFFER_SIZE,   \
@@ -62,9 +63,9 @@ bool vgpu_launch_chain_collect(struct vgpu_worker *worker, const struct vgpu_cal
 
 /* By way of the structure also where there are no attributes: a driver is done with that a little
  * sooner than with eleven arguments (docs/performance.md). */
-CUresult vgpu_launch_alone(struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call)
+CUresult vgpu_launch_alone(struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call,
+                           CUlaunchAttribute *attributes, unsigned int count)
 {
-    CUlaunchAttribute none;
     const CUlaunchConfig config = {
         .gridDimX = call->grid_x,
         .gridDimY = call->grid_y,
@@ -74,7 +75,8 @@ CUresult vgpu_launch_alone(struct vgpu_worker *worker, const struct vgpu_call_vg
         .blockDimZ = call->block_z,
         .sharedMemBytes = call->shared_bytes,
         .hStream = call->stream,
-        .attrs = &none,
+        .attrs = attributes,
+        .numAttrs = count,
     };
     size_t bytes = call->parameters_bytes;
     void *extra[] = PACKED(call, bytes);
@@ -187,12 +189,12 @@ static bool go_together(struct vgpu_worker *worker, struct vgpu_chain_graph *gra
 
 static void go_alone(struct vgpu_worker *worker, const struct vgpu_collected_launch *launch)
 {
-    CUresult error = vgpu_launch_alone(worker, &launch->call);
+    CUresult error = vgpu_launch_alone(worker, &launch->call, NULL, 0);
     if (error == CUDA_SUCCESS)
         return;
     uint32_t sequence = worker->sequence;
     worker->sequence = launch->sequence; /* whose failure it is */
-    vgpu_worker_failed(worker, VGPU_CALL_vgpuLaunch);
+    vgpu_worker_count(&worker->page->failed[vgpu_call_class(VGPU_CALL_vgpuLaunch)]);
     vgpu_worker_defer(worker, error);
     worker->sequence = sequence;
 }

@@ -77,7 +77,8 @@ void vgpu_launch_chain_forget_stream(struct vgpu_worker *worker, struct vgpu_con
 void vgpu_launch_chain_forget_context(struct vgpu_worker *worker, struct vgpu_context *context);
 void vgpu_launch_chain_forget_all(struct vgpu_worker *worker);
 
-/** One launch, at once. */
-CUresult vgpu_launch_alone(struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call);
+/** One launch, at once, with `count` attributes as the driver has them. */
+CUresult vgpu_launch_alone(struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call,
+                           CUlaunchAttribute *attributes, unsigned int count);
 
 #endif

@@ -40,26 +40,10 @@ static CUresult launch_with_attributes(struct vgpu_worker *worker,
                                        const struct vgpu_call_vgpuLaunch *call)
 {
     CUlaunchAttribute attributes[VGPU_LAUNCH_ATTRIBUTES_MAX];
-    CUlaunchConfig config = {
-        .gridDimX = call->grid_x,
-        .gridDimY = call->grid_y,
-        .gridDimZ = call->grid_z,
-        .blockDimX = call->block_x,
-        .blockDimY = call->block_y,
-        .blockDimZ = call->block_z,
-        .sharedMemBytes = call->shared_bytes,
-        .hStream = call->stream,
-        .attrs = attributes,
-    };
-    size_t bytes = call->parameters_bytes;
-    /* The payload begins with them, so they are aligned as strictly as anything is. */
-    void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)call->parameters,
-                     CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes, CU_LAUNCH_PARAM_END};
-    CUresult error = copy_attributes(worker, call->attributes, call->attributes_bytes, attributes,
-                                     &config.numAttrs);
-    return error ? error
-                 : worker->driver->cuLaunchKernelEx(&config, call->function, NULL,
-                                                    bytes ? extra : NULL);
+    unsigned int count;
+    CUresult error =
+        copy_attributes(worker, call->attributes, call->attributes_bytes, attributes, &count);
+    return error ? error : vgpu_launch_alone(worker, call, attributes, count);
 }
 
 CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgpuLaunch *call)
@@ -70,7 +54,7 @@ CUresult vgpu_replay_vgpuLaunch(struct vgpu_worker *worker, struct vgpu_call_vgp
     if (vgpu_launch_chain_collect(worker, call))
         return CUDA_SUCCESS;
     return call->attributes_bytes ? launch_with_attributes(worker, call)
-                                  : vgpu_launch_alone(worker, call);
+                                  : vgpu_launch_alone(worker, call, NULL, 0);
 }
 
 CUresult vgpu_replay_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
