@@ -3,6 +3,7 @@
 can start."""
 import os
 import subprocess
+import threading
 import time
 
 from harness import PATIENCE, built
@@ -31,32 +32,62 @@ class Tenants:
         self.environment = environment
         self.programs = []
 
-    def add(self, user, rounds, batch, depth, gap):
+    def add(self, user, rounds, batch, depth, gap, environment=None):
         """See the program for the words."""
         self.programs.append(subprocess.Popen(
             [PROGRAM, *map(str, (user, rounds, batch, depth, gap))], text=True,
-            env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            env=environment or self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
 
     def await_ready(self):
         for number, program in enumerate(self.programs):
             if program.stdout.readline().strip() != "ready":
                 raise RuntimeError(f"tenant {number} did not get ready")
 
-    def say(self, word):
-        for program in self.programs:
+    def say(self, word, programs):
+        for program in programs:
             program.stdin.write(word + "\n")
             program.stdin.flush()
 
-    def stop(self, since=0, until=None):
-        """What each of them counted between two times (monotonic nanoseconds), as text."""
-        self.say(f"{since} {until or time.monotonic_ns()}")
-        said = []
+    def go(self, programs=None):
+        """They work, or only some of them do."""
+        self.say("go", programs or self.programs)
+
+    def rest(self, since=0, until=None, programs=None):
+        """They stop; what each of them counted between two times (monotonic nanoseconds)."""
+        programs = programs or self.programs
+        self.say(f"{since} {until or time.monotonic_ns()}", programs)
+        patience = threading.Timer(120 * PATIENCE, lambda: [program.kill() for program in programs])
+        patience.start()
+        try:
+            return [self.read(program) for program in programs]
+        finally:
+            patience.cancel()
+
+    def read(self, program):
+        said = {}
+        for line in program.stdout:
+            name, *value = line.split()
+            if name == "end":
+                return said
+            said[name] = float(value[0])
+        raise RuntimeError(f"a tenant failed with status {program.wait(60 * PATIENCE)}")
+
+    def turn(self, seconds, settled, programs):
+        """Since when, until when, and what they counted in so many seconds, as soon as they have
+        worked for some others."""
+        self.go(programs)
+        time.sleep(settled)
+        since = time.monotonic_ns()
+        time.sleep(seconds)
+        until = time.monotonic_ns()
+        return since, until, self.rest(since, until, programs)
+
+    def end(self):
         for program in self.programs:
-            text, _ = program.communicate(timeout=120 * PATIENCE)
-            if program.returncode:
+            program.stdin.close()
+        for program in self.programs:
+            if program.wait(120 * PATIENCE):
                 raise RuntimeError(f"a tenant failed with status {program.returncode}")
-            said.append(text)
-        return said
 
     def kill(self):
         for program in self.programs:

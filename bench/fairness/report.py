@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What bench/fairness/run measured, against what must hold: tables and plots. A case is a list of its
-runs; what is told is the median of them, and from where to where they went. Cases are compared turn by
-turn, as processors are faster at one time than at another."""
+runs, in which shares were sampled, or the work of one and of all compared in turns. What is told is the
+median of them, and the quartiles. Replies are compared run by run, as processors are faster at one time
+than at another."""
 import json
 import os
 import statistics
@@ -46,10 +47,6 @@ def shares(case):
     return [100 * gain / total for gain in gains(case)]
 
 
-def work(case):
-    return sum(said.get("rounds_per_second", 0) for said in case["said"])
-
-
 def reply(case, part):
     """Milliseconds, of the first tenant."""
     return case["said"][0].get(f"reply_{part}_us", 0) / 1e3
@@ -62,28 +59,25 @@ def median(runs, value):
 def bar_shares(_, case):
     due = weights(case)
     off = max(abs(share - 100 * weight / sum(due)) for share, weight in zip(shares(case), due))
-    return "furthest from its share, points", off, 2, "most"
+    return "furthest from its share, points", [off], 2, "most"
 
 
 def bar_cap(_, case):
     used = 100 * gains(case)[0] / seconds(case) / 1e9
-    return "from the cap, points", abs(used - case["tenants"][0]["cap"]), 2, "most"
+    return "from the cap, points", [abs(used - case["tenants"][0]["cap"])], 2, "most"
 
 
 def bar_jain(_, case):
-    return "Jain's index", jain(case), 0.99, "least"
+    return "Jain's index", [jain(case)], 0.99, "least"
 
 
-def bar_throughput(cases, case):
-    if "alone" not in cases:
-        return None
-    return "work of all over that of one alone", work(case) / median(cases["alone"], work), 0.97, "least"
-
-
-def bar_native(cases, case):
-    if "native" not in cases:
-        return None
-    return "work over that without vgpu", work(case) / median(cases["native"], work), 0.99, "least"
+def bar_work(_, case):
+    """In turns. Where it is known when kernels ran, at the speed that the GPU had then."""
+    what, least = (("work of all over that of one alone", 0.97) if len(case["tenants"]) > 1 else
+                   ("work over that without vgpu", 0.99))
+    if "busy" in case:
+        what += ", at the same speed"
+    return what, [after / before for before, after in case.get("busy", case["work"])], least, "least"
 
 
 def bar_reply(cases, case):
@@ -92,61 +86,63 @@ def bar_reply(cases, case):
         return None
     alone = median(cases["serve"], lambda run: reply(run, "p99"))
     kernel = max(wanted["kernel"] for wanted in case["tenants"][1:]) / 1e3
-    return ("p99 of replies over that alone", reply(case, "p99") / alone,
+    return ("p99 of replies over that alone", [reply(case, "p99") / alone],
             max(1.3, (alone + kernel) / alone), "most")
 
 
-BARS = {"alone": (bar_native,), "cap-": (bar_cap,), "weights-": (bar_shares,),
-        "serve-and-": (bar_reply,), "steady-and-": (bar_shares,),
-        "equal-2": (bar_jain, bar_throughput), "equal-4": (bar_jain, bar_throughput),
-        "equal-8": (bar_jain, bar_throughput), "equal-": (bar_jain,)}
+BARS = {"work-": bar_work, "equal-": bar_jain, "weights-": bar_shares, "cap-": bar_cap,
+        "serve-and-": bar_reply, "steady-and-": bar_shares}
 
 
-def of_turn(cases, name, place):
-    """Of each case the run of the same turn; all, where there are more or fewer of them."""
+def of_same_round(cases, name, place):
+    """Of each case the run of the same round; all, where there are more or fewer of them."""
     count = len(cases[name])
     return {other: runs[place:place + 1] if len(runs) == count else runs
             for other, runs in cases.items()}
 
 
-def bars(cases, name):
-    """(what, values of all runs, bar, least or most) of a case; none where it cannot be told."""
-    found = []
-    for wanted in next((bars for start, bars in BARS.items() if name.startswith(start)), ()):
-        of_runs = [wanted(of_turn(cases, name, place), run)
-                   for place, run in enumerate(cases[name])]
-        if None not in of_runs:
-            what, _, limit, kind = of_runs[0]
-            found.append((what, [value for _, value, _, _ in of_runs], limit, kind))
-    return found
+def bar(cases, name):
+    """(what, values of all runs, limit, least or most) of a case; None where it cannot be told."""
+    told = next((told for start, told in BARS.items() if name.startswith(start)), None)
+    of_runs = [told and told(of_same_round(cases, name, place), run)
+               for place, run in enumerate(cases[name])]
+    if None in of_runs:
+        return None
+    what, _, limit, kind = of_runs[0]
+    return what, [value for _, values, _, _ in of_runs for value in values], limit, kind
 
 
-def is_met(bar):
-    _, values, limit, kind = bar
+def is_met(found):
+    _, values, limit, kind = found
     value = statistics.median(values)
     return value >= limit if kind == "least" else value <= limit
 
 
-def said_of(bar):
-    what, values, limit, kind = bar
-    spread = f"{min(values):.3g} to {max(values):.3g}; " if len(values) > 1 else ""
+def said_of(found):
+    what, values, limit, kind = found
+    spread = ""
+    if len(values) > 1:
+        first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+        spread = f"{first:.3g} to {third:.3g}; "
     return (f"{what}: {statistics.median(values):.3g} ({spread}"
             f"{'at least' if kind == 'least' else 'at most'} {limit:.3g}) "
-            f"{'met' if is_met(bar) else '**missed**'}")
+            f"{'met' if is_met(found) else '**missed**'}")
 
 
-def row(cases, name):
-    case = cases[name]
+def shares_of(case):
+    """How a case without turns is told: what of the time the GPU was busy, shares, and replies."""
     due = weights(case[0])
     mean = [statistics.mean(of_runs) for of_runs in zip(*map(shares, case))]
     parts = ", ".join(f"{share:.1f} ({100 * weight / sum(due):.1f})" for share, weight in
                       list(zip(mean, due))[:4]) + (", ..." if len(due) > 4 else "")
-    if name == "native":  # the mediator knows nothing of it
-        parts = ""
-    said = "; ".join(map(said_of, bars(cases, name)))
     replies = [median(case, lambda run, part=part: reply(run, part)) for part in ("p50", "p99")]
-    return (f"| {name} | {len(due)} | {median(case, busy):.3f} | {parts} | {replies[0]:.2f} / "
-            f"{replies[1]:.2f} | {said} |")
+    return f"{median(case, busy):.3f} | {parts} | {replies[0]:.2f} / {replies[1]:.2f}"
+
+
+def row(cases, name):
+    case, found = cases[name], bar(cases, name)
+    told = shares_of(case) if "samples" in case[0] else "| |"
+    return (f"| {name} | {len(case[0]['tenants'])} | {told} | {said_of(found) if found else ''} |")
 
 
 def table(cases):
@@ -188,7 +184,7 @@ def panel(name, case, left, top):
 
 
 def draw_shares(cases):
-    shown = [name for name in cases if name != "native"]
+    shown = [name for name, case in cases.items() if "samples" in case[0]]
     parts = []
     for place, name in enumerate(shown):
         parts += panel(name, cases[name][0], 45 + place % ACROSS * PANEL_WIDTH,
@@ -199,15 +195,15 @@ def draw_shares(cases):
 
 def draw_bars(cases):
     """Each measurement as a part of its limit: what must be met ends on the good side of the line."""
-    found = [(name, bar) for name in cases for bar in bars(cases, name)]
+    found = [(name, bar(cases, name)) for name in cases if bar(cases, name)]
     left, scale, height = 330, 150, 22
     parts = [plots.text(10, 20, "Measured, as a part of what must hold", size=15)]
-    for place, (name, bar) in enumerate(found):
-        what, values, limit, kind = bar
+    for place, (name, measured) in enumerate(found):
+        what, values, limit, kind = measured
         value = statistics.median(values)
         y = 40 + place * height
         length = min(value / limit, 2) * scale
-        colour = plots.COLOURS[2] if is_met(bar) else plots.COLOURS[1]
+        colour = plots.COLOURS[2] if is_met(measured) else plots.COLOURS[1]
         parts += [plots.text(left - 8, y + 12, f"{name}: {what}", "end", 11),
                   f'<rect x="{left}" y="{y}" width="{length:.1f}" height="14" fill="{colour}"/>',
                   plots.text(left + length + 6, y + 12,

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * One tenant of bench/fairness/run: UID ROUNDS BATCH DEPTH GAP_US. Becomes that user (0: stays who
- * it is), so that the mediator takes it for a tenant of its own; says "ready"; from the first line
- * of input to the next keeps DEPTH requests of BATCH kernels of ROUNDS rounds under way, or with a
- * gap one after the other. The second line is SINCE UNTIL, monotonic nanoseconds: prints how many
- * requests ended then, how long they had taken, and what was done in a second. The time is the same
- * for all tenants, whose turns would else count more or less often by chance. Without rounds a
- * request is BATCH times some memory, taken, written to and given back. UID alone: prints how many
- * rounds a kernel of a microsecond has, measured with nobody else there.
+ * it is), so that the mediator takes it for a tenant of its own; says "ready"; from a line of input
+ * to the next keeps DEPTH requests of BATCH kernels of ROUNDS rounds under way, or with a gap one
+ * after the other. The second line is SINCE UNTIL, monotonic nanoseconds: prints how many requests
+ * ended then, how long they had taken, what was done in a second, and "end". The time is the same
+ * for all tenants, whose turns would else count more or less often by chance. So it goes on, until
+ * the input ends. Without rounds a request is BATCH times some memory, taken, written to and given
+ * back. UID alone: prints how many rounds a kernel of a microsecond has, measured with nobody else
+ * there.
  */
 #include <assert.h>
 #include <poll.h>
@@ -150,6 +151,8 @@ static void report(struct tenant *tenant, uint64_t since, uint64_t until)
     if (until > since)
         printf("rounds_per_second %.0f\n", (double)tenant->count * tenant->batch * tenant->rounds *
                                                1e9 / (double)(until - since));
+    puts("end");
+    fflush(stdout);
 }
 
 static void become(const char *uid)
@@ -168,10 +171,25 @@ static bool read_words(struct tenant *tenant, char **words)
     return tenant->batch && tenant->depth && tenant->depth <= DEPTH_MOST;
 }
 
+/* False: there is nothing more to do. */
+static bool take_turn(struct tenant *tenant)
+{
+    char line[64], *rest;
+    if (!fgets(line, sizeof(line), stdin))
+        return false;
+    tenant->count = 0;
+    work(tenant);
+    BENCH(cuStreamSynchronize(tenant->stream));
+    if (!fgets(line, sizeof(line), stdin))
+        return false;
+    uint64_t since = strtoull(line, &rest, 10), until = strtoull(rest, NULL, 10);
+    report(tenant, since, until);
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     static struct tenant tenant;
-    char line[64];
     if (argc != 2 && (argc != 6 || !read_words(&tenant, argv + 2))) {
         fputs("usage: tenant UID [ROUNDS BATCH DEPTH GAP_US]\n", stderr);
         return 2;
@@ -190,14 +208,7 @@ int main(int argc, char **argv)
     BENCH(cuStreamSynchronize(tenant.stream));
     puts("ready");
     fflush(stdout);
-    if (!fgets(line, sizeof(line), stdin))
-        return 1;
-    work(&tenant);
-    BENCH(cuStreamSynchronize(tenant.stream));
-    char *rest;
-    if (!fgets(line, sizeof(line), stdin))
-        return 1;
-    uint64_t since = strtoull(line, &rest, 10), until = strtoull(rest, NULL, 10);
-    report(&tenant, since, until);
+    while (take_turn(&tenant))
+        continue;
     return 0;
 }

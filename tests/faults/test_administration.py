@@ -169,7 +169,7 @@ class Shares(Administered):
         for user in USERS:
             tenants.add(user, int(200 * rounds) + 1, 4, 4, 0)
         tenants.await_ready()
-        tenants.say("go")
+        tenants.go()
         for user in USERS:
             self.admin("register-vm", f"--vm-name=uid-{user}")
 

@@ -8,6 +8,7 @@ import sys
 import time
 import unittest
 
+import timeline
 from exporter import Exporter
 from harness import PATIENCE, wait_until
 from tenants import Tenants, calibrate
@@ -23,16 +24,6 @@ ATTEMPTS = 3
 CROWDED = 3 * os.cpu_count()  # load
 
 
-def union(intervals):
-    """Time in which at least one was under way; seconds."""
-    total = end = 0
-    for begin, finish in sorted(intervals):
-        if finish > end:
-            total += finish - max(begin, end)
-            end = finish
-    return total / 1e9
-
-
 class GpuSecondsTest(unittest.TestCase):
     def setUp(self):
         if os.geteuid() != 0:
@@ -46,10 +37,11 @@ class GpuSecondsTest(unittest.TestCase):
             for user, kernel, *words in tenants:
                 programs.add(FIRST_UID + user, int(kernel * self.rounds) + 1, *words)
             programs.await_ready()
-            programs.say("go")
+            programs.go()
             time.sleep(SECONDS)
             if not kill:
-                programs.stop()
+                programs.rest()
+                programs.end()
         finally:
             programs.kill()
 
@@ -57,19 +49,17 @@ class GpuSecondsTest(unittest.TestCase):
         """GPU seconds that VMs have got, and those in which the GPU was busy."""
         mediator = Exporter("slice=20\n")  # what a turn costs the software GPU is not busy time
         os.chmod(mediator.folder, 0o711)
-        timeline = os.path.join(mediator.folder, "timeline")
-        os.environ["VGPU_SOFT_TIMELINE"] = timeline
+        path = timeline.begin(mediator.folder)
         try:
             mediator.start()
             self.run_tenants(mediator, tenants, kill)
             wait_until(mediator.idle, 20, "the tenants are gone")
-            with open(timeline, encoding="ascii") as file:
-                busy = union([tuple(map(int, line.split()[:2])) for line in file])
+            busy = timeline.busy(timeline.read(path)) / 1e9
             vms = {dict(labels)["domain"]: value for (name, labels), value
                    in mediator.metrics().items() if name == "vgpu_vm_gpu_busy_seconds_total"}
             return vms, busy
         finally:
-            del os.environ["VGPU_SOFT_TIMELINE"]
+            timeline.end()
             mediator.stop()
 
     def check(self, tenants, **options):

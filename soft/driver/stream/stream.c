@@ -36,10 +36,22 @@ static struct vgpu_stream *create(struct vgpu_context *context)
     stream->context = context;
     stream->id = vgpu_driver_new_id();
     stream->last = &stream->first;
+    stream->awaited = UINT64_MAX;
     vgpu_stream_init_attributes(stream);
     pthread_cond_init(&stream->work, NULL);
     pthread_cond_init(&stream->progress, NULL);
     return stream;
+}
+
+/* With the driver's lock. Who waits is woken at what it waits for, and not at all that comes
+ * before: waking a thread takes longer than going on to the next task. */
+static void complete(struct vgpu_stream *stream, uint64_t sequence)
+{
+    stream->completed = sequence;
+    if (sequence < stream->awaited)
+        return;
+    stream->awaited = UINT64_MAX;
+    pthread_cond_broadcast(&stream->progress);
 }
 
 struct vgpu_stream *vgpu_timeline_create(struct vgpu_context *context)
@@ -54,8 +66,7 @@ struct vgpu_stream *vgpu_timeline_create(struct vgpu_context *context)
 void vgpu_timeline_reach(struct vgpu_stream *timeline)
 {
     pthread_mutex_lock(&vgpu_driver()->lock);
-    timeline->completed = 1;
-    pthread_cond_broadcast(&timeline->progress);
+    complete(timeline, 1);
     pthread_mutex_unlock(&vgpu_driver()->lock);
 }
 
@@ -113,8 +124,11 @@ static bool reached(const struct vgpu_mark *mark)
 
 static void wait_for(const struct vgpu_mark *mark)
 {
-    while (!reached(mark))
+    while (!reached(mark)) {
+        if (mark->sequence < mark->stream->awaited)
+            mark->stream->awaited = mark->sequence;
         vgpu_thread_wait(&mark->stream->progress, &vgpu_driver()->lock);
+    }
 }
 
 static bool may_start(const struct vgpu_stream *stream, const struct vgpu_stream_entry *entry)
@@ -147,8 +161,7 @@ static CUresult run(struct vgpu_stream *stream, struct vgpu_stream_entry *entry)
     pthread_mutex_lock(&vgpu_driver()->lock);
     if (outcome)
         *outcome = result;
-    stream->completed = sequence;
-    pthread_cond_broadcast(&stream->progress);
+    complete(stream, sequence);
     return result;
 }
 

@@ -55,11 +55,12 @@ struct vgpu_stream {
     /* Guarded by the driver's lock. */
     uint64_t submitted;
     uint64_t completed;
+    uint64_t awaited; /* the first that somebody waits for; UINT64_MAX: nobody does */
     struct vgpu_stream_entry *first, **last;
     bool has_thread;
     bool closing;
     pthread_cond_t work;                /* a task was added, or closing */
-    pthread_cond_t progress;            /* completed has grown */
+    pthread_cond_t progress;            /* what was awaited is completed */
     struct vgpu_capture_member *member; /* while capturing; guarded by the graphs' lock */
 };
 
