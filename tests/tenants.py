@@ -53,7 +53,7 @@ class Tenants:
         self.say("go", programs or self.programs)
 
     def rest(self, since=0, until=None, programs=None):
-        """They stop; what each of them counted between two times (monotonic nanoseconds)."""
+        """They stop; what each of them counted between two times (monotonic nanoseconds): lists."""
         programs = programs or self.programs
         self.say(f"{since} {until or time.monotonic_ns()}", programs)
         patience = threading.Timer(120 * PATIENCE, lambda: [program.kill() for program in programs])
@@ -66,10 +66,10 @@ class Tenants:
     def read(self, program):
         said = {}
         for line in program.stdout:
-            name, *value = line.split()
+            name, *values = line.split()
             if name == "end":
                 return said
-            said[name] = float(value[0])
+            said[name] = [float(value) for value in values]
         raise RuntimeError(f"a tenant failed with status {program.wait(60 * PATIENCE)}")
 
     def turn(self, seconds, settled, programs):

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What bench/fairness/run measured, against what must hold: tables and plots. A case is a list of its
-runs, in which shares were sampled, or the work of one and of all compared in turns. What is told is the
-median of them, and the quartiles. Replies are compared run by run, as processors are faster at one time
-than at another."""
+runs, in which shares were sampled, or all were compared with one in turns. What is told is the median of them,
+and the quartiles."""
 import json
 import os
 import statistics
@@ -47,46 +46,50 @@ def shares(case):
     return [100 * gain / total for gain in gains(case)]
 
 
-def reply(case, part):
-    """Milliseconds, of the first tenant."""
-    return case["said"][0].get(f"reply_{part}_us", 0) / 1e3
+def part(values, number):
+    """The value that such a part of them is not above."""
+    return sorted(values)[int(number * len(values))]
+
+
+def replies(case, place):
+    """Milliseconds, of the first tenant: alone (0) or beside the others (1)."""
+    return [reply / 1e3 for pair in case["turns"] for reply in pair[place]["replies_us"]]
 
 
 def median(runs, value):
     return statistics.median(value(run) for run in runs)
 
 
-def bar_shares(_, case):
+def bar_shares(case):
     due = weights(case)
     off = max(abs(share - 100 * weight / sum(due)) for share, weight in zip(shares(case), due))
     return "furthest from its share, points", [off], 2, "most"
 
 
-def bar_cap(_, case):
+def bar_cap(case):
     used = 100 * gains(case)[0] / seconds(case) / 1e9
     return "from the cap, points", [abs(used - case["tenants"][0]["cap"])], 2, "most"
 
 
-def bar_jain(_, case):
+def bar_jain(case):
     return "Jain's index", [jain(case)], 0.99, "least"
 
 
-def bar_work(_, case):
-    """In turns. Where it is known when kernels ran, at the speed that the GPU had then."""
+def bar_work(case):
+    """Where it is known when kernels ran, at the speed that the GPU had then."""
     what, least = (("work of all over that of one alone", 0.97) if len(case["tenants"]) > 1 else
                    ("work over that without vgpu", 0.99))
-    if "busy" in case:
+    counted = "busy" if "busy" in case["turns"][0][0] else "rounds_per_second"
+    if counted == "busy":
         what += ", at the same speed"
-    return what, [after / before for before, after in case.get("busy", case["work"])], least, "least"
+    return what, [together[counted] / one[counted] for one, together in case["turns"]], least, "least"
 
 
-def bar_reply(cases, case):
+def bar_reply(case):
     """At most 1.3 times alone, or one kernel of the other's more, as no kernel can be cut."""
-    if "serve" not in cases:
-        return None
-    alone = median(cases["serve"], lambda run: reply(run, "p99"))
+    alone, beside = (part(replies(case, place), 0.99) for place in range(2))
     kernel = max(wanted["kernel"] for wanted in case["tenants"][1:]) / 1e3
-    return ("p99 of replies over that alone", [reply(case, "p99") / alone],
+    return ("p99 of replies over that alone", [beside / alone],
             max(1.3, (alone + kernel) / alone), "most")
 
 
@@ -94,20 +97,10 @@ BARS = {"work-": bar_work, "equal-": bar_jain, "weights-": bar_shares, "cap-": b
         "serve-and-": bar_reply, "steady-and-": bar_shares}
 
 
-def of_same_round(cases, name, place):
-    """Of each case the run of the same round; all, where there are more or fewer of them."""
-    count = len(cases[name])
-    return {other: runs[place:place + 1] if len(runs) == count else runs
-            for other, runs in cases.items()}
-
-
 def bar(cases, name):
-    """(what, values of all runs, limit, least or most) of a case; None where it cannot be told."""
-    told = next((told for start, told in BARS.items() if name.startswith(start)), None)
-    of_runs = [told and told(of_same_round(cases, name, place), run)
-               for place, run in enumerate(cases[name])]
-    if None in of_runs:
-        return None
+    """(what, values of all runs, limit, least or most) of a case."""
+    told = next(told for start, told in BARS.items() if name.startswith(start))
+    of_runs = [told(run) for run in cases[name]]
     what, _, limit, kind = of_runs[0]
     return what, [value for _, values, _, _ in of_runs for value in values], limit, kind
 
@@ -129,20 +122,26 @@ def said_of(found):
             f"{'met' if is_met(found) else '**missed**'}")
 
 
-def shares_of(case):
-    """How a case without turns is told: what of the time the GPU was busy, shares, and replies."""
-    due = weights(case[0])
+def told_of(case):
+    """By its kind: what part of the time the GPU was busy, shares, and replies of the first."""
+    first = case[0]
+    if "turns" in first:
+        times = [[part(replies(run, 1), number) for run in case] for number in (0.5, 0.99)
+                 if first["turns"][0][1]["replies_us"]]
+        return "| | " + " / ".join(f"{statistics.median(of_runs):.2f}" for of_runs in times)
+    due = weights(first)
     mean = [statistics.mean(of_runs) for of_runs in zip(*map(shares, case))]
     parts = ", ".join(f"{share:.1f} ({100 * weight / sum(due):.1f})" for share, weight in
                       list(zip(mean, due))[:4]) + (", ..." if len(due) > 4 else "")
-    replies = [median(case, lambda run, part=part: reply(run, part)) for part in ("p50", "p99")]
-    return f"{median(case, busy):.3f} | {parts} | {replies[0]:.2f} / {replies[1]:.2f}"
+    times = [statistics.median(run["said"][0][f"reply_{of}_us"][0] / 1e3 for run in case)
+             for of in ("p50", "p99")]
+    return f"{median(case, busy):.3f} | {parts} | {times[0]:.2f} / {times[1]:.2f}"
 
 
 def row(cases, name):
-    case, found = cases[name], bar(cases, name)
-    told = shares_of(case) if "samples" in case[0] else "| |"
-    return (f"| {name} | {len(case[0]['tenants'])} | {told} | {said_of(found) if found else ''} |")
+    case = cases[name]
+    return (f"| {name} | {len(case[0]['tenants'])} | {told_of(case)} | "
+            f"{said_of(bar(cases, name))} |")
 
 
 def table(cases):
@@ -195,7 +194,7 @@ def draw_shares(cases):
 
 def draw_bars(cases):
     """Each measurement as a part of its limit: what must be met ends on the good side of the line."""
-    found = [(name, bar(cases, name)) for name in cases if bar(cases, name)]
+    found = [(name, bar(cases, name)) for name in cases]
     left, scale, height = 330, 150, 22
     parts = [plots.text(10, 20, "Measured, as a part of what must hold", size=15)]
     for place, (name, measured) in enumerate(found):

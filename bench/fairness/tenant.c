@@ -4,11 +4,11 @@
  * it is), so that the mediator takes it for a tenant of its own; says "ready"; from a line of input
  * to the next keeps DEPTH requests of BATCH kernels of ROUNDS rounds under way, or with a gap one
  * after the other. The second line is SINCE UNTIL, monotonic nanoseconds: prints how many requests
- * ended then, how long they had taken, what was done in a second, and "end". The time is the same
- * for all tenants, whose turns would else count more or less often by chance. So it goes on, until
- * the input ends. Without rounds a request is BATCH times some memory, taken, written to and given
- * back. UID alone: prints how many rounds a kernel of a microsecond has, measured with nobody else
- * there.
+ * ended then, how long they had taken (each of them, if there is a gap), what was done in a second,
+ * and "end". The time is the same for all tenants, whose turns would else count more or less often
+ * by chance. So it goes on, until the input ends. Without rounds a request is BATCH times some
+ * memory, taken, written to and given back. UID alone: prints how many rounds a kernel of a
+ * microsecond has, measured with nobody else there.
  */
 #include <assert.h>
 #include <poll.h>
@@ -148,6 +148,12 @@ static void report(struct tenant *tenant, uint64_t since, uint64_t until)
     if (tenant->count)
         printf("reply_p50_us %.1f\nreply_p99_us %.1f\n", tenant->replies[tenant->count / 2].took,
                tenant->replies[(unsigned int)(0.99 * tenant->count)].took);
+    if (tenant->gap) { /* few */
+        printf("replies_us");
+        for (unsigned int i = 0; i < tenant->count; i++)
+            printf(" %.1f", tenant->replies[i].took);
+        printf("\n");
+    }
     if (until > since)
         printf("rounds_per_second %.0f\n", (double)tenant->count * tenant->batch * tenant->rounds *
                                                1e9 / (double)(until - since));

@@ -29,12 +29,10 @@ def rows():
     cases = json.loads(read(os.path.join(FOLDERS[0], "results.json")))["cases"]
     lines = []
     for name in cases:
-        found = report.bar(cases, name)
-        if found:
-            what, values, limit, kind = found
-            value = statistics.median(values)
-            sign = "at least" if kind == "least" else "at most"
-            lines.append(f"| {name}: {what} | {value:.3g} | {sign} {limit:.3g} |\n")
+        what, values, limit, kind = report.bar(cases, name)
+        value = statistics.median(values)
+        sign = "at least" if kind == "least" else "at most"
+        lines.append(f"| {name}: {what} | {value:.3g} | {sign} {limit:.3g} |\n")
     return "".join(lines)
 
 
