@@ -74,6 +74,13 @@ void vgpu_watch_add(struct vgpu_worker *worker)
         add(watch, kind, takes, alone);
 }
 
+bool vgpu_watch_wonders(const struct vgpu_worker *worker)
+{
+    const struct vgpu_watch *watch = &worker->watch;
+
+    return limit_of(worker) && watch->unmeasured == 1 && watch->took[watch->kind] == 0;
+}
+
 void vgpu_watch_mark(struct vgpu_worker *worker, struct vgpu_mark *mark)
 {
     struct vgpu_watch *watch = &worker->watch;

@@ -45,6 +45,10 @@ void vgpu_watch_add(struct vgpu_worker *worker);
 /** Marks are behind all that there is: the next piece begins. */
 void vgpu_watch_begin(struct vgpu_worker *worker);
 
+/** Whether nothing but one record, of a kind that is not known, came since the last mark with an
+ *  event: one behind it will tell how long it takes. */
+bool vgpu_watch_wonders(const struct vgpu_worker *worker);
+
 /** A mark is placed: notes what it is behind. */
 void vgpu_watch_mark(struct vgpu_worker *worker, struct vgpu_mark *mark);
 

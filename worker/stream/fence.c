@@ -308,6 +308,9 @@ void vgpu_fence_place(struct vgpu_worker *worker, CUstream stream, uint32_t fenc
         .stream = stream, .kind = VGPU_MARK_GPU, .fence = fence, .value = value};
     if (worker->fences.by_cpu || worker->prints || context->extent == 0)
         mark.kind = VGPU_MARK_CPU;
+    /* Else who waits for each launch, and has only fences, would never get to know any. */
+    if (mark.kind == VGPU_MARK_GPU && vgpu_watch_wonders(worker))
+        vgpu_usage_cover_stream(worker, stream);
     /* A thread of the guest may have begun a capture since another asked for the fence. */
     CUresult error = vgpu_capture_holds(worker, stream) ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
                                                         : place(worker, mark);

@@ -58,6 +58,22 @@ static void work_that_is_not_known_has_a_mark_of_its_own(void **state)
     fixture_close(channel);
 }
 
+static void work_that_had_but_a_fence_is_known(void **state)
+{
+    (void)state;
+    struct vgpu_channel *channel = open_watched();
+    marks_of(channel, 1);
+    vgpu_fence_place(&channel->worker, stream(channel), 1, 1);
+    fake_run(stream(channel), UINT32_MAX);
+    vgpu_fence_poll(&channel->worker, true);
+    uint32_t before = channel->worker.fences.placed;
+    marks_of(channel, 1);
+    vgpu_fence_place(&channel->worker, stream(channel), 1, 2);
+    assert_int_equal(channel->worker.fences.placed, before + 1); /* it is, already */
+    assert_in_range(marks_of(channel, 50), 0, 1);
+    fixture_close(channel);
+}
+
 static void long_work_has_a_mark_of_its_own(void **state)
 {
     (void)state;
@@ -171,6 +187,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(work_that_is_not_known_has_a_mark_of_its_own),
+        cmocka_unit_test(work_that_had_but_a_fence_is_known),
         cmocka_unit_test(long_work_has_a_mark_of_its_own),
         cmocka_unit_test(work_that_turns_out_long_is_not_known_any_more),
         cmocka_unit_test(only_the_oldest_is_looked_at),
