@@ -40,6 +40,7 @@ struct vgpu_handle {
             bool blocks;         /* the legacy stream waits for it, and it for that */
             bool joined;         /* the context's own stream waits for all it has */
             bool has_attributes; /* that nodes of a graph have not */
+            uint32_t chain; /* where its launches may be collected: worker/code/launch_chain.c */
         };
     };
 };

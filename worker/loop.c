@@ -93,10 +93,10 @@ static void report(struct vgpu_worker *worker, const struct vgpu_call_header *he
  * before functions do. */
 static inline void end_chain(struct vgpu_worker *worker, const struct vgpu_call_header *header)
 {
-    if (worker->chain.count &&
+    if (worker->chains.count &&
         (header->call != VGPU_CALL_vgpuLaunch || header->context != worker->current_id))
         vgpu_launch_chain_interrupt(worker);
-    if (worker->chain.has_graphs &&
+    if (worker->chains.has_graphs &&
         (header->call == VGPU_CALL_cuModuleUnload || header->call == VGPU_CALL_cuLibraryUnload))
         vgpu_launch_chain_forget_all(worker);
 }
@@ -471,7 +471,7 @@ enum vgpu_worker_exit vgpu_loop_run(struct vgpu_worker *worker, struct vgpu_prim
         return run_primitives(&loop);
     loop.spin = sysconf(_SC_NPROCESSORS_ONLN) > 2 ? SPIN_NANOSECONDS : SPIN_FEW_CPUS;
     vgpu_ring_consumer_init(&loop.ring, worker->extent);
-    worker->chain.enabled = true;
+    worker->chains.enabled = true;
     enum vgpu_worker_exit status = run_channel(&loop);
     settle(worker);
     return status;

@@ -77,7 +77,7 @@ struct vgpu_worker {
     struct vgpu_console console;
     struct vgpu_upcalls upcalls;
     struct vgpu_graph_names graph_names;
-    struct vgpu_launch_chain chain;
+    struct vgpu_launch_chains chains;
 };
 
 /** Sets all up but the descriptors, the page and the extent, which the caller fills in before or

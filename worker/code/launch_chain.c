@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/code/launch_chain.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "worker/context.h"
@@ -8,11 +9,6 @@
 
 #define ALIGNMENT 16u /* of the strictest parameter */
 #define ALONE     16u /* launches after an interruption */
-
-static bool has_room(const struct vgpu_launch_chain *chain, uint32_t bytes)
-{
-    return chain->count < VGPU_CHAIN_MOST && bytes <= VGPU_CHAIN_PARAMETER_BYTES - chain->bytes;
-}
 
 /* Whether a launch is in a graph what it is in its stream, and nobody waits for its result. Beside
  * other tenants launches are counted one by one, and behind a wait for the program a driver takes
@@ -25,32 +21,6 @@ static bool is_plain(const struct vgpu_worker *worker, const struct vgpu_call_vg
            worker->fences.waits == 0 && !table[worker->handles.stream].has_attributes &&
            !table[call->function_id].goes_alone &&
            __atomic_load_n(&worker->page->lease.state, __ATOMIC_RELAXED) == VGPU_LEASE_OPEN;
-}
-
-bool vgpu_launch_chain_collect(struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call)
-{
-    struct vgpu_launch_chain *chain = &worker->chain;
-    uint32_t bytes = (call->parameters_bytes + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
-    bool plain = chain->enabled && is_plain(worker, call) && bytes <= VGPU_CHAIN_PARAMETER_BYTES;
-    if (chain->count && (!plain || chain->launches[0].call.stream != call->stream))
-        vgpu_launch_chain_interrupt(worker);
-    if (chain->count && !has_room(chain, bytes))
-        vgpu_launch_chain_go(worker);
-    if (!plain)
-        return false;
-    if (chain->alone) {
-        chain->alone--;
-        return false;
-    }
-    struct vgpu_collected_launch *launch = &chain->launches[chain->count++];
-    launch->call = *call;
-    launch->call.parameters =
-        memcpy(chain->parameters + chain->bytes, call->parameters, call->parameters_bytes);
-    launch->sequence = worker->sequence;
-    chain->bytes += bytes;
-    if (chain->count == VGPU_CHAIN_MOST)
-        vgpu_launch_chain_go(worker);
-    return true;
 }
 
 /* The parameters as a launch takes them, for as long as `bytes` and the call are there. A payload
@@ -151,25 +121,8 @@ static CUresult make(struct vgpu_worker *worker, struct vgpu_chain_graph *graph,
     if (error)
         drop(worker, graph);
     graph->refused = refused != CUDA_SUCCESS;
-    worker->chain.has_graphs |= graph->exec != NULL;
+    worker->chains.has_graphs |= graph->exec != NULL;
     return error;
-}
-
-/* NULL: it has none, and gets none. */
-static struct vgpu_chain_graphs *graphs_of(struct vgpu_context *context, CUstream stream)
-{
-    struct vgpu_chain_graphs *unused = NULL;
-    stream = vgpu_mark_stream(stream);
-    for (uint32_t i = 0; i < VGPU_CHAIN_STREAMS; i++) {
-        struct vgpu_chain_graphs *graphs = &context->chains[i];
-        if (graphs->used && graphs->stream == stream)
-            return graphs;
-        if (!graphs->used && unused == NULL)
-            unused = graphs;
-    }
-    if (unused)
-        *unused = (struct vgpu_chain_graphs){.used = true, .stream = stream};
-    return unused;
 }
 
 static bool go_together(struct vgpu_worker *worker, struct vgpu_chain_graph *graph,
@@ -199,28 +152,126 @@ static void go_alone(struct vgpu_worker *worker, const struct vgpu_collected_lau
     worker->sequence = sequence;
 }
 
-void vgpu_launch_chain_go(struct vgpu_worker *worker)
+static void go(struct vgpu_worker *worker, struct vgpu_launch_chain *chain)
 {
-    struct vgpu_launch_chain *chain = &worker->chain;
     uint32_t count = chain->count, gone = 0, size = VGPU_CHAIN_MOST;
-    struct vgpu_chain_graphs *graphs = NULL;
-    if (count >= VGPU_CHAIN_LEAST)
-        graphs = graphs_of(worker->current, chain->launches[0].call.stream);
     chain->count = chain->bytes = 0;
-    for (uint32_t i = 0; i < VGPU_CHAIN_SIZES && graphs; i++, size /= 2) {
+    worker->chains.count -= count;
+    for (uint32_t i = 0; i < VGPU_CHAIN_SIZES; i++, size /= 2) {
         if (count - gone >= size &&
-            go_together(worker, &graphs->sizes[i], &chain->launches[gone], size))
+            go_together(worker, &chain->sizes[i], &chain->launches[gone], size)) {
             gone += size;
+            worker->chains.together++;
+        }
     }
     for (; gone < count; gone++)
         go_alone(worker, &chain->launches[gone]);
 }
 
+void vgpu_launch_chain_go(struct vgpu_worker *worker)
+{
+    struct vgpu_launch_chains *chains = &worker->chains;
+    for (uint32_t i = 0; i < chains->listed; i++) {
+        chains->list[i]->listed = false;
+        go(worker, chains->list[i]);
+    }
+    chains->listed = 0;
+}
+
 void vgpu_launch_chain_interrupt(struct vgpu_worker *worker)
 {
-    if (worker->chain.count < VGPU_CHAIN_LEAST)
-        worker->chain.alone = ALONE;
     vgpu_launch_chain_go(worker);
+    if (worker->chains.together == 0)
+        worker->chains.alone = ALONE;
+    worker->chains.together = 0;
+}
+
+/* NULL: it has none, and gets none. */
+static struct vgpu_launch_chain *find_or_make(struct vgpu_context *context, CUstream stream,
+                                              uint32_t *place)
+{
+    struct vgpu_launch_chain **chains = context->chains.chain;
+    uint32_t unused = VGPU_CHAIN_STREAMS;
+    for (uint32_t i = VGPU_CHAIN_STREAMS; i-- > 0;) {
+        if (chains[i] == NULL)
+            unused = i;
+        else if (chains[i]->stream == stream)
+            return chains[*place = i];
+    }
+    if (unused == VGPU_CHAIN_STREAMS)
+        return NULL;
+    struct vgpu_launch_chain *chain = calloc(1, sizeof(*chain));
+    if (chain)
+        chain->stream = stream;
+    *place = unused;
+    return chains[unused] = chain;
+}
+
+/* By what the handle remembers; the legacy stream's is the same in all contexts. */
+static struct vgpu_launch_chain *chain_of(struct vgpu_worker *worker, CUstream stream)
+{
+    uint32_t *place = &worker->handles.table[worker->handles.stream].chain;
+    struct vgpu_launch_chain *chain = worker->current->chains.chain[*place];
+    if (chain && chain->stream == stream)
+        return chain;
+    return find_or_make(worker->current, stream, place);
+}
+
+static void add(struct vgpu_launch_chain *chain, const struct vgpu_call_vgpuLaunch *call,
+                uint32_t bytes, uint32_t sequence)
+{
+    struct vgpu_collected_launch *launch = &chain->launches[chain->count++];
+    launch->call = *call;
+    launch->call.parameters =
+        memcpy(chain->parameters + chain->bytes, call->parameters, call->parameters_bytes);
+    launch->sequence = sequence;
+    chain->bytes += bytes;
+}
+
+static void enlist(struct vgpu_worker *worker, struct vgpu_launch_chain *chain)
+{
+    struct vgpu_launch_chains *chains = &worker->chains;
+    if (chains->count == 0)
+        vgpu_launch_chain_go(worker); /* empty ones, each of which went when it was full */
+    if (!chain->listed)
+        chains->list[chains->listed++] = chain;
+    chain->listed = true;
+}
+
+/* The legacy stream and others wait for each other, so either it or they collect. */
+static bool waits_for_collected(const struct vgpu_launch_chains *chains, CUstream stream)
+{
+    return chains->count && (chains->list[0]->stream == NULL) != (stream == NULL);
+}
+
+bool vgpu_launch_chain_collect(struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call)
+{
+    struct vgpu_launch_chains *chains = &worker->chains;
+    CUstream stream = vgpu_mark_stream(call->stream);
+    uint32_t bytes = (call->parameters_bytes + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+    bool plain = chains->enabled && is_plain(worker, call) && bytes <= VGPU_CHAIN_PARAMETER_BYTES;
+    if (chains->count && (!plain || waits_for_collected(chains, stream)))
+        vgpu_launch_chain_interrupt(worker);
+    if (!plain)
+        return false;
+    if (chains->alone) {
+        chains->alone--;
+        return false;
+    }
+    struct vgpu_launch_chain *chain = chain_of(worker, stream);
+    if (chain == NULL)
+        return false;
+    if (bytes > VGPU_CHAIN_PARAMETER_BYTES - chain->bytes)
+        go(worker, chain);
+    if (chain->count == 0)
+        enlist(worker, chain);
+    add(chain, call, bytes, worker->sequence);
+    chains->count++;
+    if (chain->count == VGPU_CHAIN_MOST)
+        go(worker, chain);
+    else if (chains->count == VGPU_COLLECTED_MOST)
+        vgpu_launch_chain_go(worker);
+    return true;
 }
 
 void vgpu_launch_chain_leave_out(struct vgpu_worker *worker, CUstream stream)
@@ -232,31 +283,41 @@ void vgpu_launch_chain_leave_out(struct vgpu_worker *worker, CUstream stream)
         table[vgpu_handles_id(worker, VGPU_KIND_STREAM, stream)].has_attributes = true;
 }
 
-static void forget(struct vgpu_worker *worker, struct vgpu_chain_graphs *graphs)
+static void drop_all(struct vgpu_worker *worker, struct vgpu_launch_chain *chain)
 {
     for (uint32_t i = 0; i < VGPU_CHAIN_SIZES; i++)
-        drop(worker, &graphs->sizes[i]);
-    graphs->used = false;
+        drop(worker, &chain->sizes[i]);
 }
 
 void vgpu_launch_chain_forget_stream(struct vgpu_worker *worker, struct vgpu_context *context,
                                      CUstream stream)
 {
+    vgpu_launch_chain_go(worker); /* so that none is listed */
     for (uint32_t i = 0; i < VGPU_CHAIN_STREAMS; i++) {
-        if (context->chains[i].used && context->chains[i].stream == stream)
-            forget(worker, &context->chains[i]);
+        struct vgpu_launch_chain **chain = &context->chains.chain[i];
+        if (*chain && (*chain)->stream == stream) {
+            drop_all(worker, *chain);
+            free(*chain);
+            *chain = NULL;
+        }
     }
 }
 
 void vgpu_launch_chain_forget_context(struct vgpu_worker *worker, struct vgpu_context *context)
 {
-    for (uint32_t i = 0; i < VGPU_CHAIN_STREAMS; i++)
-        forget(worker, &context->chains[i]);
+    for (uint32_t i = 0; i < VGPU_CHAIN_STREAMS; i++) {
+        if (context->chains.chain[i])
+            vgpu_launch_chain_forget_stream(worker, context, context->chains.chain[i]->stream);
+    }
 }
 
 void vgpu_launch_chain_forget_all(struct vgpu_worker *worker)
 {
-    for (struct vgpu_context *context = worker->contexts; context; context = context->next)
-        vgpu_launch_chain_forget_context(worker, context);
-    worker->chain.has_graphs = false;
+    for (struct vgpu_context *context = worker->contexts; context; context = context->next) {
+        for (uint32_t i = 0; i < VGPU_CHAIN_STREAMS; i++) {
+            if (context->chains.chain[i])
+                drop_all(worker, context->chains.chain[i]);
+        }
+    }
+    worker->chains.has_graphs = false;
 }

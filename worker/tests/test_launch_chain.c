@@ -5,7 +5,8 @@
 #include "worker/graph/capture.h"
 #include "worker/tests/fixture.h"
 
-#define NODES_MOST 128u
+#define NODES_MOST 256u
+#define EXECS_MOST 64u
 
 /* The fake's graphs: chains of kernel nodes. Handles of nodes are addresses of these. */
 static struct {
@@ -15,7 +16,7 @@ static struct {
     uint32_t launched; /* graphs */
     uint32_t ran[256]; /* the kernels' numbers, of launches and graphs, in their order */
     uint32_t ran_count;
-    uint32_t execs_first[16], execs_nodes[16]; /* of each executable graph */
+    uint32_t execs_first[EXECS_MOST], execs_nodes[EXECS_MOST]; /* of each executable graph */
     CUresult refuses, refuses_kernel;
 } driver;
 
@@ -143,7 +144,7 @@ static struct vgpu_channel *open_chain(void)
         assert_int_equal(
             vgpu_send_cuStreamCreateWithPriority(channel, CONTEXT, id, CU_STREAM_NON_BLOCKING, 0),
             CUDA_SUCCESS);
-    channel->worker.chain.enabled = true;
+    channel->worker.chains.enabled = true;
     return channel;
 }
 
@@ -215,13 +216,12 @@ static void what_comes_between_stays_between(void **state)
     assert_int_equal(driver.ran[5], UINT32_MAX);
     driver.ran_count--;
     launch_some(channel, STREAM, 5, 10);
-    launch_some(channel, STREAM2, 10, 15); /* another stream may wait for the first */
     vgpu_launch_chain_go(&channel->worker);
-    expect_ran(15);
-    assert_int_equal(driver.launched, 3);
-    launch_some(channel, STREAM, 15, 20);
+    expect_ran(10);
+    assert_int_equal(driver.launched, 2);
+    launch_some(channel, STREAM, 10, 15);
     vgpu_fence_mark(&channel->worker, NULL, VGPU_MARK_TIME); /* behind all that was let in */
-    expect_ran(20);
+    expect_ran(15);
     fixture_close(channel);
 }
 
@@ -237,8 +237,8 @@ static void fewer_go_together_where_parameters_are_many(void **state)
                                               STREAM, parameters, sizeof(parameters), NULL, 0),
                          CUDA_SUCCESS);
     assert_int_equal(driver.launched, 1); /* there was room for four */
-    assert_int_equal(channel->worker.chain.count, 1);
-    channel->worker.chain.count = 0;
+    assert_int_equal(channel->worker.chains.count, 1);
+    channel->worker.chains = (struct vgpu_launch_chains){0}; /* it shall not go */
     fixture_close(channel);
 }
 
@@ -340,22 +340,94 @@ static void each_stream_has_graphs_of_its_own(void **state)
     fixture_close(channel);
 }
 
+/* Numbers of the second are above those of the first by the difference. */
+static void launch_in_turns(struct vgpu_channel *channel, uint32_t first, uint32_t second,
+                            uint32_t count, uint32_t difference)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        launch(channel, first, i);
+        launch(channel, second, difference + i);
+    }
+}
+
+static void streams_collect_at_once(void **state)
+{
+    struct vgpu_channel *channel = open_chain();
+
+    (void)state;
+    launch_in_turns(channel, STREAM, STREAM2, 16, 16);
+    expect_ran(32); /* each when it was full */
+    assert_int_equal(driver.launched, 2);
+    driver.ran_count = 0;
+    launch_in_turns(channel, STREAM, STREAM2, 4, 4);
+    launch(channel, STREAM2, 8);
+    vgpu_launch_chain_go(&channel->worker);
+    expect_ran(9);
+    assert_int_equal(driver.launched, 4);
+    assert_int_equal(fake.launches, 1);
+    fixture_close(channel);
+}
+
+static void but_the_legacy_stream_by_itself(void **state)
+{
+    struct vgpu_channel *channel = open_chain();
+
+    (void)state;
+    launch_some(channel, 0, 0, 16); /* it is empty again, and known */
+    launch_some(channel, STREAM, 16, 20);
+    launch_some(channel, 1, 20, 24);
+    expect_ran(20);
+    launch_some(channel, STREAM, 24, 28);
+    expect_ran(24);
+    launch_some(channel, STREAM2, 28, 32);
+    expect_ran(24);
+    launch(channel, 0, 32);
+    expect_ran(32);
+    vgpu_launch_chain_go(&channel->worker);
+    expect_ran(33);
+    fixture_close(channel);
+}
+
+static void many_streams_go_before_any_has_many(void **state)
+{
+    struct vgpu_channel *channel = open_chain();
+    uint32_t rounds = VGPU_COLLECTED_MOST / VGPU_CHAIN_STREAMS;
+
+    (void)state;
+    for (uint32_t i = 0; i < VGPU_CHAIN_STREAMS; i++)
+        assert_int_equal(vgpu_send_cuStreamCreateWithPriority(channel, CONTEXT, OTHER + i, 0, 0),
+                         CUDA_SUCCESS);
+    for (uint32_t i = 0; i < VGPU_COLLECTED_MOST; i++) {
+        assert_int_equal(driver.ran_count, 0);
+        launch(channel, OTHER + i % VGPU_CHAIN_STREAMS,
+               i % VGPU_CHAIN_STREAMS * rounds + i / VGPU_CHAIN_STREAMS);
+    }
+    expect_ran(VGPU_COLLECTED_MOST);
+    assert_int_equal(driver.launched, VGPU_CHAIN_STREAMS);
+    assert_int_equal(fake.launches, 0);
+    fixture_close(channel);
+}
+
 static void who_is_interrupted_collects_none_for_a_while(void **state)
 {
     struct vgpu_channel *channel = open_chain();
 
     (void)state;
     launch_some(channel, STREAM, 0, 3);
-    launch(channel, STREAM2, 3);
-    expect_ran(4);
-    for (uint32_t i = 4; i < 19; i++) { /* at once */
+    assert_int_equal(vgpu_send_cuMemsetD8Async(channel, CONTEXT, 4096, 0, 16, STREAM), 0);
+    driver.ran_count--;
+    for (uint32_t i = 3; i < 19; i++) { /* at once */
         launch(channel, i % 2 ? STREAM : STREAM2, i);
         expect_ran(i + 1);
     }
-    launch(channel, STREAM, 19);
+    launch_some(channel, STREAM, 19, 23);
     expect_ran(19);
+    assert_int_equal(vgpu_send_cuMemsetD8Async(channel, CONTEXT, 4096, 0, 16, STREAM), 0);
+    driver.ran_count--;
+    launch(channel, STREAM, 23); /* after some that went together */
+    expect_ran(23);
     vgpu_launch_chain_go(&channel->worker);
-    expect_ran(20);
+    expect_ran(24);
     fixture_close(channel);
 }
 
@@ -438,6 +510,9 @@ int main(void)
         cmocka_unit_test(so_does_a_kernel_that_has_clusters),
         cmocka_unit_test(nothing_is_collected_while_a_stream_waits_for_the_program),
         cmocka_unit_test(each_stream_has_graphs_of_its_own),
+        cmocka_unit_test(streams_collect_at_once),
+        cmocka_unit_test(but_the_legacy_stream_by_itself),
+        cmocka_unit_test(many_streams_go_before_any_has_many),
         cmocka_unit_test(who_is_interrupted_collects_none_for_a_while),
         cmocka_unit_test(a_kernel_that_no_node_becomes_goes_alone),
         cmocka_unit_test(so_do_all_where_the_driver_makes_no_graphs),
