@@ -175,7 +175,7 @@ void vgpu_launch_chain_go(struct vgpu_worker *worker)
         chains->list[i]->listed = false;
         go(worker, chains->list[i]);
     }
-    chains->listed = 0;
+    chains->listed = chains->passed = 0;
 }
 
 void vgpu_launch_chain_interrupt(struct vgpu_worker *worker)
@@ -269,7 +269,7 @@ bool vgpu_launch_chain_collect(struct vgpu_worker *worker, const struct vgpu_cal
     chains->count++;
     if (chain->count == VGPU_CHAIN_MOST)
         go(worker, chain);
-    else if (chains->count == VGPU_COLLECTED_MOST)
+    if (++chains->passed == VGPU_COLLECTED_MOST)
         vgpu_launch_chain_go(worker);
     return true;
 }

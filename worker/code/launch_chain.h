@@ -23,7 +23,7 @@
 #define VGPU_CHAIN_SIZES           3u /* graphs of 16, 8, 4 */
 #define VGPU_CHAIN_STREAMS         32u /* of a context, that have chains: others' launches go alone */
 #define VGPU_CHAIN_PARAMETER_BYTES 4096u /* of all that are in a chain */
-#define VGPU_COLLECTED_MOST        128u  /* in all chains: who is first waits while others come */
+#define VGPU_COLLECTED_MOST        128u  /* until all go: who came first waits while others come */
 
 struct vgpu_worker;
 struct vgpu_context;
@@ -64,6 +64,7 @@ struct vgpu_launch_chains {
     uint32_t alone;    /* so many launches go by themselves, as few came one behind the other */
     uint32_t together; /* graphs that went since something else came */
     uint32_t count;    /* of launches in all chains */
+    uint32_t passed;   /* through chains since all went */
     uint32_t listed;
     struct vgpu_launch_chain *list[VGPU_CHAIN_STREAMS];
 };

@@ -408,6 +408,20 @@ static void many_streams_go_before_any_has_many(void **state)
     fixture_close(channel);
 }
 
+static void nobody_waits_for_a_flood_of_another_stream(void **state)
+{
+    struct vgpu_channel *channel = open_chain();
+
+    (void)state;
+    launch(channel, STREAM2, UINT32_MAX);
+    launch_some(channel, STREAM, 0, VGPU_COLLECTED_MOST - 2);
+    assert_int_equal(driver.ran_count, VGPU_COLLECTED_MOST - 16);
+    launch(channel, STREAM, VGPU_COLLECTED_MOST - 2);
+    assert_int_equal(driver.ran_count, VGPU_COLLECTED_MOST);
+    assert_int_equal(driver.ran[VGPU_COLLECTED_MOST - 16], UINT32_MAX);
+    fixture_close(channel);
+}
+
 static void who_is_interrupted_collects_none_for_a_while(void **state)
 {
     struct vgpu_channel *channel = open_chain();
@@ -513,6 +527,7 @@ int main(void)
         cmocka_unit_test(streams_collect_at_once),
         cmocka_unit_test(but_the_legacy_stream_by_itself),
         cmocka_unit_test(many_streams_go_before_any_has_many),
+        cmocka_unit_test(nobody_waits_for_a_flood_of_another_stream),
         cmocka_unit_test(who_is_interrupted_collects_none_for_a_while),
         cmocka_unit_test(a_kernel_that_no_node_becomes_goes_alone),
         cmocka_unit_test(so_do_all_where_the_driver_makes_no_graphs),

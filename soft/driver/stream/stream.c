@@ -127,7 +127,7 @@ static void wait_for(const struct vgpu_mark *mark)
     while (!reached(mark)) {
         if (mark->sequence < mark->stream->awaited)
             mark->stream->awaited = mark->sequence;
-        vgpu_thread_wait(&mark->stream->progress, &vgpu_driver()->lock);
+        vgpu_thread_wait_second(&mark->stream->progress, &vgpu_driver()->lock);
     }
 }
 

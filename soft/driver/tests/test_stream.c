@@ -98,6 +98,60 @@ static void the_legacy_stream_waits_for_blocking_streams_and_they_for_it(void **
     assert_int_equal(later, 3);
 }
 
+struct waiter {
+    pthread_t thread;
+    CUcontext context;
+    CUevent event;
+    _Atomic int done;
+};
+
+static void *wait_for_event(void *argument)
+{
+    struct waiter *waiter = argument;
+    assert_cuda(cuCtxSetCurrent(waiter->context));
+    assert_cuda(cuEventSynchronize(waiter->event));
+    atomic_store(&waiter->done, 1);
+    return NULL;
+}
+
+static void wait_for_flag(void *flag)
+{
+    while (!atomic_load((_Atomic int *)flag))
+        pause_a_little();
+}
+
+static void threads_wait_for_different_places_of_a_stream(void **state)
+{
+    struct waiter waiters[4] = {0};
+    _Atomic int second_gate = 0; /* between two and two */
+    CUstream stream;
+
+    (void)state;
+    assert_cuda(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    close_gate(stream);
+    for (int i = 0; i < 4; i++) {
+        assert_cuda(cuCtxGetCurrent(&waiters[i].context));
+        assert_cuda(cuEventCreate(&waiters[i].event, CU_EVENT_DISABLE_TIMING));
+        assert_cuda(cuEventRecord(waiters[i].event, stream));
+        if (i == 1)
+            assert_cuda(cuLaunchHostFunc(stream, wait_for_flag, &second_gate));
+    }
+    for (int i = 3; i >= 0; i--) {
+        pthread_create(&waiters[i].thread, NULL, wait_for_event, &waiters[i]);
+        pause_a_little();
+    }
+    atomic_store(&gate_open, 1);
+    for (int i = 0; i < 4; i++) {
+        if (i == 2) {
+            assert_int_equal(waiters[2].done + waiters[3].done, 0);
+            atomic_store(&second_gate, 1);
+        }
+        pthread_join(waiters[i].thread, NULL);
+        assert_cuda(cuEventDestroy(waiters[i].event));
+    }
+    assert_cuda(cuStreamDestroy(stream));
+}
+
 static void values_are_written_after_earlier_work(void **state)
 {
     uint32_t *word;
@@ -306,6 +360,7 @@ int main(void)
         in_context(work_is_done_in_order_and_asked_for),
         in_context(a_destroyed_stream_finishes_its_work),
         in_context(the_legacy_stream_waits_for_blocking_streams_and_they_for_it),
+        in_context(threads_wait_for_different_places_of_a_stream),
         in_context(values_are_written_after_earlier_work),
         in_context(a_stream_waits_for_a_value),
         in_context(a_context_that_ends_does_not_wait_for_a_value),
