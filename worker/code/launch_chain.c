@@ -10,17 +10,14 @@
 #define ALIGNMENT 16u /* of the strictest parameter */
 #define ALONE     16u /* launches after an interruption */
 
-/* Whether a launch is in a graph what it is in its stream, and nobody waits for its result. Beside
- * other tenants launches are counted one by one, and behind a wait for the program a driver takes
- * fewer that are in graphs before it makes us wait. */
+/* Whether a launch is in a graph what it is in its stream, and nobody waits for its result. Behind
+ * a wait for the program a driver takes fewer that are in graphs before it makes us wait. */
 static bool is_plain(const struct vgpu_worker *worker, const struct vgpu_call_vgpuLaunch *call)
 {
     const struct vgpu_handle *table = worker->handles.table;
-    /* relaxed: the lease was looked at when the record was let in */
     return call->attributes_bytes == 0 && worker->record->flags == 0 && worker->captures == 0 &&
            worker->fences.waits == 0 && !table[worker->handles.stream].has_attributes &&
-           !table[call->function_id].goes_alone &&
-           __atomic_load_n(&worker->page->lease.state, __ATOMIC_RELAXED) == VGPU_LEASE_OPEN;
+           !table[call->function_id].goes_alone;
 }
 
 /* The parameters as a launch takes them, for as long as `bytes` and the call are there. A payload

@@ -258,14 +258,29 @@ static CUresult f_priority(CUstream stream, int *priority)
     return CUDA_SUCCESS;
 }
 
+static void what_a_lease_has_let_in_goes_before_it_ends(void **state)
+{
+    const struct vgpu_call_header header = {.call = VGPU_CALL_vgpuLaunch, .context = CONTEXT};
+    struct vgpu_channel *channel = open_chain();
+
+    (void)state;
+    channel->page.lease.state = VGPU_LEASE_BOUNDED;
+    channel->page.lease.window = 1000000;
+    assert_true(vgpu_lease_admits(&channel->worker, &header));
+    launch_some(channel, STREAM, 0, 20);
+    expect_ran(16);
+    channel->page.lease.state = VGPU_LEASE_ENDING;
+    vgpu_lease_look(&channel->worker, true);
+    expect_ran(20);
+    assert_int_equal(driver.launched, 2);
+    fixture_close(channel);
+}
+
 static void what_a_graph_would_change_goes_alone(void **state)
 {
     struct vgpu_channel *channel = open_chain();
 
     (void)state;
-    channel->page.lease.state = VGPU_LEASE_BOUNDED; /* each is counted */
-    expect_alone(channel, STREAM);
-    channel->page.lease.state = VGPU_LEASE_OPEN;
     channel->worker.captures++;
     expect_alone(channel, STREAM);
     channel->worker.captures--;
@@ -520,6 +535,7 @@ int main(void)
         cmocka_unit_test(fewer_go_when_nothing_waits_any_more),
         cmocka_unit_test(what_comes_between_stays_between),
         cmocka_unit_test(fewer_go_together_where_parameters_are_many),
+        cmocka_unit_test(what_a_lease_has_let_in_goes_before_it_ends),
         cmocka_unit_test(what_a_graph_would_change_goes_alone),
         cmocka_unit_test(so_does_a_kernel_that_has_clusters),
         cmocka_unit_test(nothing_is_collected_while_a_stream_waits_for_the_program),
