@@ -31,7 +31,7 @@ struct vgpu_context {
     CUstream *leaving; /* streams that were destroyed while they had work, until that is done */
     uint32_t leaving_count, leaving_room;
     struct vgpu_usage usage;
-    struct vgpu_context_chains chains;
+    struct vgpu_launch_chain *chains[VGPU_CHAIN_STREAMS]; /* NULL: none */
 };
 
 /** Remembers a stream that was made in the current context; forgets one that is gone. */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What bench/fairness/run measured, against what must hold: tables and plots. A case is a list of its
-runs, in which shares were sampled, or all were compared with one in turns. What is told is the median of them,
-and the quartiles."""
+runs, in which shares were sampled, or all were compared with one in turns. What is told is the median
+of them, and the quartiles."""
 import json
 import os
 import statistics
@@ -54,10 +54,6 @@ def part(values, number):
 def replies(case, place):
     """Milliseconds, of the first tenant: alone (0) or beside the others (1)."""
     return [reply / 1e3 for pair in case["turns"] for reply in pair[place]["replies_us"]]
-
-
-def median(runs, value):
-    return statistics.median(value(run) for run in runs)
 
 
 def bar_shares(case):
@@ -135,7 +131,7 @@ def told_of(case):
                       list(zip(mean, due))[:4]) + (", ..." if len(due) > 4 else "")
     times = [statistics.median(run["said"][0][f"reply_{of}_us"][0] / 1e3 for run in case)
              for of in ("p50", "p99")]
-    return f"{median(case, busy):.3f} | {parts} | {times[0]:.2f} / {times[1]:.2f}"
+    return f"{statistics.median(map(busy, case)):.3f} | {parts} | {times[0]:.2f} / {times[1]:.2f}"
 
 
 def row(cases, name):

@@ -187,7 +187,7 @@ void vgpu_launch_chain_interrupt(struct vgpu_worker *worker)
 static struct vgpu_launch_chain *find_or_make(struct vgpu_context *context, CUstream stream,
                                               uint32_t *place)
 {
-    struct vgpu_launch_chain **chains = context->chains.chain;
+    struct vgpu_launch_chain **chains = context->chains;
     uint32_t unused = VGPU_CHAIN_STREAMS;
     for (uint32_t i = VGPU_CHAIN_STREAMS; i-- > 0;) {
         if (chains[i] == NULL)
@@ -208,7 +208,7 @@ static struct vgpu_launch_chain *find_or_make(struct vgpu_context *context, CUst
 static struct vgpu_launch_chain *chain_of(struct vgpu_worker *worker, CUstream stream)
 {
     uint32_t *place = &worker->handles.table[worker->handles.stream].chain;
-    struct vgpu_launch_chain *chain = worker->current->chains.chain[*place];
+    struct vgpu_launch_chain *chain = worker->current->chains[*place];
     if (chain && chain->stream == stream)
         return chain;
     return find_or_make(worker->current, stream, place);
@@ -286,25 +286,28 @@ static void drop_all(struct vgpu_worker *worker, struct vgpu_launch_chain *chain
         drop(worker, &chain->sizes[i]);
 }
 
+static void forget(struct vgpu_worker *worker, struct vgpu_launch_chain **chain)
+{
+    vgpu_launch_chain_go(worker); /* so that it is not listed */
+    drop_all(worker, *chain);
+    free(*chain);
+    *chain = NULL;
+}
+
 void vgpu_launch_chain_forget_stream(struct vgpu_worker *worker, struct vgpu_context *context,
                                      CUstream stream)
 {
-    vgpu_launch_chain_go(worker); /* so that none is listed */
     for (uint32_t i = 0; i < VGPU_CHAIN_STREAMS; i++) {
-        struct vgpu_launch_chain **chain = &context->chains.chain[i];
-        if (*chain && (*chain)->stream == stream) {
-            drop_all(worker, *chain);
-            free(*chain);
-            *chain = NULL;
-        }
+        if (context->chains[i] && context->chains[i]->stream == stream)
+            forget(worker, &context->chains[i]);
     }
 }
 
 void vgpu_launch_chain_forget_context(struct vgpu_worker *worker, struct vgpu_context *context)
 {
     for (uint32_t i = 0; i < VGPU_CHAIN_STREAMS; i++) {
-        if (context->chains.chain[i])
-            vgpu_launch_chain_forget_stream(worker, context, context->chains.chain[i]->stream);
+        if (context->chains[i])
+            forget(worker, &context->chains[i]);
     }
 }
 
@@ -312,8 +315,8 @@ void vgpu_launch_chain_forget_all(struct vgpu_worker *worker)
 {
     for (struct vgpu_context *context = worker->contexts; context; context = context->next) {
         for (uint32_t i = 0; i < VGPU_CHAIN_STREAMS; i++) {
-            if (context->chains.chain[i])
-                drop_all(worker, context->chains.chain[i]);
+            if (context->chains[i])
+                drop_all(worker, context->chains[i]);
         }
     }
     worker->chains.has_graphs = false;

@@ -52,11 +52,6 @@ struct vgpu_launch_chain {
     _Alignas(16) uint8_t parameters[VGPU_CHAIN_PARAMETER_BYTES];
 };
 
-/** Of a context. Zero to begin with. */
-struct vgpu_context_chains {
-    struct vgpu_launch_chain *chain[VGPU_CHAIN_STREAMS]; /* NULL: none */
-};
-
 /** Of a worker, for the current context. Zero to begin with. */
 struct vgpu_launch_chains {
     bool enabled;      /* by the loop, which sees to it that what is collected goes */

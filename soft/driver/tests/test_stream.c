@@ -13,12 +13,17 @@ static void pause_a_little(void)
     nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
 }
 
+static void wait_for_flag(void *flag)
+{
+    while (!atomic_load((_Atomic int *)flag))
+        pause_a_little();
+}
+
 static void wait_at_gate(void *data)
 {
     (void)data;
     atomic_store(&gate_reached, 1);
-    while (!atomic_load(&gate_open))
-        pause_a_little();
+    wait_for_flag(&gate_open);
 }
 
 static void note_order(void *data)
@@ -32,8 +37,7 @@ static void close_gate(CUstream stream)
     atomic_store(&gate_reached, 0);
     atomic_store(&order, 0);
     assert_cuda(cuLaunchHostFunc(stream, wait_at_gate, NULL));
-    while (!atomic_load(&gate_reached))
-        pause_a_little();
+    wait_for_flag(&gate_reached);
 }
 
 static void work_is_done_in_order_and_asked_for(void **state)
@@ -112,12 +116,6 @@ static void *wait_for_event(void *argument)
     assert_cuda(cuEventSynchronize(waiter->event));
     atomic_store(&waiter->done, 1);
     return NULL;
-}
-
-static void wait_for_flag(void *flag)
-{
-    while (!atomic_load((_Atomic int *)flag))
-        pause_a_little();
 }
 
 static void threads_wait_for_different_places_of_a_stream(void **state)
