@@ -16,7 +16,7 @@
  *  that a worker looks only every so often, and little against a slice. */
 #define VGPU_LEASE_WINDOW 1000000u
 /** And so many times less while somebody of a higher priority comes now and then. */
-#define VGPU_LEASE_HURRY 4u
+#define VGPU_LEASE_HURRY 8u
 
 #define VGPU_POOLS 26u /* 'A' to 'Z' */
 

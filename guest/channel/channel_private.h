@@ -20,6 +20,8 @@ struct vgpu_sleepers {
     bool listening;
 };
 
+#define VGPU_CACHE_LINE 64
+
 struct vgpu_chunk {
     bool taken;
     const void *owner;    /* for whom it was taken last */
@@ -37,8 +39,10 @@ struct vgpu_channel {
     uint32_t generation;
     CUresult lost; /* atomic; CUDA_SUCCESS while the channel lives */
 
-    pthread_mutex_t producer; /* order of records; guards ring and sequence */
-    struct vgpu_ring_producer ring;
+    /* Order of records; guards what follows it. Each on lines of its own: threads that wait for the
+     * lock, or only look at the channel, do not take what its holder writes from it. */
+    _Alignas(VGPU_CACHE_LINE) pthread_mutex_t producer;
+    _Alignas(VGPU_CACHE_LINE) struct vgpu_ring_producer ring;
     uint32_t sequence;
     struct vgpu_trace trace;
 

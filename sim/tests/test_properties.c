@@ -225,11 +225,11 @@ static void an_important_vm_waits_for_no_slice(void **state)
     (void)state;
     uint64_t alone = reply_beside("", "wfq");
     assert_in_range(alone, MS, 2 * MS);
-    /* what is in flight (250 us), the least of a lease (the same), and a hand-over */
+    /* what is in flight (125 us), the least of a lease (250 us), and a hand-over */
     assert_in_range(reply_beside("vm flood kernel=20us batch=1000 depth=8", "wfq"), alone,
-                    alone + 700000);
+                    alone + 575000);
     assert_in_range(reply_beside("vm flood count=4 kernel=20us batch=1000 depth=8", "wfq"), alone,
-                    alone + 700000);
+                    alone + 575000);
     /* one kernel that cannot be cut is the bound: it is let go on beside after the drain limit */
     assert_in_range(reply_beside("vm long kernel=100ms batch=1 depth=2", "wfq"), alone,
                     alone + 60 * MS);
