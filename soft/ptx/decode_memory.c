@@ -189,7 +189,8 @@ uint32_t ptx_part_vector(struct ptx_statement *s)
     return ptx_part(s, "v2") ? 2 : ptx_part(s, "v4") ? 4 : ptx_part(s, "v8") ? 8 : 1;
 }
 
-/* The registers of a vector operand, or of a plain one. All have one width, which is returned. */
+/* The registers of a vector operand, or of a plain one. All have one width, which is returned; 0
+ * after an error. */
 static uint32_t elements_of(struct ptx_parser *p, struct ptx_statement *s,
                             const struct ptx_operand *o, uint32_t count,
                             const struct ptx_type *type, const struct ptx_operand *list[8])
@@ -259,7 +260,7 @@ static void decode_ld(struct ptx_parser *p, struct ptx_statement *s)
     if (!ptx_want(p, s, 2) || !ptx_all_parts(p, s))
         return;
     wide = elements_of(p, s, &s->operands[0], count, type, to);
-    if (p->error != 0 || too_long(p, s, type, count, space))
+    if (wide == 0 || too_long(p, s, type, count, space))
         return;
     if (space == VGPU_SPACE_PARAM && from->kind == PTX_OPERAND_ADDRESS && from->symbol != NULL &&
         from->symbol->kind == PTX_SYMBOL_PARAMETER) {
@@ -310,7 +311,7 @@ static void decode_st(struct ptx_parser *p, struct ptx_statement *s)
     if (!ptx_want(p, s, async ? 3 : 2) || !ptx_all_parts(p, s))
         return;
     wide = elements_of(p, s, &s->operands[1], count, type, from);
-    if (p->error != 0 || too_long(p, s, type, count, space))
+    if (wide == 0 || too_long(p, s, type, count, space))
         return;
     place = ptx_address(p, s, &s->operands[0], space);
     if (p->error != 0)
