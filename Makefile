@@ -16,7 +16,7 @@ all: build
 
 help:
 	@echo "make demo      two virtual machines share one GPU, about 2 minutes"
-	@echo "make check     every test, under sanitizers too, and lint: about 10 minutes"
+	@echo "make check     every test, under sanitizers too, and lint: 10 to 15 minutes"
 	@echo "make build     build everything into $(BUILD)/"
 	@echo "make test      unit and integration tests only"
 	@echo "make system-test  the service under a real systemd, in a VM: about 2 minutes"
