@@ -15,7 +15,7 @@
 #define UNASKED_MOST 16u
 #define ASKED_WEIGHT 4u
 
-/* Enters and finds the event; its last fence and value, if it was recorded. */
+/* An event's last fence and value, if it was recorded. */
 struct event_view {
     struct vgpu_event *event;
     bool recorded;
@@ -40,6 +40,24 @@ static void count_asked(bool asked)
     __atomic_store_n(unasked, count, __ATOMIC_RELAXED);
 }
 
+/* Called with the event's lock. */
+static struct event_view view_of(struct vgpu_event *event)
+{
+    return (struct event_view){
+        .event = event,
+        .recorded = event->recorded,
+        .apart = event->in_graph || (event->recorded && !event->fenced && !event->done),
+        .done = event->done && !event->in_graph,
+        .records = event->records,
+        .fence = event->fence,
+        .value = event->value,
+        .stream = event->stream,
+        .unique = event->unique,
+        .counted = event->counted,
+    };
+}
+
+/* Enters and finds the event, for which the program asks. */
 static CUresult enter(struct vgpu_caller *caller, CUevent handle, struct event_view *view)
 {
     CUresult error = vgpu_caller_enter(caller);
@@ -49,16 +67,7 @@ static CUresult enter(struct vgpu_caller *caller, CUevent handle, struct event_v
     if (event == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
     pthread_mutex_lock(&event->lock);
-    *view = (struct event_view){.event = event,
-                                .recorded = event->recorded,
-                                .done = event->done && !event->in_graph,
-                                .records = event->records,
-                                .fence = event->fence,
-                                .value = event->value,
-                                .stream = event->stream,
-                                .unique = event->unique,
-                                .counted = event->counted};
-    view->apart = event->in_graph || (event->recorded && !event->fenced && !event->done);
+    *view = view_of(event);
     event->asked = true;
     pthread_mutex_unlock(&event->lock);
     return vgpu_capture_wait_event(event);
@@ -152,6 +161,18 @@ static bool complete(const struct vgpu_caller *caller, const struct event_view *
 {
     return !view->recorded || view->apart || view->done ||
            vgpu_fence_reached(caller->channel, view->fence, view->value);
+}
+
+void vgpu_event_tell_stream(const struct vgpu_caller *caller, CUevent handle)
+{
+    struct vgpu_event *event = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_EVENT);
+    if (event == NULL)
+        return;
+    pthread_mutex_lock(&event->lock);
+    struct event_view view = view_of(event);
+    pthread_mutex_unlock(&event->lock);
+    if (view.recorded && !view.apart && complete(caller, &view))
+        tell_stream(&view);
 }
 
 bool vgpu_event_recorded(struct vgpu_event *event)
@@ -312,6 +333,8 @@ static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *even
         __atomic_store_n(&event->capture, 0, __ATOMIC_RELAXED);
         event->stream = stream;
         event->unique = stream->unique;
+        /* relaxed: a hint, of which the event says whether it is so */
+        __atomic_store_n(&stream->recorded, vgpu_object_handle(event), __ATOMIC_RELAXED);
         event->of_context = post == post_context_record;
         event->counted = post == post_fence ? counted /* as the launch is */
                                             : count_record(stream, counted);

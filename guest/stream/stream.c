@@ -43,6 +43,15 @@ static bool known_idle(const struct vgpu_stream *stream)
     return __atomic_load_n(&stream->reached, __ATOMIC_ACQUIRE) == vgpu_stream_counted(stream);
 }
 
+/* The same, also where an event is behind all of it that the program has not asked for. */
+static bool seen_idle(const struct vgpu_caller *caller, struct vgpu_stream *stream)
+{
+    if (known_idle(stream))
+        return true;
+    vgpu_event_tell_stream(caller, __atomic_load_n(&stream->recorded, __ATOMIC_RELAXED));
+    return known_idle(stream);
+}
+
 static CUresult post_fence(const struct vgpu_caller *caller, void *argument, uint32_t fence,
                            uint32_t value)
 {
@@ -245,7 +254,7 @@ CUresult cuStreamQuery(CUstream handle)
         error = vgpu_capture_unsafe();
     if (error)
         return error;
-    if (!known_idle(stream)) {
+    if (!seen_idle(&caller, stream)) {
         struct vgpu_marked what = marked(stream);
         uint64_t counted = vgpu_stream_counted(stream);
         error = vgpu_marker_query(&what, &caller);

@@ -17,6 +17,7 @@ struct vgpu_stream {
     const uint64_t *watched;    /* what its marker stands behind: `work`, or the whole context's */
     uint64_t reached;           /* so much of `watched` is known to be done; atomic */
     uint64_t waits;             /* of the context's waits had begun when it last got work; atomic */
+    CUevent recorded;           /* the last in it; it may be gone, or in another stream; atomic */
     struct vgpu_marker marker;
 };
 

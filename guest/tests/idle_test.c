@@ -125,6 +125,12 @@ static CUevent record(CUstream stream)
     return event;
 }
 
+/* Of which the program sees nothing by itself. */
+static void work(CUstream stream)
+{
+    assert_int_equal(cuStreamWaitEvent(stream, record(stream), 0), CUDA_SUCCESS);
+}
+
 static void expect_idle(struct fixture *f, CUstream stream)
 {
     uint32_t before = trips(f);
@@ -149,6 +155,18 @@ static void a_stream_is_idle_when_its_last_event_was_waited_for(void **state)
     for (int i = 0; i < 4; i++) {
         record(streams[i]);
         assert_int_equal(cuEventSynchronize(record(streams[i])), CUDA_SUCCESS);
+        expect_idle(f, streams[i]);
+    }
+}
+
+/* As when it was another stream that waited for the event, and the program for that one. */
+static void so_it_is_when_the_event_is_done_and_nobody_asked_for_it(void **state)
+{
+    struct fixture *f = *state;
+    CUstream streams[] = {a_stream(CU_STREAM_DEFAULT), a_stream(CU_STREAM_NON_BLOCKING)};
+    for (int i = 0; i < 2; i++) {
+        record(streams[i]);
+        assert_int_equal(cuEventSynchronize(record(streams[1 - i])), CUDA_SUCCESS);
         expect_idle(f, streams[i]);
     }
 }
@@ -186,7 +204,7 @@ static void work_behind_the_event_is_asked_for(void **state)
     CUstream streams[] = {a_stream(CU_STREAM_NON_BLOCKING), NULL};
     for (int i = 0; i < 2; i++) {
         CUevent event = record(streams[i]);
-        record(streams[i]);
+        work(streams[i]);
         assert_int_equal(cuEventSynchronize(event), CUDA_SUCCESS);
         expect_asked(f, streams[i]);
     }
@@ -200,7 +218,7 @@ static void a_stream_in_the_place_of_a_destroyed_one_is_asked_for(void **state)
     assert_int_equal(cuStreamDestroy_v2(old), CUDA_SUCCESS);
     while ((stream = a_stream(CU_STREAM_NON_BLOCKING)) != old)
         assert_int_equal(cuStreamDestroy_v2(stream), CUDA_SUCCESS);
-    record(stream);
+    work(stream);
     assert_int_equal(cuEventSynchronize(event), CUDA_SUCCESS);
     expect_asked(f, stream);
 }
@@ -215,7 +233,7 @@ static void after_a_wait_for_the_context_its_streams_are_idle(void **state)
         assert_int_equal(cuCtxSynchronize(), CUDA_SUCCESS);
         for (int i = 0; i < 3; i++)
             expect_idle(f, streams[i]);
-        record(streams[1]);
+        work(streams[1]);
         expect_idle(f, streams[0]); /* whatever another has got since */
         expect_asked(f, streams[1]);
         expect_asked(f, streams[2]); /* what the context has is the legacy stream's */
@@ -227,13 +245,13 @@ static void after_a_wait_for_the_legacy_stream_blocking_ones_are_idle(void **sta
     struct fixture *f = *state;
     CUstream blocking = a_stream(CU_STREAM_DEFAULT), other = a_stream(CU_STREAM_NON_BLOCKING);
     record(blocking);
-    record(other);
+    work(other);
     record(NULL);
     assert_int_equal(cuStreamSynchronize(NULL), CUDA_SUCCESS);
     expect_idle(f, NULL);
     expect_idle(f, blocking);
     expect_asked(f, other);
-    record(blocking);
+    work(blocking);
     expect_asked(f, blocking);
 }
 
@@ -265,6 +283,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_stream_is_idle_when_its_last_event_was_waited_for),
+        TEST(so_it_is_when_the_event_is_done_and_nobody_asked_for_it),
         TEST(so_it_is_when_the_event_was_found_done),
         TEST(so_it_is_when_only_the_driver_knew_of_the_event),
         TEST(work_behind_the_event_is_asked_for),
