@@ -54,7 +54,7 @@ bool vgpu_context_init(struct vgpu_process *process, struct vgpu_context *contex
     legacy->unique = vgpu_process_new_id(process);
     /* It waits for the context's other streams, so their work is its work. */
     legacy->watched = &context->work;
-    pthread_mutex_init(&legacy->marker.lock, NULL);
+    vgpu_stream_clear(legacy);
     return true;
 }
 

@@ -40,10 +40,17 @@ static void count_asked(bool asked)
     __atomic_store_n(unasked, count, __ATOMIC_RELAXED);
 }
 
-/* Called with the event's lock. */
-static struct event_view view_of(struct vgpu_event *event)
+/* Enters and finds the event, for which the program asks. */
+static CUresult enter(struct vgpu_caller *caller, CUevent handle, struct event_view *view)
 {
-    return (struct event_view){
+    CUresult error = vgpu_caller_enter(caller);
+    if (error)
+        return error;
+    struct vgpu_event *event = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_EVENT);
+    if (event == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    pthread_mutex_lock(&event->lock);
+    *view = (struct event_view){
         .event = event,
         .recorded = event->recorded,
         .apart = event->in_graph || (event->recorded && !event->fenced && !event->done),
@@ -55,19 +62,6 @@ static struct event_view view_of(struct vgpu_event *event)
         .unique = event->unique,
         .counted = event->counted,
     };
-}
-
-/* Enters and finds the event, for which the program asks. */
-static CUresult enter(struct vgpu_caller *caller, CUevent handle, struct event_view *view)
-{
-    CUresult error = vgpu_caller_enter(caller);
-    if (error)
-        return error;
-    struct vgpu_event *event = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_EVENT);
-    if (event == NULL)
-        return CUDA_ERROR_INVALID_HANDLE;
-    pthread_mutex_lock(&event->lock);
-    *view = view_of(event);
     event->asked = true;
     pthread_mutex_unlock(&event->lock);
     return vgpu_capture_wait_event(event);
@@ -161,18 +155,6 @@ static bool complete(const struct vgpu_caller *caller, const struct event_view *
 {
     return !view->recorded || view->apart || view->done ||
            vgpu_fence_reached(caller->channel, view->fence, view->value);
-}
-
-void vgpu_event_tell_stream(const struct vgpu_caller *caller, CUevent handle)
-{
-    struct vgpu_event *event = vgpu_object_find(&vgpu_process()->objects, handle, VGPU_KIND_EVENT);
-    if (event == NULL)
-        return;
-    pthread_mutex_lock(&event->lock);
-    struct event_view view = view_of(event);
-    pthread_mutex_unlock(&event->lock);
-    if (view.recorded && !view.apart && complete(caller, &view))
-        tell_stream(&view);
 }
 
 bool vgpu_event_recorded(struct vgpu_event *event)
@@ -333,11 +315,11 @@ static CUresult record(const struct vgpu_caller *caller, struct vgpu_event *even
         __atomic_store_n(&event->capture, 0, __ATOMIC_RELAXED);
         event->stream = stream;
         event->unique = stream->unique;
-        /* relaxed: a hint, of which the event says whether it is so */
-        __atomic_store_n(&stream->recorded, vgpu_object_handle(event), __ATOMIC_RELAXED);
         event->of_context = post == post_context_record;
         event->counted = post == post_fence ? counted /* as the launch is */
                                             : count_record(stream, counted);
+        if (fenced)
+            vgpu_stream_fenced(stream, event->fence, event->value, event->counted);
     }
     pthread_mutex_unlock(&event->lock);
     return error;

@@ -36,10 +36,6 @@ CUresult vgpu_event_launched(const struct vgpu_caller *caller, struct vgpu_event
 /** A node of a graph records the event from now on, whenever the graph runs. */
 void vgpu_event_in_graph(struct vgpu_event *event);
 
-/** If the event's last record is seen to be done, its stream learns that so is what it had before.
- *  Asks nobody. Any thread; the event may be gone. */
-void vgpu_event_tell_stream(const struct vgpu_caller *caller, CUevent handle);
-
 /** False before the first cuEventRecord, in a capture or not, and if no node of a graph records it:
  *  such an event is complete. */
 bool vgpu_event_recorded(struct vgpu_event *event);

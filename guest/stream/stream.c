@@ -48,7 +48,13 @@ static bool seen_idle(const struct vgpu_caller *caller, struct vgpu_stream *stre
 {
     if (known_idle(stream))
         return true;
-    vgpu_event_tell_stream(caller, __atomic_load_n(&stream->recorded, __ATOMIC_RELAXED));
+    struct vgpu_stream_fence *recorded = &stream->recorded;
+    pthread_mutex_lock(&recorded->lock);
+    uint64_t counted = recorded->counted;
+    bool reached = counted && vgpu_fence_reached(caller->channel, recorded->fence, recorded->value);
+    pthread_mutex_unlock(&recorded->lock);
+    if (reached)
+        vgpu_stream_reached(stream, counted);
     return known_idle(stream);
 }
 
@@ -91,6 +97,17 @@ static void note_done(struct vgpu_stream *stream, uint64_t work)
     }
 }
 
+void vgpu_stream_fenced(struct vgpu_stream *stream, uint32_t fence, uint32_t value,
+                        uint64_t counted)
+{
+    struct vgpu_stream_fence *recorded = &stream->recorded;
+    pthread_mutex_lock(&recorded->lock);
+    recorded->fence = fence;
+    recorded->value = value;
+    recorded->counted = counted;
+    pthread_mutex_unlock(&recorded->lock);
+}
+
 void vgpu_stream_reached(struct vgpu_stream *stream, uint64_t counted)
 {
     if (__atomic_load_n(&stream->reached, __ATOMIC_RELAXED) >= counted)
@@ -110,7 +127,7 @@ CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *
     /* acquire: the fence comes behind the work that was counted */
     uint64_t work = __atomic_load_n(&stream->work, __ATOMIC_ACQUIRE), wait = 0;
     uint64_t counted = vgpu_stream_counted(stream);
-    bool idle = known_idle(stream);
+    bool idle = seen_idle(caller, stream);
     uint32_t value = 0;
     CUresult error = CUDA_SUCCESS;
     if (!idle) {
@@ -142,6 +159,13 @@ static void end_stream(struct vgpu_object *object)
     vgpu_marker_end(&stream->marker);
 }
 
+void vgpu_stream_clear(struct vgpu_stream *stream)
+{
+    stream->work = stream->done = stream->reached = 0;
+    stream->recorded = (struct vgpu_stream_fence){.lock = PTHREAD_MUTEX_INITIALIZER};
+    stream->marker = (struct vgpu_marker){.lock = PTHREAD_MUTEX_INITIALIZER};
+}
+
 CUresult vgpu_stream_create(const struct vgpu_caller *caller, unsigned int flags, int priority,
                             struct vgpu_stream **out)
 {
@@ -155,7 +179,7 @@ CUresult vgpu_stream_create(const struct vgpu_caller *caller, unsigned int flags
     stream->priority = priority;
     stream->unique = vgpu_process_new_id(process);
     stream->watched = &stream->work;
-    pthread_mutex_init(&stream->marker.lock, NULL);
+    vgpu_stream_clear(stream);
     CUresult error = vgpu_send_cuStreamCreateWithPriority(caller->channel, caller->context,
                                                           stream->object.id, flags, priority);
     if (error) {

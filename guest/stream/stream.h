@@ -6,6 +6,14 @@
 #include "guest/process/objects.h"
 #include "guest/stream/marker.h"
 
+/** The last fence that an event's record has put behind a stream's work. What was posted to a
+ * fence arrives, and later values only follow: so the event, its fence and all may be gone. */
+struct vgpu_stream_fence {
+    pthread_mutex_t lock;
+    uint32_t fence, value;
+    uint64_t counted; /* so much of `watched` is done when it arrives; 0: there is none */
+};
+
 struct vgpu_stream {
     struct vgpu_object object; /* the legacy stream's has id 0 and no slot: it is in its context */
     unsigned int flags;
@@ -17,7 +25,7 @@ struct vgpu_stream {
     const uint64_t *watched;    /* what its marker stands behind: `work`, or the whole context's */
     uint64_t reached;           /* so much of `watched` is known to be done; atomic */
     uint64_t waits;             /* of the context's waits had begun when it last got work; atomic */
-    CUevent recorded;           /* the last in it; it may be gone, or in another stream; atomic */
+    struct vgpu_stream_fence recorded;
     struct vgpu_marker marker;
 };
 
@@ -31,6 +39,10 @@ static inline uint64_t vgpu_stream_counted(const struct vgpu_stream *stream)
     return __atomic_load_n(stream->watched, __ATOMIC_ACQUIRE);
 }
 
+/** An event's record has posted `value` to `fence`: then so much of what was counted is done. */
+void vgpu_stream_fenced(struct vgpu_stream *stream, uint32_t fence, uint32_t value,
+                        uint64_t counted);
+
 /** The caller has seen that so much of what was counted is done. */
 void vgpu_stream_reached(struct vgpu_stream *stream, uint64_t counted);
 
@@ -43,6 +55,9 @@ CUresult vgpu_stream_judgement(const struct vgpu_caller *caller, const struct vg
 
 /** The calling thread's stream in the current context; it is made when it is first used. */
 CUresult vgpu_stream_of_thread(const struct vgpu_caller *caller, struct vgpu_stream **stream);
+
+/** As if it had had no work: its marker has no fence. */
+void vgpu_stream_clear(struct vgpu_stream *stream);
 
 /** Makes a stream. */
 CUresult vgpu_stream_create(const struct vgpu_caller *caller, unsigned int flags, int priority,

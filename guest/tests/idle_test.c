@@ -278,6 +278,23 @@ static void an_event_of_the_context_is_behind_all_of_it(void **state)
     expect_idle(f, NULL);
 }
 
+/* As many pieces of work as it had been waited for before the reset. */
+static void what_a_reset_primary_context_gets_is_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    CUcontext primary;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(cuDevicePrimaryCtxRetain(&primary, 0), CUDA_SUCCESS);
+        assert_int_equal(cuCtxSetCurrent(primary), CUDA_SUCCESS);
+        work(NULL);
+        expect_asked(f, NULL);
+        assert_int_equal(cuStreamSynchronize(NULL), CUDA_SUCCESS);
+        expect_idle(f, NULL);
+        assert_int_equal(cuDevicePrimaryCtxRelease_v2(0), CUDA_SUCCESS);
+    }
+    assert_int_equal(cuCtxSetCurrent(f->context), CUDA_SUCCESS);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -292,6 +309,7 @@ int main(void)
         TEST(after_a_wait_for_the_legacy_stream_blocking_ones_are_idle),
         TEST(a_context_is_idle_when_all_its_streams_were_found_so),
         TEST(an_event_of_the_context_is_behind_all_of_it),
+        TEST(what_a_reset_primary_context_gets_is_asked_for),
     };
     return cmocka_run_group_tests(tests, setup_all, teardown_all);
 }
