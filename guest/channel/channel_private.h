@@ -8,6 +8,7 @@
 #include "guest/channel/channel.h"
 #include "guest/channel/trace.h"
 #include "guest/channel/transport.h"
+#include "protocol/crowd.h"
 #include "protocol/ring.h"
 
 /** Threads that sleep until the host interrupts. One of them listens to the transport at a time and
@@ -57,7 +58,8 @@ struct vgpu_channel {
     bool few_cores;    /* a spinning thread keeps its peer from running */
     uint32_t spinners; /* atomic: threads that spin now */
     uint32_t spinners_most;
-    uint32_t waiting;     /* atomic: those that the worker knows of */
+    uint32_t waiting; /* atomic: those that the worker knows of */
+    struct vgpu_crowd crowd;
     uint32_t spin_credit; /* atomic, 0..VGPU_SPIN_CREDIT_MAX: whether spinning has paid lately */
     uint32_t latency[VGPU_LATENCY_BUCKETS]; /* atomic; the window's copy is only written */
 

@@ -105,10 +105,12 @@ static bool comes_soon(struct vgpu_channel *channel, vgpu_condition *condition, 
 static bool spin(struct vgpu_channel *channel, vgpu_condition *condition, void *argument,
                  uint64_t limit)
 {
-    uint64_t start = vgpu_channel_clock(), waited = 0;
+    uint64_t start = vgpu_channel_clock(), waited = 0, before;
     bool told = false, came;
     while (!(came = comes_soon(channel, condition, argument, waited)) && waited < limit) {
+        before = waited;
         waited = vgpu_channel_clock() - start;
+        vgpu_crowd_offered(&channel->crowd, waited - before);
         if (!told && waited > SPIN_SILENTLY) {
             tell_waiting(channel, 1);
             told = true;
@@ -212,7 +214,9 @@ CUresult vgpu_channel_wait(struct vgpu_channel *channel, vgpu_condition *conditi
     uint64_t start = vgpu_channel_clock();
     /* relaxed: it only says how many do the same */
     uint32_t spinners = __atomic_add_fetch(&channel->spinners, 1, __ATOMIC_RELAXED);
-    bool came = spin(channel, condition, argument, spin_limit(channel, kind, spinners));
+    bool came = vgpu_crowd_begin(&channel->crowd)
+                    ? condition(channel, argument)
+                    : spin(channel, condition, argument, spin_limit(channel, kind, spinners));
     __atomic_sub_fetch(&channel->spinners, 1, __ATOMIC_RELAXED);
     CUresult lost = CUDA_SUCCESS;
     /* A thread that is cancelled in its sleep would still be listened to, and hold locks. */

@@ -44,16 +44,18 @@ void *vgpu_upcall_data(struct vgpu_worker *worker, uint32_t id)
 }
 
 /* Waits for the guest, or for the end of the channel. */
-static void wait_until_done(const struct vgpu_upcalls *upcalls,
-                            const struct vgpu_upcall_place *place, uint32_t sequence)
+static void wait_until_done(struct vgpu_upcalls *upcalls, const struct vgpu_upcall_place *place,
+                            uint32_t sequence)
 {
     uint64_t start = vgpu_timing_now();
+    uint64_t spin = vgpu_crowd_begin(&upcalls->crowd) ? 0 : SPIN_NANOSECONDS;
     /* acquire: pairs with the guest's release store; the driver goes on after what it wrote */
     while (__atomic_load_n(&place->done, __ATOMIC_ACQUIRE) != sequence &&
            !__atomic_load_n(&upcalls->ended, __ATOMIC_RELAXED)) {
         uint64_t waited = vgpu_timing_now() - start;
-        if (waited < SPIN_NANOSECONDS) {
+        if (waited < spin) {
             sched_yield(); /* to the guest, where it has to have this processor */
+            vgpu_crowd_offered(&upcalls->crowd, vgpu_timing_now() - start - waited);
             continue;
         }
         /* In proportion: a late look costs little of a long wait. */

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "protocol/crowd.h"
+
 struct vgpu_worker;
 
 /** What the driver passes: its position in the table is the id. */
@@ -23,7 +25,8 @@ struct vgpu_upcalls {
     pthread_mutex_t lock;           /* one upcall at a time */
     struct vgpu_upcall_slot *slots; /* VGPU_UPCALLS_MAX, touched only where used */
     bool ended;                     /* atomic: nobody is there to answer */
-    uint32_t under_way;             /* atomic: upcalls that the driver waits for */
+    struct vgpu_crowd crowd;
+    uint32_t under_way; /* atomic: upcalls that the driver waits for */
 };
 
 int vgpu_upcalls_create(struct vgpu_upcalls *upcalls);
