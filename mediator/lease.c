@@ -65,7 +65,7 @@ static void vgpu_lease_grant(struct vgpu_scheduler *scheduler, struct vgpu_tenan
 {
     struct vgpu_vm *vm = vgpu_lease_vm(tenant);
 
-    uint64_t window = VGPU_LEASE_WINDOW;
+    uint32_t window = VGPU_LEASE_WINDOW;
 
     if (vgpu_scheduler_has_betters(scheduler, tenant, vgpu_loop_now()))
         window /= VGPU_LEASE_HURRY;
@@ -88,6 +88,15 @@ static bool vgpu_lease_take(struct vgpu_channel *channel)
            (state & VGPU_LEASE_IDLE && vgpu_lease_exchange(channel, state, VGPU_LEASE_NONE));
 }
 
+/** So it is from now on, if little is left to do: a word to the worker, and the answer, would take
+ *  as long. */
+static bool vgpu_lease_take_nearly_done(struct vgpu_channel *channel)
+{
+    return vgpu_lease_of(channel) == VGPU_LEASE_BOUNDED &&
+           vgpu_lease_nearly_done(&channel->worker.page->lease) &&
+           vgpu_lease_exchange(channel, VGPU_LEASE_BOUNDED, VGPU_LEASE_NONE);
+}
+
 static bool vgpu_lease_end(struct vgpu_scheduler *scheduler, struct vgpu_tenant *tenant)
 {
     struct vgpu_vm *vm = vgpu_lease_vm(tenant);
@@ -98,7 +107,7 @@ static bool vgpu_lease_end(struct vgpu_scheduler *scheduler, struct vgpu_tenant 
     for (struct vgpu_channel *channel = vm->channels; channel; channel = channel->next_of_vm) {
         uint32_t state;
 
-        while (!vgpu_lease_take(channel)) {
+        while (!vgpu_lease_take(channel) && !vgpu_lease_take_nearly_done(channel)) {
             state = vgpu_lease_of(channel);
             if (state & VGPU_LEASE_IDLE)
                 continue;

@@ -3,8 +3,9 @@
  * Leases of the GPU: the scheduler's turns (mediator/scheduler/scheduler.h), carried out in the
  * pages of the workers (protocol/worker.h). A tenant is a VM; all of its workers have its lease at
  * once. Nothing polls: workers say when they want the GPU, have drained or are idle under a bounded
- * lease, and a timer runs only while somebody waits, or did a moment ago. The lease is good order
- * among workers, not protection from one that has been taken over: such a one has the driver.
+ * lease, one of which little is left is taken without a word, and a timer runs only while somebody
+ * waits, or did a moment ago. The lease is good order among workers, not protection from one that
+ * has been taken over: such a one has the driver.
  */
 #ifndef VGPU_MEDIATOR_LEASE_H
 #define VGPU_MEDIATOR_LEASE_H

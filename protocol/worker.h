@@ -7,6 +7,8 @@
 #ifndef VGPU_PROTOCOL_WORKER_H
 #define VGPU_PROTOCOL_WORKER_H
 
+#include <stdbool.h>
+
 #include "protocol/busy.h"
 #include "protocol/call_class.h"
 #include "protocol/latency.h"
@@ -65,7 +67,7 @@ struct vgpu_ledger_page {
 enum vgpu_lease_state {
     VGPU_LEASE_OPEN = 0,    /* as much as it likes */
     VGPU_LEASE_BOUNDED = 1, /* so much that `window` is not exceeded, and with word of idleness */
-    VGPU_LEASE_ENDING = 2,  /* nothing more: when all is done, the worker makes it NONE */
+    VGPU_LEASE_ENDING = 2,  /* nothing more: when all is nearly done, the worker makes it NONE */
     VGPU_LEASE_NONE = 3,    /* nothing: the worker says if it wants to */
 };
 
@@ -73,13 +75,32 @@ enum vgpu_lease_state {
  *  The worker takes the bit out before it brings work. */
 #define VGPU_LEASE_IDLE 4u
 
+/** More is in flight than was counted, or may be: work that came under an open lease. */
+#define VGPU_LEASE_UNCOUNTED UINT32_MAX
+
+/** Nanoseconds from the end of a lease until the next one's first work comes. */
+#define VGPU_LEASE_HANDOVER 200000u
+
 struct vgpu_worker_lease {
-    uint32_t state;  /* exchanged by both sides; acquire and release */
-    uint32_t wants;  /* worker: 1: a record waits for a lease; relaxed, a message follows */
-    uint64_t window; /* mediator: nanoseconds of GPU time in flight at most, when bounded */
-    uint64_t late;   /* worker: nanoseconds of the page's GPU time that had waited for the guest's
-                        program and ran without a lease; 64-bit atomic, relaxed */
+    uint32_t state;     /* exchanged by both sides; acquire and release */
+    uint32_t wants;     /* worker: 1: a record waits for a lease; relaxed, a message follows */
+    uint32_t window;    /* mediator: nanoseconds of GPU time in flight at most, when bounded */
+    uint32_t in_flight; /* worker: of these; VGPU_LEASE_UNCOUNTED; relaxed */
+    uint64_t late; /* worker: nanoseconds of the page's GPU time that had waited for the guest's
+                      program and ran without a lease; 64-bit atomic, relaxed */
 };
+
+/** Whether what is left of a bounded lease is done by the time that somebody else's first work
+ *  comes: the GPU takes one after the other. Then either side may make it NONE. A record that the
+ *  worker admits just now may not be counted yet, which is little beside a slice. */
+static inline bool vgpu_lease_nearly_done(const struct vgpu_worker_lease *lease)
+{
+    /* relaxed: any of the values of late will do */
+    uint32_t half = __atomic_load_n(&lease->window, __ATOMIC_RELAXED) / 2;
+    uint32_t most = half > VGPU_LEASE_HANDOVER ? half : VGPU_LEASE_HANDOVER;
+
+    return __atomic_load_n(&lease->in_flight, __ATOMIC_RELAXED) <= most;
+}
 
 /** What the mediator's watchdog sees of a worker. 64-bit words, relaxed; times are CLOCK_MONOTONIC
  * in nanoseconds. A worker that is in a call of the driver does not look, and completes no records.

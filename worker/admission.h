@@ -33,12 +33,12 @@ static inline void vgpu_admission_taken(struct vgpu_worker *worker, uint32_t seq
 static inline bool vgpu_admission_leased(struct vgpu_worker *worker,
                                          const struct vgpu_call_header *header)
 {
-    const struct vgpu_worker_lease *lease = &worker->page->lease;
+    struct vgpu_worker_lease *lease = &worker->page->lease;
 
     /* Pairs with the mediator's exchanges: what was submitted before is part of what it takes. */
     if (__atomic_load_n(&lease->state, __ATOMIC_ACQUIRE) != VGPU_LEASE_OPEN || lease->wants)
         return vgpu_lease_admits(worker, header);
-    worker->lease.uncounted = true;
+    vgpu_lease_uncount(lease);
     return true;
 }
 

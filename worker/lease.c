@@ -20,7 +20,6 @@
 #define STALL              50000000u   /* nanoseconds without room for a record */
 #define STALLS_MOST        8u          /* that have more records go each time */
 #define WAITING_MOST       10000000u   /* nanoseconds that may begin at once, beside others */
-#define HANDOVER           200000u /* nanoseconds from a lease's return to the next one's work */
 
 /* Has the mediator look at the page. If the socket is full, it has yet to look for an older one. */
 static void tell(struct vgpu_worker *worker)
@@ -49,6 +48,21 @@ static uint32_t state_of(const struct vgpu_worker *worker)
 static void set_wants(struct vgpu_worker *worker, bool wants)
 {
     __atomic_store_n(&worker->page->lease.wants, wants, __ATOMIC_RELAXED);
+}
+
+static bool is_uncounted(const struct vgpu_worker *worker)
+{
+    return worker->page->lease.in_flight == VGPU_LEASE_UNCOUNTED; /* nobody else writes it */
+}
+
+/* Says in the page how much is in flight, where all of that was counted. */
+static void publish(struct vgpu_worker *worker)
+{
+    uint64_t in_flight = worker->lease.in_flight;
+    uint32_t value =
+        in_flight < VGPU_LEASE_UNCOUNTED ? (uint32_t)in_flight : VGPU_LEASE_UNCOUNTED - 1;
+
+    __atomic_store_n(&worker->page->lease.in_flight, value, __ATOMIC_RELAXED);
 }
 
 static bool has_drained(struct vgpu_worker *worker)
@@ -134,7 +148,7 @@ static void take_out_done(struct vgpu_worker *worker)
     }
     lease->first = oldest;
     lease->stalls = lease->forced = 0;
-    lease->uncounted = false; /* the marks were behind all that came before */
+    publish(worker); /* also of what was not counted: the marks were behind all that came before */
 }
 
 /* Puts marks behind the batch that is being filled, and begins the next. */
@@ -159,8 +173,9 @@ static bool is_full(const struct vgpu_lease *lease, uint64_t window)
 /* What is in flight may wait for the very record that does not fit, as a kernel does that runs
  * until a copy tells it to end: so now and then one goes, fitting or not, then two, then four: it
  * may be the last of many. */
-static bool has_stalled(struct vgpu_lease *lease)
+static bool has_stalled(struct vgpu_worker *worker)
 {
+    struct vgpu_lease *lease = &worker->lease;
     uint64_t time = vgpu_timing_now();
 
     if (lease->refused == 0)
@@ -173,7 +188,7 @@ static bool has_stalled(struct vgpu_lease *lease)
     }
     lease->forced--;
     lease->refused = 0;
-    lease->uncounted = true;
+    vgpu_lease_uncount(&worker->page->lease);
     return true;
 }
 
@@ -192,7 +207,7 @@ static bool fits(struct vgpu_worker *worker, const struct vgpu_call_header *head
     }
     if (lease->filling - lease->first == VGPU_LEASE_BATCHES - 1 ||
         (lease->in_flight >= window && lease->in_flight > 0) || lease->waiting >= WAITING_MOST)
-        return has_stalled(lease);
+        return has_stalled(worker);
     lease->refused = 0;
     if (lease->estimates[kind] == 0) /* it could be long: alone, and drained */
         lease->estimates[kind] = (uint32_t)(window < ESTIMATE_MOST ? window : ESTIMATE_MOST) + 1;
@@ -200,6 +215,8 @@ static bool fits(struct vgpu_worker *worker, const struct vgpu_call_header *head
     batch->kinds[batch->records++] = kind;
     batch->estimate += lease->estimates[kind];
     lease->in_flight += lease->estimates[kind];
+    if (!is_uncounted(worker))
+        publish(worker);
     return true;
 }
 
@@ -210,7 +227,7 @@ static bool admits_under(struct vgpu_worker *worker, const struct vgpu_call_head
         state = state_of(worker);
     switch (state & ~VGPU_LEASE_IDLE) {
     case VGPU_LEASE_OPEN:
-        worker->lease.uncounted = true;
+        vgpu_lease_uncount(&worker->page->lease);
         return true;
     case VGPU_LEASE_BOUNDED:
         return fits(worker, header);
@@ -235,30 +252,15 @@ bool vgpu_lease_admits(struct vgpu_worker *worker, const struct vgpu_call_header
     return admitted;
 }
 
-/* Half of the window: little beside a slice, and enough for the GPU until the next work comes. */
-static uint64_t half_window(const struct vgpu_worker *worker)
-{
-    return __atomic_load_n(&worker->page->lease.window, __ATOMIC_RELAXED) / 2;
-}
-
-/* Whether what is left is done by the time that somebody else's first work comes. The GPU takes one
- * after the other. */
-static bool has_nearly_drained(struct vgpu_worker *worker)
-{
-    struct vgpu_lease *lease = &worker->lease;
-    uint64_t most = half_window(worker);
-
-    take_out_done(worker);
-    return !lease->uncounted && lease->in_flight <= (most > HANDOVER ? most : HANDOVER);
-}
-
 uint32_t vgpu_lease_awaited(const struct vgpu_worker *worker, bool waits)
 {
     const struct vgpu_lease *lease = &worker->lease;
     uint32_t state = state_of(worker), batch = lease->first;
-    uint64_t left = lease->in_flight, most = half_window(worker);
+    uint64_t left = lease->in_flight;
+    /* Half: little beside a slice, and enough for the GPU until the next work comes. */
+    uint64_t most = __atomic_load_n(&worker->page->lease.window, __ATOMIC_RELAXED) / 2;
 
-    if (state == VGPU_LEASE_ENDING && lease->uncounted)
+    if (state == VGPU_LEASE_ENDING && is_uncounted(worker))
         return lease->filling;
     if (state != VGPU_LEASE_ENDING && !(state == VGPU_LEASE_BOUNDED && waits))
         return lease->filling;
@@ -285,7 +287,8 @@ void vgpu_lease_look(struct vgpu_worker *worker, bool waits)
     if (state_of(worker) != VGPU_LEASE_ENDING)
         return;
     close_batch(worker);
-    if (!has_nearly_drained(worker) && !has_drained(worker))
+    take_out_done(worker);
+    if (!vgpu_lease_nearly_done(&worker->page->lease) && !has_drained(worker))
         return;
     set_wants(worker, waits);
     /* If the mediator was quicker, and has given up waiting, it has to know all the same. */

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "protocol/worker.h"
+
 #define VGPU_LEASE_BATCHES       8u
 #define VGPU_LEASE_BATCH_RECORDS 32u
 #define VGPU_LEASE_KINDS         256u
@@ -34,11 +36,17 @@ struct vgpu_lease {
     uint64_t refused;  /* time since when a record has not fitted; 0: none waits for that */
     uint32_t stalls;   /* how often in a row that took too long, and nothing was reached */
     uint32_t forced;   /* records that go although they do not fit */
-    bool uncounted;    /* more may be in flight: what came under an open lease, or had to */
     uint64_t measured; /* GPU time when the last batch was reached */
     struct vgpu_lease_batch batches[VGPU_LEASE_BATCHES]; /* by number, modulo */
     uint32_t estimates[VGPU_LEASE_KINDS]; /* nanoseconds of a record of this kind; 0: unknown */
 };
+
+/** More may be in flight from now on than was counted: what comes under an open lease, or has to.
+ */
+static inline void vgpu_lease_uncount(struct vgpu_worker_lease *lease)
+{
+    __atomic_store_n(&lease->in_flight, VGPU_LEASE_UNCOUNTED, __ATOMIC_RELAXED);
+}
 
 /** Whether the record may be replayed now. If not, ask again whenever something has happened; the
  *  mediator knows by then. Counts a record that it admits as in flight. */

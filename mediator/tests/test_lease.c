@@ -45,6 +45,7 @@ static int set_up(void **state)
         vgpu_worker_init(&channel->worker);
         channel->worker.page = bench.pages[i] = calloc(1, sizeof(*bench.pages[i]));
         channel->worker.page->lease.state = vgpu_lease_first(channel->session->vm);
+        channel->worker.page->lease.in_flight = VGPU_LEASE_WINDOW; /* when it has a lease */
         vgpu_lease_add(channel);
     }
     return 0;
@@ -127,6 +128,37 @@ static void a_busy_vm_drains_first(void **state)
     says(2, VGPU_LEASE_BOUNDED | VGPU_LEASE_IDLE); /* early release, as the first VM waits */
     assert_int_equal(lease(2), VGPU_LEASE_NONE);
     assert_int_equal(lease(1), VGPU_LEASE_BOUNDED);
+}
+
+/* Of a first VM with so much in flight, when it is the second one's turn. */
+static void expect_at_the_end(uint32_t in_flight, uint32_t first, uint32_t second)
+{
+    asks(0);
+    asks(2);
+    bench.pages[0]->lease.in_flight = in_flight;
+    bench.pages[0]->gpu_nanoseconds = 1000000000;
+    bench.vms[0].may_charge = 1000000000;
+    expire();
+    assert_int_equal(lease(0), first);
+    assert_int_equal(lease(2), second);
+}
+
+static void what_is_nearly_done_is_not_waited_for(void **state)
+{
+    (void)state;
+    expect_at_the_end(VGPU_LEASE_WINDOW / 2, VGPU_LEASE_NONE, VGPU_LEASE_BOUNDED);
+}
+
+static void more_than_that_is_waited_for(void **state)
+{
+    (void)state;
+    expect_at_the_end(VGPU_LEASE_WINDOW / 2 + 1, VGPU_LEASE_ENDING, VGPU_LEASE_NONE);
+}
+
+static void what_was_not_counted_is_waited_for(void **state)
+{
+    (void)state;
+    expect_at_the_end(VGPU_LEASE_UNCOUNTED, VGPU_LEASE_ENDING, VGPU_LEASE_NONE);
 }
 
 static void who_does_not_drain_is_left_behind(void **state)
@@ -239,6 +271,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_idle_vm_is_not_asked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_busy_vm_drains_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_nearly_done_is_not_waited_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(more_than_that_is_waited_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_not_counted_is_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_does_not_drain_is_left_behind, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_is_charged_than_time_passed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_new_cap_takes_effect_on_a_lease_at_once, set_up,

@@ -228,7 +228,7 @@ static void what_is_waited_for_is_half_of_the_window_or_all(void **state)
     rig.lease->state = VGPU_LEASE_ENDING;
     assert_int_equal(vgpu_lease_awaited(rig.worker, true), lease->first + 1);
     assert_int_equal(vgpu_lease_awaited(rig.worker, false), lease->first + 1);
-    rig.worker->lease.uncounted = true;
+    vgpu_lease_uncount(rig.lease);
     assert_int_equal(vgpu_lease_awaited(rig.worker, true), lease->filling);
     rig.lease->state = VGPU_LEASE_NONE;
     assert_int_equal(vgpu_lease_awaited(rig.worker, true), lease->filling);
