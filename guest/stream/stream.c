@@ -43,7 +43,9 @@ static bool known_idle(const struct vgpu_stream *stream)
     return __atomic_load_n(&stream->reached, __ATOMIC_ACQUIRE) == vgpu_stream_counted(stream);
 }
 
-/* The same, also where an event is behind all of it that the program has not asked for. */
+/* The same, also where an event is behind all of it that the program has not asked for. For queries:
+ * a wait would be spared its fence now and then, and what a program sends should not depend on when
+ * it does. */
 static bool seen_idle(const struct vgpu_caller *caller, struct vgpu_stream *stream)
 {
     if (known_idle(stream))
@@ -127,7 +129,7 @@ CUresult vgpu_stream_wait(const struct vgpu_caller *caller, struct vgpu_stream *
     /* acquire: the fence comes behind the work that was counted */
     uint64_t work = __atomic_load_n(&stream->work, __ATOMIC_ACQUIRE), wait = 0;
     uint64_t counted = vgpu_stream_counted(stream);
-    bool idle = seen_idle(caller, stream);
+    bool idle = known_idle(stream);
     uint32_t value = 0;
     CUresult error = CUDA_SUCCESS;
     if (!idle) {
