@@ -43,9 +43,9 @@ static bool known_idle(const struct vgpu_stream *stream)
     return __atomic_load_n(&stream->reached, __ATOMIC_ACQUIRE) == vgpu_stream_counted(stream);
 }
 
-/* The same, also where an event is behind all of it that the program has not asked for. For queries:
- * a wait would be spared its fence now and then, and what a program sends should not depend on when
- * it does. */
+/* The same, also where an event is behind all of it that the program has not asked for. For
+ * queries: a wait would be spared its fence now and then, and what a program sends should not
+ * depend on when it does. */
 static bool seen_idle(const struct vgpu_caller *caller, struct vgpu_stream *stream)
 {
     if (known_idle(stream))
