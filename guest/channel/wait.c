@@ -105,10 +105,10 @@ static bool comes_soon(struct vgpu_channel *channel, vgpu_condition *condition, 
 static bool spin(struct vgpu_channel *channel, vgpu_condition *condition, void *argument,
                  uint64_t limit)
 {
-    uint64_t start = vgpu_channel_clock(), waited = 0, before;
+    uint64_t start = vgpu_channel_clock(), waited = 0;
     bool told = false, came;
     while (!(came = comes_soon(channel, condition, argument, waited)) && waited < limit) {
-        before = waited;
+        uint64_t before = waited;
         waited = vgpu_channel_clock() - start;
         vgpu_crowd_offered(&channel->crowd, waited - before);
         if (!told && waited > SPIN_SILENTLY) {

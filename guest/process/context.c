@@ -54,7 +54,7 @@ bool vgpu_context_init(struct vgpu_process *process, struct vgpu_context *contex
     legacy->unique = vgpu_process_new_id(process);
     /* It waits for the context's other streams, so their work is its work. */
     legacy->watched = &context->work;
-    vgpu_stream_clear(legacy);
+    vgpu_stream_begin(legacy);
     return true;
 }
 
@@ -64,7 +64,7 @@ void vgpu_context_clear(struct vgpu_process *process, struct vgpu_context *conte
     context->waiter_count = 0; /* they were among them */
     vgpu_ranges_forget(&process->ranges, context, NULL);
     vgpu_marker_end(&context->marker);
-    vgpu_marker_end(&context->legacy->marker);
+    vgpu_stream_end(context->legacy);
 }
 
 /* ---- life ---- */

@@ -102,7 +102,7 @@ static CUresult deactivate(struct vgpu_process *process, struct vgpu_context *co
     vgpu_context_clear(process, context);
     context->marker = (struct vgpu_marker){.lock = PTHREAD_MUTEX_INITIALIZER};
     context->work = context->done = 0;
-    vgpu_stream_clear(context->legacy);
+    vgpu_stream_begin(context->legacy);
     context->limits_known = 0;
     /* What is made in it after this is in another context, but for the handle. */
     context->unique = vgpu_process_new_id(process);

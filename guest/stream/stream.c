@@ -154,14 +154,20 @@ CUresult vgpu_stream_judgement(const struct vgpu_caller *caller, const struct vg
 
 /* ---- life ---- */
 
+void vgpu_stream_end(struct vgpu_stream *stream)
+{
+    vgpu_marker_end(&stream->marker);
+    pthread_mutex_destroy(&stream->recorded.lock);
+}
+
 static void end_stream(struct vgpu_object *object)
 {
     struct vgpu_stream *stream = (struct vgpu_stream *)object;
     vgpu_capture_forget(stream);
-    vgpu_marker_end(&stream->marker);
+    vgpu_stream_end(stream);
 }
 
-void vgpu_stream_clear(struct vgpu_stream *stream)
+void vgpu_stream_begin(struct vgpu_stream *stream)
 {
     stream->work = stream->done = stream->reached = 0;
     stream->recorded = (struct vgpu_stream_fence){.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -181,7 +187,7 @@ CUresult vgpu_stream_create(const struct vgpu_caller *caller, unsigned int flags
     stream->priority = priority;
     stream->unique = vgpu_process_new_id(process);
     stream->watched = &stream->work;
-    vgpu_stream_clear(stream);
+    vgpu_stream_begin(stream);
     CUresult error = vgpu_send_cuStreamCreateWithPriority(caller->channel, caller->context,
                                                           stream->object.id, flags, priority);
     if (error) {

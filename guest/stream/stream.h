@@ -56,8 +56,11 @@ CUresult vgpu_stream_judgement(const struct vgpu_caller *caller, const struct vg
 /** The calling thread's stream in the current context; it is made when it is first used. */
 CUresult vgpu_stream_of_thread(const struct vgpu_caller *caller, struct vgpu_stream **stream);
 
-/** As if it had had no work: its marker has no fence. */
-void vgpu_stream_clear(struct vgpu_stream *stream);
+/** It has had no work, and its marker has no fence: for a new stream, and after vgpu_stream_end. */
+void vgpu_stream_begin(struct vgpu_stream *stream);
+
+/** Gives up its marker's fence, and its locks. */
+void vgpu_stream_end(struct vgpu_stream *stream);
 
 /** Makes a stream. */
 CUresult vgpu_stream_create(const struct vgpu_caller *caller, unsigned int flags, int priority,
