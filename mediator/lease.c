@@ -210,8 +210,8 @@ static void vgpu_lease_arm(struct vgpu_leases *leases)
         vgpu_log(VGPU_LOG_ERROR, "no timer for leases: VMs that wait for the GPU wait for ever");
 }
 
-/** After anything about a VM's workers has changed: says to the scheduler what it has to know. */
-static void vgpu_lease_settle(struct vgpu_leases *leases, struct vgpu_vm *vm)
+/** Says to the scheduler what it has to know of a VM whose workers have changed anything. */
+static void vgpu_lease_inform(struct vgpu_leases *leases, struct vgpu_vm *vm)
 {
     struct vgpu_scheduler *scheduler = &leases->scheduler;
     struct vgpu_tenant *tenant = &vm->tenant;
@@ -236,6 +236,28 @@ static void vgpu_lease_settle(struct vgpu_leases *leases, struct vgpu_vm *vm)
         vgpu_scheduler_rest(scheduler, tenant, now);
     else if (wanting)
         vgpu_scheduler_want(scheduler, tenant, wanting, now);
+}
+
+/** Does what the scheduler has to do by now, if anything. */
+static void vgpu_lease_expire(struct vgpu_leases *leases)
+{
+    struct vgpu_scheduler *scheduler = &leases->scheduler;
+    struct vgpu_tenant *holder = scheduler->holder;
+    uint64_t now = vgpu_loop_now();
+
+    if (vgpu_scheduler_next(scheduler) > now)
+        return;
+    vgpu_scheduler_expire(scheduler, now);
+    if (holder && holder->state == VGPU_TENANT_RESTS) /* workers of it may have waited before */
+        vgpu_lease_inform(leases, vgpu_lease_vm(holder));
+}
+
+/** After anything about a VM's workers has changed. Who preempts does so at once: a timer that is
+ *  set to a time in the past comes an interrupt and a wake-up later. */
+static void vgpu_lease_settle(struct vgpu_leases *leases, struct vgpu_vm *vm)
+{
+    vgpu_lease_inform(leases, vm);
+    vgpu_lease_expire(leases);
     vgpu_lease_arm(leases);
 }
 
@@ -247,12 +269,8 @@ static void vgpu_lease_expired(struct vgpu_source *source, uint32_t events)
     (void)events;
     if (read(source->fd, &count, sizeof(count)) != sizeof(count))
         return;
-    struct vgpu_tenant *holder = leases->scheduler.holder;
-    vgpu_scheduler_expire(&leases->scheduler, vgpu_loop_now());
-    if (holder && holder->state == VGPU_TENANT_RESTS) /* workers of it may have waited before */
-        vgpu_lease_settle(leases, vgpu_lease_vm(holder));
-    else
-        vgpu_lease_arm(leases);
+    vgpu_lease_expire(leases);
+    vgpu_lease_arm(leases);
 }
 
 int vgpu_lease_init(struct vgpu_leases *leases, struct vgpu_loop *loop,

@@ -161,6 +161,19 @@ static void what_was_not_counted_is_waited_for(void **state)
     expect_at_the_end(VGPU_LEASE_UNCOUNTED, VGPU_LEASE_ENDING, VGPU_LEASE_NONE);
 }
 
+/* The loop, and with it the timer, does not run here. */
+static void who_preempts_does_so_without_the_timer(void **state)
+{
+    (void)state;
+    bench.vms[1].tenant.priority = VGPU_PRIORITY_HIGH;
+    asks(0);
+    bench.vms[0].tenant.got = 0; /* long ago */
+    asks(2);
+    assert_int_equal(lease(0), VGPU_LEASE_ENDING);
+    says(0, VGPU_LEASE_NONE);
+    assert_int_equal(lease(2), VGPU_LEASE_BOUNDED);
+}
+
 static void who_does_not_drain_is_left_behind(void **state)
 {
     (void)state;
@@ -274,6 +287,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_nearly_done_is_not_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(more_than_that_is_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_not_counted_is_waited_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_preempts_does_so_without_the_timer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_does_not_drain_is_left_behind, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_is_charged_than_time_passed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_new_cap_takes_effect_on_a_lease_at_once, set_up,
