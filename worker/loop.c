@@ -390,6 +390,8 @@ static inline int take(struct loop *loop, struct vgpu_call_header *header, uint8
     loop->held = !admits(loop, header);
     if (loop->held) {
         vgpu_timing_hold(&worker->timing, &loop->ring);
+        if (loop->quiet) /* from now on a lease, or a mark, is waited for */
+            learn(loop);
         return 0;
     }
     if (vgpu_timing_is_due(&worker->timing, &loop->ring))
@@ -403,6 +405,8 @@ static int take_held(struct loop *loop)
 {
     struct vgpu_worker *worker = loop->worker;
     loop->held = false;
+    loop->quiet = 0; /* it is known already how soon the record came */
+    loop->tidy = false;
     if (vgpu_timing_is_due(&worker->timing, &loop->ring))
         vgpu_timing_look(&worker->timing, worker->page, &loop->ring, false);
     return 1;
