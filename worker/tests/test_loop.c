@@ -2,6 +2,7 @@
 /* The loop, in a process of its own, over a real ring in shared memory. */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -16,6 +17,23 @@
 #include "worker/tests/fixture.h"
 
 #define PATIENCE_MILLISECONDS 20000
+
+enum {
+    LEASE_LATE = 150000,   /* nanoseconds: a worker that goes to sleep does so by then */
+    LEASE_SEEN = 20000000, /* one that is awake has seen the lease */
+    LEASE_ROUNDS = 200,    /* in most of them a loaded machine takes the worker's processor */
+};
+
+/* How many processors there are for a worker that starts; 0: as many as there are. */
+static long processors;
+
+long __real_sysconf(int name);
+long __wrap_sysconf(int name);
+
+long __wrap_sysconf(int name)
+{
+    return name == _SC_NPROCESSORS_ONLN && processors ? processors : __real_sysconf(name);
+}
 
 struct guest {
     pid_t worker;
@@ -271,6 +289,64 @@ static void so_does_one_whose_guest_has_a_stream_wait(void **state)
     assert_int_equal(hang_up(&guest), VGPU_WORKER_EXIT_OK);
 }
 
+/* Until *word is `value` or that many nanoseconds have passed, awake. */
+static bool soon(const uint32_t *word, uint32_t value, uint64_t nanoseconds)
+{
+    uint64_t begin = vgpu_timing_now();
+    while (__atomic_load_n(word, __ATOMIC_ACQUIRE) != value) {
+        if (vgpu_timing_now() - begin > nanoseconds)
+            return false;
+        sched_yield();
+    }
+    return true;
+}
+
+/* The worker, asleep, is sent work, asks for a lease and gets it a little later, of which nobody
+ * tells it. Returns whether it has seen that. */
+static bool sees_a_lease(struct guest *guest, uint64_t address, uint32_t round)
+{
+    struct vgpu_worker_lease *lease = &guest->page->lease;
+    struct vgpu_call_header header = {
+        .call = VGPU_CALL_vgpuCopyInline, .context = CONTEXT, .payload_bytes = 4};
+    const struct vgpu_worker_message look = {.op = VGPU_WORKER_LEASE};
+    const size_t head = offsetof(struct vgpu_worker_message, data);
+    struct vgpu_worker_message said;
+
+    await(&guest->header->ring.consumer_sleeps, 1);
+    pause_for(1);
+    lease->window = 1000000;
+    __atomic_store_n(&lease->state, VGPU_LEASE_NONE, __ATOMIC_RELEASE);
+    memcpy(header.arguments, &address, sizeof(address));
+    push(guest, &header, &round);
+    push_call(guest, VGPU_CALL_vgpuFence, CONTEXT, (uint32_t[]){0, 7, round}, 3);
+    assert_true(soon(&lease->wants, 1, PATIENCE_MILLISECONDS * 1000000ull));
+    soon(&lease->wants, 0, LEASE_LATE);
+    __atomic_store_n(&lease->state, VGPU_LEASE_BOUNDED, __ATOMIC_RELEASE);
+    bool seen = soon(fence(guest, 7), round, LEASE_SEEN);
+    if (!seen)
+        assert_int_equal(send(guest->socket, &look, head, 0), (ssize_t)head);
+    await(fence(guest, 7), round);
+    while (recv(guest->socket, &said, sizeof(said), MSG_DONTWAIT) > 0)
+        continue;
+    return seen;
+}
+
+static void who_has_rested_stays_awake_for_a_lease(void **state)
+{
+    (void)state;
+    uint32_t seen = 0;
+    processors = 16;
+    struct guest guest = start(true);
+    processors = 0;
+    make_context(&guest);
+    push_call(&guest, VGPU_CALL_cuMemAlloc, CONTEXT, (uint32_t[]){4096, 0}, 2);
+    uint64_t address = await_reply(&guest).output[0];
+    for (uint32_t round = 1; round <= LEASE_ROUNDS && seen < 3; round++)
+        seen += sees_a_lease(&guest, address, round);
+    assert_int_equal(seen, 3);
+    assert_int_equal(hang_up(&guest), VGPU_WORKER_EXIT_OK);
+}
+
 static void a_sleeping_guest_gets_the_interrupt(void **state)
 {
     (void)state;
@@ -371,6 +447,7 @@ int main(void)
         cmocka_unit_test(garbage_ends_the_worker),
         cmocka_unit_test(an_idle_worker_costs_nothing_and_wakes),
         cmocka_unit_test(so_does_one_whose_guest_has_a_stream_wait),
+        cmocka_unit_test(who_has_rested_stays_awake_for_a_lease),
         cmocka_unit_test(a_sleeping_guest_gets_the_interrupt),
         cmocka_unit_test(the_mediator_is_answered),
         cmocka_unit_test(a_busy_worker_notices_the_end),
