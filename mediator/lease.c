@@ -243,11 +243,8 @@ static void vgpu_lease_expire(struct vgpu_leases *leases)
 {
     struct vgpu_scheduler *scheduler = &leases->scheduler;
     struct vgpu_tenant *holder = scheduler->holder;
-    uint64_t now = vgpu_loop_now();
 
-    if (vgpu_scheduler_next(scheduler) > now)
-        return;
-    vgpu_scheduler_expire(scheduler, now);
+    vgpu_scheduler_expire(scheduler, vgpu_loop_now());
     if (holder && holder->state == VGPU_TENANT_RESTS) /* workers of it may have waited before */
         vgpu_lease_inform(leases, vgpu_lease_vm(holder));
 }

@@ -320,7 +320,7 @@ static bool sees_a_lease(struct guest *guest, uint64_t address, uint32_t round)
     push(guest, &header, &round);
     push_call(guest, VGPU_CALL_vgpuFence, CONTEXT, (uint32_t[]){0, 7, round}, 3);
     assert_true(soon(&lease->wants, 1, PATIENCE_MILLISECONDS * 1000000ull));
-    soon(&lease->wants, 0, LEASE_LATE);
+    assert_false(soon(&lease->wants, 0, LEASE_LATE));
     __atomic_store_n(&lease->state, VGPU_LEASE_BOUNDED, __ATOMIC_RELEASE);
     bool seen = soon(fence(guest, 7), round, LEASE_SEEN);
     if (!seen)
