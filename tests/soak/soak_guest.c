@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/** usage: soak_guest SEED SECONDS: a mixture of what programs do with a GPU, in an order that SEED
- *  gives, for so long. Whatever is computed or copied is checked. Prints how many steps there were;
- *  status 1 if anything is wrong. */
+/** usage: soak_guest UID SEED SECONDS: becomes that user, who need not be able to read the folder
+ *  that this is in; then a mixture of what programs do with a GPU, in an order that SEED gives, for
+ *  so long. Whatever is computed or copied is checked. Prints how many steps there were; status 1
+ * if anything is wrong. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/check.h"
 #include "tests/faults/add_one.h"
@@ -207,12 +209,13 @@ static double now(void)
 
 int main(int argc, char **argv)
 {
-    struct soak soak = {.random = argc == 3 ? strtoull(argv[1], NULL, 10) : 0};
+    struct soak soak = {.random = argc == 4 ? strtoull(argv[2], NULL, 10) : 0};
     unsigned int steps = 0;
 
-    if (argc != 3)
+    if (argc != 4)
         return 2;
-    double end = now() + atof(argv[2]);
+    EXPECT(setuid((uid_t)strtoul(argv[1], NULL, 10)) == 0);
+    double end = now() + atof(argv[3]);
     soak.sent = malloc(BYTES_MOST + 4);
     soak.received = malloc(BYTES_MOST + 4);
     check_context();
