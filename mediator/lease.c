@@ -36,6 +36,14 @@ static bool vgpu_lease_wants(const struct vgpu_channel *channel)
            __atomic_load_n(&channel->worker.page->lease.wants, __ATOMIC_RELAXED) != 0;
 }
 
+/** Who was given a lease just as it asked for one has work, and has yet to look: taken back now, the
+ *  lease would be lost, as nobody asks twice. */
+static bool vgpu_lease_is_idle(const struct vgpu_channel *channel)
+{
+    return vgpu_lease_of(channel) & VGPU_LEASE_IDLE &&
+           __atomic_load_n(&channel->worker.page->lease.wants, __ATOMIC_RELAXED) == 0;
+}
+
 /** If the socket is full, the worker has yet to look because of an older message. */
 static void vgpu_lease_tell(struct vgpu_channel *channel)
 {
@@ -140,7 +148,7 @@ static bool vgpu_lease_reclaim(struct vgpu_scheduler *scheduler, struct vgpu_ten
     bool all = true;
 
     for (struct vgpu_channel *channel = vm->channels; channel && all; channel = channel->next_of_vm)
-        all = vgpu_lease_of(channel) & VGPU_LEASE_IDLE ||
+        all = vgpu_lease_is_idle(channel) ||
               (vgpu_lease_of(channel) == VGPU_LEASE_NONE && !vgpu_lease_wants(channel));
     if (!all)
         return false;
@@ -219,11 +227,9 @@ static void vgpu_lease_inform(struct vgpu_leases *leases, struct vgpu_vm *vm)
     uint32_t wanting = 0, having = 0, idle = 0;
 
     for (struct vgpu_channel *channel = vm->channels; channel; channel = channel->next_of_vm) {
-        uint32_t state = vgpu_lease_of(channel);
-
         wanting += vgpu_lease_wants(channel);
-        having += state != VGPU_LEASE_NONE;
-        idle += (state & VGPU_LEASE_IDLE) != 0;
+        having += vgpu_lease_of(channel) != VGPU_LEASE_NONE;
+        idle += vgpu_lease_is_idle(channel);
     }
     if (tenant->state == VGPU_TENANT_HOLDS && wanting)
         vgpu_lease_grant(scheduler, tenant, vm->is_open);

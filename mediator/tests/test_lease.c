@@ -75,6 +75,8 @@ static void asks(int worker)
 static void says(int worker, uint32_t state)
 {
     bench.pages[worker]->lease.state = state;
+    if (state & VGPU_LEASE_IDLE)
+        bench.pages[worker]->lease.wants = 0;
     vgpu_lease_heard(&bench.leases, &bench.channels[worker]);
 }
 
@@ -101,7 +103,7 @@ static void an_idle_vm_is_not_asked(void **state)
 {
     (void)state;
     asks(0);
-    bench.pages[0]->lease.state |= VGPU_LEASE_IDLE;
+    says(0, VGPU_LEASE_OPEN | VGPU_LEASE_IDLE);
     asks(2);
     assert_int_equal(lease(0), VGPU_LEASE_NONE);
     assert_int_equal(lease(1), VGPU_LEASE_NONE);
@@ -172,6 +174,24 @@ static void who_preempts_does_so_without_the_timer(void **state)
     assert_int_equal(lease(0), VGPU_LEASE_ENDING);
     says(0, VGPU_LEASE_NONE);
     assert_int_equal(lease(2), VGPU_LEASE_BOUNDED);
+}
+
+/* Its last record was admitted just before it lost the lease, and its next comes just before it is
+ * given another: it has asked, and will look. */
+static void who_asks_while_it_is_given_a_lease_keeps_it(void **state)
+{
+    (void)state;
+    asks(2);
+    asks(0);
+    bench.pages[0]->lease.wants = 0;
+    says(2, VGPU_LEASE_BOUNDED | VGPU_LEASE_IDLE);
+    assert_int_equal(lease(0), VGPU_LEASE_BOUNDED | VGPU_LEASE_IDLE);
+    bench.pages[0]->lease.wants = 1;
+    asks(2);
+    assert_int_equal(lease(0), VGPU_LEASE_BOUNDED | VGPU_LEASE_IDLE);
+    vgpu_lease_heard(&bench.leases, &bench.channels[0]);
+    assert_int_equal(lease(0), VGPU_LEASE_BOUNDED | VGPU_LEASE_IDLE);
+    assert_int_equal(lease(2), VGPU_LEASE_NONE);
 }
 
 static void who_does_not_drain_is_left_behind(void **state)
@@ -288,6 +308,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(more_than_that_is_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_not_counted_is_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_preempts_does_so_without_the_timer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_asks_while_it_is_given_a_lease_keeps_it, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(who_does_not_drain_is_left_behind, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_is_charged_than_time_passed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_new_cap_takes_effect_on_a_lease_at_once, set_up,
