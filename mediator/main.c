@@ -442,6 +442,8 @@ static int vgpu_daemon_run(struct vgpu_daemon *daemon, const struct vgpu_options
     error = vgpu_daemon_catch_signals(daemon);
     mediator->health = vgpu_health_open(mediator->driver.probe.uuid);
     if (!error)
+        error = vgpu_admin_open(mediator);
+    if (!error)
         error = vgpu_daemon_listen(daemon);
     if (!error)
         error = vgpu_device_watch(mediator);
@@ -474,6 +476,7 @@ int main(int argc, char **argv)
         .mediator.metrics = {.source.fd = -1, .timer.source.fd = -1},
         .mediator.watchdog.source.fd = -1,
         .mediator.history.source.fd = -1,
+        .mediator.flushed.fd = -1,
         .mediator.leases.timer.fd = -1,
         .mediator.images.folder = -1,
         .drain.drained = vgpu_daemon_drained,

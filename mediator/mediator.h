@@ -39,7 +39,8 @@ struct vgpu_mediator {
     uint32_t denied;           /* requests in that hour */
     struct vgpu_events events;
     struct vgpu_admin_client *admins;
-    gid_t admin_group; /* whose members administer, beside root */
+    struct vgpu_source flushed; /* the store has changes on disk */
+    gid_t admin_group;          /* whose members administer, beside root */
     bool has_admin_group;
     struct vgpu_health *health; /* NULL: not known */
     struct vgpu_health_told health_told;

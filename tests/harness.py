@@ -74,6 +74,7 @@ class Mediator:
                        f"image-cache={self.image_cache}\n"
                        + ("" if "metrics=" in settings else "metrics=none\n")
                        + ("" if "spare-workers" in settings else "spare-workers=0\n") + settings)
+        self.variables = {}  # of its environment, beside ours
         self.log_path = os.path.join(self.folder, "mediator.log")
         self.process = None
 
@@ -88,7 +89,7 @@ class Mediator:
             self.process = subprocess.Popen(
                 [built("mediator", "vgpu-mediator"), "--config", self.config,
                  f"--driver={self.driver}"],
-                stderr=log, stdout=log, env=dict(os.environ, NOTIFY_SOCKET=notify_path))
+                stderr=log, stdout=log, env=dict(os.environ, NOTIFY_SOCKET=notify_path, **self.variables))
         try:
             while b"READY=1" not in notify.recv(4096):
                 pass

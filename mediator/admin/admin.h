@@ -12,8 +12,8 @@
  *     {"ok": true, "result": {...} or [{...}, ...], "notes": ["..."]}
  *     {"ok": false, "error": {"code": "not-found", "message": "what, and what to do"}}
  *
- * Keys that end in _bytes, _ns, _seconds and _percent have these units. A change that was answered
- * with ok is on disk and holds. Codes: invalid (the request), not-found, conflict (with what is
+ * Keys that end in _bytes, _ns, _seconds and _percent have these units. A change holds at once, and
+ * is answered when it is on disk, which nothing else waits for. Codes: invalid (the request), not-found, conflict (with what is
  * there), no-store (changes need store= in the configuration), denied (the peer may only look),
  * failed (the mediator could not).
  *
@@ -49,6 +49,9 @@
 #include <stdio.h>
 
 struct vgpu_mediator;
+
+/** Before connections are taken over: changes are answered when the store has them on disk. */
+int vgpu_admin_open(struct vgpu_mediator *mediator);
 
 /** Takes over a connection that was just accepted; never waits for it. */
 void vgpu_admin_serve(struct vgpu_mediator *mediator, int socket);

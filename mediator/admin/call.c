@@ -284,6 +284,7 @@ static void vgpu_admin_change(struct vgpu_admin_call *call, const struct vgpu_ad
     if (!call->error && (vgpu_admin_log(call, verb) || vgpu_store_commit(store)))
         vgpu_admin_fail_store(call);
     if (!call->error) {
+        call->written = vgpu_store_written(store);
         vgpu_admin_apply(call, verb);
         return;
     }

@@ -37,6 +37,7 @@ struct vgpu_admin_call {
     } change;
     struct vgpu_store_vm vm;
     struct vgpu_store_pool pool;
+    uint64_t written; /* number of the change in the store, to be answered when it is on disk */
     char target[VGPU_CONFIG_VM_NAME]; /* for the audit: a VM or a pool */
 };
 

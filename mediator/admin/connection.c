@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /** A client of the admin socket: lines in, lines out. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,8 @@ struct vgpu_admin_client {
     bool ending;      /* hung up on when all was sent */
     bool failed;      /* to be ended by its callback */
     uint64_t dropped; /* events that it was too slow for, and was not told of yet */
+    uint64_t awaits;  /* number of its change in the store that is not on disk yet; 0: none */
+    char *held;       /* what it is answered then; nothing is read of it before */
     size_t received;
     size_t length; /* of `output` */
     size_t sent;
@@ -55,6 +58,7 @@ static void vgpu_admin_end(struct vgpu_admin_client *client)
     vgpu_timer_stop(mediator->loop, &client->idle);
     vgpu_loop_remove(mediator->loop, &client->socket);
     free(client->output);
+    free(client->held);
     free(client);
 }
 
@@ -108,7 +112,8 @@ static void vgpu_admin_queue_json(struct vgpu_admin_client *client, json_t *line
     vgpu_admin_queue_line(client, vgpu_admin_dump(line));
 }
 
-static void vgpu_admin_queue_answer(struct vgpu_admin_client *client, json_t *answer)
+static void vgpu_admin_queue_answer(struct vgpu_admin_client *client, json_t *answer,
+                                    uint64_t written)
 {
     char *text = vgpu_admin_dump(answer);
 
@@ -118,7 +123,59 @@ static void vgpu_admin_queue_answer(struct vgpu_admin_client *client, json_t *an
             "invalid", "the answer would be longer than 8 MiB; ask for one VM (--vm-name), for "
                        "fewer --hours or for a smaller --last"));
     }
+    if (text && written) {
+        client->held = text;
+        client->awaits = written;
+        vgpu_loop_change(client->mediator->loop, &client->socket, 0);
+        return;
+    }
     vgpu_admin_queue_line(client, text);
+}
+
+/** The change that a client waits for is on disk, or will not be. */
+static void vgpu_admin_release(struct vgpu_admin_client *client,
+                               const struct vgpu_store_flushed *flushed)
+{
+    char *text = client->held;
+
+    client->held = NULL;
+    if (client->awaits <= flushed->failed) {
+        free(text);
+        text = vgpu_admin_dump(vgpu_admin_refusal(
+            "failed", "the change holds, but the disk did not take it: it is lost if the machine "
+                      "fails; see the disk that the store is on, and the mediator's log"));
+    }
+    client->awaits = 0;
+    vgpu_admin_queue_line(client, text);
+    if (client->failed)
+        shutdown(client->socket.fd, SHUT_RDWR); /* which calls its callback */
+}
+
+static void vgpu_admin_flushed(struct vgpu_source *source, uint32_t events)
+{
+    struct vgpu_mediator *mediator = vgpu_container(source, struct vgpu_mediator, flushed);
+    const struct vgpu_store_flushed flushed = vgpu_store_flushed(mediator->store);
+
+    (void)events;
+    if (flushed.failed == flushed.done)
+        vgpu_log_client(VGPU_LOG_ERROR,
+                        "what was changed last is not on disk, and is lost if the machine fails: "
+                        "the store %s: %s; see the disk it is on",
+                        mediator->config.store, strerror(-flushed.error));
+    for (struct vgpu_admin_client *client = mediator->admins; client; client = client->next) {
+        if (client->awaits && client->awaits <= flushed.done)
+            vgpu_admin_release(client, &flushed);
+    }
+}
+
+int vgpu_admin_open(struct vgpu_mediator *mediator)
+{
+    if (!mediator->store)
+        return 0;
+    mediator->flushed.ready = vgpu_admin_flushed;
+    mediator->flushed.fd = fcntl(vgpu_store_flushed_event(mediator->store), F_DUPFD_CLOEXEC, 0);
+    return mediator->flushed.fd < 0 ? -errno
+                                    : vgpu_loop_add(mediator->loop, &mediator->flushed, EPOLLIN);
 }
 
 /** A follower that does not keep up loses events, and is told how many, when it has read the rest.
@@ -161,7 +218,8 @@ static void vgpu_admin_line(struct vgpu_admin_client *client, const char *line, 
     };
 
     client->spoke = true;
-    vgpu_admin_queue_answer(client, vgpu_admin_answer(&call, line, length));
+    json_t *answer = vgpu_admin_answer(&call, line, length);
+    vgpu_admin_queue_answer(client, answer, call.written);
     if (call.follow && !client->follows && !client->failed) {
         client->follows = true;
         vgpu_timer_stop(client->mediator->loop, &client->idle);
@@ -248,7 +306,7 @@ static void vgpu_admin_write(struct vgpu_admin_client *client)
     if (client->sent == client->length && client->dropped)
         vgpu_admin_tell_dropped(client);
     if (client->sent == client->length && !client->ending)
-        vgpu_loop_change(client->mediator->loop, &client->socket, EPOLLIN);
+        vgpu_loop_change(client->mediator->loop, &client->socket, client->awaits ? 0 : EPOLLIN);
 }
 
 static void vgpu_admin_ready(struct vgpu_source *source, uint32_t events)
@@ -341,4 +399,5 @@ void vgpu_admin_close(struct vgpu_mediator *mediator)
         next = client->next;
         vgpu_admin_end(client);
     }
+    vgpu_loop_remove(mediator->loop, &mediator->flushed);
 }

@@ -3,13 +3,41 @@
 #ifndef VGPU_MEDIATOR_STORE_INTERNAL_H
 #define VGPU_MEDIATOR_STORE_INTERNAL_H
 
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "mediator/store/store.h"
 
+/** Of flush.c. */
+struct vgpu_flush {
+    const char *path, *log_path; /* the database's and its write-ahead log's; SQLite's */
+    int event;                   /* readable when `done` has grown */
+    pthread_t thread;
+    bool runs;
+    /* the thread's: */
+    int log;
+    sqlite3 *database; /* NULL: no page was moved yet */
+    /* of both, under the mutex: */
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    uint64_t written; /* changes that were committed */
+    uint64_t done;    /* of these, that were synced, or failed to be */
+    uint64_t failed;  /* the last that failed; 0: none */
+    int error;        /* with which */
+    int pages;        /* in the log */
+    bool ends;
+};
+
+/** From now on what is committed to `database` goes to the disk. */
+int vgpu_flush_open(struct vgpu_flush *flush, sqlite3 *database);
+/** When all is there; before the database is closed. Nothing, if it was never opened. */
+void vgpu_flush_close(struct vgpu_flush *flush);
+
 struct vgpu_store {
     sqlite3 *database;
+    struct vgpu_flush flush;
     int lock;  /* on a file beside it: one writer */
     bool lost; /* the file is not at its path any more */
 };

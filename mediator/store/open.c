@@ -84,7 +84,7 @@ static int vgpu_store_lock(const char *path, int *lock)
 
 static int vgpu_store_begin_use(struct vgpu_store *store, const char *path)
 {
-    /* FULL: a commit is on the disk and not only with the kernel. */
+    /* FULL: what is made here is on the disk, and not only with the kernel. */
     static const char settings[] = "PRAGMA journal_mode = WAL;\n"
                                    "PRAGMA synchronous = FULL;\n"
                                    "PRAGMA foreign_keys = ON;\n"
@@ -130,12 +130,14 @@ int vgpu_store_open(const char *path, struct vgpu_store **out, char *why, size_t
 
     if (!store)
         return -ENOMEM;
-    store->lock = -1;
+    store->lock = store->flush.event = store->flush.log = -1;
     int error = vgpu_store_make(path);
     if (!error)
         error = vgpu_store_lock(path, &store->lock);
     if (!error)
         error = vgpu_store_begin_use(store, path);
+    if (!error)
+        error = vgpu_flush_open(&store->flush, store->database);
     if (error) {
         vgpu_store_explain(store, path, error, why, size);
         vgpu_store_close(store);
@@ -149,6 +151,7 @@ void vgpu_store_close(struct vgpu_store *store)
 {
     if (!store)
         return;
+    vgpu_flush_close(&store->flush);
     sqlite3_close(store->database);
     if (store->lock >= 0)
         close(store->lock);

@@ -3,10 +3,11 @@
  * What the mediator remembers when it ends: VMs, pools, limits, faults, usage and an audit of what
  * administrators did. One SQLite file with a write-ahead log; the mediator is its only writer.
  *
- * A change is on disk when vgpu_store_commit() returns 0, whatever happens to the process or the
- * machine afterwards; what was not committed leaves nothing behind. Functions return 0 or a
- * negative errno and vgpu_store_error() says what SQLite said; -EUCLEAN: the file is damaged.
- * One thread. A commit waits for the disk.
+ * A change is there when vgpu_store_commit() returns 0, whatever happens to the process afterwards;
+ * what was not committed leaves nothing behind. Soon it is on disk, whatever happens to the
+ * machine: vgpu_store_flushed() tells; nobody waits for the disk but vgpu_store_close(). Functions
+ * return 0 or a negative errno and vgpu_store_error() says what SQLite said; -EUCLEAN: the file is
+ * damaged. For one thread; the store has another.
  */
 #ifndef VGPU_MEDIATOR_STORE_STORE_H
 #define VGPU_MEDIATOR_STORE_STORE_H
@@ -69,6 +70,19 @@ const char *vgpu_store_error(const struct vgpu_store *store);
 int vgpu_store_begin(struct vgpu_store *store);
 int vgpu_store_commit(struct vgpu_store *store);
 void vgpu_store_roll_back(struct vgpu_store *store);
+
+/** Number of the last change that was committed, or 0. */
+uint64_t vgpu_store_written(struct vgpu_store *store);
+
+/** How far changes are on disk. */
+struct vgpu_store_flushed {
+    uint64_t done;   /* number of the last change that is there, or that the disk did not take */
+    uint64_t failed; /* changes up to this one may not be there if the machine fails; 0: none */
+    int error;       /* why, a negative errno */
+};
+struct vgpu_store_flushed vgpu_store_flushed(struct vgpu_store *store);
+/** A descriptor, the store's, that is readable when that has grown; asking ends it. */
+int vgpu_store_flushed_event(const struct vgpu_store *store);
 
 /** Adds the VM or replaces what was there under its name. -EEXIST: another has this UUID;
  *  -ENOENT: there is no such pool. */

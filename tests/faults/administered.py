@@ -15,10 +15,13 @@ class Administered(unittest.TestCase):
         self.mediator = Mediator(fault_limit=self.fault_limit)
         with open(self.mediator.config, "a", encoding="utf-8") as file:
             file.write(f"store={self.mediator.folder}/vgpu.db\n")
-        self.mediator.start()
         self.addCleanup(self.stop)
+        self.start()
         self.name = f"uid-{os.getuid()}"
         self.vm = f"--vm-name={self.name}"
+
+    def start(self):
+        self.mediator.start()
 
     def stop(self):
         self.mediator.stop()  # which may be another than at first

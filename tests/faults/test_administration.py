@@ -14,6 +14,7 @@ from harness import PATIENCE, built, for_other_programs, wait_until
 from tenants import Tenants, calibrate
 
 DRIVER_API = built("demo", "driver_api")
+STUCK_DISK = built("tests", "faults", "libstuck_disk.so")
 USERS = (70001, 70002)  # of the two tenants
 
 # Says how much memory of the GPU there is, as often as it is asked.
@@ -156,9 +157,8 @@ class WorkerThatIsNotThere(Administered):
 
 
 @unittest.skipUnless(os.getuid() == 0, "only root can be two users")
-class Shares(Administered):
-    """Two programs that always want the GPU. What they get is looked at until it is as it should be:
-    how fast that comes is a matter of the machine, that it comes without a restart is not."""
+class TwoTenants(Administered):
+    """Two programs that always want the GPU."""
 
     def setUp(self):
         super().setUp()
@@ -178,6 +178,20 @@ class Shares(Administered):
         rows = {row["vm"]: row["gpu_ns"] for row in self.admin("show-metrics")}
         return [rows[f"uid-{user}"] for user in USERS] + [time.monotonic_ns()]
 
+    def are_shown_at_work(self):
+        rows = {row["vm"]: row for row in self.admin("top", "--interval=0.5", "--count=1")}
+        both = [rows[f"uid-{user}"] for user in USERS]
+        self.assertEqual([row["channels"] for row in both], [1, 1])
+        if all(row["gpu_percent"] > 0 and row["calls_per_second"] > 0 for row in both):
+            return True
+        print("not both were at work:", both, self.used(), file=sys.stderr)
+        return False
+
+
+class Shares(TwoTenants):
+    """What they get is looked at until it is as it should be: how fast that comes is a matter of the
+    machine, that it comes without a restart is not."""
+
     def await_share(self, least, most, what, of_time=False):
         """Of the first, among what both get, or of all time."""
         def reached():
@@ -190,15 +204,6 @@ class Shares(Administered):
     def set(self, command, *options):
         for user, option in zip(USERS, options):
             self.admin(command, f"--vm-name=uid-{user}", option)
-
-    def are_shown_at_work(self):
-        rows = {row["vm"]: row for row in self.admin("top", "--interval=0.5", "--count=1")}
-        both = [rows[f"uid-{user}"] for user in USERS]
-        self.assertEqual([row["channels"] for row in both], [1, 1])
-        if all(row["gpu_percent"] > 0 and row["calls_per_second"] > 0 for row in both):
-            return True
-        print("not both were at work:", both, self.used(), file=sys.stderr)
-        return False
 
     def test_top_and_events_tell_of_running_programs(self):
         wait_until(self.are_shown_at_work, 30, "both at work in vgpu-admin top")
@@ -227,6 +232,44 @@ class Shares(Administered):
         self.await_share(0, 0.2, "a cap of 10 per cent", of_time=True)
         self.set("set-share-cap", "--share-cap=100")
         self.await_share(0.35, 0.65, "no cap")
+
+
+class DiskThatTakesItsTime(TwoTenants):
+    """A change holds at once, the GPU is shared out meanwhile, and the answer comes with the disk."""
+
+    def start(self):
+        self.stuck = f"{self.mediator.folder}/stuck"
+        preloaded = [for_other_programs({}).get("LD_PRELOAD"), STUCK_DISK]
+        self.mediator.variables = {"LD_PRELOAD": ":".join(filter(None, preloaded)),
+                                   "STUCK_DISK": self.stuck}
+        super().start()
+
+    def test_nobody_waits_for_it_but_who_wants_to_know(self):
+        vm = f"--vm-name=uid-{USERS[0]}"
+        with open(self.stuck, "w", encoding="ascii"):
+            self.addCleanup(lambda: os.path.exists(self.stuck) and os.unlink(self.stuck))
+        with subprocess.Popen([built("admin", "vgpu-admin"), f"--socket={self.mediator.admin_socket}",
+                               "set-weight", vm, "--weight=70"]) as change:
+            self.addCleanup(change.kill)
+            wait_until(lambda: self.admin("show-vm", vm)["weight"] == 70, 30, "the change holds")
+            wait_until(self.are_shown_at_work, 30, "both at work in vgpu-admin top")
+            self.assertIsNone(change.poll())
+            os.unlink(self.stuck)
+            self.assertEqual(change.wait(30 * PATIENCE), 0)
+
+    def test_what_it_does_not_take_is_told(self):
+        vm = f"--vm-name=uid-{USERS[0]}"
+        with open(self.stuck, "w", encoding="ascii") as file:
+            file.write("broken")
+        change = subprocess.run(
+            [built("admin", "vgpu-admin"), f"--socket={self.mediator.admin_socket}", "set-weight", vm,
+             "--weight=70"], text=True, stderr=subprocess.PIPE, timeout=30 * PATIENCE, check=False)
+        self.assertNotEqual(change.returncode, 0)
+        self.assertIn("the change holds, but the disk did not take it", change.stderr)
+        self.assertIn("Input/output error; see the disk it is on", self.mediator.log())
+        self.assertEqual(self.admin("show-vm", vm)["weight"], 70)
+        os.unlink(self.stuck)
+        self.assertEqual(self.admin("set-weight", vm, "--weight=60")["weight"], 60)
 
 
 if __name__ == "__main__":
