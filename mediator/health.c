@@ -4,7 +4,6 @@
 #include <dlfcn.h>
 #include <nvml.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 
 #include "mediator/log.h"
 #include "mediator/loop.h"
+#include "mediator/thread.h"
 
 #define READ_MILLISECONDS  1000
 #define STALE_NANOSECONDS  15000000000u
@@ -343,19 +343,6 @@ static void *vgpu_health_run(void *user)
     return NULL;
 }
 
-/** With all signals blocked: those of the mediator are the loop's. */
-static int vgpu_health_start(struct vgpu_health *health)
-{
-    sigset_t all, before;
-    int error;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_create(&health->thread, NULL, vgpu_health_run, health);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -error;
-}
-
 struct vgpu_health *vgpu_health_open(const uint8_t uuid[16])
 {
     struct vgpu_health *health = calloc(1, sizeof(*health));
@@ -375,7 +362,7 @@ struct vgpu_health *vgpu_health_open(const uint8_t uuid[16])
         why = "there is no libnvidia-ml.so.1";
     else if (!vgpu_health_find(health, uuid))
         why = "NVIDIA's management library does not find it";
-    else if (vgpu_health_start(health) < 0)
+    else if (vgpu_thread_start(&health->thread, vgpu_health_run, health) < 0)
         why = "there is no thread for it";
     if (!why)
         return health;

@@ -9,12 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "mediator/log.h"
 #include "mediator/session.h"
+#include "mediator/thread.h"
 
 #define SWEEP_MILLISECONDS 10000
 #define NAME_BYTES         64u /* SHA-256 in hexadecimal digits */
@@ -126,13 +128,45 @@ static void vgpu_images_refill(struct vgpu_images *images)
     }
 }
 
+static void *vgpu_images_run(void *user)
+{
+    struct vgpu_images *images = user;
+    const uint64_t one = 1;
+
+    images->sweep_left = vgpu_images_sweep(images->folder, images->sweep_limit);
+    (void)!write(images->swept.fd, &one, sizeof(one));
+    return NULL;
+}
+
+/** If there can be no thread, there may be one the next time. */
 static void vgpu_images_expired(struct vgpu_timer *timer)
 {
     struct vgpu_images *images = vgpu_container(timer, struct vgpu_images, timer);
 
-    images->bytes = vgpu_images_sweep(images->folder, images->limit);
+    images->sweep_limit = images->limit;
+    images->is_sweeping = vgpu_thread_start(&images->thread, vgpu_images_run, images) == 0;
+    if (!images->is_sweeping)
+        vgpu_timer_start(images->mediator->loop, timer, SWEEP_MILLISECONDS);
+}
+
+static void vgpu_images_join(struct vgpu_images *images)
+{
+    if (images->is_sweeping)
+        pthread_join(images->thread, NULL);
+    images->is_sweeping = false;
+}
+
+static void vgpu_images_swept(struct vgpu_source *source, uint32_t events)
+{
+    struct vgpu_images *images = vgpu_container(source, struct vgpu_images, swept);
+    uint64_t times;
+
+    (void)events;
+    (void)!read(source->fd, &times, sizeof(times));
+    vgpu_images_join(images);
+    images->bytes = images->sweep_left;
     vgpu_images_refill(images);
-    vgpu_timer_start(images->mediator->loop, timer, SWEEP_MILLISECONDS);
+    vgpu_timer_start(images->mediator->loop, &images->timer, SWEEP_MILLISECONDS);
 }
 
 /** The folder and those above it that are missing. */
@@ -159,6 +193,14 @@ static int vgpu_images_check(int folder)
     return status.st_uid == geteuid() && !(status.st_mode & (S_IWGRP | S_IWOTH)) ? 0 : -EPERM;
 }
 
+/** For the ends of sweeps. */
+static int vgpu_images_watch(struct vgpu_images *images)
+{
+    images->swept.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return images->swept.fd < 0 ? -errno
+                                : vgpu_loop_add(images->mediator->loop, &images->swept, EPOLLIN);
+}
+
 void vgpu_images_open(struct vgpu_images *images, struct vgpu_mediator *mediator)
 {
     const char *path = mediator->config.image_cache;
@@ -168,6 +210,7 @@ void vgpu_images_open(struct vgpu_images *images, struct vgpu_mediator *mediator
     images->folder = -1;
     images->limit = mediator->config.image_cache_size;
     images->timer = (struct vgpu_timer){.source.fd = -1, .expired = vgpu_images_expired};
+    images->swept = (struct vgpu_source){.fd = -1, .ready = vgpu_images_swept};
     if (!*path)
         return;
     vgpu_images_make(path);
@@ -176,6 +219,8 @@ void vgpu_images_open(struct vgpu_images *images, struct vgpu_mediator *mediator
         error = -errno;
     if (!error)
         error = vgpu_images_check(images->folder);
+    if (!error)
+        error = vgpu_images_watch(images);
     if (error) {
         vgpu_images_close(images);
         vgpu_log(VGPU_LOG_INFO, "no image cache: %s: %s", path,
@@ -193,6 +238,8 @@ void vgpu_images_close(struct vgpu_images *images)
     if (images->folder < 0)
         return;
     vgpu_timer_stop(images->mediator->loop, &images->timer);
+    vgpu_images_join(images);
+    vgpu_loop_remove(images->mediator->loop, &images->swept);
     close(images->folder);
     images->folder = -1;
 }

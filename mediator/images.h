@@ -2,11 +2,13 @@
 /**
  * The folder of images that all workers share (worker/code/image_cache.h says what is in it). The
  * mediator makes it, hands it out, and keeps it below its size: what was not used for longest goes
- * first.
+ * first. A thread does that, because a disk can take its time.
  */
 #ifndef VGPU_MEDIATOR_IMAGES_H
 #define VGPU_MEDIATOR_IMAGES_H
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "mediator/loop.h"
@@ -20,6 +22,11 @@ struct vgpu_images {
     uint64_t limit; /* bytes */
     uint64_t bytes; /* after the last sweep */
     struct vgpu_timer timer;
+    /** A sweep: the thread's, until it says by the event that it has ended. */
+    pthread_t thread;
+    bool is_sweeping;
+    struct vgpu_source swept;
+    uint64_t sweep_limit, sweep_left; /* bytes */
 };
 
 /** Opens the cache that is configured and starts to sweep it. A cache that cannot be had is a line

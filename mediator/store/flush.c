@@ -9,12 +9,12 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "mediator/store/internal.h"
+#include "mediator/thread.h"
 
 #define CHECKPOINT_PAGES  1000
 #define BUSY_MILLISECONDS 200
@@ -121,20 +121,6 @@ static void *vgpu_flush_run(void *user)
     return NULL;
 }
 
-/** With all signals blocked: those of the mediator are the loop's. */
-static int vgpu_flush_start(struct vgpu_flush *flush)
-{
-    sigset_t all, before;
-    int error;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_create(&flush->thread, NULL, vgpu_flush_run, flush);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    flush->runs = error == 0;
-    return -error;
-}
-
 int vgpu_flush_open(struct vgpu_flush *flush, sqlite3 *database)
 {
     flush->path = sqlite3_db_filename(database, "main");
@@ -148,7 +134,9 @@ int vgpu_flush_open(struct vgpu_flush *flush, sqlite3 *database)
     if (code != SQLITE_OK)
         return vgpu_store_errno(code);
     sqlite3_wal_hook(database, vgpu_flush_committed, flush); /* in place of its own checkpoints */
-    return vgpu_flush_start(flush);
+    int error = vgpu_thread_start(&flush->thread, vgpu_flush_run, flush);
+    flush->runs = error == 0;
+    return error;
 }
 
 void vgpu_flush_close(struct vgpu_flush *flush)

@@ -12,13 +12,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "mediator/images.h"
+#include "mediator/session.h"
 
 static char folder_name[64];
 static int folder;
+static bool disk_is_stuck; /* relaxed atomic */
+
+/* In place of the C library's. */
+int unlinkat(int directory, const char *name, int flags)
+{
+    while (__atomic_load_n(&disk_is_stuck, __ATOMIC_RELAXED))
+        usleep(1000);
+    return (int)syscall(SYS_unlinkat, directory, name, flags);
+}
 
 static int open_folder(void **state)
 {
@@ -95,12 +105,70 @@ static void what_is_no_image_is_left_alone(void **state)
     assert_true(is_there(image(2)));
 }
 
+static struct vgpu_mediator mediator;
+
+static void end_loop(struct vgpu_timer *timer)
+{
+    if (mediator.images.is_sweeping && !disk_is_stuck)
+        vgpu_timer_start(mediator.loop, timer, 1);
+    else
+        vgpu_loop_stop(mediator.loop);
+}
+
+/** The loop of a mediator whose cache has too much in it, with a sweep to its end or, if the disk
+ * is stuck, for a millisecond. */
+static void run_loop(void)
+{
+    mediator = (struct vgpu_mediator){.watch = {.source.fd = -1, .expired = end_loop},
+                                      .config.image_cache_size = 150};
+    snprintf(mediator.config.image_cache, sizeof(mediator.config.image_cache), "%s", folder_name);
+    assert_int_equal(vgpu_loop_create(&mediator.loop), 0);
+    vgpu_images_open(&mediator.images, &mediator);
+    put(image(1), 10);
+    put(image(2), 20);
+    mediator.images.timer.expired(&mediator.images.timer);
+    vgpu_timer_start(mediator.loop, &mediator.watch, 1);
+    assert_int_equal(vgpu_loop_run(mediator.loop), 0);
+}
+
+static void close_loop(void)
+{
+    vgpu_images_close(&mediator.images);
+    vgpu_timer_stop(mediator.loop, &mediator.watch);
+    vgpu_loop_destroy(mediator.loop);
+}
+
+static void a_sweep_ends_in_the_loop(void **state)
+{
+    (void)state;
+    run_loop();
+    assert_int_equal(mediator.images.bytes, 100);
+    assert_false(is_there(image(2)));
+    close_loop();
+}
+
+static void the_loop_does_not_wait_for_a_sweep(void **state)
+{
+    (void)state;
+    disk_is_stuck = true;
+    run_loop();
+    assert_true(mediator.images.is_sweeping);
+    assert_true(is_there(image(2)));
+    __atomic_store_n(&disk_is_stuck, false, __ATOMIC_RELAXED);
+    close_loop(); /* which does */
+    assert_false(is_there(image(2)));
+    assert_true(is_there(image(1)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_not_used_for_longest_goes_first, open_folder,
                                         close_folder),
         cmocka_unit_test_setup_teardown(what_is_no_image_is_left_alone, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(a_sweep_ends_in_the_loop, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(the_loop_does_not_wait_for_a_sweep, open_folder,
+                                        close_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
