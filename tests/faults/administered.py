@@ -16,11 +16,11 @@ class Administered(unittest.TestCase):
         with open(self.mediator.config, "a", encoding="utf-8") as file:
             file.write(f"store={self.mediator.folder}/vgpu.db\n")
         self.addCleanup(self.stop)
-        self.start()
+        self.start_mediator()
         self.name = f"uid-{os.getuid()}"
         self.vm = f"--vm-name={self.name}"
 
-    def start(self):
+    def start_mediator(self):
         self.mediator.start()
 
     def stop(self):

@@ -237,12 +237,12 @@ class Shares(TwoTenants):
 class DiskThatTakesItsTime(TwoTenants):
     """A change holds at once, the GPU is shared out meanwhile, and the answer comes with the disk."""
 
-    def start(self):
+    def start_mediator(self):
         self.stuck = f"{self.mediator.folder}/stuck"
         preloaded = [for_other_programs({}).get("LD_PRELOAD"), STUCK_DISK]
         self.mediator.variables = {"LD_PRELOAD": ":".join(filter(None, preloaded)),
                                    "STUCK_DISK": self.stuck}
-        super().start()
+        super().start_mediator()
 
     def test_nobody_waits_for_it_but_who_wants_to_know(self):
         vm = f"--vm-name=uid-{USERS[0]}"
