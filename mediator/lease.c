@@ -36,8 +36,8 @@ static bool vgpu_lease_wants(const struct vgpu_channel *channel)
            __atomic_load_n(&channel->worker.page->lease.wants, __ATOMIC_RELAXED) != 0;
 }
 
-/** Who was given a lease just as it asked for one has work, and has yet to look: taken back now, the
- *  lease would be lost, as nobody asks twice. */
+/** Who was given a lease just as it asked for one has work, and has yet to look: taken back now,
+ * the lease would be lost, as nobody asks twice. */
 static bool vgpu_lease_is_idle(const struct vgpu_channel *channel)
 {
     return vgpu_lease_of(channel) & VGPU_LEASE_IDLE &&

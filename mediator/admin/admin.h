@@ -13,9 +13,9 @@
  *     {"ok": false, "error": {"code": "not-found", "message": "what, and what to do"}}
  *
  * Keys that end in _bytes, _ns, _seconds and _percent have these units. A change holds at once, and
- * is answered when it is on disk, which nothing else waits for. Codes: invalid (the request), not-found, conflict (with what is
- * there), no-store (changes need store= in the configuration), denied (the peer may only look),
- * failed (the mediator could not).
+ * is answered when it is on disk, which nothing else waits for. Codes: invalid (the request),
+ * not-found, conflict (with what is there), no-store (changes need store= in the configuration),
+ * denied (the peer may only look), failed (the mediator could not).
  *
  * With {"verb": "events", "follow": true} further lines come, one for each event, until the client
  * hangs up. About 64 KiB of them wait for one that does not read; then they are dropped, and an
