@@ -89,7 +89,8 @@ class Mediator:
             self.process = subprocess.Popen(
                 [built("mediator", "vgpu-mediator"), "--config", self.config,
                  f"--driver={self.driver}"],
-                stderr=log, stdout=log, env=dict(os.environ, NOTIFY_SOCKET=notify_path, **self.variables))
+                stderr=log, stdout=log,
+                env=dict(os.environ, NOTIFY_SOCKET=notify_path, **self.variables))
         try:
             while b"READY=1" not in notify.recv(4096):
                 pass

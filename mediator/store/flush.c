@@ -48,17 +48,29 @@ static int vgpu_flush_sync_folder(const char *log_path)
     return error;
 }
 
-/** By a descriptor of its own: SQLite's is its connection's. No lock is on this file, so closing it
- *  loses none. */
+/** The thread's own descriptor: SQLite's is its connection's. No lock is on this file, so closing
+ * it loses none. */
+static int vgpu_flush_open_log(struct vgpu_flush *flush)
+{
+    int log = open(flush->log_path, O_RDONLY | O_CLOEXEC);
+
+    if (log < 0)
+        return -errno;
+    int error = vgpu_flush_sync_folder(flush->log_path);
+    if (error)
+        close(log); /* both are tried again with the next change */
+    else
+        flush->log = log;
+    return error;
+}
+
 static int vgpu_flush_sync(struct vgpu_flush *flush)
 {
-    bool is_new = flush->log < 0;
+    int error = flush->log < 0 ? vgpu_flush_open_log(flush) : 0;
 
-    if (is_new)
-        flush->log = open(flush->log_path, O_RDONLY | O_CLOEXEC);
-    if (flush->log < 0 || fdatasync(flush->log) < 0)
-        return -errno;
-    return is_new ? vgpu_flush_sync_folder(flush->log_path) : 0;
+    if (!error && fdatasync(flush->log) < 0)
+        error = -errno;
+    return error;
 }
 
 /** A connection of the thread's own; NULL: not this time. */

@@ -26,12 +26,13 @@ class Administered(unittest.TestCase):
     def stop(self):
         self.mediator.stop()  # which may be another than at first
 
+    def command(self, *words):
+        return [built("admin", "vgpu-admin"), f"--socket={self.mediator.admin_socket}", *words]
+
     def admin(self, *words):
         """What vgpu-admin answers; None if that is nothing."""
-        done = subprocess.run(
-            [built("admin", "vgpu-admin"), f"--socket={self.mediator.admin_socket}",
-             "--output=json", *words], check=True, timeout=30 * PATIENCE, text=True,
-            stdout=subprocess.PIPE)
+        done = subprocess.run(self.command("--output=json", *words), check=True, text=True,
+                              timeout=30 * PATIENCE, stdout=subprocess.PIPE)
         return json.loads(done.stdout or "null")
 
     def shown(self):

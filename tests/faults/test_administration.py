@@ -248,8 +248,7 @@ class DiskThatTakesItsTime(TwoTenants):
         vm = f"--vm-name=uid-{USERS[0]}"
         with open(self.stuck, "w", encoding="ascii"):
             self.addCleanup(lambda: os.path.exists(self.stuck) and os.unlink(self.stuck))
-        with subprocess.Popen([built("admin", "vgpu-admin"), f"--socket={self.mediator.admin_socket}",
-                               "set-weight", vm, "--weight=70"]) as change:
+        with subprocess.Popen(self.command("set-weight", vm, "--weight=70")) as change:
             self.addCleanup(change.kill)
             wait_until(lambda: self.admin("show-vm", vm)["weight"] == 70, 30, "the change holds")
             wait_until(self.are_shown_at_work, 30, "both at work in vgpu-admin top")
@@ -261,9 +260,8 @@ class DiskThatTakesItsTime(TwoTenants):
         vm = f"--vm-name=uid-{USERS[0]}"
         with open(self.stuck, "w", encoding="ascii") as file:
             file.write("broken")
-        change = subprocess.run(
-            [built("admin", "vgpu-admin"), f"--socket={self.mediator.admin_socket}", "set-weight", vm,
-             "--weight=70"], text=True, stderr=subprocess.PIPE, timeout=30 * PATIENCE, check=False)
+        change = subprocess.run(self.command("set-weight", vm, "--weight=70"), text=True, check=False,
+                                stderr=subprocess.PIPE, timeout=30 * PATIENCE)
         self.assertNotEqual(change.returncode, 0)
         self.assertIn("the change holds, but the disk did not take it", change.stderr)
         self.assertIn("Input/output error; see the disk it is on", self.mediator.log())
